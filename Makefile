@@ -1,0 +1,19 @@
+# Everything below makes its own virtual environment; only Python 3.11+ and make are assumed.
+PYTHON ?= python3
+VENV   ?= .venv
+RUN    := $(VENV)/bin
+
+.PHONY: demo test check bench accuracy golden clean
+
+demo: $(VENV)/.use ; $(RUN)/qdq quantize sample_models/digits_resnet.onnx --calib sample_models/images/digits --preprocess unit -o demo-output/digits_resnet.qdq.onnx
+test: $(VENV)/.test ; $(RUN)/python -m pytest -n 2
+check: $(VENV)/.check ; $(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy
+golden: $(VENV)/.test ; $(RUN)/python -m pytest --update-golden
+bench: $(VENV)/.test ; $(RUN)/python -m bench
+accuracy: $(VENV)/.test ; $(RUN)/python -m bench.accuracy $(MODELS)
+clean: ; rm -rf $(VENV) demo-output build *.egg-info
+
+$(VENV)/bin/python: ; $(PYTHON) -m venv $(VENV)
+$(VENV)/.use: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e '.[fast]' && touch $@
+$(VENV)/.test: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e '.[fast,test]' && touch $@
+$(VENV)/.check: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e '.[fast,test,check]' && touch $@

@@ -1,0 +1,1 @@
+"""qdq: post-training INT8 quantization of ONNX models, with Q/DQ nodes placed where TensorRT wants them."""

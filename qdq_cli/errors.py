@@ -1,0 +1,62 @@
+"""What goes wrong, as finished sentences: every error names the thing, what was found, what was expected, and a hint.
+
+The exit code travels with the class; `main.py` is the only place that turns an error into a process exit.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command, as listed in the README."""
+
+    DONE = 0
+    USAGE = 2
+    MODEL = 3
+    DATA = 4
+    LIMIT = 5
+    INTERRUPTED = 130
+
+
+class QdqError(Exception):
+    """Base of everything `qdq` raises on purpose.
+
+    Args:
+        message: One finished sentence: the name of the thing, what was found, what was expected.
+        hint: What to do about it, one sentence, or empty.
+    """
+
+    exit_code = ExitCode.MODEL
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
+
+class UsageError(QdqError):
+    """The options contradict each other, or name something that is not there (exit 2)."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ModelError(QdqError):
+    """The model cannot be read, prepared, run or written (exit 3)."""
+
+    exit_code = ExitCode.MODEL
+
+
+class DataError(QdqError):
+    """The calibration data or the calibration cache cannot be used (exit 4)."""
+
+    exit_code = ExitCode.DATA
+
+
+class LimitError(QdqError):
+    """The result misses a limit the user set (exit 5)."""
+
+    exit_code = ExitCode.LIMIT

@@ -1,0 +1,1 @@
+"""Everything that knows ONNX: load, prepare, plan, propagate, run, rewrite, save."""

@@ -1,0 +1,1 @@
+"""What TensorRT will do with a Q/DQ graph, predicted without TensorRT."""
