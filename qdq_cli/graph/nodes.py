@@ -1,0 +1,118 @@
+"""Typed questions about one node or one value: attributes, constant operands, element types, consumers.
+
+Pure queries; nothing here changes a graph. Everything that reads ONNX attributes goes through this file, so that a
+default that moved between opsets is looked up in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+FLOAT_TYPES = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+"""Element types TensorRT reads into QuantizeLinear (rule A12); DOUBLE has no kernel there."""
+
+ONNX_DOMAIN = ""
+
+
+def is_op(node: ir.Node | None, *op_types: str) -> bool:
+    """Say whether `node` is one of these operators of the default ONNX domain."""
+    return node is not None and node.domain == ONNX_DOMAIN and node.op_type in op_types
+
+
+def int_attribute(node: ir.Node, name: str, default: int) -> int:
+    """Return an integer attribute, or `default` where the node does not carry it."""
+    attribute = node.attributes.get(name)
+    return default if attribute is None else attribute.as_int()
+
+
+def ints_attribute(node: ir.Node, name: str) -> tuple[int, ...] | None:
+    """Return a list-of-integers attribute, or None where the node does not carry it."""
+    attribute = node.attributes.get(name)
+    return None if attribute is None else tuple(attribute.as_ints())
+
+
+def float_attribute(node: ir.Node, name: str, default: float) -> float:
+    """Return a float attribute, or `default` where the node does not carry it."""
+    attribute = node.attributes.get(name)
+    return default if attribute is None else attribute.as_float()
+
+
+def string_attribute(node: ir.Node, name: str, default: str) -> str:
+    """Return a string attribute, or `default` where the node does not carry it."""
+    attribute = node.attributes.get(name)
+    return default if attribute is None else attribute.as_string()
+
+
+def input_at(node: ir.Node, index: int) -> ir.Value | None:
+    """Return the value in an input slot, or None where the slot is absent or left empty."""
+    return node.inputs[index] if 0 <= index < len(node.inputs) else None
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    """Say whether a value is an initializer with data (constants are lifted right after load)."""
+    return value is not None and value.const_value is not None and not value.is_graph_input()
+
+
+def constant_at(node: ir.Node, index: int) -> NDArray[np.generic] | None:
+    """Return the constant in an input slot as an array of its own shape, or None where it is not constant."""
+    value = input_at(node, index)
+    if value is None or value.const_value is None or value.is_graph_input():
+        return None
+    array: NDArray[np.generic] = value.const_value.numpy()
+    return array
+
+
+def constant_ints(node: ir.Node, index: int) -> tuple[int, ...] | None:
+    """Return a constant integer operand (axes, pads, shape) flattened to a tuple, or None where it is not constant."""
+    array = constant_at(node, index)
+    return None if array is None else tuple(int(element) for element in np.ravel(array))
+
+
+def is_float(value: ir.Value | None) -> bool:
+    """Say whether a value holds FP32, FP16 or BF16; a value of unknown type counts as float only without a type."""
+    return value is not None and (value.dtype is None or value.dtype in FLOAT_TYPES)
+
+
+def is_activation(value: ir.Value | None) -> bool:
+    """Say whether a value is a float tensor that is computed at run time."""
+    return value is not None and not is_constant(value) and is_float(value)
+
+
+def rank(value: ir.Value | None) -> int | None:
+    """Return the number of dimensions of a value, or None where it is unknown."""
+    if value is None:
+        return None
+    if value.shape is not None:
+        return value.shape.rank()
+    return None if value.const_value is None else value.const_value.shape.rank()
+
+
+def static_dims(value: ir.Value | None) -> tuple[int | None, ...] | None:
+    """Return the dimensions of a value with None for each symbolic one, or None where the rank is unknown."""
+    if value is None or value.shape is None:
+        return None
+    return tuple(dim if isinstance(dim, int) else None for dim in value.shape)
+
+
+def consumers(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
+    """Yield every (node, input slot) that reads a value, nodes inside If/Loop bodies included."""
+    for usage in value.uses():
+        yield usage.node, usage.idx
+
+
+def only_consumer(value: ir.Value) -> tuple[ir.Node, int] | None:
+    """Return the one (node, slot) that reads a value; None where none or several do, or it is a graph output."""
+    if value.is_graph_output() or len(value.uses()) != 1:
+        return None
+    return next(consumers(value))
+
+
+def name_of(value: ir.Value) -> str:
+    """Return the name of a value; after preparation every value has one."""
+    if value.name is None:
+        raise ValueError("a value without a name reached a stage that runs after preparation")
+    return value.name
