@@ -17,6 +17,8 @@ FLOAT_TYPES = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFL
 
 ONNX_DOMAIN = ""
 
+_SHAPE_MARK = "qdq.computed_from_shapes"
+
 
 def is_op(node: ir.Node | None, *op_types: str) -> bool:
     """Say whether `node` is one of these operators of the default ONNX domain."""
@@ -79,7 +81,7 @@ def is_float(value: ir.Value | None) -> bool:
 
 def is_activation(value: ir.Value | None) -> bool:
     """Say whether a value is a float tensor that is computed at run time."""
-    return value is not None and not is_constant(value) and is_float(value)
+    return value is not None and not is_constant(value) and is_float(value) and _SHAPE_MARK not in value.meta
 
 
 def rank(value: ir.Value | None) -> int | None:
@@ -116,3 +118,19 @@ def name_of(value: ir.Value) -> str:
     if value.name is None:
         raise ValueError("a value without a name reached a stage that runs after preparation")
     return value.name
+
+
+def mark_shape_computations(graph: ir.Graph) -> None:
+    """Mark every value that is computed from shapes and constants alone, so that it does not count as an activation.
+
+    Exporters compute attention scales and reshape targets that way, in float too; no Q/DQ belongs there (rule 1.10.5).
+    """
+    for node in graph:
+        inputs = [value for value in node.inputs if value is not None]
+        from_shapes = node.op_type in ("Shape", "Size") or (
+            any(_SHAPE_MARK in value.meta for value in inputs)
+            and all(_SHAPE_MARK in value.meta or is_constant(value) for value in inputs)
+        )
+        if from_shapes:
+            for value in node.outputs:
+                value.meta[_SHAPE_MARK] = True
