@@ -57,6 +57,33 @@ CATALOG = (
         fp32=98.83,
         operators=("Conv", "BatchNormalization", "Relu", "MaxPool", "Add", "GlobalAveragePool", "Gemm"),
     ),
+    SampleModel(
+        name="digits_mobilenetv2",
+        calibration="digits",
+        test_set="digits.npz",
+        preset="unit",
+        metric=TOP1,
+        fp32=99.5,
+        operators=("Conv", "Clip", "Add", "ReduceMean", "Gemm"),
+    ),
+    SampleModel(
+        name="digits_vit",
+        calibration="digits",
+        test_set="digits.npz",
+        preset="unit",
+        metric=TOP1,
+        fp32=98.33,
+        operators=("Conv", "MatMul", "LayerNormalization", "Softmax", "Erf", "Concat", "Gemm"),
+    ),
+    SampleModel(
+        name="digits_gru",
+        calibration="digits",
+        test_set="digits.npz",
+        preset="unit",
+        metric=TOP1,
+        fp32=97.67,
+        operators=("GRU", "MatMul", "Gemm", "Relu"),
+    ),
 )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sample_models.exporting import export
+from sample_models.exporting import export_traced
 from sample_models.training import Recipe, make_deterministic, train_classifier
 
 RECIPE = Recipe(seed=1, epochs=24)
@@ -59,4 +59,4 @@ def build(path: Path) -> None:
     """Train the network and write it to `path`."""
     make_deterministic(RECIPE.seed)
     network = train_classifier(make_network(), RECIPE)
-    export(network, torch.zeros(2, 1, 32, 32), path, "scores")
+    export_traced(network, torch.zeros(2, 1, 32, 32), path, "scores")
