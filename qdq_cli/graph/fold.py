@@ -6,8 +6,6 @@ graph's inputs and outputs keep their names, types and shapes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes import common as passes
 
 from qdq_cli.graph.files import serialized
+from qdq_cli.graph.names import Names
 from qdq_cli.graph.nodes import (
     ONNX_DOMAIN,
     constant_at,
@@ -193,7 +192,7 @@ def _put_constant(graph: ir.Graph, node: ir.Node, slot: int, array: NDArray[np.g
     if old is not None and len(old.uses()) == 1 and not old.is_graph_output():
         old.const_value = ir.Tensor(array, name=old.name)
         return
-    value = add_initializer(graph, free_name(graph, name), array)
+    value = add_initializer(graph, Names(graph).value(name), array)
     if slot >= len(node.inputs):
         node.resize_inputs(slot + 1)
     node.replace_input_with(slot, value)
@@ -207,21 +206,3 @@ def take_over_output(old: ir.Value, new: ir.Value) -> None:
     new.type = old.type if old.type is not None else new.type
     old.name = f"{name}_replaced"
     new.name = name
-
-
-def free_name(graph: ir.Graph, wanted: str) -> str:
-    """Return `wanted`, or `wanted_1`, `wanted_2`... if a value of the graph already has the name."""
-    taken = _names(graph)
-    return next(name for name in _candidates(wanted) if name not in taken)
-
-
-def _candidates(wanted: str) -> Iterable[str]:
-    yield wanted
-    number = 1
-    while True:
-        yield f"{wanted}_{number}"
-        number += 1
-
-
-def _names(graph: ir.Graph) -> set[str]:
-    return set(ir.convenience.create_value_mapping(graph))

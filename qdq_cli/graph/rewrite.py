@@ -1,0 +1,206 @@
+"""The only place that changes a graph: write the planned Q/DQ nodes (emission contract, rules section 1.10).
+
+Every pair shares one scale and one INT8 zero point of zeros (same shape as the scale), both initializers, always three
+inputs (A14); per-channel nodes carry a non-negative `axis` (A20, A21); biases stay float (A27).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from calibrators import QParams, quantize, symmetric_qparams
+from qdq_cli.config import Form, WeightForm
+from qdq_cli.graph.names import Names
+from qdq_cli.graph.nodes import constant_at, consumers, is_op, name_of
+from qdq_cli.graph.operators import commutes, operator_of
+from qdq_cli.graph.plan import Plan, Use, WeightTarget
+from qdq_cli.graph.prepare import opset_of
+from qdq_cli.graph.propagate import propagate
+
+
+@dataclass(frozen=True)
+class Rewriting:
+    """What the rewrite found on its way.
+
+    Args:
+        dead_channels: Weight name -> number of all-zero channels (their scale is 1.0, A19).
+        int8_nodes: Names of the commuting nodes that read and write INT8 tensors (region form only).
+    """
+
+    dead_channels: Mapping[str, int]
+    int8_nodes: tuple[str, ...] = ()
+
+
+def rewrite(model: ir.Model, plan: Plan, amax: Sequence[float], *, weights: WeightForm, form: Form) -> Rewriting:
+    """Insert the planned Q/DQ nodes into a prepared model, in place.
+
+    Args:
+        model: The model the plan was made from.
+        plan: What to quantize.
+        amax: Range of each scale group, in the tensors' units; 0.0 for a group that held only zeros.
+        weights: How weights are stored.
+        form: How the INT8 regions are written.
+    """
+    writer = _Writer(model)
+    for tensor, uses in _pairs(plan, form).items():
+        group = next(target.group for target in plan.targets if target.tensor == tensor)
+        writer.quantize_activation(tensor, uses, amax[group])
+    dead: dict[str, int] = {}
+    for target in plan.weights:
+        channels = writer.quantize_weight(target, weights)
+        if channels:
+            dead[target.tensor] = channels
+    writer.drop_unread_weights()
+    if form is Form.PAIRS:
+        return Rewriting(dead)
+    opset = opset_of(model)
+    moved = propagate(model, may_move=lambda node: commutes(node) and _runs_on_int8(node, opset))
+    return Rewriting(dead, tuple(sorted(moved.int8_nodes)))
+
+
+def _runs_on_int8(node: ir.Node, opset: int) -> bool:
+    since = operator_of(node).int8_opset
+    return since is not None and since <= opset
+
+
+def _pairs(plan: Plan, form: Form) -> dict[str, list[Use]]:
+    """Return tensor -> uses of the pairs to write; the region form moves what the pairs form writes at run starts."""
+    pairs: dict[str, list[Use]] = {}
+    for target in plan.targets:
+        if form is Form.PAIRS or not target.opens_run:
+            pairs.setdefault(target.tensor, []).extend(target.uses)
+    return pairs
+
+
+class _Writer:
+    """Holds the graph while nodes are added: nodes and values by name, and which names are free."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._graph = model.graph
+        self._values = ir.convenience.create_value_mapping(model.graph)
+        self._nodes = {node.name or "": node for node in model.graph}
+        self._names = Names(model.graph)
+        self._weights: dict[ir.Value, None] = {}
+
+    def quantize_activation(self, tensor: str, uses: Sequence[Use], amax: float) -> None:
+        """Let the uses of a tensor read its DQ; a pair the model already has on the tensor serves them too (P6)."""
+        value = self._values[tensor]
+        output = _existing_pair(value)
+        if output is None:
+            qparams = symmetric_qparams(amax, scale_dtype=_scale_dtype(value))
+            output = self._pair(value, qparams, tensor)
+        for use in uses:
+            self._nodes[use.node].replace_input_with(use.slot, output)
+
+    def quantize_weight(self, target: WeightTarget, form: WeightForm) -> int:
+        """Quantize one constant operand for one node; returns how many of its channels are all zero."""
+        node = self._nodes[target.use.node]
+        value = self._values[target.tensor]
+        array = np.asarray(constant_at(node, target.use.slot))
+        amax = _weight_amax(array, target.axis)
+        qparams = symmetric_qparams(amax, axis=target.axis, scale_dtype=_scale_dtype(value))
+        if form is WeightForm.FP32:
+            output = self._pair(value, qparams, target.tensor)
+        else:
+            output = self._integer_weight(value, array, qparams, form)
+        node.replace_input_with(target.use.slot, output)
+        self._weights[value] = None
+        return int(np.count_nonzero(np.asarray(amax) == 0))
+
+    def drop_unread_weights(self) -> None:
+        """Remove the float initializers whose INT8 form replaced them everywhere."""
+        for value in self._weights:
+            if not value.uses() and not value.is_graph_output():
+                self._graph.initializers.pop(name_of(value))
+
+    def _integer_weight(
+        self, value: ir.Value, array: NDArray[np.generic], qparams: QParams, form: WeightForm
+    ) -> ir.Value:
+        codes = quantize(array, qparams)
+        name = name_of(value)
+        scale, zero_point = self._parameters(qparams, name)
+        if form is WeightForm.INT8:
+            stored = self._initializer(f"{name}_quantized", codes)
+            return self._dequantize(stored, scale, zero_point, qparams.axis, name, value)
+        stored = self._initializer(f"{name}_integers", codes.astype(array.dtype))
+        ones = self._initializer(f"{name}_unit_scale", np.ones_like(qparams.scale))
+        q = self._quantize(stored, ones, zero_point, qparams.axis, name)
+        return self._dequantize(q, scale, zero_point, qparams.axis, name, value)
+
+    def _pair(self, value: ir.Value, qparams: QParams, name: str) -> ir.Value:
+        scale, zero_point = self._parameters(qparams, name)
+        q = self._quantize(value, scale, zero_point, qparams.axis, name)
+        return self._dequantize(q, scale, zero_point, qparams.axis, name, value)
+
+    def _parameters(self, qparams: QParams, name: str) -> tuple[ir.Value, ir.Value]:
+        scale = self._initializer(f"{name}_scale", np.asarray(qparams.scale))
+        return scale, self._initializer(f"{name}_zero_point", np.asarray(qparams.zero_point, np.int8))
+
+    def _initializer(self, wanted: str, array: NDArray[np.generic]) -> ir.Value:
+        name = self._names.value(wanted)
+        tensor = ir.Tensor(array, name=name)
+        value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+        self._graph.register_initializer(value)
+        return value
+
+    def _quantize(
+        self, source: ir.Value, scale: ir.Value, zero_point: ir.Value, axis: int | None, name: str
+    ) -> ir.Value:
+        node = self._node("QuantizeLinear", (source, scale, zero_point), axis, name)
+        node.outputs[0].type = ir.TensorType(ir.DataType.INT8)
+        node.outputs[0].shape = source.shape
+        self._place(node, source)
+        return node.outputs[0]
+
+    def _dequantize(
+        self, source: ir.Value, scale: ir.Value, zero_point: ir.Value, axis: int | None, name: str, like: ir.Value
+    ) -> ir.Value:
+        node = self._node("DequantizeLinear", (source, scale, zero_point), axis, name)
+        node.outputs[0].type = like.type
+        node.outputs[0].shape = like.shape
+        self._place(node, source)
+        return node.outputs[0]
+
+    def _node(self, op_type: str, inputs: Sequence[ir.Value], axis: int | None, name: str) -> ir.Node:
+        attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
+        unique = self._names.node(f"{name}_{op_type}")
+        node = ir.Node("", op_type, inputs, attributes, name=unique)
+        node.outputs[0].name = self._names.value(f"{unique}_Output")
+        return node
+
+    def _place(self, node: ir.Node, source: ir.Value) -> None:
+        """Put a node right behind what it reads, so that the file stays in topological order."""
+        maker = source.producer()
+        if maker is not None:
+            self._graph.insert_after(maker, node)
+        elif len(self._graph):
+            self._graph.insert_before(self._graph[0], node)
+
+
+def _existing_pair(value: ir.Value) -> ir.Value | None:
+    """Return the DQ output of a Q the model already has on a tensor, or None."""
+    for q, _ in consumers(value):
+        if is_op(q, "QuantizeLinear") and q.graph is not None:
+            for dq, _ in consumers(q.outputs[0]):
+                if is_op(dq, "DequantizeLinear"):
+                    return dq.outputs[0]
+    return None
+
+
+def _scale_dtype(value: ir.Value) -> np.dtype[np.generic]:
+    """The scale has the type of the float data (A9-A11)."""
+    dtype = value.dtype if value.dtype is not None else ir.DataType.FLOAT
+    return np.dtype(dtype.numpy())
+
+
+def _weight_amax(array: NDArray[np.generic], axis: int | None) -> NDArray[np.float32]:
+    magnitude = np.abs(np.asarray(array, np.float32))
+    if axis is None:
+        return np.asarray(magnitude.max(initial=0.0))
+    others = tuple(dim for dim in range(array.ndim) if dim != axis)
+    return np.asarray(magnitude.max(axis=others, initial=0.0))

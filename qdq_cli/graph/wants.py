@@ -1,0 +1,188 @@
+"""Which input slots read INT8: weighted operators first, then the poolings and residual Adds that pay because of them.
+
+Poolings (P9) and residual branches (section 3.2, P8) enable each other, so they are decided together to a fixed point:
+wants only ever grow, and the result does not depend on the order in which nodes are visited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, ItemsView
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from qdq_cli.config import PlanConfig
+from qdq_cli.graph.nodes import consumers, input_at, is_activation, is_op, static_dims
+from qdq_cli.graph.operators import commutes, data_slots, is_spatial_mean
+from qdq_cli.graph.selection import Selection, Skip, skip, weighted_slots
+from qdq_cli.graph.topology import (
+    Topology,
+    absorbing_producer,
+    activation_inputs,
+    after_activation,
+    int8_capable,
+    steps_to_common_ancestor,
+)
+
+Slot = tuple[ir.Node, int]
+
+
+@dataclass
+class Wants:
+    """Tensor -> the input slots that read it as INT8. Grows while placement is decided.
+
+    Args:
+        capable: Tensors whose producer can emit INT8.
+        safe: Treat operators with thin evidence (Gather) as float.
+    """
+
+    capable: frozenset[ir.Value]
+    safe: bool = False
+    _slots: dict[ir.Value, dict[Slot, None]] = field(default_factory=dict)
+
+    def add(self, node: ir.Node, slot: int) -> bool:
+        """Want INT8 in one input slot; returns whether that is new. What a DQ already feeds is left alone."""
+        value = input_at(node, slot)
+        if value is None or not is_activation(value) or is_op(value.producer(), "DequantizeLinear"):
+            return False
+        slots = self._slots.setdefault(value, {})
+        new = (node, slot) not in slots
+        slots[node, slot] = None
+        return new
+
+    def items(self) -> ItemsView[ir.Value, dict[Slot, None]]:
+        """Return all wanted tensors with their slots."""
+        return self._slots.items()
+
+    def holds(self, value: ir.Value) -> bool:
+        """Say whether any slot wants this tensor."""
+        return value in self._slots
+
+    def wanted(self, node: ir.Node, slot: int) -> bool:
+        """Say whether this slot reads INT8, by want or because the model already has a Q there."""
+        value = input_at(node, slot)
+        if value is None:
+            return False
+        return is_op(node, "QuantizeLinear") or (node, slot) in self._slots.get(value, {})
+
+    def leading_to_q(self, graph: Topology) -> frozenset[ir.Value]:
+        """Return the tensors all of whose readers read INT8, directly or through commuting operators (section 3.5)."""
+        leading: set[ir.Value] = set()
+        for node in reversed(graph.nodes):
+            leading.update(value for value in node.outputs if self._leads(value, leading))
+        for node in graph.nodes:  # graph inputs have no producer that would have listed them
+            sources = (value for value in activation_inputs(node) if value.producer() is None)
+            leading.update(value for value in sources if self._leads(value, leading))
+        return frozenset(leading)
+
+    def _leads(self, value: ir.Value, leading: set[ir.Value]) -> bool:
+        if value.is_graph_output() or not value.uses() or not is_activation(value):
+            return False
+        return all(self.wanted(node, slot) or self._passes(node, slot, leading) for node, slot in consumers(value))
+
+    def _passes(self, node: ir.Node, slot: int, leading: set[ir.Value]) -> bool:
+        used = [out for out in node.outputs if out.uses() or out.is_graph_output()]
+        crosses = commutes(node, safe=self.safe) and slot in data_slots(node)
+        return crosses and bool(used) and all(out in leading for out in used)
+
+
+def want_everything(graph: Topology, selection: Selection, config: PlanConfig) -> tuple[Wants, tuple[Skip, ...]]:
+    """Decide every slot that reads INT8, and give the reason for the poolings and Adds that do not."""
+    wants = Wants(capable=int8_capable(graph, selection.quantized), safe=config.safe)
+    for node in graph.nodes:
+        if node in selection.quantized:
+            for slot in weighted_slots(node):
+                wants.add(node, slot)
+    pools = _candidates(graph, selection, is_spatial_mean)
+    adds = _candidates(graph, selection, is_residual_add)
+    changed = True
+    while changed:
+        leading = wants.leading_to_q(graph)
+        grown = [wants.add(node, 0) for node in pools if config.pooling and _pool_pays(node, wants, leading)]
+        slots = [
+            (node, slot) for node in adds if config.residuals for slot in _residual_slots(graph, node, wants, leading)
+        ]
+        if config.residuals and config.residual_stream:
+            slots += [(node, slot) for node in adds if _stream_pays(node, wants) for slot in data_slots(node)]
+        grown += [wants.add(node, slot) for node, slot in slots]
+        changed = any(grown)
+    leading = wants.leading_to_q(graph)
+    refused = [skip(node, _pool_code(config)) for node in pools if not wants.wanted(node, 0)]
+    refused += [skip(node, _add_code(node, wants, leading, config)) for node in adds if not _any_wanted(node, wants)]
+    return wants, tuple(refused)
+
+
+def _candidates(graph: Topology, selection: Selection, kind: Callable[[ir.Node], bool]) -> list[ir.Node]:
+    return [node for node in graph.nodes if kind(node) and node not in selection.kept_float]
+
+
+def _any_wanted(node: ir.Node, wants: Wants) -> bool:
+    return any(wants.wanted(node, slot) for slot in data_slots(node))
+
+
+def _pool_pays(node: ir.Node, wants: Wants, leading: frozenset[ir.Value]) -> bool:
+    """P9: the input can come in INT8 and the output leads to a Q."""
+    value = input_at(node, 0)
+    return value is not None and value in wants.capable and node.outputs[0] in leading
+
+
+def _pool_code(config: PlanConfig) -> str:
+    return "POOL_FLOAT" if config.pooling else "POOL_OFF"
+
+
+def is_residual_add(node: ir.Node) -> bool:
+    """Say whether a node adds two different activations (a constant operand makes it a bias, P18)."""
+    return is_op(node, "Add") and len(activation_inputs(node)) == 2
+
+
+def _same_shape(node: ir.Node) -> bool:
+    """Say whether the operands can have one shape; unknown dimensions get the benefit of the doubt."""
+    first, second = (value.shape for value in activation_inputs(node))
+    if first is None or second is None:
+        return True
+    if first.rank() != second.rank():
+        return False
+    sides = zip(
+        static_dims(activation_inputs(node)[0]) or (), static_dims(activation_inputs(node)[1]) or (), strict=True
+    )
+    return all(one == other or one is None or other is None for one, other in sides)
+
+
+def _residual_slots(graph: Topology, node: ir.Node, wants: Wants, leading: frozenset[ir.Value]) -> tuple[int, ...]:
+    """Return the operand slots of a residual Add that get Q/DQ (rules, section 3.2)."""
+    if after_activation(node.outputs[0]) not in leading or not _same_shape(node):
+        return ()  # cases 1 and 2: quantizing an operand would leave a stand-alone DQ
+    quantized = {slot: absorbing_producer(value) for slot, value in enumerate(node.inputs) if value is not None}
+    absorbing = [slot for slot, producer in quantized.items() if producer is not None and wants.wanted(producer, 0)]
+    if len(absorbing) == 1:
+        return (1 - absorbing[0],)
+    if len(absorbing) == 2:
+        return (_shortcut_slot(graph, node),)
+    both_capable = all(value in wants.capable for value in activation_inputs(node))
+    return (0, 1) if both_capable else ()
+
+
+def _shortcut_slot(graph: Topology, node: ir.Node) -> int:
+    """Return the operand with the shorter path to the common ancestor; on a tie the one that is made earlier."""
+    first, second = activation_inputs(node)
+    steps = steps_to_common_ancestor(first, second)
+    if steps is not None and steps[0] != steps[1]:
+        return 0 if steps[0] < steps[1] else 1
+    makers = first.producer(), second.producer()
+    depths = [graph.depth[maker] if maker is not None else 0 for maker in makers]
+    return 1 if depths[1] < depths[0] else 0
+
+
+def _stream_pays(node: ir.Node, wants: Wants) -> bool:
+    """Case 5, on request: both operands can come in INT8, whatever reads the sum."""
+    return _same_shape(node) and wants.capable.issuperset(activation_inputs(node))
+
+
+def _add_code(node: ir.Node, wants: Wants, leading: frozenset[ir.Value], config: PlanConfig) -> str:
+    if not config.residuals:
+        return "RESIDUAL_OFF"
+    if not _same_shape(node):
+        return "RESIDUAL_BROADCAST"
+    if after_activation(node.outputs[0]) not in leading:
+        return "RESIDUAL_FLOAT_CONSUMER"
+    return "RESIDUAL_FLOAT_PRODUCER"
