@@ -1,1 +1,5 @@
-"""Calibration data: files on disk, preprocessed into arrays in the form the model takes."""
+"""Calibration data: images, arrays and tensors on disk, preprocessed and cut into batches that fit a model's inputs.
+
+Nothing here opens a model, runs one or writes to the terminal. Pillow and onnx are imported only where a file needs
+them.
+"""

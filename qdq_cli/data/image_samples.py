@@ -1,0 +1,112 @@
+"""Pictures as samples: image files, and arrays of 8-bit pixels that the user wants preprocessed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from qdq_cli.data.array_samples import Stored
+from qdq_cli.data.image_input import (
+    ImageInput,
+    assumed_preprocessing,
+    find_image_input,
+    fit_preprocessing,
+)
+from qdq_cli.data.images import decode, image_array, pixel_mode
+from qdq_cli.data.inputs import InputSpec
+from qdq_cli.data.preprocess import Preprocessing
+from qdq_cli.data.sample import Kind, Sample
+from qdq_cli.data.shapes import shape_text
+from qdq_cli.errors import DataError
+
+_CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True)
+class ImageSetup:
+    """The input that takes pictures, and the preprocessing fitted to it."""
+
+    target: ImageInput
+    preprocessing: Preprocessing
+
+
+def set_up_images(specs: Sequence[InputSpec], preprocessing: Preprocessing | None) -> ImageSetup:
+    """Find the image input and fit the preprocessing to it, or the assumed one.
+
+    Raises:
+        DataError, UsageError: See `find_image_input` and `fit_preprocessing`.
+    """
+    target = find_image_input(specs, preprocessing.layout if preprocessing else "auto")
+    return ImageSetup(target, fit_preprocessing(preprocessing or assumed_preprocessing(target), target))
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """A list of image files, one sample each."""
+
+    files: tuple[Path, ...]
+    setup: ImageSetup
+    kind: Kind = "image"
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def shapes(self, index: int) -> tuple[tuple[int, ...], ...]:
+        """See `Part`."""
+        return (self.setup.target.shape,)
+
+    def load(self, index: int) -> Sample:
+        """See `Part`."""
+        path, preprocessing, target = self.files[index], self.setup.preprocessing, self.setup.target
+        image = decode(path, pixel_mode(preprocessing))
+        return Sample(str(path), {target.spec.name: image_array(image, preprocessing, target)})
+
+
+@dataclass(frozen=True)
+class PixelPart:
+    """An array of 8-bit pixels, RGB or gray: [samples, H, W, C], [samples, C, H, W], or one picture without samples."""
+
+    source: Path
+    stored: Stored
+    setup: ImageSetup
+    kind: Kind = "array"
+
+    def __post_init__(self) -> None:
+        shape = self.stored.shape
+        if 0 in shape or len(shape) not in (3, 4) or (len(shape) == 4 and _channel_axis(shape[1:]) is None):
+            raise DataError(
+                f"{self.stored.label} has the shape {shape_text(shape)}, which is no stack of pictures.",
+                "Expected [samples, H, W, C] or [samples, C, H, W] with 1 or 3 channels.",
+            )
+
+    def __len__(self) -> int:
+        return 1 if self._is_single() else self.stored.shape[0]
+
+    def shapes(self, index: int) -> tuple[tuple[int, ...], ...]:
+        """See `Part`."""
+        return (self.setup.target.shape,)
+
+    def load(self, index: int) -> Sample:
+        """See `Part`."""
+        from PIL import Image
+
+        pixels = self.stored.whole() if self._is_single() else self.stored.item(index)
+        if pixels.ndim == 3:
+            axis = _channel_axis(pixels.shape)
+            pixels = np.moveaxis(pixels, -1 if axis is None else axis, -1)
+            pixels = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+        preprocessing, target = self.setup.preprocessing, self.setup.target
+        image = Image.fromarray(np.ascontiguousarray(pixels)).convert(pixel_mode(preprocessing))
+        source = str(self.source) if self._is_single() else f"{self.source}[{index}]"
+        return Sample(source, {target.spec.name: image_array(image, preprocessing, target)})
+
+    def _is_single(self) -> bool:
+        return len(self.stored.shape) == 3 and _channel_axis(self.stored.shape) is not None
+
+
+def _channel_axis(shape: tuple[int, ...]) -> int | None:
+    """Where a picture of rank 3 has its channels: last if it can be, else first, else nowhere."""
+    return next((axis for axis in (2, 0) if shape[axis] in _CHANNELS), None)

@@ -1,0 +1,215 @@
+"""Pictures: decode a file to 8-bit pixels, resize them, and apply the formula of a preprocessing.
+
+What decoding does, once and for all: EXIF orientation is honoured (a picture is taken the way people see it); an alpha
+channel is dropped; palettes and CMYK become RGB; of 16-bit pixels the high byte is kept; of animated or multi-page
+files the first picture is taken. Pillow is imported only when a picture is opened.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qdq_cli.data.image_input import ImageInput
+from qdq_cli.data.preprocess import Preprocessing
+from qdq_cli.data.unreadable import UnreadableSampleError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
+"""Files taken for pictures, in lower case."""
+
+_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM")
+"""What Pillow may find in them whatever they are called; not, say, PostScript, which starts another program."""
+
+_EXIF_ORIENTATION = 0x0112
+
+_DECODE_ERRORS = (
+    OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, RuntimeError,
+    MemoryError, struct.error, zlib.error,
+)  # fmt: skip
+"""What Pillow's decoders raise for broken files; most are slips of a decoder that trusted a field."""
+
+
+def decode(path: Path, mode: str) -> Image.Image:
+    """Decode a picture.
+
+    Args:
+        path: The file.
+        mode: "RGB" or "L" (gray, ITU-R 601-2 luma).
+
+    Raises:
+        UnreadableSampleError: The file is missing, broken, no picture, too large, or has pixels without a known range.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with _quiet_pillow(), Image.open(path, formats=_FORMATS) as image:
+            image.load()
+            _check_range(image)
+            upright = ImageOps.exif_transpose(image) if _is_turned(image) else image
+            return _eight_bits(upright).convert(mode)
+    except Image.DecompressionBombError as error:
+        raise UnreadableSampleError(path, "it has more pixels than Pillow's limit allows") from error
+    except _DECODE_ERRORS as error:
+        raise UnreadableSampleError(path, _reason(error, path)) from error
+
+
+def image_array(image: Image.Image, preprocessing: Preprocessing, target: ImageInput) -> np.ndarray:
+    """Turn a decoded picture (mode "RGB", or "L" for gray) into what the input takes, of shape `target.shape`.
+
+    `preprocessing` is fitted to `target` (`fit_preprocessing`).
+    """
+    pixels = np.asarray(_resize(image, preprocessing, (target.width, target.height)), np.float32)
+    pixels = pixels.reshape(target.height, target.width, -1)
+    if preprocessing.color == "bgr":
+        pixels = pixels[:, :, ::-1]
+    elif pixels.shape[2] < target.channels:
+        pixels = np.repeat(pixels, target.channels, axis=2)
+    values = _apply_formula(pixels, preprocessing)
+    if target.layout == "nchw":
+        values = values.transpose(2, 0, 1)
+    return np.ascontiguousarray(values, target.spec.dtype).reshape(target.shape)
+
+
+def pixel_mode(preprocessing: Preprocessing) -> str:
+    """Pillow's mode for the pixels a fitted preprocessing starts from."""
+    return "L" if preprocessing.color == "gray" else "RGB"
+
+
+def _apply_formula(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """y = (x * scale - mean) / std over the last axis; neutral steps are left out, which changes no bit."""
+    scale, mean, std = (
+        np.asarray(values, np.float32) for values in (preprocessing.scale, preprocessing.mean, preprocessing.std)
+    )
+    values = pixels * scale
+    if mean.any():
+        values -= mean
+    if (std != 1).any():
+        values /= std
+    return values
+
+
+def _resize(image: Image.Image, preprocessing: Preprocessing, size: tuple[int, int]) -> Image.Image:
+    if image.size == size:
+        return image
+    if preprocessing.resize == "crop":
+        return _cover(image, preprocessing, size)
+    if preprocessing.resize == "pad":
+        return _letterbox(image, preprocessing, size)
+    return image.resize(size, _filter(preprocessing))
+
+
+def _cover(image: Image.Image, preprocessing: Preprocessing, size: tuple[int, int]) -> Image.Image:
+    """Scale so that the picture covers the size (divided by the crop share), then cut out the center.
+
+    Rounding is torchvision's: the tighter side exact, the other cut to whole pixels, the offset rounded to even.
+    """
+    shares = [(int(size[axis] / preprocessing.crop), image.size[axis]) for axis in (0, 1)]
+    if preprocessing.shorter is not None:
+        shares = [(preprocessing.shorter, min(image.size)), (size[0], image.width), (size[1], image.height)]
+    wanted, found = max(shares, key=lambda share: Fraction(*share))
+    width, height = (wanted * side // found for side in image.size)
+    left, top = round((width - size[0]) / 2), round((height - size[1]) / 2)
+    scaled = image.resize((width, height), _filter(preprocessing))
+    return scaled.crop((left, top, left + size[0], top + size[1]))
+
+
+def _letterbox(image: Image.Image, preprocessing: Preprocessing, size: tuple[int, int]) -> Image.Image:
+    """Scale so that the picture fits inside, whole pixels rounded down, and fill up the rest."""
+    from PIL import Image
+
+    ratio = min(size[1] / image.height, size[0] / image.width)
+    width, height = max(1, int(image.width * ratio)), max(1, int(image.height * ratio))
+    fill = tuple(int(value) for value in preprocessing.fill)
+    if preprocessing.color == "bgr":
+        fill = fill[::-1]
+    color = fill[0] if image.mode == "L" else (fill * 3)[:3]
+    canvas = Image.new(image.mode, size, color)
+    corner = (0, 0) if preprocessing.position == "topleft" else ((size[0] - width) // 2, (size[1] - height) // 2)
+    canvas.paste(image.resize((width, height), _filter(preprocessing)), corner)
+    return canvas
+
+
+def _filter(preprocessing: Preprocessing) -> Image.Resampling:
+    from PIL import Image
+
+    return Image.Resampling[preprocessing.interpolation.upper()]
+
+
+def _check_range(image: Image.Image) -> None:
+    """Refuse 32-bit pixels: what is black and what is white is not in the file."""
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+        raise ValueError("its 32-bit pixels have no known range; save it with 8 or 16 bits")
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether EXIF says that the picture is not upright; broken EXIF does not spoil a good picture."""
+    try:
+        return image.getexif().get(_EXIF_ORIENTATION, 1) in range(2, 9)
+    except _DECODE_ERRORS:
+        return False
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Bring pixels to a mode whose conversion to RGB is right and silent."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
+    if image.mode in ("P", "PA") and "transparency" in image.info:
+        return image.convert("RGBA")
+    return image
+
+
+def _reason(error: BaseException, path: Path) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "the file is empty" if path.stat().st_size == 0 else "its content is no known picture format"
+    return str(error).rstrip(".") or type(error).__name__
+
+
+class _Quiet:
+    """Silences Pillow's warnings while any thread is decoding; `catch_warnings` alone is not safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._caught = warnings.catch_warnings()
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            self._users += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._caught.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()
+
+
+@contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    _QUIET.enter()
+    try:
+        yield
+    finally:
+        _QUIET.leave()

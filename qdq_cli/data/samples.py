@@ -1,0 +1,181 @@
+"""All calibration samples of a run as one list: opened by names and headers, read one at a time."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from qdq_cli.data.array_samples import cut_arrays, match_names
+from qdq_cli.data.arrays import StoredArray, open_npy, open_npz
+from qdq_cli.data.image_samples import ImagePart, ImageSetup, PixelPart, set_up_images
+from qdq_cli.data.inputs import InputSpec
+from qdq_cli.data.preprocess import Preprocessing
+from qdq_cli.data.sample import Part, Sample
+from qdq_cli.data.sources import Found, find_files
+from qdq_cli.data.testdata import by_input, open_tensor
+from qdq_cli.errors import DataError
+
+
+class SampleSet:
+    """Calibration samples from one or several sources, in order. Safe for threads.
+
+    Attributes:
+        specs: The model's inputs.
+        preprocessing: What pictures go through, with color and layout settled; None when only arrays are fed.
+        notes: Sentences the user should see: what was assumed, left out, or has no effect.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[InputSpec],
+        parts: Sequence[Part],
+        preprocessing: Preprocessing | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.specs = tuple(specs)
+        self.preprocessing = preprocessing
+        self.notes = tuple(notes)
+        self._parts = tuple(parts)
+        self._ends = list(itertools.accumulate(map(len, self._parts)))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def shapes(self, index: int) -> tuple[tuple[int, ...], ...]:
+        """Shape of each input's array in sample `index`, in the order of the inputs, without reading it."""
+        part, place = self._find(index)
+        return part.shapes(place)
+
+    def load(self, index: int) -> Sample:
+        """Read and preprocess one sample.
+
+        Raises:
+            UnreadableSampleError: A picture cannot be decoded (`UnreadableSamples` decides whether to go on).
+            DataError: Anything else that makes it unusable.
+        """
+        part, place = self._find(index)
+        return part.load(place)
+
+    def describe(self) -> str:
+        """Count the samples for people, e.g. "520 samples from images"."""
+        kinds = Counter({part.kind: 0 for part in self._parts})
+        for part in self._parts:
+            kinds[part.kind] += len(part)
+        words = {"image": "images", "array": "arrays", "tensor": "ONNX test data"}
+        count = "1 sample" if len(self) == 1 else f"{len(self):,} samples"
+        return f"{count} from {' and '.join(words[kind] for kind in sorted(kinds))}"
+
+    def _find(self, index: int) -> tuple[Part, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        which = bisect.bisect_right(self._ends, index)
+        return self._parts[which], index - (self._ends[which - 1] if which else 0)
+
+
+def open_samples(
+    paths: Sequence[Path], specs: Sequence[InputSpec], preprocessing: Preprocessing | None = None
+) -> SampleSet:
+    """Open calibration data.
+
+    Args:
+        paths: Folders or files, each of one kind: pictures; .npy or .npz; ONNX test data. Several are put one after the
+            other in the order given.
+        specs: The model's inputs, with the shapes the user chose for dynamic dimensions (`with_shapes`).
+        preprocessing: What the user chose for pictures; None assumes one by the number of channels.
+
+    Raises:
+        DataError: A path is missing or empty, a file is damaged, or names, shapes or types do not fit the inputs.
+        UsageError: The preprocessing does not fit, or the image size is unknown.
+    """
+    if not specs:
+        raise DataError("The model has no inputs, so there is nothing to calibrate with.", "Check the model.")
+    opened = [_open(find_files(Path(path)), specs, preprocessing) for path in paths]
+    used = next((each.setup for each in opened if each.setup), None)
+    notes = [note for each in opened for note in each.notes]
+    if used is None and preprocessing is not None:
+        notes.append(f"Arrays are fed as they are: the preprocessing {preprocessing.name} has no effect on them.")
+    if used is not None:
+        notes.insert(0, _preprocessing_note(used))
+    parts = [part for each in opened for part in each.parts]
+    return SampleSet(specs, parts, used.preprocessing if used else None, list(dict.fromkeys(filter(None, notes))))
+
+
+@dataclass(frozen=True)
+class _Opened:
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...] = ()
+    setup: ImageSetup | None = None
+
+
+def _open(found: Found, specs: Sequence[InputSpec], preprocessing: Preprocessing | None) -> _Opened:
+    if found.kind == "image":
+        setup = set_up_images(specs, preprocessing)
+        return _Opened((ImagePart(found.files, setup),), (found.note,), setup)
+    if found.kind == "tensor":
+        return _Opened(_open_tensors(found, specs), (found.note,))
+    opened = [_open_arrays(path, specs, preprocessing) for path in found.files]
+    parts = tuple(part for each in opened for part in each.parts)
+    notes = [note for each in opened for note in each.notes]
+    return _Opened(parts, (found.note, *notes[:3]), next((each.setup for each in opened if each.setup), None))
+
+
+def _open_arrays(path: Path, specs: Sequence[InputSpec], preprocessing: Preprocessing | None) -> _Opened:
+    """Open one .npy or .npz file."""
+    if path.suffix.lower() == ".npy":
+        if len(specs) != 1:
+            names = ", ".join(f"'{spec.name}'" for spec in specs)
+            raise DataError(
+                f"{path} holds one array, but the model has {len(specs)} inputs: {names}.",
+                "Give a .npz whose arrays are named like the inputs.",
+            )
+        stored, note = {specs[0].name: open_npy(path)}, ""
+    else:
+        stored, note = match_names(path, open_npz(path), specs)
+    if preprocessing is not None and _are_pixels(stored, specs):
+        setup = set_up_images(specs, preprocessing)
+        return _Opened((PixelPart(path, stored[specs[0].name], setup),), (note,), setup)
+    return _Opened((cut_arrays(path, stored, specs),), (note,))
+
+
+def _are_pixels(stored: dict[str, StoredArray], specs: Sequence[InputSpec]) -> bool:
+    """8-bit arrays for one float input of an image's rank are pixels once the user says how to scale them."""
+    return (
+        len(specs) == 1
+        and stored[specs[0].name].dtype == np.uint8
+        and specs[0].dtype.kind not in "iub"
+        and specs[0].rank in (3, 4)
+    )
+
+
+def _open_tensors(found: Found, specs: Sequence[InputSpec]) -> tuple[Part, ...]:
+    """Open test-data files: those of one folder are one or several samples."""
+    names = [spec.name for spec in specs]
+    parts = []
+    for folder, group in itertools.groupby(found.files, key=lambda path: path.parent):
+        tensors = by_input([open_tensor(path) for path in group], names)
+        source = found.root if len(found.files) == 1 and found.root.is_file() else folder
+        stored, _ = match_names(source, tensors, specs)
+        parts.append(cut_arrays(source, stored, specs, "tensor"))
+    return tuple(parts)
+
+
+def _preprocessing_note(setup: ImageSetup) -> str:
+    preprocessing = setup.preprocessing
+    if preprocessing.assumed:
+        return (
+            f"No preprocessing was chosen; assumed {preprocessing.describe()}. "
+            "Say --preprocess imagenet, unit, signed, raw or a file to choose one."
+        )
+    low, high = preprocessing.value_range()
+    if max(-low, high) > 1000:
+        return (
+            f"The preprocessing {preprocessing.name} gives values {low:.4g} to {high:.4g}; "
+            "its mean and std look meant for pixels scaled to 0..1 (start from --preprocess unit)."
+        )
+    return ""
