@@ -1,0 +1,84 @@
+"""What a QuantizeLinear or DequantizeLinear node says: its scale, zero point and stored type, read by value.
+
+Pure queries. Only scales and zero points are ever read, never the tensors they belong to, so asking a 2 GB model costs
+nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from qdq_cli.graph.nodes import constant_at, input_at, int_attribute, is_constant, is_op
+
+
+@dataclass(frozen=True)
+class TensorScale:
+    """The quantization parameters of one per-tensor Q or DQ; two nodes agree when these are equal.
+
+    Args:
+        scale: Real units a step, finite and above 0.
+        zero_point: The integer that means 0.0.
+        qtype: The stored type.
+    """
+
+    scale: float
+    zero_point: int
+    qtype: ir.DataType
+
+
+def is_quantize(node: ir.Node | None) -> bool:
+    """Say whether a node is a QuantizeLinear of the default ONNX domain."""
+    return is_op(node, "QuantizeLinear")
+
+
+def is_dequantize(node: ir.Node | None) -> bool:
+    """Say whether a node is a DequantizeLinear of the default ONNX domain."""
+    return is_op(node, "DequantizeLinear")
+
+
+def tensor_scale(node: ir.Node | None) -> TensorScale | None:
+    """Return the parameters of a per-tensor Q or DQ with a constant scale; None for every other node.
+
+    A scale of exactly one element is per tensor whatever `axis` says (A4); block-wise and computed scales, and scales
+    that are not finite and positive (A7), have no value that could be compared.
+    """
+    if node is None or not (is_quantize(node) or is_dequantize(node)) or int_attribute(node, "block_size", 0):
+        return None
+    scale = _single_number(node, 1)
+    zero_point = 0.0 if input_at(node, 2) is None else _single_number(node, 2)
+    if scale is None or zero_point is None or not math.isfinite(scale) or scale <= 0:
+        return None
+    return TensorScale(scale, int(zero_point), stored_type(node))
+
+
+def stored_type(node: ir.Node) -> ir.DataType:
+    """Return the integer type a Q writes or a DQ reads; UINT8 is ONNX's own default for a Q without zero point."""
+    zero_point = input_at(node, 2)
+    if zero_point is not None and zero_point.dtype is not None:
+        return zero_point.dtype
+    if is_quantize(node) and "output_dtype" in node.attributes:
+        return ir.DataType(int_attribute(node, "output_dtype", int(ir.DataType.UINT8)))
+    codes = node.outputs[0] if is_quantize(node) else input_at(node, 0)
+    return codes.dtype if codes is not None and codes.dtype is not None else ir.DataType.UINT8
+
+
+def _single_number(node: ir.Node, slot: int) -> float | None:
+    """Return a constant operand of one element; the size is checked before any data is read."""
+    value = input_at(node, slot)
+    if not is_constant(value) or value is None or value.const_value is None or value.const_value.size != 1:
+        return None
+    array = constant_at(node, slot)
+    return None if array is None else float(array.reshape(()).item())
+
+
+def holds_constant(value: ir.Value | None) -> bool:
+    """Say whether a value is a constant, or a constant behind Q and DQ: a quantized weight (S3)."""
+    for _ in range(2):
+        producer = None if value is None else value.producer()
+        if not (is_quantize(producer) or is_dequantize(producer)):
+            break
+        value = input_at(producer, 0) if producer is not None else None
+    return is_constant(value)
