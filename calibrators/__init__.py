@@ -1,0 +1,41 @@
+"""calibrators: arrays in, quantization parameters out; NumPy is all it needs.
+
+>>> import numpy as np
+>>> from calibrators import Histogram, percentile
+>>> histogram = Histogram()
+>>> for batch in np.linspace(-1.0, 3.0, 4000, dtype=np.float32).reshape(4, 1000):
+...     histogram.observe(batch)
+>>> histogram.count, histogram.amax
+(4000, 3.0)
+>>> round(percentile(histogram, 90.0).amax, 2)
+2.6
+"""
+
+from calibrators.errors import (
+    CacheFileError,
+    CalibratorError,
+    MismatchError,
+    NoDataError,
+    NonFiniteError,
+    ParameterError,
+)
+from calibrators.histogram import Histogram
+from calibrators.kernels import warm_up
+from calibrators.methods import Method, choose_range, minmax, percentile
+from calibrators.ranges import Range
+
+__all__ = [
+    "CacheFileError",
+    "CalibratorError",
+    "Histogram",
+    "Method",
+    "MismatchError",
+    "NoDataError",
+    "NonFiniteError",
+    "ParameterError",
+    "Range",
+    "choose_range",
+    "minmax",
+    "percentile",
+    "warm_up",
+]

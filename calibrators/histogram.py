@@ -1,0 +1,299 @@
+"""Histogram: the running statistic of one tensor, in constant memory, exact under any order, splitting and merging."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from calibrators import kernels
+from calibrators.errors import NonFiniteError, ParameterError
+from calibrators.kernels import CELLS, CENTER
+
+LARGEST_COUNT = 1 << 53
+"""Values a histogram holds at most: what float64 arithmetic on counts keeps exactly."""
+
+_SMALLEST_EXPONENT = -126  # of a bin width: it and its inverse are normal float32 numbers
+_LARGEST_FINITE = 0x7F7FFFFF
+_CHUNK = 1 << 16  # values converted at a time where an array is not contiguous float32
+_ACCEPTED = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
+
+
+class Histogram:
+    """Counts of all values a tensor has taken, in signed bins of power-of-two width.
+
+    Bin i counts the values x with trunc(x / bin_width) = i, so bin 0 is the open interval (-width, width), -x falls
+    in the mirrored bin and bins of |x| are exact. The width follows from the largest absolute value alone: with
+    amax = m * 2**e, 0.5 <= m < 1, it is 2**(e - 12) (never below 2**-126), which puts amax in |x| bin 2048..4095.
+    When a larger value arrives, bins are folded in pairs, i -> trunc(i / 2), which is exactly what counting with the
+    wider bins would have given. So the state is a function of the multiset of observed values: order, batch size,
+    splitting and the grouping of merges change nothing, and values scaled by 2**k give the same counts (while widths
+    stay above 2**-126).
+
+    Not to be fed by two threads at once: give each its own and `merge` them.
+
+    Source: spec 5.4, items 1 and 2.
+    """
+
+    __hash__ = None  # type: ignore[assignment]  # state changes
+
+    def __init__(self) -> None:
+        self._exponent = _SMALLEST_EXPONENT
+        self._cells: NDArray[np.int64] | None = None
+        self._first = 0  # number of the bin counted in _cells[0]
+        self._count = 0
+        self._low_key = 0
+        self._high_key = 0
+
+    @property
+    def count(self) -> int:
+        """How many values were observed."""
+        return self._count
+
+    @property
+    def minimum(self) -> float:
+        """Smallest value observed, exactly (a float32 number; -0.0 counts as 0.0); 0.0 before the first."""
+        return kernels.key_to_float(self._low_key)
+
+    @property
+    def maximum(self) -> float:
+        """Largest value observed, exactly (a float32 number; -0.0 counts as 0.0); 0.0 before the first."""
+        return kernels.key_to_float(self._high_key)
+
+    @property
+    def amax(self) -> float:
+        """Largest absolute value observed, exactly; 0.0 before the first."""
+        return max(abs(self.minimum), abs(self.maximum))
+
+    @property
+    def bin_width(self) -> float:
+        """Width of a bin in the tensor's units: a power of two."""
+        return float(2.0**self._exponent)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Counts of the signed bins -4095..4095, shape [8191], bin 0 at index 4095; read-only."""
+        view = self._complete_cells().view()
+        view.flags.writeable = False
+        return view
+
+    def magnitudes(self) -> NDArray[np.int64]:
+        """Counts of the bins of |x|, shape [4096]: bin i is [i, i + 1) * bin_width."""
+        cells = self._complete_cells()
+        magnitudes = cells[CENTER:].copy()
+        magnitudes[1:] += cells[CENTER - 1 :: -1]
+        return magnitudes
+
+    def observe(self, array: ArrayLike) -> None:
+        """Count every value of `array`.
+
+        Args:
+            array: Any shape (empty and rank 0 too), float16, float32 or float64. float64 is rounded to float32, the
+                type in which tensors are calibrated. A contiguous float32 buffer is read in place.
+
+        Raises:
+            NonFiniteError: A value is NaN or Inf; nothing of the array has been counted then.
+            ParameterError: The array does not hold floating-point values.
+        """
+        values = np.asarray(array)
+        if values.dtype == np.float32 and values.flags.c_contiguous and values.size <= kernels.LARGEST_CALL:
+            self._observe_flat(values.reshape(-1))
+            return
+        if values.dtype.newbyteorder("=") not in _ACCEPTED:
+            raise ParameterError(
+                f"A histogram counts float16, float32 or float64 values, found {values.dtype}.",
+                "Convert the array first.",
+            )
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes Inf, which is refused by name
+            for piece in _pieces(values):
+                _check_finite(piece)
+            for piece in _pieces(values):
+                self._observe_flat(piece)
+
+    def merge(self, other: Histogram) -> None:
+        """Add everything `other` has observed; exact, associative and commutative.
+
+        Args:
+            other: Left as it is; may be `self`.
+        """
+        if other._count == 0:
+            return
+        self._widen(other._exponent)
+        first, cells = fold(other._first, other._stored_cells(), self._exponent - other._exponent)
+        mine = self._complete_cells()
+        self._note_extremes(other._low_key, other._high_key)
+        mine[CENTER + first : CENTER + first + cells.size] += cells
+        self._count += other._count
+
+    def copy(self) -> Histogram:
+        """An independent histogram with equal state."""
+        twin = Histogram()
+        twin.merge(self)
+        return twin
+
+    def occupied(self) -> tuple[int, NDArray[np.int64]]:
+        """(i, counts) from the first bin i that holds a value to the last that does; (0, empty) before the first.
+
+        With `minimum` and `maximum` this is the whole state; `from_occupied` is the way back.
+        """
+        if self._count == 0:
+            return 0, np.zeros(0, np.int64)
+        first, last = _bin_of(self.minimum, self._exponent), _bin_of(self.maximum, self._exponent)
+        return first, self._stored_cells()[first - self._first : last - self._first + 1].copy()
+
+    @classmethod
+    def from_occupied(cls, minimum: float, maximum: float, counts: NDArray[np.int64]) -> Histogram:
+        """Rebuild a histogram from its extremes and the counts between them.
+
+        Args:
+            minimum: Smallest value, a float32 number.
+            maximum: Largest value, a float32 number.
+            counts: From the bin of `minimum` to the bin of `maximum`, both at least 1; empty for an empty histogram
+                (minimum = maximum = 0.0).
+
+        Raises:
+            ParameterError: The numbers contradict each other.
+        """
+        histogram = cls()
+        if counts.size == 0 and minimum == maximum == 0.0:
+            return histogram
+        histogram._note_extremes(_key_of_number(minimum), _key_of_number(maximum))
+        histogram._widen(_exponent_for(histogram._low_key, histogram._high_key))
+        exponent = histogram._exponent
+        first, last = _bin_of(minimum, exponent), _bin_of(maximum, exponent)
+        if minimum > maximum or counts.shape != (last - first + 1,):
+            raise ParameterError(
+                f"Counts of shape {counts.shape} do not fit the values from {minimum} to {maximum}: "
+                f"these span {last - first + 1} bins."
+            )
+        total = sum(counts.tolist())
+        needed = 1 if minimum == maximum else 2
+        if counts.min() < 0 or counts[0] < 1 or counts[-1] < 1 or not needed <= total <= LARGEST_COUNT:
+            raise ParameterError(f"Counts of values from {minimum} to {maximum} are negative, missing or too large.")
+        histogram._first, histogram._cells, histogram._count = first, counts.astype(np.int64), total
+        return histogram
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        mine = (self._count, self._low_key, self._high_key)
+        if mine != (other._count, other._low_key, other._high_key):
+            return False
+        return bool(np.array_equal(self.occupied()[1], other.occupied()[1]))
+
+    def __repr__(self) -> str:
+        return f"Histogram(count={self.count}, minimum={self.minimum}, maximum={self.maximum})"
+
+    def _observe_flat(self, values: NDArray[np.float32]) -> None:
+        """Count contiguous values; nothing happens if one is not finite."""
+        if values.size == 0:
+            return
+        count = kernels.counter(self._count)
+        cells = self._complete_cells()
+        low, high = count(values, self._inverse_width(), self._limit(), cells)
+        if not kernels.within(low, high, self._limit()):
+            if not kernels.within(low, high, _LARGEST_FINITE):
+                _check_finite(values)
+            self._widen(_exponent_for(low, high))
+            count(values, self._inverse_width(), self._limit(), self._complete_cells())
+        self._note_extremes(low, high)
+        self._count += values.size
+
+    def _inverse_width(self) -> np.float32:
+        return np.float32(2.0**-self._exponent)
+
+    def _limit(self) -> int:
+        """float32 bits of the largest magnitude that the bins reach."""
+        return ((self._exponent + 12 + 127) << 23) - 1
+
+    def _widen(self, exponent: int) -> None:
+        """Fold the bins until their width is 2**exponent; nothing to do if it is that already, or more."""
+        if exponent <= self._exponent:
+            return
+        if self._cells is not None:
+            self._first, self._cells = fold(self._first, self._cells, exponent - self._exponent)
+        self._exponent = exponent
+
+    def _note_extremes(self, low: int, high: int) -> None:
+        """Take the keys of newly counted values into account; -0.0 (key -1) becomes 0.0."""
+        low, high = low + (low == -1), high + (high == -1)
+        self._low_key = min(self._low_key, low) if self._count else low
+        self._high_key = max(self._high_key, high) if self._count else high
+
+    def _stored_cells(self) -> NDArray[np.int64]:
+        return np.zeros(0, np.int64) if self._cells is None else self._cells
+
+    def _complete_cells(self) -> NDArray[np.int64]:
+        """All CELLS counts, allocated when first needed: tables read from a file stay as small as the file is."""
+        if self._cells is None or self._cells.size != CELLS:
+            stored, start = self._stored_cells(), CENTER + self._first
+            self._first, self._cells = -CENTER, np.zeros(CELLS, np.int64)
+            self._cells[start : start + stored.size] = stored
+        return self._cells
+
+
+def fold(first: int, cells: NDArray[np.int64], times: int) -> tuple[int, NDArray[np.int64]]:
+    """Double the bin width `times` times.
+
+    Args:
+        first: Number of the first bin.
+        cells: Counts of the bins first, first + 1, ..., shape [n].
+        times: How often bin i becomes bin trunc(i / 2); 0 hands back what came in.
+
+    Returns:
+        The same for the wider bins, as (first, counts); the sum of the counts is unchanged.
+    """
+    if times == 0 or cells.size == 0:
+        return first, cells
+    numbers = np.arange(first, first + cells.size)
+    folded = np.sign(numbers) * (np.abs(numbers) >> min(times, 12))
+    wider = np.zeros(int(folded[-1] - folded[0]) + 1, np.int64)
+    np.add.at(wider, folded - folded[0], cells)
+    return int(folded[0]), wider
+
+
+def _pieces(values: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
+    """The values as contiguous float32 arrays, in memory order, converted in small portions where that is needed."""
+    contiguous: Any = [["readonly", "contig"]]  # NumPy's type stubs do not know "contig"
+    pieces = np.nditer(
+        [values],
+        flags=["external_loop", "buffered", "zerosize_ok"],
+        op_flags=contiguous,
+        op_dtypes=[np.dtype(np.float32)],
+        casting="same_kind",
+        order="K",
+        buffersize=_CHUNK,
+    )
+    with pieces:
+        for piece in pieces:
+            yield np.asarray(piece)
+
+
+def _check_finite(values: NDArray[np.float32]) -> None:
+    """Raise NonFiniteError if a value is NaN or Inf, saying which and how many."""
+    if np.isfinite(values).all():
+        return
+    nans, infinities = int(np.isnan(values).sum()), int(np.isinf(values).sum())
+    found = " and ".join(f"{number} {what}" for number, what in ((nans, "NaN"), (infinities, "Inf")) if number)
+    raise NonFiniteError(f"Found {found} among {values.size} values, expected finite values only.")
+
+
+def _exponent_for(low: int, high: int) -> int:
+    """Exponent of the bin width for values between two keys: frexp exponent of the amax, less 12."""
+    magnitude = max(high if high >= 0 else -1 - high, low if low >= 0 else -1 - low)
+    return max((magnitude >> 23) - 126 - 12, _SMALLEST_EXPONENT)
+
+
+def _bin_of(value: float, exponent: int) -> int:
+    return int(value * 2.0**-exponent)
+
+
+def _key_of_number(value: float) -> int:
+    """Key of a value that must be a finite float32 number."""
+    with np.errstate(over="ignore"):
+        rounded = float(np.float32(value))
+    if not np.isfinite(rounded) or rounded != value:
+        raise ParameterError(f"{value!r} is not a finite float32 number.")
+    return kernels.float_to_key(rounded)
