@@ -18,6 +18,7 @@ from qdq_cli.graph.nodes import (
     ONNX_DOMAIN,
     constant_at,
     constant_ints,
+    float_attribute,
     input_at,
     int_attribute,
     ints_attribute,
@@ -89,9 +90,12 @@ def _zero_pad_innermost(node: ir.Node) -> Obstacle:
         value = constant_at(node, 2)
         if value is None or np.any(np.asarray(value, dtype=np.float64) != 0):
             return "its fill value is not the constant 0"
+    if float_attribute(node, "value", 0.0) != 0:
+        return "its fill value is not the constant 0"
     if input_at(node, 3) is not None:
         return "it names the padded axes in an operand"
-    pads = constant_ints(node, 1)
+    # Operand since opset 11, attribute before.
+    pads = constant_ints(node, 1) if input_at(node, 1) is not None else ints_attribute(node, "pads")
     if pads is None:
         return "its pads are computed at run time"
     dims = len(pads) // 2
