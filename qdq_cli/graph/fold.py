@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 from numpy.typing import NDArray
 from onnx_ir.passes import common as passes
 
+from qdq_cli.errors import ModelError
 from qdq_cli.graph.files import serialized
 from qdq_cli.graph.names import Names
 from qdq_cli.graph.nodes import (
@@ -24,6 +24,7 @@ from qdq_cli.graph.nodes import (
     is_op,
     only_consumer,
 )
+from qdq_cli.graph.session import SessionOptions, Source, as_model_error, make_session
 
 NEVER_FOLDED = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"}
@@ -49,7 +50,7 @@ def fold_constants(model: ir.Model) -> int:
         return 0
     try:
         arrays = _evaluate(model, [value.name or "" for value in frontier])
-    except (onnxruntime.capi.onnxruntime_pybind11_state.Fail, RuntimeError, ValueError):
+    except ModelError:
         # An operator ONNX Runtime cannot run on these constants: leave them; the session of the model will say why.
         return 0
     for value, array in zip(frontier, arrays, strict=True):
@@ -104,11 +105,9 @@ def _evaluate(model: ir.Model, names: list[str]) -> list[NDArray[np.generic]]:
     part.graph.inputs.clear()
     part.functions.clear()
     passes.RemoveUnusedNodesPass()(part)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(serialized(part), options, providers=["CPUExecutionProvider"])
-    arrays: list[NDArray[np.generic]] = session.run(names, {})
+    session = make_session(Source(serialized(part)), SessionOptions(threads=1, optimize=False))
+    with as_model_error("fold the model's constants"):
+        arrays: list[NDArray[np.generic]] = session.run(names, {})
     return arrays
 
 

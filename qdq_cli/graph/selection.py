@@ -150,7 +150,10 @@ def _group_align(node: ir.Node, config: PlanConfig) -> bool:
 
 
 def _few_channels(node: ir.Node, config: PlanConfig) -> bool:
-    """Fewer than 16 channels on a side, unless a kernel for it is known to pay (rules, section 3.4)."""
+    """Fewer than 16 channels on a side, unless a kernel for it is known to pay (rules, section 3.4).
+
+    One output channel is a matrix-vector product in all but name (case T52).
+    """
     weight = input_at(node, 1)
     if not config.channel_rules or node.op_type != "Conv" or weight is None or weight.shape is None:
         return False
@@ -159,6 +162,8 @@ def _few_channels(node: ir.Node, config: PlanConfig) -> bool:
     out_channels, in_channels, *kernel = weight.shape.numpy()
     if in_channels >= 16 and out_channels >= 16:
         return False
+    if out_channels == 1:
+        return True
     if int_attribute(node, "group", 1) > 1:
         return bool(out_channels % 8 or min(kernel) < 3)
     aligned = out_channels % 8 == 0 or in_channels % 8 == 0
