@@ -22,9 +22,15 @@ from calibrators.errors import (
 from calibrators.histogram import Histogram
 from calibrators.kernels import warm_up
 from calibrators.methods import Method, choose_range, minmax, percentile
+from calibrators.qparams import QParams, dequantize, is_negligible, quantize, symmetric_qparams, weight_amax
+from calibrators.qtypes import INT8, INT16, QTYPES, UINT8, QType
 from calibrators.ranges import Range
 
 __all__ = [
+    "INT8",
+    "INT16",
+    "QTYPES",
+    "UINT8",
     "CacheFileError",
     "CalibratorError",
     "Histogram",
@@ -33,9 +39,16 @@ __all__ = [
     "NoDataError",
     "NonFiniteError",
     "ParameterError",
+    "QParams",
+    "QType",
     "Range",
     "choose_range",
+    "dequantize",
+    "is_negligible",
     "minmax",
     "percentile",
+    "quantize",
+    "symmetric_qparams",
     "warm_up",
+    "weight_amax",
 ]
