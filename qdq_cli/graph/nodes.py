@@ -134,3 +134,8 @@ def mark_shape_computations(graph: ir.Graph) -> None:
         if from_shapes:
             for value in node.outputs:
                 value.meta[_SHAPE_MARK] = True
+
+
+def is_shape_computation(node: ir.Node) -> bool:
+    """Say whether a node was marked as computing shapes only; it is no layer of the network."""
+    return bool(node.outputs) and all(_SHAPE_MARK in value.meta for value in node.outputs)

@@ -63,12 +63,25 @@ _MAX_ACTIVATION_NODES = 8
 """GELU written out takes five nodes, HardSwish four; a longer chain is no activation."""
 
 
-def after_activation(value: ir.Value) -> ir.Value:
-    """Follow a tensor through its activation function, however that is spelled, to the tensor that leaves it.
+@dataclass(frozen=True)
+class Chain:
+    """Pointwise nodes that compute one tensor from one other tensor.
+
+    Args:
+        nodes: The nodes, in no particular order.
+        result: The one tensor that leaves them.
+    """
+
+    nodes: frozenset[ir.Node]
+    result: ir.Value
+
+
+def pointwise_chain(value: ir.Value) -> Chain | None:
+    """Find the activation function behind a tensor, however it is spelled.
 
     Grows the set of pointwise nodes that read nothing but `value` and each other until one tensor alone leaves the set:
-    one node for Relu, two for SiLU (Sigmoid, Mul), five for GELU written out. Returns `value` itself where no
-    activation follows, or where `value` is read by anything else too.
+    one node for Relu, two for SiLU (Sigmoid, Mul), five for GELU written out. Returns None where no such set is found,
+    or where `value` is read by anything else too.
     """
     inside = {value}
     nodes: set[ir.Node] = set()
@@ -80,13 +93,19 @@ def after_activation(value: ir.Value) -> ir.Value:
             if node not in nodes and is_pointwise(node) and inside.issuperset(activation_inputs(node))
         }
         if not grown:
-            return value
+            return None
         nodes |= grown
         inside |= {out for node in grown for out in node.outputs}
         leaving = [known for known in inside if known.is_graph_output() or _read_outside(known, nodes)]
         if len(leaving) == 1:
-            return leaving[0]
-    return value
+            return Chain(frozenset(nodes), leaving[0])
+    return None
+
+
+def after_activation(value: ir.Value) -> ir.Value:
+    """Follow a tensor through its activation function to the tensor that leaves it; `value` itself without one."""
+    chain = pointwise_chain(value)
+    return value if chain is None else chain.result
 
 
 def _read_outside(value: ir.Value, nodes: set[ir.Node]) -> bool:
