@@ -54,7 +54,7 @@ class Cut(Enum):
     ITEMS = "a[i]"
     """One axis more than the input: each item is all that one run takes."""
     WHOLE = "a"
-    """One sample, exactly what a run takes."""
+    """One sample, exactly what a run takes; where the inputs share a batch axis, ROWS says the same."""
     BARE = "a[None]"
     """One sample without its batch axis."""
     SHARED = "a, in every sample"
@@ -131,9 +131,9 @@ def cut_arrays(
     counts = {count for option in options for cut, count in option.items() if cut is not Cut.SHARED} or {1}
     for count in sorted(counts, reverse=True):
         cuts = [_first_cut(option, count) for option in options]
-        if None not in cuts:
-            arrays = (CutArray(stored[s.name], s, cut) for s, cut in zip(specs, cuts, strict=True) if cut is not None)
-            return ArrayPart(source, tuple(arrays), count, kind)
+        arrays = tuple(CutArray(stored[s.name], s, cut) for s, cut in zip(specs, cuts, strict=True) if cut is not None)
+        if None not in cuts and not (axis.stacked and len({array.shape[0] for array in arrays}) > 1):
+            return ArrayPart(source, arrays, count, kind)
     shapes = ", ".join(f"'{spec.name}' {shape_text(stored[spec.name].shape)}" for spec in specs)
     raise DataError(
         f"{source}: the arrays do not hold equally many samples: {shapes}.",
@@ -196,7 +196,7 @@ def possible_cuts(shape: tuple[int, ...], spec: InputSpec, axis: BatchAxis) -> d
         options[Cut.ROWS] = shape[0]
     if shape and fits(shape[1:], declared):
         options[Cut.ITEMS] = shape[0]
-    if fits(shape, declared):
+    if fits(shape, declared) and not axis.stacked:
         options[Cut.WHOLE] = 1
     if one_by_one and fits(shape, declared[1:]):
         options[Cut.BARE] = 1

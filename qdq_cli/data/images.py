@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 """Files taken for pictures, in lower case."""
 
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM")
+_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM")
 """What Pillow may find in them whatever they are called; not, say, PostScript, which starts another program."""
 
 _EXIF_ORIENTATION = 0x0112

@@ -125,7 +125,7 @@ def _from_document(document: object, name: str) -> Preprocessing:
     if not isinstance(document, dict):
         raise UsageError("The preprocessing is not an object with keys.", 'E.g. {"scale": "1/255", "color": "bgr"}.')
     preset = document.pop("preset", None)
-    if preset is not None and preset not in PRESETS:
+    if preset is not None and str(preset) not in PRESETS:
         raise UsageError(f"Preprocessing preset is {preset!r}.", near_names(str(preset), tuple(PRESETS)))
     changes = _overrides(document)
     result = replace((PRESETS[preset] if preset else Preprocessing()).override(changes), name=name)

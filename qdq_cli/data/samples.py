@@ -121,8 +121,10 @@ def _open(found: Found, specs: Sequence[InputSpec], preprocessing: Preprocessing
         return _Opened(_open_tensors(found, specs), (found.note,))
     opened = [_open_arrays(path, specs, preprocessing) for path in found.files]
     parts = tuple(part for each in opened for part in each.parts)
-    notes = [note for each in opened for note in each.notes]
-    return _Opened(parts, (found.note, *notes[:3]), next((each.setup for each in opened if each.setup), None))
+    notes = [note for each in opened for note in each.notes if note]
+    if len(notes) > 1:
+        notes = [notes[0], f"{found.root}: {len(notes) - 1} more files alike."]
+    return _Opened(parts, (found.note, *notes), next((each.setup for each in opened if each.setup), None))
 
 
 def _open_arrays(path: Path, specs: Sequence[InputSpec], preprocessing: Preprocessing | None) -> _Opened:
