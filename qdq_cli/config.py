@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
+
+from qdq_cli.data.preprocess import Overrides
+
+METHODS = ("entropy", "minmax", "percentile", "mse")
+DEFAULT_METHOD = "entropy"
+"""The method that keeps most accuracy over the measured models; the table is in docs/accuracy.md."""
 
 
 class WeightForm(Enum):
@@ -38,6 +46,13 @@ class TensorRT(Enum):
     def reads_half_scales(self) -> bool:
         """FP16 and BF16 scales are read since TensorRT 10 (A10)."""
         return self in (TensorRT.V10, TensorRT.V11)
+
+
+DEFAULT_TRT = TensorRT.V8_4
+"""What is written by default is read by every release from here on (section 0.2)."""
+
+HALF_TRT = TensorRT.V10
+"""The same for FP16 models."""
 
 
 @dataclass(frozen=True)
@@ -77,3 +92,95 @@ class PlanConfig:
     residual_stream: bool = False
     pooling: bool = True
     safe: bool = False
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where calibration samples come from and how they become model inputs.
+
+    Args:
+        calib: Folders or files of samples, in order; empty where a cache or manual ranges serve.
+        preprocess: Name of a preset or path of a JSON/TOML file; None lets the model's input decide.
+        overrides: Single fields on top of it.
+        input_shape: `NAME:1x3x224x224` for dynamic inputs.
+        samples: How many samples to calibrate on; None: all up to 512, less those held back for verification.
+        batch_size: Samples a run; None: what the model fixes, else 1.
+        seed: Choose the samples at random with this seed instead of evenly spread.
+    """
+
+    calib: tuple[Path, ...] = ()
+    preprocess: str | None = None
+    overrides: Overrides = field(default_factory=Overrides)
+    input_shape: tuple[str, ...] = ()
+    samples: int | None = None
+    batch_size: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class RangeConfig:
+    """How ranges are chosen.
+
+    Args:
+        method: `entropy`, `minmax`, `percentile` or `mse`.
+        percentile: Share of values `percentile` keeps, in percent.
+        manual: Tensor name -> amax; overrides calibration.
+        cache: Calibration cache to read if it is there and fits, else to write.
+        recalibrate: Calibrate even if the cache is there.
+    """
+
+    method: str = DEFAULT_METHOD
+    percentile: float = 99.99
+    manual: Mapping[str, float] = field(default_factory=dict)
+    cache: Path | None = None
+    recalibrate: bool = False
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    """How the result is compared with the FP32 model.
+
+    Args:
+        samples: Held-back samples to compare on; 0 for none.
+        min_sqnr: Lowest SQNR in dB that every float output must reach.
+        min_agreement: Lowest top-1 agreement in percent that every output of class scores must reach.
+    """
+
+    samples: int = 16
+    min_sqnr: float | None = None
+    min_agreement: float | None = None
+
+    @property
+    def gates(self) -> bool:
+        """Whether a limit was set."""
+        return self.min_sqnr is not None or self.min_agreement is not None
+
+
+@dataclass(frozen=True)
+class QuantizeConfig:
+    """One run of `qdq quantize`.
+
+    Args:
+        model: The FP32 model.
+        output: Where the result goes; None: `MODEL.qdq.onnx` beside the model.
+        trt: Oldest TensorRT that must read the result; None: 8.4, or 10 for FP16 models.
+        weights: How weights are stored.
+        form: How INT8 regions are written.
+        dry_run: Plan only.
+    """
+
+    model: Path
+    output: Path | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    ranges: RangeConfig = field(default_factory=RangeConfig)
+    verify: VerifyConfig = field(default_factory=VerifyConfig)
+    trt: TensorRT | None = None
+    weights: WeightForm = WeightForm.FP32
+    form: Form = Form.PAIRS
+    dry_run: bool = False
+
+    @property
+    def target(self) -> Path:
+        """Where the result goes."""
+        return self.output or self.model.with_name(f"{self.model.stem}.qdq.onnx")

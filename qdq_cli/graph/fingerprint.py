@@ -65,7 +65,7 @@ def _bytes_of(tensor: ir.TensorProtocol) -> bytes:
     array = tensor.numpy()
     if not isinstance(array, np.ndarray) or not array.flags.c_contiguous:
         return hashlib.blake2b(tensor.tobytes(), digest_size=_SIZE).digest()
-    return hashlib.blake2b(array.reshape(-1).view(np.uint8), digest_size=_SIZE).digest()
+    return hashlib.blake2b(array.reshape(-1).view(np.uint8).data, digest_size=_SIZE).digest()
 
 
 def _add_node(node: ir.Node, digests: dict[ir.Value, bytes]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from calibrators import QParams, quantize, symmetric_qparams
+from calibrators.qparams import QParams, quantize, symmetric_qparams, weight_amax
 from qdq_cli.config import Form, WeightForm
 from qdq_cli.graph.names import Names
 from qdq_cli.graph.nodes import constant_at, consumers, is_op, name_of
@@ -28,11 +28,11 @@ class Rewriting:
     """What the rewrite found on its way.
 
     Args:
-        dead_channels: Weight name -> number of all-zero channels (their scale is 1.0, A19).
+        notes: Sentences the user should read.
         int8_nodes: Names of the commuting nodes that read and write INT8 tensors (region form only).
     """
 
-    dead_channels: Mapping[str, int]
+    notes: tuple[str, ...]
     int8_nodes: tuple[str, ...] = ()
 
 
@@ -57,10 +57,18 @@ def rewrite(model: ir.Model, plan: Plan, amax: Sequence[float], *, weights: Weig
             dead[target.tensor] = channels
     writer.drop_unread_weights()
     if form is Form.PAIRS:
-        return Rewriting(dead)
+        return Rewriting(_notes(dead))
     opset = opset_of(model)
     moved = propagate(model, may_move=lambda node: commutes(node) and _runs_on_int8(node, opset))
-    return Rewriting(dead, tuple(sorted(moved.int8_nodes)))
+    return Rewriting(_notes(dead), tuple(sorted(moved.int8_nodes)))
+
+
+def _notes(dead: Mapping[str, int]) -> tuple[str, ...]:
+    """Report all-zero channels: their scale is 1.0 (A19)."""
+    if not dead:
+        return ()
+    names = ", ".join(list(dead)[:3]) + (", ..." if len(dead) > 3 else "")
+    return (f"{sum(dead.values())} all-zero channels in {len(dead)} weights got the scale 1.0: {names}.",)
 
 
 def _runs_on_int8(node: ir.Node, opset: int) -> bool:
@@ -102,7 +110,7 @@ class _Writer:
         node = self._nodes[target.use.node]
         value = self._values[target.tensor]
         array = np.asarray(constant_at(node, target.use.slot))
-        amax = _weight_amax(array, target.axis)
+        amax = weight_amax(array, target.axis)
         qparams = symmetric_qparams(amax, axis=target.axis, scale_dtype=_scale_dtype(value))
         if form is WeightForm.FP32:
             output = self._pair(value, qparams, target.tensor)
@@ -196,11 +204,3 @@ def _scale_dtype(value: ir.Value) -> np.dtype[np.generic]:
     """The scale has the type of the float data (A9-A11)."""
     dtype = value.dtype if value.dtype is not None else ir.DataType.FLOAT
     return np.dtype(dtype.numpy())
-
-
-def _weight_amax(array: NDArray[np.generic], axis: int | None) -> NDArray[np.float32]:
-    magnitude = np.abs(np.asarray(array, np.float32))
-    if axis is None:
-        return np.asarray(magnitude.max(initial=0.0))
-    others = tuple(dim for dim in range(array.ndim) if dim != axis)
-    return np.asarray(magnitude.max(axis=others, initial=0.0))

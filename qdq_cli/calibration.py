@@ -1,0 +1,209 @@
+"""The data side of a run: open the samples, observe the planned tensors, choose a range for each scale group."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from calibrators import Histogram, Method, choose_range
+from qdq_cli.config import DataConfig, RangeConfig
+from qdq_cli.data.batches import Batch, BatchPlan, Group, load_readable_batch, plan_batches
+from qdq_cli.data.image_input import choose_preprocessing
+from qdq_cli.data.inputs import InputSpec, parse_input_shapes, with_shapes
+from qdq_cli.data.samples import SampleSet, open_samples
+from qdq_cli.data.selection import Selection, select
+from qdq_cli.data.unreadable import UnreadableSamples
+from qdq_cli.errors import DataError, UsageError
+from qdq_cli.graph import files, runner
+from qdq_cli.graph.plan import Plan, ScaleGroup
+from qdq_cli.graph.session import Source
+from qdq_cli.progress import Listener
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Calibration data, opened: nothing but names and headers has been read.
+
+    Args:
+        every: All samples.
+        selection: Which calibrate and which are held back.
+        batches: The runs that calibrate.
+    """
+
+    every: SampleSet
+    selection: Selection
+    batches: BatchPlan
+
+
+def open_data(model: ir.Model, config: DataConfig, hold_back: int) -> Samples | None:
+    """Open the samples of `--calib`; None where none were given.
+
+    Args:
+        model: The prepared model, whose inputs say what a sample is.
+        config: Paths and preprocessing.
+        hold_back: How many samples verification would like to have for itself.
+
+    Raises:
+        DataError: Nothing usable is there, or it does not fit the inputs.
+        UsageError: Options contradict each other or the model.
+    """
+    if not config.calib:
+        return None
+    specs = input_specs(model)
+    specs = with_shapes(specs, parse_input_shapes(config.input_shape, specs))
+    preprocessing = choose_preprocessing(config.preprocess, config.overrides, specs)
+    every = open_samples(config.calib, specs, preprocessing)
+    selection = select(len(every), config.samples, config.seed, hold_back)
+    return Samples(every, selection, plan_batches(every, selection.calibration, config.batch_size))
+
+
+def input_specs(model: ir.Model) -> tuple[InputSpec, ...]:
+    """Return the graph inputs as calibration data sees them.
+
+    Raises:
+        DataError: An input is no tensor (a sequence or an optional).
+    """
+    return tuple(_input_spec(value) for value in model.graph.inputs)
+
+
+def _input_spec(value: ir.Value) -> InputSpec:
+    if value.dtype is None or value.shape is None or not isinstance(value.type, ir.TensorType):
+        raise DataError(f"Graph input '{value.name}' is no tensor of known type and rank, so it cannot be fed.")
+    dims = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+    dtype = np.dtype(object) if value.dtype == ir.DataType.STRING else np.dtype(value.dtype.numpy())
+    return InputSpec(value.name or "", dtype, dims)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What calibration saw.
+
+    Args:
+        histograms: Tensor name -> histogram.
+        samples: How many samples were counted.
+        from_cache: Whether a cache served and nothing was run.
+        preprocessing: One line on how pictures became inputs; "" for arrays.
+        notes: Sentences the user should read.
+    """
+
+    histograms: Mapping[str, Histogram]
+    samples: int = 0
+    from_cache: bool = False
+    preprocessing: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def observe(
+    model: ir.Model, plan: Plan, samples: Samples | None, config: RangeConfig, listener: Listener
+) -> Observation:
+    """Get the histogram of every planned tensor that needs one.
+
+    Raises:
+        DataError: There are neither samples nor a cache, or a sample cannot be used.
+        ModelError: The model cannot be run, or makes NaN or Inf.
+    """
+    tensors = tuple(tensor for group in groups_to_observe(plan, config) for tensor in group.observed)
+    if not tensors:
+        return Observation({})
+    if samples is None:
+        raise DataError(
+            f"No calibration data was given, and {len(tensors)} tensors need a range.",
+            "Give a folder of images or arrays with --calib, or a calibration cache with --cache.",
+        )
+    return _run_samples(model, tensors, samples, listener)
+
+
+def _run_samples(model: ir.Model, tensors: Sequence[str], samples: Samples, listener: Listener) -> Observation:
+    """Run the calibration samples through the prepared float model and count the values of these tensors."""
+    data, folder = files.runnable(model)
+    total = len(samples.selection.calibration)
+    unreadable = UnreadableSamples(total)
+
+    def load(group: Group) -> Batch | None:
+        return load_readable_batch(samples.every, group, unreadable)
+
+    groups = samples.batches.groups
+    with listener.progress("calibrating", len(groups)) as advance:
+        histograms = runner.observe(Source(data, folder), tensors, groups, load, on_batch=advance)
+    chosen = samples.every.preprocessing
+    dropped = samples.batches.dropped
+    notes = [unreadable.note()] if unreadable.errors else []
+    if dropped:
+        notes.append(f"{dropped} samples were left over: the model takes exactly {samples.batches.batch_size} a run.")
+    return Observation(
+        histograms=histograms,
+        samples=total - len(unreadable.errors) - dropped,
+        preprocessing=chosen.describe() if chosen else "",
+        notes=tuple(notes),
+    )
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """The range of each scale group.
+
+    Args:
+        amax: In the tensors' units, one a group.
+        manual: How many were given by hand.
+        notes: Sentences the user should read (all-zero tensors).
+    """
+
+    amax: tuple[float, ...]
+    manual: int
+    notes: tuple[str, ...]
+
+
+def groups_to_observe(plan: Plan, config: RangeConfig) -> tuple[ScaleGroup, ...]:
+    """Return the groups that need calibration: no range is known, and none was given by hand."""
+    return tuple(
+        group for group in plan.groups if group.known_amax is None and not config.manual.keys() & set(group.tensors)
+    )
+
+
+def choose(plan: Plan, observed: Observation, config: RangeConfig) -> Ranges:
+    """Choose a range for every scale group: by hand, known, or by the method from the group's merged histogram.
+
+    Raises:
+        UsageError: A range was given for a tensor that the plan does not quantize.
+    """
+    _check_manual(plan, config)
+    method = Method(config.method, config.percentile)
+    amax, dead = [], []
+    for group in plan.groups:
+        by_hand = [config.manual[tensor] for tensor in group.tensors if tensor in config.manual]
+        if by_hand:
+            amax.append(max(by_hand))
+        elif group.known_amax is not None:
+            amax.append(group.known_amax)
+        else:
+            merged = _merged(observed.histograms, group)
+            amax.append(choose_range(merged, method).amax)
+            dead += [] if amax[-1] else [group.tensors[0]]
+    notes = [f"{len(dead)} activation tensors were zero in every sample (scale 1.0): {_some(dead)}."] if dead else []
+    return Ranges(
+        tuple(amax), sum(bool(config.manual.keys() & set(group.tensors)) for group in plan.groups), tuple(notes)
+    )
+
+
+def _merged(histograms: Mapping[str, Histogram], group: ScaleGroup) -> Histogram:
+    merged = Histogram()
+    for tensor in group.observed:
+        merged.merge(histograms[tensor])
+    return merged
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _check_manual(plan: Plan, config: RangeConfig) -> None:
+    known = [tensor for group in plan.groups for tensor in group.tensors]
+    for name in config.manual:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=4, cutoff=0.4)
+            hint = f"Near names: {', '.join(near)}." if near else "List the quantized tensors with --dry-run -v."
+            raise UsageError(f"--range names the tensor '{name}', which is not quantized.", hint)

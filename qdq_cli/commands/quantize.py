@@ -1,0 +1,87 @@
+"""`qdq quantize`: parse, run the pipeline, show the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from qdq_cli import console
+from qdq_cli.commands.options import (
+    DATA,
+    DISPLAY,
+    MODEL,
+    OUTPUT,
+    PLACEMENT,
+    RANGES,
+    VERIFY,
+    Params,
+    command_of,
+    record_of,
+)
+from qdq_cli.config import (
+    DataConfig,
+    Form,
+    PlanConfig,
+    QuantizeConfig,
+    RangeConfig,
+    TensorRT,
+    VerifyConfig,
+    WeightForm,
+)
+from qdq_cli.data.preprocess import Overrides
+
+_SECTIONS = {
+    "Calibration data": DATA,
+    "Ranges": RANGES,
+    "Placement": PLACEMENT,
+    "Output": OUTPUT,
+    "Verification": VERIFY,
+    "Display": DISPLAY,
+}
+
+
+@command_of(_SECTIONS, (MODEL,))
+def quantize(params: Params) -> None:
+    """Quantize an FP32 ONNX model to INT8 with Q/DQ nodes.
+
+    MODEL is calibrated on the samples of --calib and written with QuantizeLinear/DequantizeLinear pairs where TensorRT
+    fuses them best; the input is never changed.
+
+    \b
+    Examples:
+      qdq quantize model.onnx --calib images/
+      qdq quantize model.onnx --calib images/ --preprocess unit -o model.int8.onnx
+      qdq quantize model.onnx --calib arrays.npz --cache model.qcal --min-sqnr 20
+      qdq quantize model.onnx --dry-run
+    """
+    from qdq_cli.pipeline import quantize_model
+
+    screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
+    report = quantize_model(config_of(params), screen)
+    screen.show(report)
+
+
+def config_of(params: Params) -> QuantizeConfig:
+    """Build the configuration of a run from the parsed options."""
+    trt = params["trt"]
+    return QuantizeConfig(
+        model=params["model"],
+        output=params["output"],
+        data=record_of(DataConfig, params, {"overrides": record_of(Overrides, params)}),
+        plan=record_of(PlanConfig, params),
+        ranges=record_of(RangeConfig, params, {"manual": _manual(params["range_"], params["ranges"])}),
+        verify=record_of(VerifyConfig, params, {"samples": params["verify"]}),
+        trt=None if trt is None else TensorRT(trt),
+        weights=WeightForm(params["weights"]),
+        form=Form(params["form"]),
+        dry_run=params["dry_run"],
+    )
+
+
+def _manual(ranges: tuple[tuple[str, float], ...], file: Path | None) -> Mapping[str, float]:
+    """Join the ranges of the file and of the command line; those on the command line win."""
+    if file is None:
+        return dict(ranges)
+    from qdq_cli.data.ranges import read_ranges
+
+    return {**read_ranges(file), **dict(ranges)}

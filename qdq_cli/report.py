@@ -1,0 +1,197 @@
+"""What a run of `qdq quantize` found, as frozen records. The same records are the `--json` document, key for key."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from qdq_cli.graph.plan import ScaleGroup, Target, WeightTarget
+from qdq_cli.graph.selection import Skip
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class WeightedOps:
+    """Weighted operators of the model, and how many of them run in INT8."""
+
+    total: int
+    quantized: int
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Activation tensors with a Q/DQ pair, and the scales they share."""
+
+    targets: int
+    groups: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How ranges were found.
+
+    Args:
+        method: Name of the method.
+        percentile: For `percentile`: the share kept, in percent.
+        samples: Samples observed.
+        batch_size: Samples a run; 0 when nothing was run.
+        tensors: Tensors observed.
+        cache: Path of the calibration cache, if any.
+        from_cache: Whether the ranges came from it and nothing was run.
+        preprocessing: One line on how pictures became inputs; "" for arrays.
+        assumed: Whether nobody chose that preprocessing.
+        manual_ranges: Scale groups whose range was given by hand.
+    """
+
+    method: str
+    percentile: float | None
+    samples: int
+    batch_size: int
+    tensors: int
+    cache: str | None
+    from_cache: bool
+    preprocessing: str
+    assumed: bool
+    manual_ranges: int = 0
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Distance of one output of the Q/DQ model from the FP32 model.
+
+    Args:
+        sqnr_db: Signal to quantization noise ratio in dB; None where the outputs are equal or the reference is zero.
+        cosine: Cosine similarity; None where one side is zero.
+        max_error: Largest absolute difference.
+        top1_agreement: For class scores: percent of rows with the same best class.
+    """
+
+    sqnr_db: float | None
+    cosine: float | None
+    max_error: float
+    top1_agreement: float | None = None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """FP32 and Q/DQ model run on the same samples, ONNX Runtime's graph optimisations off.
+
+    Args:
+        samples: How many.
+        held_back: Whether calibration never saw them.
+        outputs: Output name -> distance.
+    """
+
+    samples: int
+    held_back: bool
+    outputs: Mapping[str, Distance]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What TensorRT is predicted to do with the model (rules, section 4.6).
+
+    Args:
+        int8_layers: Weighted operators that run in INT8.
+        weighted_layers: All weighted operators.
+        standalone: Stand-alone Q/DQ kernels inside the network.
+        boundary: Stand-alone Q/DQ kernels at graph inputs and outputs.
+        reasons: Reason code -> how many stand-alone kernels have it.
+    """
+
+    int8_layers: int
+    weighted_layers: int
+    standalone: int
+    boundary: int
+    reasons: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class SizeBytes:
+    """Sizes of the model files, weights included."""
+
+    before: int
+    after: int | None
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Wall time of each stage."""
+
+    load: float = 0.0
+    prepare: float = 0.0
+    plan: float = 0.0
+    observe: float = 0.0
+    choose: float = 0.0
+    rewrite: float = 0.0
+    verify: float = 0.0
+    save: float = 0.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a run found.
+
+    Args:
+        schema_version: Version of this document.
+        model: Path of the input.
+        output: Path of the result; None for a dry run.
+        opset: Opset of the result.
+        trt: Oldest TensorRT release that reads the result.
+        weighted_ops: How many weighted operators run in INT8.
+        activations: How many activation tensors and scales there are.
+        skips: Operator inputs that stay float, with reasons.
+        calibration: How ranges were found; None where nothing is calibrated.
+        verification: Distance from the FP32 model; None where it was not run.
+        tensorrt: What TensorRT is predicted to do; None where nothing was written.
+        size_bytes: Model sizes.
+        seconds: Time of each stage.
+        notes: Sentences the user should read.
+        targets: The planned pairs.
+        weights: The planned constant operands.
+        groups: The scale groups.
+        amax: Range of each scale group once it is chosen.
+    """
+
+    schema_version: int
+    model: str
+    output: str | None
+    opset: int
+    trt: str
+    weighted_ops: WeightedOps
+    activations: Activations
+    skips: tuple[Skip, ...]
+    calibration: Calibration | None
+    verification: Verification | None
+    tensorrt: Prediction | None
+    size_bytes: SizeBytes
+    seconds: Seconds
+    notes: tuple[str, ...] = ()
+    targets: tuple[Target, ...] = ()
+    weights: tuple[WeightTarget, ...] = ()
+    groups: tuple[ScaleGroup, ...] = ()
+    amax: tuple[float, ...] = ()
+
+
+def as_json(record: Any) -> Any:
+    """Turn a record into what `json.dumps` writes; numbers JSON cannot hold (NaN, Inf) become null."""
+    match record:
+        case Mapping():
+            return {str(key): as_json(value) for key, value in record.items()}
+        case tuple() | list():
+            return [as_json(value) for value in record]
+        case Enum():
+            return record.value
+        case Path():
+            return str(record)
+        case float():
+            return record if math.isfinite(record) else None
+    if dataclasses.is_dataclass(record):
+        return {item.name: as_json(getattr(record, item.name)) for item in dataclasses.fields(record)}
+    return record
