@@ -58,7 +58,8 @@ def decode(path: Path, mode: str) -> Image.Image:
             image.load()
             _check_range(image)
             upright = ImageOps.exif_transpose(image) if _is_turned(image) else image
-            return _eight_bits(upright).convert(mode)
+            pixels = _eight_bits(upright)
+            return pixels if pixels.mode == mode else pixels.convert(mode)
     except Image.DecompressionBombError as error:
         raise UnreadableSampleError(path, "it has more pixels than Pillow's limit allows") from error
     except _DECODE_ERRORS as error:
@@ -70,15 +71,15 @@ def image_array(image: Image.Image, preprocessing: Preprocessing, target: ImageI
 
     `preprocessing` is fitted to `target` (`fit_preprocessing`).
     """
-    pixels = np.asarray(_resize(image, preprocessing, (target.width, target.height)), np.float32)
-    pixels = pixels.reshape(target.height, target.width, -1)
+    pixels = np.asarray(_resize(image, preprocessing, (target.width, target.height)))
+    planes = pixels.reshape(target.height, target.width, -1).transpose(2, 0, 1)
     if preprocessing.color == "bgr":
-        pixels = pixels[:, :, ::-1]
-    elif pixels.shape[2] < target.channels:
-        pixels = np.repeat(pixels, target.channels, axis=2)
-    values = _apply_formula(pixels, preprocessing)
-    if target.layout == "nchw":
-        values = values.transpose(2, 0, 1)
+        planes = planes[::-1]
+    elif len(planes) < target.channels:
+        planes = np.repeat(planes, target.channels, axis=0)
+    values = _apply_formula(planes, preprocessing)
+    if target.layout == "nhwc":
+        values = values.transpose(1, 2, 0)
     return np.ascontiguousarray(values, target.spec.dtype).reshape(target.shape)
 
 
@@ -87,16 +88,24 @@ def pixel_mode(preprocessing: Preprocessing) -> str:
     return "L" if preprocessing.color == "gray" else "RGB"
 
 
-def _apply_formula(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """y = (x * scale - mean) / std over the last axis; neutral steps are left out, which changes no bit."""
-    scale, mean, std = (
-        np.asarray(values, np.float32) for values in (preprocessing.scale, preprocessing.mean, preprocessing.std)
+def _apply_formula(planes: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """y = (x * scale - mean) / std in float32, one channel after the other: [C, H, W] -> contiguous [C, H, W].
+
+    Neutral steps are left out, which changes no bit; whole planes in place are several times faster than broadcasting
+    over a last axis of three.
+    """
+    values = np.ascontiguousarray(planes).astype(np.float32)
+    constants = (
+        np.broadcast_to(np.asarray(c, np.float32), len(values))
+        for c in (preprocessing.scale, preprocessing.mean, preprocessing.std)
     )
-    values = pixels * scale
-    if mean.any():
-        values -= mean
-    if (std != 1).any():
-        values /= std
+    for plane, scale, mean, std in zip(values, *constants, strict=True):
+        if scale != 1:
+            np.multiply(plane, scale, out=plane)
+        if mean != 0:
+            np.subtract(plane, mean, out=plane)
+        if std != 1:
+            np.divide(plane, std, out=plane)
     return values
 
 

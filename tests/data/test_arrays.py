@@ -30,7 +30,7 @@ def npy_bytes(array: np.ndarray, version: tuple[int, int] = (1, 0)) -> bytes:
     return file.getvalue()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     hnp.arrays(st.sampled_from([np.float32, ">f8", np.int64, bool]), hnp.array_shapes(min_dims=1, max_dims=4)),
     st.booleans(),
@@ -42,7 +42,7 @@ def test_items_equal_numpy_indexing(tmp_path_factory, array, by_columns):
     assert (opened.shape, opened.dtype) == (array.shape, array.dtype)
     assert np.array_equal(opened.whole(), array, equal_nan=array.dtype.kind == "f")
     for index in range(len(array)):
-        assert opened.item(index).tobytes() == array[index].tobytes()
+        assert opened.item(index).tobytes() == array[index : index + 1].tobytes()
 
 
 def test_a_scalar_reads_as_a_scalar(save):
