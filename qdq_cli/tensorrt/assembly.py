@@ -1,0 +1,161 @@
+"""The kernels found so far while a graph is simulated: which node is in which layer, which Q and DQ are absorbed.
+
+State of one simulation, passed from the weighted operators to pooling, pointwise groups and what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from qdq_cli.graph.nodes import input_at, is_activation, is_op, only_consumer
+from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize, tensor_scale
+from qdq_cli.tensorrt.importing import onnx_name
+from qdq_cli.tensorrt.simulation import ElementType, Layer, LayerKind, Operand
+
+EIGHT_BITS = frozenset({ir.DataType.INT8, ir.DataType.UINT8})
+"""Stored types taken as INT8; TensorRT refuses UINT8, which the lint says (A16), so the rest can still be predicted."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One input slot of one node; a DQ is absorbed for each of its slots alone (R2)."""
+
+    node: ir.Node
+    index: int
+
+    @property
+    def value(self) -> ir.Value | None:
+        """The tensor in the slot."""
+        return input_at(self.node, self.index)
+
+
+@dataclass
+class Kernel:
+    """One layer under construction.
+
+    Args:
+        lead: The node the layer is named after.
+        kind: What it is made of.
+        nodes: All its nodes, the lead first.
+        result: The tensor it writes.
+        int8: Whether it computes on INT8 operands.
+        residual: The slot of an absorbed Add that reads the residual branch, if any.
+        trailing: The Q absorbed at its end, if any.
+        because: Sentences for the user.
+        uncertain: What is not known for sure.
+    """
+
+    lead: ir.Node
+    kind: LayerKind
+    nodes: list[ir.Node]
+    result: ir.Value
+    int8: bool = False
+    residual: Slot | None = None
+    trailing: ir.Node | None = None
+    because: list[str] = field(default_factory=list)
+    uncertain: list[str] = field(default_factory=list)
+
+
+class Assembly:
+    """Kernels of a propagated clone.
+
+    Args:
+        graph: The clone's main graph after propagation.
+        on_codes: The commuting nodes that work on quantized tensors.
+    """
+
+    def __init__(self, graph: ir.Graph, on_codes: Iterable[ir.Node]) -> None:
+        self.graph = graph
+        self.on_codes = frozenset(on_codes)
+        self._codes = {value for node in self.on_codes for value in node.outputs}
+        self.position: Mapping[ir.Node, int] = {node: place for place, node in enumerate(graph)}
+        self.kernels: list[Kernel] = []
+        self.kernel_of: dict[ir.Node, Kernel] = {}
+        self.absorbed_slots: set[Slot] = set()
+        self.absorbed_quantizes: set[ir.Node] = set()
+
+    def add(self, kernel: Kernel) -> None:
+        """Take a finished kernel in."""
+        self.kernels.append(kernel)
+        for node in kernel.nodes:
+            self.kernel_of[node] = kernel
+        if kernel.trailing is not None:
+            self.absorbed_quantizes.add(kernel.trailing)
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Return the kernels as records, in graph order."""
+        ordered = sorted(self.kernels, key=lambda kernel: self.position[kernel.lead])
+        return tuple(self._layer(kernel) for kernel in ordered)
+
+    def _layer(self, kernel: Kernel) -> Layer:
+        inside = {value for node in kernel.nodes for value in node.outputs}
+        read = [
+            Operand(tensor_name(value), self._type_read(Slot(node, index)))
+            for node in kernel.nodes
+            for index, value in enumerate(node.inputs)
+            if value is not None and value not in inside and is_run_time(value)
+        ]
+        writes_codes = kernel.trailing is not None or kernel.result in self._codes
+        names = [onnx_name(node) for node in sorted(kernel.nodes, key=self.position.__getitem__)]
+        return Layer(
+            name=onnx_name(kernel.lead),
+            op_type=kernel.lead.op_type,
+            kind=kernel.kind,
+            nodes=tuple(dict.fromkeys(names)),
+            inputs=tuple(dict.fromkeys(read)),
+            output=tensor_name(kernel.result),
+            output_type=ElementType.INT8 if writes_codes else ElementType.FLOAT,
+            int8=kernel.int8,
+            because=tuple(kernel.because),
+            uncertain=" ".join(kernel.uncertain),
+        )
+
+    def _type_read(self, slot: Slot) -> ElementType:
+        codes = slot in self.absorbed_slots or slot.node in self.on_codes
+        return ElementType.INT8 if codes else ElementType.FLOAT
+
+
+def is_run_time(value: ir.Value) -> bool:
+    """Say whether a tensor is an activation, quantized or not; constants, also behind Q and DQ, are not."""
+    quantized = value.dtype in EIGHT_BITS or value.dtype is None
+    return (quantized or is_activation(value)) and not holds_constant(value)
+
+
+def activation_dequantize(slot: Slot) -> ir.Node | None:
+    """Return the per-tensor DQ of an activation in a slot, or None."""
+    producer = None if slot.value is None else slot.value.producer()
+    if producer is None or not is_dequantize(producer) or holds_constant(slot.value):
+        return None
+    scale = tensor_scale(producer)
+    return producer if scale is not None and scale.qtype in EIGHT_BITS else None
+
+
+def trailing_quantize(value: ir.Value) -> ir.Node | None:
+    """Return the Q that is the only consumer of a tensor, or None (4.4, case 1)."""
+    use = only_consumer(value)
+    if use is None or use[1] != 0 or not is_quantize(use[0]):
+        return None
+    scale = tensor_scale(use[0])
+    return use[0] if scale is not None and scale.qtype in EIGHT_BITS else None
+
+
+def tensor_name(value: ir.Value) -> str:
+    """Return the float tensor's name that the user knows a value by: what a Q reads rather than what a DQ writes."""
+    while (producer := value.producer()) is not None and (is_quantize(producer) or is_dequantize(producer)):
+        source = input_at(producer, 0)
+        if source is None:
+            break
+        value = source
+    return value.name or ""
+
+
+def is_constant_scaling(node: ir.Node, slot: int) -> bool:
+    """Say whether a node multiplies with or adds a constant to what it reads in a slot (batch-norm, bias, scale)."""
+    if is_op(node, "BatchNormalization"):
+        return slot == 0 and not any(value.uses() for value in node.outputs[1:])
+    if not is_op(node, "Add", "Mul", "Sub", "Div") or len(node.inputs) != 2 or (slot != 0 and node.op_type == "Div"):
+        return False
+    return holds_constant(input_at(node, 1 - slot))

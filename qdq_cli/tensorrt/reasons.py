@@ -1,0 +1,217 @@
+"""Why a Q or DQ stays a kernel of its own, and what would remove it (rules, section 4.6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from qdq_cli.graph.nodes import input_at, int_attribute, is_constant, is_op
+from qdq_cli.graph.operators import OpClass, obstacle_to_commuting, operator_of
+from qdq_cli.graph.propagate import Propagation
+from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize
+from qdq_cli.tensorrt.assembly import Assembly, Kernel, Slot, activation_dequantize, tensor_name
+from qdq_cli.tensorrt.importing import onnx_name
+from qdq_cli.tensorrt.kernels import DECONV
+from qdq_cli.tensorrt.simulation import LayerKind, Reason, Standalone
+
+ATTENTION = "It disappears where TensorRT builds a fused attention kernel (section 3.3)."
+RESCALE = "A convolution before it may swallow both; otherwise DQ and Q become one rescaling kernel (R3)."
+
+REMEDIES = {
+    Reason.BOUNDARY_INPUT: "None needed: it can only go if the network takes INT8 input (P16).",
+    Reason.BOUNDARY_OUTPUT: "None needed: it can only go if the network returns INT8 (P16).",
+    Reason.MIXED_FANOUT: "Quantize the other readers too, or none of them (P7).",
+    Reason.SCALE_MISMATCH: "Give all Q/DQ on this tensor one scale (P6, P11).",
+    Reason.RESIDUAL_FLOAT: "Put Q/DQ on the residual branch of the Add (P8).",
+    Reason.RESIDUAL_NOT_REQUANTIZED: "Quantize every reader of the Add's result, or leave the residual float (P8).",
+    Reason.FLOAT_PRODUCER: "Quantize the operator that makes the tensor, or leave its reader float (P15).",
+    Reason.FLOAT_CONSUMER: "Take the pair away, or quantize all inputs of the reader (P15).",
+    Reason.NONCOMMUTING: "Put Q/DQ on the input of that operator as well, or leave its reader float (P9, P14).",
+    Reason.DEPTHWISE_ACT: "Use Relu or Clip behind depthwise convolutions; their kernels have no other epilogue (P5).",
+    Reason.DECONV: "Put the Q directly behind ConvTranspose, before the activation, or leave the reader float.",
+}
+
+
+@dataclass(frozen=True)
+class _Finding:
+    reason: Reason
+    because: str
+    uncertain: str = ""
+
+
+def standalone(assembly: Assembly, propagation: Propagation) -> tuple[Standalone, ...]:
+    """Return every Q and every use of a DQ that no kernel absorbed, in graph order; those of constants fold (S3)."""
+    found = []
+    for node in assembly.graph:
+        if holds_constant(node.outputs[0]) if node.outputs else True:
+            continue
+        if is_quantize(node) and node not in assembly.absorbed_quantizes:
+            tensor = input_at(node, 0)
+            if tensor is not None:
+                finding = _why_quantize(assembly, node, tensor)
+                found.append(_record(node, propagation, tensor, "", finding))
+        elif is_dequantize(node):
+            result = node.outputs[0]
+            found += [_record(node, propagation, result, name, why) for name, why in _why_dequantize(assembly, result)]
+    return tuple(found)
+
+
+def _record(node: ir.Node, propagation: Propagation, tensor: ir.Value, consumer: str, finding: _Finding) -> Standalone:
+    return Standalone(
+        op_type=node.op_type,
+        nodes=propagation.origins.get(node.name or "", (onnx_name(node),)),
+        tensor=tensor_name(tensor),
+        consumer=consumer,
+        reason=finding.reason,
+        because=finding.because,
+        remedy=REMEDIES[finding.reason],
+        uncertain=finding.uncertain,
+    )
+
+
+# Q: what makes the tensor, and who else reads it.
+
+
+def _why_quantize(assembly: Assembly, node: ir.Node, tensor: ir.Value) -> _Finding:
+    name, producer = tensor_name(tensor), tensor.producer()
+    if _comes_from_inputs(tensor):
+        first = min((use.node for use in tensor.uses() if is_quantize(use.node)), key=lambda other: other.name or "")
+        if first is node:
+            return _Finding(Reason.BOUNDARY_INPUT, f"'{name}' comes from the graph's inputs in float (P16).")
+        return _Finding(Reason.SCALE_MISMATCH, f"'{name}' is quantized with several scales (P6).")
+    if producer is None or is_dequantize(producer):
+        return _Finding(Reason.SCALE_MISMATCH, f"'{name}' was quantized with another scale before (R3).", RESCALE)
+    kernel = assembly.kernel_of.get(producer)
+    if kernel is None or not _could_write_codes(kernel, producer):
+        return _why_float_producer(assembly, kernel, producer, name)
+    shared = _shared_with(tensor, node)
+    if shared is not None:
+        return shared
+    if kernel.residual is not None and activation_dequantize(kernel.residual) is None:
+        residual = "" if kernel.residual.value is None else tensor_name(kernel.residual.value)
+        because = (
+            f"The residual '{residual}' of '{onnx_name(kernel.lead)}' is float, so its result is too (4.4, case 4)."
+        )
+        return _Finding(Reason.RESIDUAL_FLOAT, because)
+    if kernel.lead.op_type == "ConvTranspose":
+        because = f"'{onnx_name(kernel.lead)}' is a ConvTranspose with an activation, which does not absorb a Q."
+        return _Finding(Reason.DECONV, because, DECONV)
+    return _why_float_producer(assembly, kernel, producer, name)
+
+
+def _could_write_codes(kernel: Kernel, producer: ir.Node) -> bool:
+    """Say whether the producer would write INT8 if this Q were its only reader and its residual fitted."""
+    if kernel.kind in (LayerKind.WEIGHTED, LayerKind.POINTWISE):
+        return kernel.int8
+    if kernel.kind is LayerKind.POOLING:
+        return activation_dequantize(Slot(producer, 0)) is not None
+    return operator_of(producer).op_class is OpClass.COMMUTING and not obstacle_to_commuting(producer)
+
+
+def _shared_with(tensor: ir.Value, node: ir.Node) -> _Finding | None:
+    """Return the finding for a tensor that something else reads too (P6, P7), or None."""
+    name = tensor_name(tensor)
+    others = [use.node for use in tensor.uses() if use.node is not node]
+    floats = sorted({onnx_name(other) for other in others if not is_quantize(other)})
+    if tensor.is_graph_output():
+        return _Finding(Reason.MIXED_FANOUT, f"'{name}' is also a graph output, in float (P7).")
+    if floats:
+        shown = ", ".join(f"'{other}'" for other in floats[:3]) + (", ..." if len(floats) > 3 else "")
+        return _Finding(Reason.MIXED_FANOUT, f"'{name}' is also read in float, by {shown} (P7).")
+    return _Finding(Reason.SCALE_MISMATCH, f"'{name}' is quantized with several scales (P6).") if others else None
+
+
+def _why_float_producer(assembly: Assembly, kernel: Kernel | None, producer: ir.Node, name: str) -> _Finding:
+    made_by = f"'{name}' is made in float by {producer.op_type} '{onnx_name(producer)}'"
+    if operator_of(producer).op_class is OpClass.COMMUTING and (obstacle := obstacle_to_commuting(producer)):
+        return _Finding(Reason.NONCOMMUTING, f"{made_by}, which Q cannot cross: {obstacle} (section 2.3).")
+    if kernel is not None and kernel.kind is LayerKind.POOLING:
+        return _Finding(
+            Reason.NONCOMMUTING, f"{made_by}, which Q cannot cross: it averages, and its input is float (P9)."
+        )
+    if kernel is not None and kernel.kind is LayerKind.POINTWISE:
+        depthwise = _depthwise_before(assembly, kernel)
+        if depthwise is not None:
+            because = (
+                f"{made_by} behind the grouped convolution '{onnx_name(depthwise)}', which has no such epilogue (P5)."
+            )
+            return _Finding(Reason.DEPTHWISE_ACT, because)
+    uncertain = ATTENTION if producer.op_type == "Softmax" else ""
+    return _Finding(Reason.FLOAT_PRODUCER, f"{made_by}.", uncertain)
+
+
+def _depthwise_before(assembly: Assembly, kernel: Kernel) -> ir.Node | None:
+    """Return the quantized grouped convolution whose result a pointwise kernel is the activation of, or None."""
+    for value in (value for node in kernel.nodes for value in node.inputs if value is not None):
+        producer = value.producer()
+        before = None if producer is None else assembly.kernel_of.get(producer)
+        if before is not None and before.int8 and before.result is value and _is_grouped(before.lead):
+            return before.lead
+    return None
+
+
+def _is_grouped(node: ir.Node) -> bool:
+    return is_op(node, "Conv") and int_attribute(node, "group", 1) != 1
+
+
+def _comes_from_inputs(tensor: ir.Value) -> bool:
+    """Say whether a tensor is a graph input, or made from graph inputs by moving and pointwise operators alone."""
+    seen, work = {tensor}, [tensor]
+    found_input = False
+    while work:
+        value = work.pop()
+        producer = value.producer()
+        if value.is_graph_input():
+            found_input = True
+        elif producer is not None:
+            light = operator_of(producer).op_class in (OpClass.COMMUTING, OpClass.QUANTIZABLE) or is_op(
+                producer, "Cast"
+            )
+            if not light:
+                return False
+            fresh = [
+                read for read in producer.inputs if read is not None and read not in seen and not is_constant(read)
+            ]
+            seen.update(fresh)
+            work += fresh
+    return found_input
+
+
+# DQ: what reads it.
+
+
+def _why_dequantize(assembly: Assembly, result: ir.Value) -> list[tuple[str, _Finding]]:
+    """Return (consumer, finding) for every use of a DQ that stays, the graph output first."""
+    found = []
+    if result.is_graph_output():
+        because = f"The graph returns '{result.name}' in float (P16)."
+        found.append(("", _Finding(Reason.BOUNDARY_OUTPUT, because)))
+    for use in result.uses():
+        slot = Slot(use.node, use.idx)
+        if slot not in assembly.absorbed_slots and not is_quantize(use.node):
+            found.append((onnx_name(use.node), _why_read_in_float(assembly, slot)))
+    return sorted(found, key=lambda item: item[0])
+
+
+def _why_read_in_float(assembly: Assembly, slot: Slot) -> _Finding:
+    node, kernel = slot.node, assembly.kernel_of.get(slot.node)
+    reader = f"{node.op_type} '{onnx_name(node)}'"
+    if kernel is not None and kernel.residual == slot:
+        because = f"{reader} adds it in the kernel of '{onnx_name(kernel.lead)}', which writes float (4.4, case 5)."
+        return _Finding(Reason.RESIDUAL_NOT_REQUANTIZED, because)
+    if operator_of(node).op_class is OpClass.COMMUTING:
+        return _why_not_crossed(node, reader)
+    if kernel is not None and kernel.kind is LayerKind.POOLING:
+        return _Finding(Reason.NONCOMMUTING, f"{reader} averages, and its result is not quantized (4.5).")
+    detail = f" {kernel.because[0]}" if kernel is not None and kernel.because and not kernel.int8 else ""
+    return _Finding(Reason.FLOAT_CONSUMER, f"{reader} reads it in float.{detail}")
+
+
+def _why_not_crossed(node: ir.Node, reader: str) -> _Finding:
+    if obstacle := obstacle_to_commuting(node):
+        return _Finding(Reason.NONCOMMUTING, f"DQ cannot cross {reader}: {obstacle} (section 2.3).")
+    dequantized = [activation_dequantize(Slot(node, index)) is not None for index in range(len(node.inputs))]
+    if is_op(node, "Concat") and all(dequantized):
+        return _Finding(Reason.SCALE_MISMATCH, f"{reader} joins tensors of different scales (P11, R5).")
+    return _Finding(Reason.FLOAT_CONSUMER, f"{reader} reads it in float.")
