@@ -111,15 +111,18 @@ def test_only_input_files_of_test_data_count(touch):
     assert names(root) == ["test_data_set_0/input_0.pb"]
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a folder that cannot be listed")
-def test_a_folder_that_cannot_be_listed_is_named(touch):
+def test_a_folder_that_cannot_be_listed_is_named(touch, monkeypatch):
     root = touch("a/b.png")
-    (root / "a").chmod(0)
-    try:
-        with pytest.raises(DataError, match="cannot be read"):
-            find_files(root)
-    finally:
-        (root / "a").chmod(0o755)
+    scan = os.scandir
+
+    def refuse(folder):
+        if Path(folder).name == "a":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"Calibration folder '.*a' cannot be read: Permission denied"):
+        find_files(root)
 
 
 def test_unicode_forms_sort_alike():
