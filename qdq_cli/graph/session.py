@@ -1,7 +1,7 @@
 """ONNX Runtime sessions on the CPU: how they are made, silenced, and what their failures say.
 
-Nothing else creates an `InferenceSession`. Sessions are made from a file or from protobuf bytes whose weights may lie in
-a folder beside them (models above 2 GiB).
+Nothing else creates an `InferenceSession`. Sessions are made from a file, or from protobuf bytes whose weights may lie
+in a folder (models above 2 GiB).
 """
 
 from __future__ import annotations

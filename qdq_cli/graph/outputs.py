@@ -1,0 +1,181 @@
+"""Take tensors out of a model: graph outputs where the tensors are, and nothing that only other outputs need.
+
+ONNX Runtime's fastest layout on the CPU keeps the channels of convolutions in blocks. Every tensor that leaves the
+graph is put back in plain order, at the price of one more pass over memory; a histogram does not care about order. So
+the graph is optimized once, written to a temporary folder, and the blocked tensors themselves are made its outputs: on
+a MobileNetV2 taking out 54 tensors then costs a tenth of the inference instead of six tenths.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import google.protobuf.message
+import onnx
+import onnxruntime as ort
+
+from qdq_cli.errors import ModelError
+from qdq_cli.graph.session import SessionOptions, Source, make_session
+
+_WIDEST_BLOCK = 16  # channels; a blocked tensor is padded up to a multiple of 4, 8 or 16, depending on the processor
+
+
+@dataclass(frozen=True)
+class TakeOut:
+    """A session that hands out tensors of a model.
+
+    Args:
+        session: Its outputs are the computed tensors; values exact, elements of blocked tensors in another order. None
+            where only inputs were asked for.
+        tensors: Name of the tensor behind each output of the session, in the session's order, which is topological.
+        inputs: Those asked for that are fed, not computed.
+    """
+
+    session: ort.InferenceSession | None
+    tensors: tuple[str, ...]
+    inputs: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def taking_out(source: Source, tensors: Sequence[str], threads: int) -> Iterator[TakeOut]:
+    """Make a session whose outputs are `tensors`; weights may lie in a temporary folder until the end of the block.
+
+    Args:
+        source: The model, as bytes.
+        tensors: Names of values that nodes of the main graph compute.
+        threads: Threads of one run.
+
+    Raises:
+        ModelError: A tensor is not there, or ONNX Runtime cannot load the model.
+    """
+    model = _parse(source)
+    fed = {value.name for value in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
+    inputs = tuple(name for name in tensors if name in fed)
+    set_outputs(model, [name for name in tensors if name not in fed])
+    names = tuple(value.name for value in model.graph.output)
+    may_block = source.folder is None and _has_planar_conv(model)
+    pruned = Source(model.SerializeToString(), source.folder)
+    del model
+    with contextlib.ExitStack() as stack:
+        session = None
+        if names and may_block:
+            session = _blocked_session(pruned, threads, stack)
+        if names and session is None:
+            session = make_session(pruned, SessionOptions(threads=threads, optimize=True))
+        yield TakeOut(session, names, inputs)
+
+
+def set_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> None:
+    """Make `tensors` the outputs of a model, in topological order, and drop the nodes that nothing needs then.
+
+    Args:
+        model: Changed in place. Graph inputs stay even if nothing reads them any more.
+        tensors: Names of values that nodes of the main graph compute.
+
+    Raises:
+        ModelError: No node computes one of them.
+    """
+    wanted = set(tensors)
+    computed = [name for node in model.graph.node for name in node.output if name in wanted]
+    if missing := wanted - set(computed):
+        raise ModelError(f"No node of the model computes the tensor '{min(missing)}', which should be observed.")
+    needed, nodes = set(computed), []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed.update(_read_by(node))
+    nodes.reverse()
+    graph = model.graph
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(kept)
+    _keep_only(graph.initializer, needed)
+    _keep_only(graph.value_info, needed)
+    del graph.output[:]
+    # ONNX Runtime infers the type of an output that declares none.
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in computed)
+
+
+def _keep_only(entries: Any, names: set[str]) -> None:
+    """Delete the others one by one: weights are large, and few are not needed."""
+    for position in reversed(range(len(entries))):
+        if entries[position].name not in names:
+            del entries[position]
+
+
+def _read_by(node: onnx.NodeProto) -> Iterator[str]:
+    """Names a node reads, those its If/Loop bodies take from outside included (names local to a body do no harm)."""
+    yield from node.input
+    for attribute in node.attribute:
+        for body in (attribute.g, *attribute.graphs):
+            yield from (value.name for value in body.output)
+            for inner in body.node:
+                yield from _read_by(inner)
+
+
+def _parse(source: Source) -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(source.model if isinstance(source.model, bytes) else source.model.read_bytes())
+    except google.protobuf.message.DecodeError as error:
+        raise ModelError("The bytes of the model do not parse as ONNX.") from error
+    return model
+
+
+def _has_planar_conv(model: onnx.ModelProto) -> bool:
+    """Whether a Conv over height and width is there, the operator that brings the blocked layout with it."""
+    ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    return any(node.op_type == "Conv" and ranks.get(node.input[1]) == 4 for node in model.graph.node)
+
+
+def _blocked_session(source: Source, threads: int, stack: contextlib.ExitStack) -> ort.InferenceSession | None:
+    """A session with blocked outputs, its weights in a temporary folder until `stack` unwinds; None where it cannot be.
+
+    Not a failure: no room for temporary files, a release that does not read back what it wrote. The plain way still
+    works then; and if the model is at fault, it says so.
+    """
+    with contextlib.suppress(ModelError, OSError, google.protobuf.message.DecodeError):
+        folder = tempfile.TemporaryDirectory(prefix="qdq-", ignore_cleanup_errors=True)  # Windows: still mapped
+        kept = Path(stack.enter_context(folder)) / "optimized.onnx"
+        make_session(source, SessionOptions(threads=threads, optimize=True, keep=kept))
+        model = onnx.load_model(kept, load_external_data=False)
+        if channels := _hand_out_blocks(model.graph):
+            kept.write_bytes(model.SerializeToString())
+            session = make_session(Source(kept), SessionOptions(threads=threads, optimize=False))
+            if all(value.shape[1] == channels[value.name] for value in session.get_outputs() if value.name in channels):
+                return session
+    return None
+
+
+def _hand_out_blocks(graph: onnx.GraphProto) -> dict[str, int]:
+    """Replace outputs that were put back in plain order by the blocked tensors; returns the channels of each of these.
+
+    Only where the channels fill whole blocks: padding would be counted as zeros.
+    """
+    readers = {name for node in graph.node for name in _read_by(node)}
+    outputs = [value.name for value in graph.output]
+    reorders = {
+        node.output[0]: node
+        for node in graph.node
+        if node.op_type == "ReorderOutput" and _channels(node) % _WIDEST_BLOCK == 0
+    }
+    taken: dict[str, int] = {}
+    for position, name in enumerate(outputs):
+        node = reorders.get(name)
+        if node is None or node.input[0] in taken or node.input[0] in outputs:
+            continue
+        taken[node.input[0]] = _channels(node)
+        graph.output[position].CopyFrom(onnx.ValueInfoProto(name=node.input[0]))
+        if name not in readers:
+            graph.node.remove(node)
+    return taken
+
+
+def _channels(node: onnx.NodeProto) -> int:
+    """Channels a ReorderOutput gives back; 1, which fills no block, where the attribute is missing."""
+    return next((int(attribute.i) for attribute in node.attribute if attribute.name == "channels"), 1)
