@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from qdq_cli.graph.nodes import input_at, is_activation, is_op, only_consumer
 from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize, tensor_scale
-from qdq_cli.tensorrt.importing import onnx_name
+from qdq_cli.tensorrt.importing import is_shuffle, onnx_name
 from qdq_cli.tensorrt.simulation import ElementType, Layer, LayerKind, Operand
 
 EIGHT_BITS = frozenset({ir.DataType.INT8, ir.DataType.UINT8})
@@ -64,11 +64,13 @@ class Assembly:
 
     Args:
         graph: The clone's main graph after propagation.
+        tensors: Value -> the name the user knows it by; new values have their own names.
         on_codes: The commuting nodes that work on quantized tensors.
     """
 
-    def __init__(self, graph: ir.Graph, on_codes: Iterable[ir.Node]) -> None:
+    def __init__(self, graph: ir.Graph, tensors: Mapping[ir.Value, str], on_codes: Iterable[ir.Node]) -> None:
         self.graph = graph
+        self._tensors = tensors
         self.on_codes = frozenset(on_codes)
         self._codes = {value for node in self.on_codes for value in node.outputs}
         self.position: Mapping[ir.Node, int] = {node: place for place, node in enumerate(graph)}
@@ -90,10 +92,18 @@ class Assembly:
         ordered = sorted(self.kernels, key=lambda kernel: self.position[kernel.lead])
         return tuple(self._layer(kernel) for kernel in ordered)
 
+    def tensor_name(self, value: ir.Value) -> str:
+        """Return the name the user knows a tensor by: for codes, the float tensor they stand for."""
+        producer = value.producer()
+        if value not in self._tensors and producer is not None and is_quantize(producer):
+            source = input_at(producer, 0)
+            return "" if source is None else self.tensor_name(source)
+        return self._tensors.get(value, value.name) or ""
+
     def _layer(self, kernel: Kernel) -> Layer:
         inside = {value for node in kernel.nodes for value in node.outputs}
         read = [
-            Operand(tensor_name(value), self._type_read(Slot(node, index)))
+            Operand(self.tensor_name(value), self._type_read(Slot(node, index)))
             for node in kernel.nodes
             for index, value in enumerate(node.inputs)
             if value is not None and value not in inside and is_run_time(value)
@@ -105,8 +115,9 @@ class Assembly:
             op_type=kernel.lead.op_type,
             kind=kernel.kind,
             nodes=tuple(dict.fromkeys(names)),
-            inputs=tuple(dict.fromkeys(read)),
-            output=tensor_name(kernel.result),
+            # A residual kernel may read one tensor twice; a pointwise one that does so loads it once.
+            inputs=tuple(read if kernel.kind is LayerKind.WEIGHTED else dict.fromkeys(read)),
+            output=self.tensor_name(kernel.result),
             output_type=ElementType.INT8 if writes_codes else ElementType.FLOAT,
             int8=kernel.int8,
             because=tuple(kernel.because),
@@ -121,7 +132,7 @@ class Assembly:
 def is_run_time(value: ir.Value) -> bool:
     """Say whether a tensor is an activation, quantized or not; constants, also behind Q and DQ, are not."""
     quantized = value.dtype in EIGHT_BITS or value.dtype is None
-    return (quantized or is_activation(value)) and not holds_constant(value)
+    return (quantized or is_activation(value)) and not holds_constant(unshuffled(value))
 
 
 def activation_dequantize(slot: Slot) -> ir.Node | None:
@@ -142,14 +153,11 @@ def trailing_quantize(value: ir.Value) -> ir.Node | None:
     return use[0] if scale is not None and scale.qtype in EIGHT_BITS else None
 
 
-def tensor_name(value: ir.Value) -> str:
-    """Return the float tensor's name that the user knows a value by: what a Q reads rather than what a DQ writes."""
-    while (producer := value.producer()) is not None and (is_quantize(producer) or is_dequantize(producer)):
-        source = input_at(producer, 0)
-        if source is None:
-            break
-        value = source
-    return value.name or ""
+def unshuffled(value: ir.Value | None) -> ir.Value | None:
+    """Follow a weight back over the shuffles between its DQ and its operator."""
+    while value is not None and (producer := value.producer()) is not None and is_shuffle(producer):
+        value = input_at(producer, 0)
+    return value
 
 
 def is_constant_scaling(node: ir.Node, slot: int) -> bool:

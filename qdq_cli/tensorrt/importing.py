@@ -6,7 +6,8 @@ and DQ are constants, except in weight slots; what computes shapes no longer rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
@@ -20,6 +21,7 @@ from qdq_cli.graph.nodes import (
     is_constant,
     is_op,
     mark_shape_computations,
+    only_consumer,
     static_dims,
 )
 from qdq_cli.graph.operators import is_weighted
@@ -28,7 +30,20 @@ from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize
 _ONNX_NODE = "qdq.onnx_node"
 
 
-def imported(model: ir.Model) -> ir.Model:
+@dataclass(frozen=True)
+class Imported:
+    """A model as the importer leaves it.
+
+    Args:
+        model: The clone.
+        tensors: Value of the clone -> the name the user knows it by; for what Q and DQ write, the tensor Q reads.
+    """
+
+    model: ir.Model
+    tensors: Mapping[ir.Value, str]
+
+
+def imported(model: ir.Model) -> Imported:
     """Return a clone of a model as TensorRT's importer would leave it.
 
     Args:
@@ -37,19 +52,18 @@ def imported(model: ir.Model) -> ir.Model:
     Raises:
         ModelError: The graph has a cycle.
     """
-    clone = model.clone()
+    clone = _sorted_clone(model)
     if clone.functions:
         passes.InlinePass()(clone)
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(clone)
-    _sort(clone.graph)
-    _name_nodes(clone.graph)
     mark_shape_computations(clone.graph)
     _let_shapes_go(clone.graph)
+    tensors = _tensor_names(clone.graph)
     _remove_no_ops(clone.graph)
     _split_into_slices(clone.graph)
     _fold_quantized_constants(clone.graph)
     _remove_dead(clone.graph)
-    return clone
+    return Imported(clone, tensors)
 
 
 def onnx_name(node: ir.Node) -> str:
@@ -58,33 +72,49 @@ def onnx_name(node: ir.Node) -> str:
     return str(name or "")
 
 
-def _sort(graph: ir.Graph) -> None:
+def _sorted_clone(model: ir.Model) -> ir.Model:
+    """Clone a model with its nodes in a valid order: the file's own, where that is valid (4.4 looks at it)."""
+    order = list(model.graph)
+    if not _is_sorted(model.graph):
+        try:
+            model.graph.sort()
+        except ValueError as error:
+            raise ModelError(f"The graph '{model.graph.name}' has a cycle.", "Export the model again.") from error
+    clone = model.clone()
+    _name_nodes(clone.graph, [node.name for node in model.graph])
+    if list(model.graph) != order:
+        model.graph.extend(order)  # back into the order of the file
+    return clone
+
+
+def _is_sorted(graph: ir.Graph) -> bool:
     seen: set[ir.Node] = set()
     for node in graph:
-        if any(source is not None and source.graph is graph and source not in seen for source in _sources(node)):
-            break
+        sources = (value.producer() for value in node.inputs if value is not None)
+        if any(source is not None and source.graph is graph and source not in seen for source in sources):
+            return False
         seen.add(node)
-    else:
-        return  # the order of the file decides which operator owns an Add (4.4); keep it where it is valid
-    try:
-        graph.sort()
-    except ValueError as error:
-        raise ModelError(f"The graph '{graph.name}' has a cycle.", "Export the model again.") from error
+    return True
 
 
-def _sources(node: ir.Node) -> Iterator[ir.Node | None]:
-    return (value.producer() for value in node.inputs if value is not None)
-
-
-def _name_nodes(graph: ir.Graph) -> None:
+def _name_nodes(graph: ir.Graph, names: Iterable[str | None]) -> None:
     """Give every node of the main graph a name of its own, and let it remember the one the user knows."""
     taken: set[str] = set()
-    for node in graph:
+    for node, name in zip(graph, names, strict=True):
         first = next((value.name for value in node.outputs if value.name), "")
-        node.meta[_ONNX_NODE] = node.name or f"{node.op_type}_{first}"
-        if not node.name or node.name in taken:
-            node.name = f"{node.name or node.op_type}_{first}"
+        node.meta[_ONNX_NODE] = node.name = name or f"{node.op_type}_{first}"
+        if node.name in taken:
+            node.name = f"{node.name}_{first}"
         taken.add(node.name)
+
+
+def _tensor_names(graph: ir.Graph) -> dict[ir.Value, str]:
+    names: dict[ir.Value, str] = {}
+    for node in graph:
+        source = input_at(node, 0) if is_quantize(node) or is_dequantize(node) else None
+        for value in node.outputs:
+            names[value] = (value.name if source is None else names.get(source, source.name)) or ""
+    return names
 
 
 def _let_shapes_go(graph: ir.Graph) -> None:
@@ -142,8 +172,20 @@ def _fold_quantized_constants(graph: ir.Graph) -> None:
             continue
         folded = _folded(node)
         for use in list(node.outputs[0].uses()):
-            if not is_weighted(use.node) and not is_quantize(use.node):
+            if not is_quantize(use.node) and not _is_weight(use.node):
                 use.node.replace_input_with(use.idx, folded)
+
+
+def is_shuffle(node: ir.Node) -> bool:
+    """Say whether a node only rearranges its first input, as a shuffle between a weight and its operator does."""
+    return is_op(node, "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
+
+
+def _is_weight(reader: ir.Node) -> bool:
+    """Say whether what a node reads is the weight of a weighted operator, also through shuffles (A22)."""
+    while is_shuffle(reader) and (use := only_consumer(reader.outputs[0])) is not None:
+        reader = use[0]
+    return is_weighted(reader)
 
 
 def _folded(dequantize: ir.Node) -> ir.Value:

@@ -22,6 +22,7 @@ from qdq_cli.tensorrt.assembly import (
     activation_dequantize,
     is_constant_scaling,
     trailing_quantize,
+    unshuffled,
 )
 from qdq_cli.tensorrt.importing import onnx_name
 from qdq_cli.tensorrt.simulation import LayerKind
@@ -66,17 +67,6 @@ def operands_of(node: ir.Node) -> Operands:
             return Operands((second,), first)
         return Operands((first, second), None)
     return Operands((first,), second)
-
-
-def unshuffled(value: ir.Value | None) -> ir.Value | None:
-    """Follow a weight back over the shuffles between its DQ and its operator."""
-    while value is not None and (producer := value.producer()) is not None and _is_shuffle(producer):
-        value = input_at(producer, 0)
-    return value
-
-
-def _is_shuffle(node: ir.Node) -> bool:
-    return is_op(node, "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
 
 
 def float_because(node: ir.Node) -> str:

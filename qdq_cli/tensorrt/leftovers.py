@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from qdq_cli.graph.nodes import input_at, is_constant, is_op, is_shape_computation
 from qdq_cli.graph.operators import is_spatial_mean
-from qdq_cli.graph.scales import is_dequantize, is_quantize
+from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize
 from qdq_cli.graph.topology import is_pointwise
 from qdq_cli.tensorrt.assembly import (
     Assembly,
@@ -17,6 +17,7 @@ from qdq_cli.tensorrt.assembly import (
     activation_dequantize,
     is_run_time,
     trailing_quantize,
+    unshuffled,
 )
 from qdq_cli.tensorrt.simulation import LayerKind
 
@@ -49,7 +50,7 @@ def build_leftovers(assembly: Assembly) -> None:
 
 def _is_layer(node: ir.Node) -> bool:
     """Say whether a node computes on run-time data; shape computations and constants are no layers."""
-    if is_shape_computation(node) or not node.outputs:
+    if is_shape_computation(node) or not node.outputs or holds_constant(unshuffled(node.outputs[0])):
         return False
     return not node.inputs or any(value is not None and not is_constant(value) for value in node.inputs)
 

@@ -10,7 +10,7 @@ from qdq_cli.graph.nodes import input_at, int_attribute, is_constant, is_op
 from qdq_cli.graph.operators import OpClass, obstacle_to_commuting, operator_of
 from qdq_cli.graph.propagate import Propagation
 from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize
-from qdq_cli.tensorrt.assembly import Assembly, Kernel, Slot, activation_dequantize, tensor_name
+from qdq_cli.tensorrt.assembly import Assembly, Kernel, Slot, activation_dequantize
 from qdq_cli.tensorrt.importing import onnx_name
 from qdq_cli.tensorrt.kernels import DECONV
 from qdq_cli.tensorrt.simulation import LayerKind, Reason, Standalone
@@ -44,24 +44,25 @@ def standalone(assembly: Assembly, propagation: Propagation) -> tuple[Standalone
     """Return every Q and every use of a DQ that no kernel absorbed, in graph order; those of constants fold (S3)."""
     found = []
     for node in assembly.graph:
-        if holds_constant(node.outputs[0]) if node.outputs else True:
+        if not node.outputs or holds_constant(node.outputs[0]):
             continue
-        if is_quantize(node) and node not in assembly.absorbed_quantizes:
-            tensor = input_at(node, 0)
-            if tensor is not None:
+        tensor = input_at(node, 0)
+        if is_quantize(node):
+            if tensor is not None and node not in assembly.absorbed_quantizes:
                 finding = _why_quantize(assembly, node, tensor)
-                found.append(_record(node, propagation, tensor, "", finding))
+                found.append(_record(node, propagation, assembly.tensor_name(tensor), "", finding))
         elif is_dequantize(node):
-            result = node.outputs[0]
-            found += [_record(node, propagation, result, name, why) for name, why in _why_dequantize(assembly, result)]
+            name = assembly.tensor_name(node.outputs[0])
+            reads = _why_dequantize(assembly, node.outputs[0])
+            found += [_record(node, propagation, name, consumer, finding) for consumer, finding in reads]
     return tuple(found)
 
 
-def _record(node: ir.Node, propagation: Propagation, tensor: ir.Value, consumer: str, finding: _Finding) -> Standalone:
+def _record(node: ir.Node, propagation: Propagation, tensor: str, consumer: str, finding: _Finding) -> Standalone:
     return Standalone(
         op_type=node.op_type,
         nodes=propagation.origins.get(node.name or "", (onnx_name(node),)),
-        tensor=tensor_name(tensor),
+        tensor=tensor,
         consumer=consumer,
         reason=finding.reason,
         because=finding.because,
@@ -74,7 +75,7 @@ def _record(node: ir.Node, propagation: Propagation, tensor: ir.Value, consumer:
 
 
 def _why_quantize(assembly: Assembly, node: ir.Node, tensor: ir.Value) -> _Finding:
-    name, producer = tensor_name(tensor), tensor.producer()
+    name, producer = assembly.tensor_name(tensor), tensor.producer()
     if _comes_from_inputs(tensor):
         first = min((use.node for use in tensor.uses() if is_quantize(use.node)), key=lambda other: other.name or "")
         if first is node:
@@ -85,11 +86,11 @@ def _why_quantize(assembly: Assembly, node: ir.Node, tensor: ir.Value) -> _Findi
     kernel = assembly.kernel_of.get(producer)
     if kernel is None or not _could_write_codes(kernel, producer):
         return _why_float_producer(assembly, kernel, producer, name)
-    shared = _shared_with(tensor, node)
+    shared = _shared_with(tensor, name, node)
     if shared is not None:
         return shared
     if kernel.residual is not None and activation_dequantize(kernel.residual) is None:
-        residual = "" if kernel.residual.value is None else tensor_name(kernel.residual.value)
+        residual = "" if kernel.residual.value is None else assembly.tensor_name(kernel.residual.value)
         because = (
             f"The residual '{residual}' of '{onnx_name(kernel.lead)}' is float, so its result is too (4.4, case 4)."
         )
@@ -109,9 +110,8 @@ def _could_write_codes(kernel: Kernel, producer: ir.Node) -> bool:
     return operator_of(producer).op_class is OpClass.COMMUTING and not obstacle_to_commuting(producer)
 
 
-def _shared_with(tensor: ir.Value, node: ir.Node) -> _Finding | None:
+def _shared_with(tensor: ir.Value, name: str, node: ir.Node) -> _Finding | None:
     """Return the finding for a tensor that something else reads too (P6, P7), or None."""
-    name = tensor_name(tensor)
     others = [use.node for use in tensor.uses() if use.node is not node]
     floats = sorted({onnx_name(other) for other in others if not is_quantize(other)})
     if tensor.is_graph_output():

@@ -29,8 +29,9 @@ def simulate(model: ir.Model, *, deconv_absorbs_q: bool = False) -> Simulation:
         ModelError: The graph has a cycle.
     """
     clone = imported(model)
-    propagation = propagate(clone)
-    assembly = Assembly(clone.graph, nodes_on_codes(clone.graph))
+    graph = clone.model.graph
+    propagation = propagate(clone.model)
+    assembly = Assembly(graph, clone.tensors, nodes_on_codes(graph))
     fuse_weighted(assembly, deconv_absorbs_q=deconv_absorbs_q)
     build_leftovers(assembly)
     return Simulation(
