@@ -31,7 +31,7 @@ def main() -> None:
 
 def write_data(folder: Path) -> None:
     """Write the calibration images and the test sets below `folder`."""
-    for module in ("digits",):
+    for module in ("digits", "photographs"):
         import_module(f"sample_models.{module}").write_samples(folder)
 
 

@@ -84,6 +84,24 @@ CATALOG = (
         fp32=97.67,
         operators=("GRU", "MatMul", "Gemm", "Relu"),
     ),
+    SampleModel(
+        name="denoise_unet",
+        calibration="noisy_patches",
+        test_set="noisy_patches.npz",
+        preset="unit",
+        metric=PSNR,
+        fp32=28.98,
+        operators=("Conv", "Sigmoid", "Mul", "Resize", "Concat", "Sub"),
+    ),
+    SampleModel(
+        name="superres_fsrcnn",
+        calibration="small_patches",
+        test_set="small_patches.npz",
+        preset="unit",
+        metric=PSNR,
+        fp32=32.73,
+        operators=("Conv", "BatchNormalization", "PRelu", "ConvTranspose", "Relu", "Resize", "Add"),
+    ),
 )
 
 

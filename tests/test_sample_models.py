@@ -44,7 +44,7 @@ def test_model_reaches_the_metric_of_the_catalog(record):
 
 @EVERY_MODEL
 def test_floor_of_the_metric(record):
-    """Digits: better than 96 %. Photographs: at least 2 dB better than no network at all."""
+    """Digits: better than 96 %. Photographs: at least 1.5 dB better than no network at all."""
     if record.metric != PSNR:
         assert record.fp32 > 96
         return
@@ -52,7 +52,7 @@ def test_floor_of_the_metric(record):
         inputs, targets = test_set["inputs"], test_set["targets"]
     factor = targets.shape[1] // inputs.shape[1]
     untouched = to_unit(inputs.repeat(factor, axis=1).repeat(factor, axis=2))
-    assert record.fp32 > psnr_db(untouched, targets) + 2
+    assert record.fp32 > psnr_db(untouched, targets) + 1.5
 
 
 @EVERY_MODEL
