@@ -21,7 +21,7 @@ from calibrators.errors import (
 )
 from calibrators.histogram import Histogram
 from calibrators.kernels import warm_up
-from calibrators.methods import Method, choose_range, minmax, percentile
+from calibrators.methods import Method, MethodName, choose_range, entropy, minmax, mse, percentile
 from calibrators.qparams import QParams, dequantize, is_negligible, quantize, symmetric_qparams, weight_amax
 from calibrators.qtypes import INT8, INT16, QTYPES, UINT8, QType
 from calibrators.ranges import Range
@@ -35,6 +35,7 @@ __all__ = [
     "CalibratorError",
     "Histogram",
     "Method",
+    "MethodName",
     "MismatchError",
     "NoDataError",
     "NonFiniteError",
@@ -44,8 +45,10 @@ __all__ = [
     "Range",
     "choose_range",
     "dequantize",
+    "entropy",
     "is_negligible",
     "minmax",
+    "mse",
     "percentile",
     "quantize",
     "symmetric_qparams",

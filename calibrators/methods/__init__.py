@@ -7,13 +7,15 @@ from typing import Literal, get_args
 
 from calibrators.errors import ParameterError
 from calibrators.histogram import Histogram
+from calibrators.methods.entropy import entropy
 from calibrators.methods.minmax import minmax
+from calibrators.methods.mse import mse
 from calibrators.methods.percentile import percentile
 from calibrators.ranges import Range
 
-MethodName = Literal["minmax", "percentile"]
+MethodName = Literal["entropy", "minmax", "percentile", "mse"]
 
-__all__ = ["Method", "MethodName", "choose_range", "minmax", "percentile"]
+__all__ = ["Method", "MethodName", "choose_range", "entropy", "minmax", "mse", "percentile"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Method:
         ParameterError: Another name, or a percent outside (0, 100].
     """
 
-    name: MethodName = "minmax"
+    name: MethodName = "mse"
     percent: float = 99.99
 
     def __post_init__(self) -> None:
@@ -47,4 +49,7 @@ def choose_range(histogram: Histogram, method: Method) -> Range:
     """
     if method.name == "percentile":
         return percentile(histogram, method.percent)
-    return minmax(histogram)
+    return _WITHOUT_PARAMETERS[method.name](histogram)
+
+
+_WITHOUT_PARAMETERS = {"entropy": entropy, "minmax": minmax, "mse": mse}
