@@ -22,6 +22,7 @@ from calibrators.errors import (
 from calibrators.histogram import Histogram
 from calibrators.kernels import warm_up
 from calibrators.methods import Method, MethodName, choose_range, entropy, minmax, mse, percentile
+from calibrators.metrics import SQNR_CEILING_DB, Comparison, Distances, TopAgreement, sqnr_db
 from calibrators.qparams import QParams, dequantize, is_negligible, quantize, symmetric_qparams, weight_amax
 from calibrators.qtypes import INT8, INT16, QTYPES, UINT8, QType
 from calibrators.ranges import Range
@@ -30,9 +31,12 @@ __all__ = [
     "INT8",
     "INT16",
     "QTYPES",
+    "SQNR_CEILING_DB",
     "UINT8",
     "CacheFileError",
     "CalibratorError",
+    "Comparison",
+    "Distances",
     "Histogram",
     "Method",
     "MethodName",
@@ -43,6 +47,7 @@ __all__ = [
     "QParams",
     "QType",
     "Range",
+    "TopAgreement",
     "choose_range",
     "dequantize",
     "entropy",
@@ -51,6 +56,7 @@ __all__ = [
     "mse",
     "percentile",
     "quantize",
+    "sqnr_db",
     "symmetric_qparams",
     "warm_up",
     "weight_amax",
