@@ -86,6 +86,14 @@ def test_model_answers_one_picture_as_it_does_within_a_batch(record):
     np.testing.assert_allclose(alone[0], together[1], rtol=1e-3, atol=1e-4)
 
 
+@EVERY_MODEL
+def test_readme_states_size_and_metric(record):
+    rows = (FOLDER / "README.md").read_text(encoding="utf-8").splitlines()
+    (row,) = [row for row in rows if row.startswith(f"| `{record.name}` |")]
+    assert f"| {record.model_path.stat().st_size:,} |" in row
+    assert f"| {record.fp32:.2f} {'dB' if record.metric == PSNR else '%'} |" in row
+
+
 def test_folder_stays_small():
     sizes_bytes = [file.stat().st_size for file in FOLDER.glob("*.onnx")]
     assert len(sizes_bytes) == len(CATALOG)
