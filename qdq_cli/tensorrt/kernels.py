@@ -76,10 +76,12 @@ def float_because(node: ir.Node) -> str:
         if activation_dequantize(slot) is None:
             name = slot.value.name if slot.value is not None else "nothing"
             return f"Its input '{name}' does not come from a per-tensor DQ, so it stays float (A31)."
-    return "" if operands.weight is None else _weight_obstacle(unshuffled(operands.weight.value))
+    return "" if operands.weight is None else weight_obstacle(operands.weight)
 
 
-def _weight_obstacle(weight: ir.Value | None) -> str:
+def weight_obstacle(slot: Slot) -> str:
+    """Say why the operand in a weight slot is not a quantized weight, or "" where it is (A31, A32)."""
+    weight = unshuffled(slot.value)
     producer = None if weight is None else weight.producer()
     name = "nothing" if weight is None else weight.name
     if producer is not None and is_dequantize(producer) and holds_constant(weight):
