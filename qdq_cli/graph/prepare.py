@@ -64,15 +64,15 @@ def prepare(model: ir.Model) -> Preparation:
     interface = _interface(model)
     opset_before = opset_of(model)
     notes = []
-    _inline_functions(model)
+    inline_functions(model)
     passes.RemoveUnusedOpsetsPass()(model)
     removed = _constants_out_of_inputs(model)
     if removed:
         notes.append(f"{removed} graph inputs have an initializer of the same name and were taken as constants.")
-    _lift_constants(model)
+    lift_constants(model)
     half = _is_half(model)
     model = _raise_opset(model, HALF_OPSET if half else MIN_OPSET)
-    _name_everything(model)
+    name_everything(model)
     infer_shapes(model)
     folded_constants = fold_constants(model)
     _drop_inference_no_ops(model)
@@ -113,7 +113,12 @@ def _restore_interface(model: ir.Model, interface: _Interface) -> None:
         value.type, value.shape = interface[value.name or ""]
 
 
-def _inline_functions(model: ir.Model) -> None:
+def inline_functions(model: ir.Model) -> None:
+    """Replace every call of a local function by its body.
+
+    Raises:
+        ModelError: A function cannot be inlined.
+    """
     if not model.functions:
         return
     try:
@@ -129,7 +134,8 @@ def _constants_out_of_inputs(model: ir.Model) -> int:
     return before - len(model.graph.inputs)
 
 
-def _lift_constants(model: ir.Model) -> None:
+def lift_constants(model: ir.Model) -> None:
+    """Turn every Constant node into an initializer."""
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
 
 
@@ -149,7 +155,7 @@ def _raise_opset(model: ir.Model, needed: int) -> ir.Model:
     """Convert to the opset that is needed if the model is below it; never higher (rule 1.10.1)."""
     if opset_of(model) < needed:
         model = _convert(model, needed)
-        _lift_constants(model)  # the converter turns attributes into Constant nodes
+        lift_constants(model)  # the converter turns attributes into Constant nodes
     # Newer IR versions are valid for older opsets too, so this only ever rises.
     model.ir_version = max(model.ir_version, IR_OF_OPSET.get(opset_of(model), max(IR_OF_OPSET.values())))
     return model
@@ -160,7 +166,7 @@ def _convert(model: ir.Model, opset: int) -> ir.Model:
     tensors = {name: value.const_value for name, value in model.graph.initializers.items()}
     # ONNX's converter knows the default domain alone; IR version 3 would want initializers among the inputs.
     model.ir_version = max(model.ir_version, 4)
-    with _weights_left_out(model):
+    with weights_left_out(model):
         proto = ir.to_proto(model)
     try:
         converted = onnx.version_converter.convert_version(proto, opset)
@@ -177,7 +183,7 @@ def _convert(model: ir.Model, opset: int) -> ir.Model:
 
 
 @contextlib.contextmanager
-def _weights_left_out(model: ir.Model) -> Iterator[None]:
+def weights_left_out(model: ir.Model) -> Iterator[None]:
     """Let large initializers stand as references to data that is elsewhere, so that ONNX's C++ passes stay small."""
     held = [(value, value.const_value) for value in model.graph.initializers.values()]
     large = [(value, tensor) for value, tensor in held if tensor is not None and tensor.nbytes > _BIG_TENSOR_BYTES]
@@ -194,7 +200,7 @@ def _weights_left_out(model: ir.Model) -> Iterator[None]:
 
 def infer_shapes(model: ir.Model) -> None:
     """Infer element types and shapes, symbolic dimensions kept; what cannot be inferred stays unknown."""
-    with _weights_left_out(model):
+    with weights_left_out(model):
         proto = ir.to_proto(model)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
@@ -209,7 +215,7 @@ def infer_shapes(model: ir.Model) -> None:
                 value.shape = ir.serde.deserialize_type_proto_for_shape(info.type) or value.shape
 
 
-def _name_everything(model: ir.Model) -> None:
+def name_everything(model: ir.Model) -> None:
     """Give every node a name that is unique and does not depend on the order of the file: operator and first output."""
     taken: set[str] = set()
     for node in model.graph.all_nodes():

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from qdq_cli.errors import ModelError
 from qdq_cli.graph.names import Names
 from qdq_cli.graph.nodes import (
     constant_at,
@@ -25,6 +24,7 @@ from qdq_cli.graph.nodes import (
     static_dims,
 )
 from qdq_cli.graph.operators import is_weighted
+from qdq_cli.graph.reading import sort_nodes
 from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize
 
 _ONNX_NODE = "qdq.onnx_node"
@@ -75,26 +75,12 @@ def onnx_name(node: ir.Node) -> str:
 def _sorted_clone(model: ir.Model) -> ir.Model:
     """Clone a model with its nodes in a valid order: the file's own, where that is valid (4.4 looks at it)."""
     order = list(model.graph)
-    if not _is_sorted(model.graph):
-        try:
-            model.graph.sort()
-        except ValueError as error:
-            raise ModelError(f"The graph '{model.graph.name}' has a cycle.", "Export the model again.") from error
+    sort_nodes(model.graph)
     clone = model.clone()
     _name_nodes(clone.graph, [node.name for node in model.graph])
     if list(model.graph) != order:
         model.graph.extend(order)  # back into the order of the file
     return clone
-
-
-def _is_sorted(graph: ir.Graph) -> bool:
-    seen: set[ir.Node] = set()
-    for node in graph:
-        sources = (value.producer() for value in node.inputs if value is not None)
-        if any(source is not None and source.graph is graph and source not in seen for source in sources):
-            return False
-        seen.add(node)
-    return True
 
 
 def _name_nodes(graph: ir.Graph, names: Iterable[str | None]) -> None:

@@ -1,0 +1,117 @@
+"""Bring a model as it was loaded into the state that inspection reads: valid, sorted, named, constants lifted, typed.
+
+Unlike preparation this keeps every operator and the opset, so that what is said about the model is said about the file.
+"""
+
+from __future__ import annotations
+
+import onnx
+import onnx.checker
+import onnx.defs
+import onnx_ir as ir
+
+from qdq_cli.errors import ModelError
+from qdq_cli.graph.prepare import (
+    infer_shapes,
+    inline_functions,
+    lift_constants,
+    name_everything,
+    opset_of,
+    weights_left_out,
+)
+
+_UNKNOWN_DOMAIN = "qdq.unknown"
+
+
+def make_readable(model: ir.Model) -> None:
+    """Check a loaded model and make it readable, in place; its weights are not read.
+
+    Raises:
+        ModelError: The model is malformed: a cycle, a name that nothing makes, a wrong attribute, an operator that the
+            opset does not have with these inputs.
+    """
+    opset_of(model)
+    sort_nodes(model.graph)
+    require_well_formed(model)
+    inline_functions(model)
+    lift_constants(model)
+    name_everything(model)
+    infer_shapes(model)
+
+
+def sort_nodes(graph: ir.Graph) -> None:
+    """Sort the nodes of a graph if the order of the file is not valid.
+
+    Raises:
+        ModelError: The graph has a cycle.
+    """
+    if is_sorted(graph):
+        return  # the simulator looks at the order of the file (rules, section 4.4)
+    try:
+        graph.sort()
+    except ValueError as error:
+        raise ModelError(f"The graph '{graph.name}' has a cycle.", "Export the model again.") from error
+
+
+def is_sorted(graph: ir.Graph) -> bool:
+    """Say whether every node of a graph comes behind the nodes it reads from."""
+    seen: set[ir.Node] = set()
+    for node in graph:
+        sources = (value.producer() for value in node.inputs if value is not None)
+        if any(source is not None and source.graph is graph and source not in seen for source in sources):
+            return False
+        seen.add(node)
+    return True
+
+
+def require_well_formed(model: ir.Model) -> None:
+    """Run ONNX's structural checker on a model without its weights.
+
+    Operators that the default domain does not have are let through: TensorRT plugins are written that way.
+
+    Raises:
+        ModelError: The checker refuses the model.
+    """
+    try:
+        proto = _structure(model)
+        onnx.checker.check_model(proto, full_check=False)
+    except (onnx.checker.ValidationError, ir.serde.SerdeError, ValueError, TypeError, RuntimeError) as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ModelError(
+            f"The model is not well-formed ONNX: {reason.rstrip('.')}.", "Export it again, or check where it came from."
+        ) from error
+
+
+def _structure(model: ir.Model) -> onnx.ModelProto:
+    """Return the protobuf of a model in which large initializers stand as graph inputs."""
+    with weights_left_out(model):
+        proto: onnx.ModelProto = ir.to_proto(model)
+    graph = proto.graph
+    declared = {value.name for value in graph.input}
+    left_out = [tensor for tensor in graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    kept = [tensor for tensor in graph.initializer if tensor.data_location != onnx.TensorProto.EXTERNAL]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    for tensor in left_out:
+        if tensor.name not in declared:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+    for value in (*graph.input, *graph.output):
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+            value.type.tensor_type.shape.SetInParent()  # runtimes read models without it; the checker does not
+    proto.ir_version = max(proto.ir_version, 4)  # version 3 wants every initializer among the inputs
+    if _set_unknown_apart(graph, {entry.domain: entry.version for entry in proto.opset_import}):
+        proto.opset_import.append(onnx.helper.make_opsetid(_UNKNOWN_DOMAIN, 1))
+    return proto
+
+
+def _set_unknown_apart(graph: onnx.GraphProto, opsets: dict[str, int]) -> bool:
+    """Move operators that the default domain does not have into a domain of their own; says whether there are any."""
+    found = False
+    for node in graph.node:
+        version = opsets.get("", opsets.get("ai.onnx", 1))
+        if node.domain in ("", "ai.onnx") and not onnx.defs.has(node.op_type, version, ""):
+            node.domain, found = _UNKNOWN_DOMAIN, True
+        for attribute in node.attribute:
+            for body in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                found = _set_unknown_apart(body, opsets) or found
+    return found
