@@ -75,6 +75,8 @@ class PlanConfig:
         residual_stream: Quantize both operands of residual Adds that feed float operators too (section 3.2, case 5).
         pooling: Quantize average pooling between INT8 operators (P9).
         safe: Treat operators with thin evidence in TensorRT (Gather) as float.
+        range_rules: Leave depthwise convolutions float whose input is too wide for any range.
+        wide: The nodes calibration found to be such.
     """
 
     exclude: tuple[str, ...] = ()
@@ -92,6 +94,8 @@ class PlanConfig:
     residual_stream: bool = False
     pooling: bool = True
     safe: bool = False
+    range_rules: bool = True
+    wide: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

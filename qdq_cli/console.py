@@ -151,11 +151,9 @@ def _verification(verification: Verification) -> list[str]:
 
 
 def _distance(distance: Distance) -> str:
-    if distance.sqnr_db is None and distance.max_error == 0:
+    if distance.equal:
         return "equal to FP32"
-    parts = [f"SQNR {distance.sqnr_db:.1f} dB" if distance.sqnr_db is not None else "SQNR undefined"]
-    if distance.cosine is not None:
-        parts.append(f"cosine {distance.cosine:.5f}")
+    parts = [f"SQNR {distance.sqnr_db:.1f} dB", f"cosine {distance.cosine:.5f}"]
     if distance.top1_agreement is not None:
         parts.append(f"top-1 agreement {distance.top1_agreement:.1f} %")
     return ", ".join(parts)

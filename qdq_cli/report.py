@@ -63,18 +63,20 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Distance:
-    """Distance of one output of the Q/DQ model from the FP32 model.
+    """Distance of one output of the Q/DQ model from the FP32 model; definitions in `calibrators.metrics`.
 
     Args:
-        sqnr_db: Signal to quantization noise ratio in dB; None where the outputs are equal or the reference is zero.
-        cosine: Cosine similarity; None where one side is zero.
+        sqnr_db: Signal to quantization noise ratio in dB, within +-200; 200 where the outputs are equal.
+        cosine: Cosine similarity, -1 to 1.
         max_error: Largest absolute difference.
+        equal: Whether every element is the same.
         top1_agreement: For class scores: percent of rows with the same best class.
     """
 
-    sqnr_db: float | None
-    cosine: float | None
+    sqnr_db: float
+    cosine: float
     max_error: float
+    equal: bool
     top1_agreement: float | None = None
 
 
@@ -102,7 +104,7 @@ class Prediction:
         weighted_layers: All weighted operators.
         standalone: Stand-alone Q/DQ kernels inside the network.
         boundary: Stand-alone Q/DQ kernels at graph inputs and outputs.
-        reasons: Reason code -> how many stand-alone kernels have it.
+        reasons: Reason code -> how many stand-alone kernels have it, those at the boundary included.
     """
 
     int8_layers: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,12 +68,11 @@ def squared_errors(magnitudes: NDArray[np.int64], tops: NDArray[np.float64]) -> 
     Returns:
         Shape [m].
     """
-    counts = magnitudes.astype(np.float64)
-    counts[0] = min(counts[0], counts[1])
+    counts = _without_zero_spike(magnitudes)
     number = np.arange(counts.size, dtype=np.float64)
     above0 = _above(counts)
     above1 = _above(counts * (number + 0.5))
-    energy = float(np.sum(counts * (number * (number + 1.0) + 1.0 / 3.0)))
+    energy = _energy(counts)
     step = tops / INT8.steps
     middles = np.arange(INT8.steps) + 0.5
     points = np.minimum(step[:, None] * middles, counts.size - 1e-6)
@@ -81,6 +82,34 @@ def squared_errors(magnitudes: NDArray[np.int64], tops: NDArray[np.float64]) -> 
     tail0 = above0[bins] - inside
     tail0 *= 2.0 * middles
     return np.asarray(energy - 2.0 * step * tail1.sum(axis=1) + step * step * tail0.sum(axis=1))
+
+
+def best_sqnr_db(histogram: Histogram) -> float:
+    """The SQNR in dB that the tensor's values keep at their mse-optimal INT8 range: what no choice of range can beat.
+
+    Raises:
+        NoDataError: Nothing was observed.
+
+    Source: the model of `squared_errors`, with its values spread evenly within each bin.
+    """
+    require_data(histogram)
+    magnitudes = histogram.magnitudes()
+    energy = _energy(_without_zero_spike(magnitudes))
+    error = float(squared_errors(magnitudes, candidates(histogram)).min()) if energy else 0.0
+    return 10.0 * math.log10(energy / error) if error > 0 else math.inf
+
+
+def _without_zero_spike(magnitudes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Counts with bin 0 no larger than bin 1: zeros are kept exactly by every range."""
+    counts = magnitudes.astype(np.float64)
+    counts[0] = min(counts[0], counts[1])
+    return counts
+
+
+def _energy(counts: NDArray[np.float64]) -> float:
+    """Sum of x**2 in squared bin widths, with x evenly spread within each bin."""
+    number = np.arange(counts.size, dtype=np.float64)
+    return float(np.sum(counts * (number * (number + 1.0) + 1.0 / 3.0)))
 
 
 def _above(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -197,6 +197,11 @@ PLACEMENT = (
         ["--gemv-rules/--no-gemv-rules"], default=True, help="Leave matrix-vector products float. [default: on]"
     ),
     click.Option(
+        ["--range-rules/--no-range-rules"],
+        default=True,
+        help="Leave depthwise convolutions float whose input no range keeps four bits of. [default: on]",
+    ),
+    click.Option(
         ["--residuals/--no-residuals"], default=True, help="Quantize residual branches so that Adds fuse. [default: on]"
     ),
     _flag(["--residual-stream"], "Quantize residual Adds with float readers too (transformers)."),

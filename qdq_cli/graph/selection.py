@@ -29,6 +29,7 @@ REASONS: dict[str, str] = {
     "ATTENTION": "a product of two activations: float attention is usually faster (section 3.3; --mha quantizes it)",
     "GROUP_ALIGN": "a grouped convolution whose channels a group are no multiples of 4 (A33; --no-group-rules)",
     "FEW_CHANNELS": "too few channels for an INT8 kernel to pay (section 3.4; --no-channel-rules)",
+    "WIDE_RANGE": "a depthwise convolution whose input is too wide: no range keeps four bits (--no-range-rules)",
     "GEMV": "a matrix-vector product, bound by memory (section 3.4; --no-gemv-rules)",
     "RESIDUAL_FLOAT_CONSUMER": "no INT8 reader behind this Add, or float readers as well (section 3.2, cases 1 and 2)",
     "RESIDUAL_BROADCAST": "its operands have different shapes, a fused residual needs equal ones (section 3.2)",
@@ -177,6 +178,10 @@ def _is_first(node: ir.Node) -> bool:
     return value is not None and value.producer() is None
 
 
+def _wide_range(node: ir.Node, config: PlanConfig) -> bool:
+    return config.range_rules and node.name in config.wide
+
+
 def _gemv(node: ir.Node, config: PlanConfig) -> bool:
     """A constant weight with a dimension of one. The batch side does not count: a plan is the same for every batch."""
     weight = input_at(node, 1)
@@ -196,6 +201,7 @@ _OBSTACLES: tuple[tuple[str, Callable[[ir.Node, PlanConfig], bool]], ...] = (
     ("WEIGHT_COMPUTED", _weight_computed),
     ("GROUP_ALIGN", _group_align),
     ("FEW_CHANNELS", _few_channels),
+    ("WIDE_RANGE", _wide_range),
     ("GEMV", _gemv),
 )
 

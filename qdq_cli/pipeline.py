@@ -1,0 +1,205 @@
+"""The whole story on one page: load, prepare, plan, observe, choose, rewrite, verify, save.
+
+Each stage is a function elsewhere that takes and returns records; here they only get their order and their time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import onnx_ir as ir
+
+from qdq_cli import calibration, verification
+from qdq_cli.calibration import Observation, Ranges, Samples
+from qdq_cli.config import DEFAULT_TRT, HALF_TRT, QuantizeConfig, TensorRT
+from qdq_cli.errors import ModelError
+from qdq_cli.graph import files
+from qdq_cli.graph.check import check_written
+from qdq_cli.graph.plan import Plan, make_plan
+from qdq_cli.graph.prepare import Preparation, opset_of, prepare
+from qdq_cli.graph.rewrite import rewrite
+from qdq_cli.progress import SILENT, Listener
+from qdq_cli.provenance import record_provenance
+from qdq_cli.report import (
+    SCHEMA_VERSION,
+    Activations,
+    Calibration,
+    Prediction,
+    Report,
+    Seconds,
+    SizeBytes,
+    WeightedOps,
+)
+from qdq_cli.tensorrt.simulate import simulate
+
+
+def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Report:
+    """Quantize an FP32 or FP16 ONNX model to INT8 with Q/DQ nodes.
+
+    Args:
+        config: What to do. `QuantizeConfig(model=Path("model.onnx"), data=DataConfig(calib=(Path("images"),)))` is
+            enough for most models.
+        listener: Told about progress and notes; silent by default.
+
+    Returns:
+        The report. The model is at `report.output` then, complete and checked; with `dry_run` nothing is written.
+
+    Raises:
+        QdqError: What keeps the model from being finished; nothing is left under the output name then.
+        CalibratorError: The ranges cannot be chosen from what was observed.
+    """
+    run = _Run(config, listener)
+    target = files.check_target(config.model, config.target)
+    with run.stage("load"):
+        source = files.load(config.model)
+    with run.stage("prepare"):
+        prepared = prepare(source.model)
+        trt = require_readable(prepared, config.trt)
+    with run.stage("plan"):
+        plan = make_plan(prepared.model, config.plan)
+    run.say(*prepared.notes, *plan.notes)
+    if config.dry_run:
+        return run.finish(_planned(run, source, prepared, plan, trt))
+
+    samples = calibration.open_data(prepared.model, config.data, config.verify.samples)
+    run.say(*(samples.every.notes if samples else ()))
+    verification.require_samples(config.verify, samples)
+    with run.stage("observe"):
+        observed = calibration.observe(prepared.model, plan, samples, config.ranges, listener)
+    with run.stage("plan"):
+        wide = calibration.wide_depthwise(prepared.model, plan, observed)
+        plan = make_plan(prepared.model, replace(config.plan, wide=wide)) if wide else plan
+    with run.stage("observe"):
+        observed = calibration.observe(prepared.model, plan, samples, config.ranges, listener, observed)
+    with run.stage("choose"):
+        ranges = calibration.choose(plan, observed, config.ranges)
+    with run.stage("rewrite"):
+        rewriting = rewrite(prepared.model, plan, ranges.amax, weights=config.weights, form=config.form)
+        record_provenance(prepared.model, config, observed)
+    run.say(*observed.notes, *ranges.notes, *rewriting.notes)
+
+    with contextlib.ExitStack() as stack:
+        with run.stage("save"):
+            staged = stack.enter_context(files.staged(prepared.model, target, external=source.external))
+            run.say(*check_written(staged.path, source.path))
+        with run.stage("verify"):
+            compared = verification.verify(source.path, staged.path, samples, config.verify, listener)
+            verification.require_limits(compared, config.verify)
+        with run.stage("save"):
+            staged.commit()
+    report = replace(
+        _planned(run, source, prepared, plan, trt),
+        output=str(target),
+        calibration=_calibration(config, samples, observed, ranges),
+        verification=compared,
+        tensorrt=_prediction(prepared.model),
+        size_bytes=SizeBytes(source.size_bytes, staged.size_bytes),
+        amax=ranges.amax,
+    )
+    return run.finish(report)
+
+
+def require_readable(prepared: Preparation, asked: TensorRT | None) -> TensorRT:
+    """Return the oldest TensorRT that reads the result.
+
+    Raises:
+        ModelError: The release asked for does not read FP16 scales, which an FP16 model needs (A9-A11).
+    """
+    if asked is None:
+        return HALF_TRT if prepared.half else DEFAULT_TRT
+    if prepared.half and not asked.reads_half_scales:
+        raise ModelError(
+            f"The model's weights are FP16 or BF16, and TensorRT {asked.value} reads FP32 scales only (A9).",
+            "Quantize the FP32 model and build with --fp16, or ask for --trt 10 and above.",
+        )
+    return asked
+
+
+def _planned(run: _Run, source: files.ModelFile, prepared: Preparation, plan: Plan, trt: TensorRT) -> Report:
+    """The report as far as planning goes; a dry run ends here."""
+    return Report(
+        schema_version=SCHEMA_VERSION,
+        model=str(run.config.model),
+        output=None,
+        opset=opset_of(prepared.model),
+        trt=trt.value,
+        weighted_ops=WeightedOps(plan.weighted, len(plan.quantized)),
+        activations=Activations(len({target.tensor for target in plan.targets}), len(plan.groups)),
+        skips=plan.skips,
+        calibration=None,
+        verification=None,
+        tensorrt=None,
+        size_bytes=SizeBytes(source.size_bytes, None),
+        seconds=Seconds(),
+        targets=plan.targets,
+        weights=plan.weights,
+        groups=plan.groups,
+    )
+
+
+def _prediction(model: ir.Model) -> Prediction:
+    """Let the simulator say what TensorRT will do with the result (section 4.6)."""
+    simulation = simulate(model)
+    return Prediction(
+        int8_layers=simulation.weighted_int8,
+        weighted_layers=simulation.weighted_total,
+        standalone=len(simulation.removable),
+        boundary=len(simulation.boundaries),
+        reasons=dict(simulation.reasons),
+    )
+
+
+def _calibration(
+    config: QuantizeConfig, samples: Samples | None, observed: Observation, ranges: Ranges
+) -> Calibration | None:
+    if not ranges.amax:
+        return None
+    used = config.ranges.method == "percentile"
+    preprocessing = samples.every.preprocessing if samples else None
+    return Calibration(
+        method=config.ranges.method,
+        percentile=config.ranges.percentile if used else None,
+        samples=observed.samples,
+        batch_size=samples.batches.batch_size if samples and not observed.from_cache else 0,
+        tensors=len(observed.histograms),
+        cache=str(config.ranges.cache) if config.ranges.cache else None,
+        from_cache=observed.from_cache,
+        preprocessing=observed.preprocessing,
+        assumed=preprocessing is not None and preprocessing.assumed,
+        manual_ranges=ranges.manual,
+    )
+
+
+@dataclass
+class _Run:
+    """The clock and the notes of one run."""
+
+    config: QuantizeConfig
+    listener: Listener
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the block to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def say(self, *notes: str) -> None:
+        """Keep notes for the report, and pass them on at once."""
+        for note in notes:
+            if note not in self.notes:
+                self.notes.append(note)
+                self.listener.note(note)
+
+    def finish(self, report: Report) -> Report:
+        """Complete the report with the times and notes."""
+        rounded = {name: round(value, 4) for name, value in self.seconds.items()}
+        return dataclasses.replace(report, seconds=Seconds(**rounded), notes=tuple(self.notes))

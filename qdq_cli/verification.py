@@ -1,0 +1,131 @@
+"""Compare the written model with the FP32 model on samples, and hold it against the limits the user set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibrators.metrics import SQNR_CEILING_DB, Comparison, TopAgreement
+from qdq_cli.calibration import Samples
+from qdq_cli.config import VerifyConfig
+from qdq_cli.data.batches import Batch, load_readable_batch, plan_batches
+from qdq_cli.data.unreadable import UnreadableSamples
+from qdq_cli.errors import LimitError, UsageError
+from qdq_cli.graph.runner import Runner
+from qdq_cli.graph.session import Source
+from qdq_cli.progress import Listener
+from qdq_cli.report import Distance, Verification
+
+
+def require_samples(config: VerifyConfig, samples: Samples | None) -> None:
+    """Refuse limits that nothing could be held against.
+
+    Raises:
+        UsageError: A limit is set, but there are no samples or verification is off.
+    """
+    if config.gates and (samples is None or config.samples == 0):
+        raise UsageError(
+            "--min-sqnr and --min-agreement need samples to run, and there are none.",
+            "Give --calib, and --verify above 0.",
+        )
+
+
+def verify(
+    reference: Path, candidate: Path, samples: Samples | None, config: VerifyConfig, listener: Listener
+) -> Verification | None:
+    """Run both models on the same samples, ONNX Runtime's graph optimisations off; None where that was not asked for.
+
+    Samples that calibration did not see are taken first; where none could be held back, calibrated ones serve.
+
+    Raises:
+        ModelError: One of the models cannot be run.
+        DataError: A sample cannot be used.
+    """
+    if samples is None or config.samples == 0:
+        return None
+    held_back = samples.selection.held_back
+    indices = (held_back or samples.selection.calibration)[: config.samples]
+    groups = plan_batches(samples.every, indices).groups
+    unreadable = UnreadableSamples(len(samples.every))
+    outputs: dict[str, _Output] = {}
+    runners = Runner(Source(reference)), Runner(Source(candidate))
+    with listener.progress("verifying", len(groups)) as advance:
+        for number, group in enumerate(groups, start=1):
+            batch = load_readable_batch(samples.every, group, unreadable)
+            if batch is not None:
+                _compare(runners, batch, outputs)
+            advance(number, len(groups))
+    distances = {name: output.distance() for name, output in outputs.items()}
+    return Verification(sum(map(len, groups)), bool(held_back), distances)
+
+
+def _compare(runners: tuple[Runner, Runner], batch: Batch, outputs: dict[str, _Output]) -> None:
+    expected, found = (runner.run(batch) for runner in runners)
+    for name, array in expected.items():
+        if isinstance(array, np.ndarray) and array.dtype.kind in "fiub":
+            outputs.setdefault(name, _Output()).observe(array, found[name])
+
+
+class _Output:
+    """The running comparison of one output."""
+
+    def __init__(self) -> None:
+        self._comparison = Comparison()
+        self._agreement: TopAgreement | None = None
+
+    def observe(self, reference: NDArray[np.generic], other: NDArray[np.generic]) -> None:
+        if reference.shape != other.shape:
+            return  # the number of results depends on the values (detections after suppression)
+        self._comparison.observe(reference, other)
+        if _are_class_scores(reference):
+            self._agreement = self._agreement or TopAgreement()
+            self._agreement.observe(reference, other)
+
+    def distance(self) -> Distance:
+        distances = self._comparison.distances()
+        return Distance(
+            sqnr_db=round(distances.sqnr_db, 4),
+            cosine=round(distances.cosine, 8),
+            max_error=distances.max_error,
+            equal=distances.sqnr_db == SQNR_CEILING_DB,
+            top1_agreement=None if self._agreement is None else round(self._agreement.percent, 4),
+        )
+
+
+def _are_class_scores(array: NDArray[np.generic]) -> bool:
+    """Rows of float scores, at least two a row: what a classifier gives."""
+    return array.dtype.kind == "f" and array.ndim == 2 and array.shape[1] >= 2
+
+
+def require_limits(compared: Verification | None, config: VerifyConfig) -> None:
+    """Hold every output against the limits.
+
+    Raises:
+        LimitError: An output misses one, or no output could be held against one.
+    """
+    if compared is None or not config.gates:
+        return
+    for name, distance in compared.outputs.items():
+        if config.min_sqnr is not None and distance.sqnr_db < config.min_sqnr:
+            raise LimitError(
+                f"Output '{name}' reaches an SQNR of {distance.sqnr_db:.2f} dB; --min-sqnr is {config.min_sqnr:g} dB.",
+                _HINT,
+            )
+        agreement = distance.top1_agreement
+        if config.min_agreement is not None and agreement is not None and agreement < config.min_agreement:
+            raise LimitError(
+                f"Output '{name}' agrees with FP32 in {agreement:.2f} % of the rows; "
+                f"--min-agreement is {config.min_agreement:g} %.",
+                _HINT,
+            )
+    scores = any(distance.top1_agreement is not None for distance in compared.outputs.values())
+    if config.min_agreement is not None and not scores:
+        raise LimitError(
+            "--min-agreement is set, but no output holds class scores (two dimensions, two or more classes).",
+            "Use --min-sqnr for this model.",
+        )
+
+
+_HINT = "The model was not written. Try another --method, or keep sensitive operators float with --exclude."
