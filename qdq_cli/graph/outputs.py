@@ -17,11 +17,14 @@ from typing import Any
 
 import google.protobuf.message
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from qdq_cli.errors import ModelError
 from qdq_cli.graph.session import SessionOptions, Source, make_session
 
+_LARGE_BYTES = 1024  # weights from this size on are handed to ONNX Runtime in place
 _WIDEST_BLOCK = 16  # channels; a blocked tensor is padded up to a multiple of 4, 8 or 16, depending on the processor
 
 
@@ -42,32 +45,65 @@ class TakeOut:
 
 
 @contextlib.contextmanager
-def taking_out(source: Source, tensors: Sequence[str], threads: int) -> Iterator[TakeOut]:
-    """Make a session whose outputs are `tensors`; weights may lie in a temporary folder until the end of the block.
+def taking_out(model: ir.Model, tensors: Sequence[str], threads: int) -> Iterator[TakeOut]:
+    """Make a session whose outputs are `tensors`; until the end of the block it may use files and the model's weights.
 
     Args:
-        source: The model, as bytes.
-        tensors: Names of values that nodes of the main graph compute.
+        model: The float model; left as it is, and to be left alone within the block.
+        tensors: Names of graph inputs, and of values that nodes of the main graph compute.
         threads: Threads of one run.
 
     Raises:
         ModelError: A tensor is not there, or ONNX Runtime cannot load the model.
     """
-    model = _parse(source)
-    fed = {value.name for value in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
+    fed = {value.name for value in model.graph.inputs}
     inputs = tuple(name for name in tensors if name in fed)
-    set_outputs(model, [name for name in tensors if name not in fed])
-    names = tuple(value.name for value in model.graph.output)
-    may_block = source.folder is None and _has_planar_conv(model)
-    pruned = Source(model.SerializeToString(), source.folder)
-    del model
+    proto, weights = without_weights(model)
+    set_outputs(proto, [name for name in tensors if name not in fed])
+    names = tuple(value.name for value in proto.graph.output)
+    needed = {tensor.name for tensor in proto.graph.initializer}
+    source = Source(proto.SerializeToString(), {name: array for name, array in weights.items() if name in needed})
     with contextlib.ExitStack() as stack:
         session = None
-        if names and may_block:
-            session = _blocked_session(pruned, threads, stack)
+        if names and _has_planar_conv(proto):
+            session = _blocked_session(source, threads, stack)
         if names and session is None:
-            session = make_session(pruned, SessionOptions(threads=threads, optimize=True))
+            session = make_session(source, SessionOptions(threads=threads, optimize=True))
         yield TakeOut(session, names, inputs)
+
+
+def without_weights(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
+    """Split a model into its graph and its large weights, which are not copied; the model is left as it is.
+
+    Returns:
+        (graph, arrays): the graph declares these weights as external data in a file that does not exist, and holds
+        all others, those that lay in files too.
+    """
+    fed = {value.name for value in model.graph.inputs}
+    weights: dict[str, NDArray[Any]] = {}
+    replaced: list[tuple[ir.Value, ir.TensorProtocol]] = []
+    try:
+        for graph in model.graphs():
+            for name, value in graph.initializers.items():
+                tensor = value.const_value
+                if tensor is None or (tensor.nbytes < _LARGE_BYTES and not isinstance(tensor, ir.ExternalTensor)):
+                    continue
+                array = tensor.numpy()
+                replaced.append((value, tensor))
+                if graph is model.graph and name not in fed and array.dtype.kind in "fiub":
+                    weights[name] = array
+                    value.const_value = _elsewhere(tensor, array.shape, name)
+                else:  # NumPy has no bfloat16 or int4, and ONNX Runtime replaces initializers of the main graph only
+                    value.const_value = ir.Tensor(array, dtype=tensor.dtype, name=name)
+        return ir.to_proto(model), weights
+    finally:
+        for value, tensor in replaced:
+            value.const_value = tensor
+
+
+def _elsewhere(tensor: ir.TensorProtocol, shape: tuple[int, ...], name: str) -> ir.ExternalTensor:
+    """A declaration of the tensor without its values."""
+    return ir.ExternalTensor("weights", 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(shape), name=name)
 
 
 def set_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> None:
@@ -116,15 +152,6 @@ def _read_by(node: onnx.NodeProto) -> Iterator[str]:
             yield from (value.name for value in body.output)
             for inner in body.node:
                 yield from _read_by(inner)
-
-
-def _parse(source: Source) -> onnx.ModelProto:
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(source.model if isinstance(source.model, bytes) else source.model.read_bytes())
-    except google.protobuf.message.DecodeError as error:
-        raise ModelError("The bytes of the model do not parse as ONNX.") from error
-    return model
 
 
 def _has_planar_conv(model: onnx.ModelProto) -> bool:

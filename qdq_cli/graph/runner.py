@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+import onnx_ir as ir
 import onnxruntime as ort
 from numpy.typing import NDArray
 
@@ -35,7 +36,7 @@ _POLL_SECONDS = 0.1  # how often progress is told; the end is noticed at once
 
 
 def observe(
-    source: Source,
+    model: ir.Model,
     tensors: Sequence[str],
     batches: Sequence[Id],
     load: Callable[[Id], Batch | None],
@@ -46,7 +47,7 @@ def observe(
     """Run every batch and count the values of `tensors`.
 
     Args:
-        source: The prepared float model, as bytes.
+        model: The prepared float model; left as it is, and to be left alone by `load` and `on_batch`.
         tensors: Names of graph inputs and of values that nodes of the main graph compute; floating-point.
         batches: What `load` takes, one for each run.
         load: Reads a batch; called by several threads. None where nothing of the batch can be run.
@@ -62,7 +63,7 @@ def observe(
         Exception: Whatever `load` raises.
     """
     names = tuple(dict.fromkeys(tensors))
-    with taking_out(source, names, threads=1) as take_out:
+    with taking_out(model, names, threads=1) as take_out:
         job = _Job(batches, load)
         workers = [_Worker(number, job, take_out) for number in range(min(threads or cores(), max(1, len(batches))))]
         _work(workers, job, on_batch)

@@ -1,7 +1,7 @@
 """ONNX Runtime sessions on the CPU: how they are made, silenced, and what their failures say.
 
-Nothing else creates an `InferenceSession`. Sessions are made from a file, or from protobuf bytes whose weights may lie
-in a folder (models above 2 GiB).
+Nothing else creates an `InferenceSession`. Sessions are made from a file, or from protobuf bytes whose weights may stay
+where they are in memory (models above 2 GiB).
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
+from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from qdq_cli.errors import ModelError
@@ -26,7 +27,6 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
 """Everything ONNX Runtime raises; its exceptions have no parent of their own."""
 
 _FATAL = 4
-_FOLDER_OPTION = "session.model_external_initializers_file_folder_path"
 _NOISE = re.compile(
     r"Error in execution: |\[ONNXRuntimeError\] : \d+ : \w+ : |(/\S*)?/onnxruntime_src/\S+ |\bStatus Message: "
 )
@@ -38,11 +38,12 @@ class Source:
 
     Args:
         model: Path of an .onnx file, or the bytes of one.
-        folder: Where the external data of `model` lies, when that is bytes; None when all weights are inside.
+        weights: Initializer name -> array, for those that `model` declares as external data. They are not copied, and
+            have to stay as they are while the session lives.
     """
 
     model: Path | bytes
-    folder: Path | None = None
+    weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,9 @@ def _native(source: Source, options: SessionOptions) -> Any:
     made.inter_op_num_threads = 1
     level = ort.GraphOptimizationLevel
     made.graph_optimization_level = level.ORT_ENABLE_ALL if options.optimize else level.ORT_DISABLE_ALL
-    if source.folder is not None:
-        made.add_session_config_entry(_FOLDER_OPTION, str(source.folder))
+    if source.weights:
+        arrays = [ort.OrtValue.ortvalue_from_numpy(array) for array in source.weights.values()]
+        made.add_external_initializers(list(source.weights), arrays)
     if options.keep is not None:
         made.optimized_model_filepath = str(options.keep)
         prefix = "session.optimized_model_external_initializers_"
