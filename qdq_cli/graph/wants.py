@@ -93,23 +93,64 @@ def want_everything(graph: Topology, selection: Selection, config: PlanConfig) -
         if node in selection.quantized:
             for slot in weighted_slots(node):
                 wants.add(node, slot)
-    pools = _candidates(graph, selection, is_spatial_mean)
-    adds = _candidates(graph, selection, is_residual_add)
+    pools = _candidates(graph, selection, is_spatial_mean) if config.pooling else []
+    adds = _candidates(graph, selection, is_residual_add) if config.residuals else []
+    _grow(graph, wants, pools, adds)
+    if config.residual_stream:
+        _want_slots(wants, [(node, slot) for node in adds if _stream_pays(node, wants) for slot in data_slots(node)])
+        _grow(graph, wants, pools, adds)
+    while (bridge := _bridge(wants, adds)) is not None:
+        wants.add(*bridge)
+        _grow(graph, wants, pools, adds)
+    return wants, _refused(graph, selection, wants, config)
+
+
+def _grow(graph: Topology, wants: Wants, pools: list[ir.Node], adds: list[ir.Node]) -> None:
+    """Want poolings and residual operands until nothing changes."""
     changed = True
     while changed:
         leading = wants.leading_to_q(graph)
-        grown = [wants.add(node, 0) for node in pools if config.pooling and _pool_pays(node, wants, leading)]
-        slots = [
-            (node, slot) for node in adds if config.residuals for slot in _residual_slots(graph, node, wants, leading)
-        ]
-        if config.residuals and config.residual_stream:
-            slots += [(node, slot) for node in adds if _stream_pays(node, wants) for slot in data_slots(node)]
-        grown += [wants.add(node, slot) for node, slot in slots]
-        changed = any(grown)
+        slots = [(node, 0) for node in pools if _pool_pays(node, wants, leading)]
+        slots += [(node, slot) for node in adds for slot in _residual_slots(graph, node, wants, leading)]
+        changed = _want_slots(wants, slots)
+
+
+def _want_slots(wants: Wants, slots: list[Slot]) -> bool:
+    new = [wants.add(node, slot) for node, slot in slots]
+    return any(new)
+
+
+def _refused(graph: Topology, selection: Selection, wants: Wants, config: PlanConfig) -> tuple[Skip, ...]:
     leading = wants.leading_to_q(graph)
-    refused = [skip(node, _pool_code(config)) for node in pools if not wants.wanted(node, 0)]
-    refused += [skip(node, _add_code(node, wants, leading, config)) for node in adds if not _any_wanted(node, wants)]
-    return wants, tuple(refused)
+    pools = (node for node in _candidates(graph, selection, is_spatial_mean) if not _any_wanted(node, wants))
+    adds = (node for node in _candidates(graph, selection, is_residual_add) if not _any_wanted(node, wants))
+    return (
+        *(skip(node, "POOL_FLOAT" if config.pooling else "POOL_OFF") for node in pools),
+        *(skip(node, _add_code(node, leading, config)) for node in adds),
+    )
+
+
+def _bridge(wants: Wants, adds: list[ir.Node]) -> Slot | None:
+    """Find the identity operand of a float Add whose quantization lets the residual Adds before it fuse.
+
+    Cases 1 and 2 of section 3.2 weigh one block: quantizing the identity branch of an Add with a float reader trades a
+    stand-alone Q for a stand-alone DQ. In a chain of blocks the float branch makes the block before it float as well,
+    and so on to the first: a kernel for each. Quantizing the branch of the last block costs the one DQ and frees all
+    others, so it is done where the branch is itself a residual sum and has no other float reader.
+    """
+    refused = [node for node in adds if not _any_wanted(node, wants)]
+    sums = {after_activation(node.outputs[0]) for node in refused if _same_shape(node)}
+    for node in reversed(refused):
+        for slot in data_slots(node):
+            value = input_at(node, slot)
+            if value is not None and value in sums and wants.holds(value) and _only_float_reader(wants, value, node):
+                return node, slot
+    return None
+
+
+def _only_float_reader(wants: Wants, value: ir.Value, node: ir.Node) -> bool:
+    others = [(user, slot) for user, slot in consumers(value) if user is not node]
+    return not value.is_graph_output() and all(wants.wanted(user, slot) for user, slot in others)
 
 
 def _candidates(graph: Topology, selection: Selection, kind: Callable[[ir.Node], bool]) -> list[ir.Node]:
@@ -124,10 +165,6 @@ def _pool_pays(node: ir.Node, wants: Wants, leading: frozenset[ir.Value]) -> boo
     """P9: the input can come in INT8 and the output leads to a Q."""
     value = input_at(node, 0)
     return value is not None and value in wants.capable and node.outputs[0] in leading
-
-
-def _pool_code(config: PlanConfig) -> str:
-    return "POOL_FLOAT" if config.pooling else "POOL_OFF"
 
 
 def is_residual_add(node: ir.Node) -> bool:
@@ -178,7 +215,7 @@ def _stream_pays(node: ir.Node, wants: Wants) -> bool:
     return _same_shape(node) and wants.capable.issuperset(activation_inputs(node))
 
 
-def _add_code(node: ir.Node, wants: Wants, leading: frozenset[ir.Value], config: PlanConfig) -> str:
+def _add_code(node: ir.Node, leading: frozenset[ir.Value], config: PlanConfig) -> str:
     if not config.residuals:
         return "RESIDUAL_OFF"
     if not _same_shape(node):

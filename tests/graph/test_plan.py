@@ -318,6 +318,18 @@ def test_t09_no_operand_is_quantized_before_a_graph_output():
     assert codes(plan) == {"b_add": "RESIDUAL_FLOAT_CONSUMER"}
 
 
+def test_a_chain_of_blocks_pays_for_its_float_end_once():
+    net = start()
+    x = net.relu(conv(net, "x", name="stem"), "s")
+    for name in "abc":
+        x = identity_block(net, x, name)
+    plan = plan_of(net, net.op("Softmax", x, name="float"), conv(net, x, name="tail"))
+    assert wanted(plan)["b_out"] == {"c_1:0", "c_add:1"}  # the one stand-alone DQ
+    assert wanted(plan)["a_out"] == {"b_1:0", "b_add:1"}
+    assert wanted(plan)["s"] == {"a_1:0", "a_add:1"}
+    assert codes(plan) == {}
+
+
 def down_block(net: Network, x: str, swap: bool = False) -> str:
     main = conv(net, net.relu(conv(net, x, name="m1"), "m_r"), name="m2")
     short = conv(net, x, name="short", kernel=1)
