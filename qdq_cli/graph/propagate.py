@@ -5,8 +5,8 @@ One engine for the writer (the real model, form `int8-regions`), the planner (a 
 touched: what If, Loop and Scan bodies read counts as a use like any other. The result is a valid graph with types,
 shapes, names and topological order in place.
 
-Names: the codes of tensor `t` are called `<t>_QuantizeLinear`, and a DQ that moved behind the operator that makes `t`
-writes a float tensor that is still called `t`.
+Names: the codes of tensor `t` are called `<t>_QuantizeLinear_Output`, and a DQ that moved behind the operator that
+makes `t` writes a float tensor that is still called `t`.
 
 R2 (one DQ for each consumer) is implied: a DQ moves forward for each of its uses alone, and stays for the others.
 """
@@ -213,7 +213,9 @@ class _Engine:
             return kept
         name = f"{name_of(tensor)}_QuantizeLinear"
         codes = ir.Value(
-            name=self._names.value(name), type=ir.TensorType(parameters.scale.qtype), shape=_copied_shape(tensor)
+            name=self._names.value(f"{name}_Output"),
+            type=ir.TensorType(parameters.scale.qtype),
+            shape=_copied_shape(tensor),
         )
         return self._new_node("QuantizeLinear", name, (tensor, codes), parameters)
 
@@ -283,7 +285,7 @@ class _Engine:
         name = name_of(codes)
         result = ir.Value(name=f"{name}_DequantizeLinear", type=codes.type, shape=_copied_shape(codes))
         codes.replace_all_uses_with(result, replace_graph_outputs=True)
-        codes.name = self._names.value(f"{name}_QuantizeLinear")
+        codes.name = self._names.value(f"{name}_QuantizeLinear_Output")
         result.name = name
         dequantize = self._new_node("DequantizeLinear", f"{name}_DequantizeLinear", (codes, result), parameters)
         self._graph.insert_after(node, dequantize)

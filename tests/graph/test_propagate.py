@@ -211,7 +211,7 @@ def test_graph_outputs_keep_their_names_and_types():
     result, _ = propagated(model)
     assert [(value.name, value.dtype) for value in result.graph.outputs] == [("pool", ir.DataType.FLOAT)]
     assert result.graph.outputs[0].producer().name == "pool_DequantizeLinear"
-    assert result.graph.node("pool").outputs[0].name == "pool_QuantizeLinear"
+    assert result.graph.node("pool").outputs[0].name == "pool_QuantizeLinear_Output"
 
 
 def test_a_dq_and_an_equal_q_cancel():
@@ -360,11 +360,11 @@ def pool_value(model: ir.Model) -> ir.Value:
 def test_new_names_avoid_those_that_are_taken():
     net = Network()
     x = net.input("x", (1, 4, 8, 8))
-    y = net.conv(x, 4, "a_QuantizeLinear")  # a tensor of the user's that has the name of a Q
+    y = net.conv(x, 4, "a_QuantizeLinear_Output")  # a tensor of the user's that has the name of codes
     z = net.conv(x, 4, "a")
     model = net.model(net.conv(net.maxpool(z, "pool"), 4, "b"), y)
     result, _ = propagated(model)
-    assert result.graph.node("pool").inputs[0].name == "a_QuantizeLinear_1"
+    assert result.graph.node("pool").inputs[0].name == "a_QuantizeLinear_Output_1"
     assert_same_numbers(model, result)
 
 
