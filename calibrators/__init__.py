@@ -11,6 +11,7 @@
 2.6
 """
 
+from calibrators.cache_file import decode_table, encode_table, read_cache, write_cache
 from calibrators.errors import (
     CacheFileError,
     CalibratorError,
@@ -26,6 +27,7 @@ from calibrators.metrics import SQNR_CEILING_DB, Comparison, Distances, TopAgree
 from calibrators.qparams import QParams, dequantize, is_negligible, quantize, symmetric_qparams, weight_amax
 from calibrators.qtypes import INT8, INT16, QTYPES, UINT8, QType
 from calibrators.ranges import Range
+from calibrators.table import CalibrationTable, Entry, Provenance, merge_tables, sample_digest
 
 __all__ = [
     "INT8",
@@ -34,9 +36,11 @@ __all__ = [
     "SQNR_CEILING_DB",
     "UINT8",
     "CacheFileError",
+    "CalibrationTable",
     "CalibratorError",
     "Comparison",
     "Distances",
+    "Entry",
     "Histogram",
     "Method",
     "MethodName",
@@ -44,20 +48,27 @@ __all__ = [
     "NoDataError",
     "NonFiniteError",
     "ParameterError",
+    "Provenance",
     "QParams",
     "QType",
     "Range",
     "TopAgreement",
     "choose_range",
+    "decode_table",
     "dequantize",
+    "encode_table",
     "entropy",
     "is_negligible",
+    "merge_tables",
     "minmax",
     "mse",
     "percentile",
     "quantize",
+    "read_cache",
+    "sample_digest",
     "sqnr_db",
     "symmetric_qparams",
     "warm_up",
     "weight_amax",
+    "write_cache",
 ]

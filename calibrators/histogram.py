@@ -159,20 +159,20 @@ class Histogram:
         histogram = cls()
         if counts.size == 0 and minimum == maximum == 0.0:
             return histogram
-        histogram._note_extremes(_key_of_number(minimum), _key_of_number(maximum))
-        histogram._widen(_exponent_for(histogram._low_key, histogram._high_key))
-        exponent = histogram._exponent
-        first, last = _bin_of(minimum, exponent), _bin_of(maximum, exponent)
-        if minimum > maximum or counts.shape != (last - first + 1,):
+        size = occupied_bins(minimum, maximum)
+        if counts.shape != (size,):
             raise ParameterError(
-                f"Counts of shape {counts.shape} do not fit the values from {minimum} to {maximum}: "
-                f"these span {last - first + 1} bins."
+                f"Counts of shape {counts.shape} do not fit the values from {minimum} to {maximum}, "
+                f"which span {size} bins."
             )
         total = sum(counts.tolist())
         needed = 1 if minimum == maximum else 2
         if counts.min() < 0 or counts[0] < 1 or counts[-1] < 1 or not needed <= total <= LARGEST_COUNT:
             raise ParameterError(f"Counts of values from {minimum} to {maximum} are negative, missing or too large.")
-        histogram._first, histogram._cells, histogram._count = first, counts.astype(np.int64), total
+        histogram._note_extremes(_key_of_number(minimum), _key_of_number(maximum))
+        histogram._exponent = _exponent_for(histogram._low_key, histogram._high_key)
+        histogram._first = _bin_of(minimum, histogram._exponent)
+        histogram._cells, histogram._count = counts.astype(np.int64), total
         return histogram
 
     def __eq__(self, other: object) -> bool:
@@ -232,6 +232,18 @@ class Histogram:
             self._first, self._cells = -CENTER, np.zeros(CELLS, np.int64)
             self._cells[start : start + stored.size] = stored
         return self._cells
+
+
+def occupied_bins(minimum: float, maximum: float) -> int:
+    """How many bins there are from the bin of `minimum` to the bin of `maximum`, for a histogram of these extremes.
+
+    Raises:
+        ParameterError: They are not finite float32 numbers in ascending order.
+    """
+    exponent = _exponent_for(_key_of_number(minimum), _key_of_number(maximum))
+    if minimum > maximum:
+        raise ParameterError(f"The smallest value {minimum} is above the largest, {maximum}.")
+    return _bin_of(maximum, exponent) - _bin_of(minimum, exponent) + 1
 
 
 def fold(first: int, cells: NDArray[np.int64], times: int) -> tuple[int, NDArray[np.int64]]:
