@@ -1,0 +1,216 @@
+"""What each predicted layer costs, from the shapes alone: multiply-accumulates and activation traffic.
+
+Sizes are those of one sample where the batch dimension is symbolic. A layer with another unknown dimension has no cost
+(None), and the summary says how many there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from qdq_cli.graph.fold import add_initializer, fold_constants
+from qdq_cli.graph.nodes import input_at, int_attribute, is_op
+from qdq_cli.graph.operators import is_weighted
+from qdq_cli.graph.prepare import infer_shapes
+from qdq_cli.tensorrt.simulation import ElementType, Layer, Simulation, Standalone
+
+_MAX_ROUNDS = 4
+"""Rounds of shape inference: what a known shape decides can make the next one known."""
+
+_HALF = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Cost of one layer, or of one stand-alone Q or DQ.
+
+    Args:
+        name: The layer's name, or the first ONNX node of a stand-alone kernel.
+        macs: Multiply-accumulates; 0 for a layer without weighted operator, None where shapes are unknown.
+        int8_elements: Activation elements read and written as INT8.
+        float_elements: Activation elements read and written as FP32 or FP16.
+        size_bytes: Both in bytes.
+    """
+
+    name: str
+    macs: int | None
+    int8_elements: int | None
+    float_elements: int | None
+    size_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of a whole simulation.
+
+    Args:
+        layers: One entry for each layer, in the simulation's order.
+        standalone: One entry for each stand-alone Q or DQ, in the simulation's order.
+        macs: Multiply-accumulates of all weighted operators with known shapes.
+        int8_macs: Those that run in INT8.
+        traffic_elements: Activation elements read and written by all kernels.
+        int8_traffic_elements: Those that are INT8.
+        batch_is_symbolic: Whether all numbers are for one sample of a batch of unknown size.
+        unknown: Layers without cost because a dimension is not known.
+    """
+
+    layers: tuple[LayerCost, ...]
+    standalone: tuple[LayerCost, ...]
+    macs: int
+    int8_macs: int
+    traffic_elements: int
+    int8_traffic_elements: int
+    batch_is_symbolic: bool
+    unknown: int
+
+    @property
+    def int8_macs_percent(self) -> float | None:
+        """Share of the multiply-accumulates in INT8; None for a network without any."""
+        return 100 * self.int8_macs / self.macs if self.macs else None
+
+    @property
+    def int8_traffic_percent(self) -> float | None:
+        """Share of the activation traffic in INT8, counted in elements."""
+        return 100 * self.int8_traffic_elements / self.traffic_elements if self.traffic_elements else None
+
+
+def cost_of(model: ir.Model, simulation: Simulation) -> Cost:
+    """Measure the layers of a simulation.
+
+    Args:
+        model: The model that was simulated, with inferred shapes.
+        simulation: Its simulation.
+    """
+    batched = _batch_inputs(model)
+    sizes = _Sizes(_with_one_sample(model) if batched else model)
+    layers = tuple(_layer_cost(layer, sizes) for layer in simulation.layers)
+    standalone = tuple(_standalone_cost(found, sizes) for found in simulation.standalone)
+    everything = (*layers, *standalone)
+    int8 = _total(entry.int8_elements for entry in everything)
+    return Cost(
+        layers=layers,
+        standalone=standalone,
+        macs=_total(entry.macs for entry in layers),
+        int8_macs=_total(entry.macs for entry, layer in zip(layers, simulation.layers, strict=True) if layer.int8),
+        traffic_elements=int8 + _total(entry.float_elements for entry in everything),
+        int8_traffic_elements=int8,
+        batch_is_symbolic=bool(batched),
+        unknown=sum(entry.size_bytes is None or entry.macs is None for entry in everything),
+    )
+
+
+def _batch_inputs(model: ir.Model) -> list[ir.Value]:
+    """Return the inputs whose first dimension is left open."""
+    shaped = [value for value in model.graph.inputs if value.shape is not None and value.shape.rank()]
+    return [value for value in shaped if value.shape is not None and not isinstance(value.shape[0], int)]
+
+
+def _with_one_sample(model: ir.Model) -> ir.Model:
+    """Return a clone with shapes inferred for a batch of one; what is computed from shapes is evaluated then."""
+    clone = model.clone()
+    for value in _batch_inputs(clone):
+        if value.shape is not None:
+            value.shape = ir.Shape([1, *value.shape[1:]])
+    for node in clone.graph:
+        for value in node.outputs:
+            value.shape = None
+    for _ in range(_MAX_ROUNDS):
+        infer_shapes(clone)
+        if not _fold_known_shapes(clone):
+            break
+        fold_constants(clone)
+    return clone
+
+
+def _fold_known_shapes(model: ir.Model) -> int:
+    """Replace every Shape node whose input has a known shape by a constant; returns how many there were."""
+    known = [
+        (node, shape.numpy())
+        for node in model.graph
+        if is_op(node, "Shape") and (shape := _static_shape(node)) is not None and not node.outputs[0].is_graph_output()
+    ]
+    for node, dims in known:
+        part = dims[int_attribute(node, "start", 0) : int_attribute(node, "end", len(dims))]
+        name = f"{node.outputs[0].name}_known"
+        constant = add_initializer(model.graph, name, np.asarray(part, np.int64))
+        node.outputs[0].replace_all_uses_with(constant)
+        model.graph.remove(node, safe=True)
+    return len(known)
+
+
+def _static_shape(node: ir.Node) -> ir.Shape | None:
+    value = input_at(node, 0)
+    return value.shape if value is not None and value.shape is not None and value.shape.is_static() else None
+
+
+def _total(numbers: Iterable[int | None]) -> int:
+    return sum(number for number in numbers if number is not None)
+
+
+class _Sizes:
+    """Shapes and float widths of a model by tensor and node name."""
+
+    def __init__(self, model: ir.Model) -> None:
+        graph = model.graph
+        self.nodes: Mapping[str, ir.Node] = {node.name or "": node for node in graph if is_weighted(node)}
+        values = [*graph.inputs, *(value for node in graph for value in node.outputs)]
+        self._values: Mapping[str, ir.Value] = {value.name or "": value for value in values}
+
+    def dims(self, value: ir.Value | None) -> tuple[int, ...] | None:
+        """Return the dimensions of a value, or None where one is unknown."""
+        shape = None if value is None else value.shape
+        if shape is None and value is not None and value.const_value is not None:
+            shape = ir.Shape(value.const_value.shape.numpy())
+        if shape is None:
+            return None
+        known = [dim for dim in shape if isinstance(dim, int)]
+        return tuple(known) if len(known) == shape.rank() else None
+
+    def elements(self, tensor: str) -> int | None:
+        """Return the number of elements of a tensor, or None."""
+        dims = self.dims(self._values.get(tensor))
+        return None if dims is None else math.prod(dims)
+
+    def float_bytes(self, tensor: str) -> int:
+        """Return the bytes of an element of a tensor where it is float."""
+        value = self._values.get(tensor)
+        return 2 if value is not None and value.dtype in _HALF else 4
+
+
+def _layer_cost(layer: Layer, sizes: _Sizes) -> LayerCost:
+    ends = [(operand.tensor, operand.type) for operand in layer.inputs] + [(layer.output, layer.output_type)]
+    node = sizes.nodes.get(layer.name)
+    macs = 0 if node is None else _macs(node, sizes)
+    return _cost(layer.name, macs, ends, sizes)
+
+
+def _standalone_cost(found: Standalone, sizes: _Sizes) -> LayerCost:
+    ends = [(found.tensor, ElementType.FLOAT), (found.tensor, ElementType.INT8)]
+    return _cost(found.nodes[0], 0, ends, sizes)
+
+
+def _cost(name: str, macs: int | None, ends: list[tuple[str, ElementType]], sizes: _Sizes) -> LayerCost:
+    counted = [(sizes.elements(tensor), kind, sizes.float_bytes(tensor)) for tensor, kind in ends]
+    if any(count is None for count, _, _ in counted):
+        return LayerCost(name, macs, None, None, None)
+    int8 = sum(count or 0 for count, kind, _ in counted if kind is ElementType.INT8)
+    floats = [(count or 0, width) for count, kind, width in counted if kind is ElementType.FLOAT]
+    size = int8 + sum(count * width for count, width in floats)
+    return LayerCost(name, macs, int8, sum(count for count, _ in floats), size)
+
+
+def _macs(node: ir.Node, sizes: _Sizes) -> int | None:
+    """Return the multiply-accumulates of a weighted operator."""
+    data, weight, result = (sizes.dims(value) for value in (input_at(node, 0), input_at(node, 1), node.outputs[0]))
+    if is_op(node, "Conv"):
+        return None if weight is None or result is None else math.prod(result) * math.prod(weight[1:])
+    if is_op(node, "ConvTranspose"):
+        return None if weight is None or data is None else math.prod(data) * math.prod(weight[1:])
+    if data is None or result is None or not data:
+        return None
+    return math.prod(result) * data[0 if int_attribute(node, "transA", 0) and len(data) == 2 else -1]

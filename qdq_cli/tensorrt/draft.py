@@ -1,0 +1,45 @@
+"""What TensorRT would do with a plan, before anything is calibrated or written.
+
+The writer itself writes the planned Q/DQ into a clone, with a scale of its own for each scale group and weights that
+are not read, and the simulator looks at the result.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from qdq_cli.config import Form, WeightForm
+from qdq_cli.graph.plan import Plan
+from qdq_cli.graph.rewrite import rewrite
+from qdq_cli.tensorrt.simulate import simulate
+from qdq_cli.tensorrt.simulation import Simulation
+
+
+def draft(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> ir.Model:
+    """Return a clone of a model with the planned Q/DQ in it; its scales are placeholders.
+
+    Args:
+        model: The prepared model the plan was made from; not changed.
+        plan: What to quantize.
+        form: How the INT8 regions are written.
+    """
+    clone = model.clone()
+    for target in plan.weights:
+        value = clone.graph.initializers.get(target.tensor)
+        if value is not None and value.const_value is not None:
+            value.const_value = _stand_in(value.const_value)
+    amax = [1.0 + number for number in range(len(plan.groups))]
+    rewrite(clone, plan, amax, weights=WeightForm.FP32, form=form)
+    return clone
+
+
+def predict_plan(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> Simulation:
+    """Simulate what TensorRT would build from a model that is quantized by this plan."""
+    return simulate(draft(model, plan, form=form))
+
+
+def _stand_in(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """Return a tensor of ones with the type and shape of a weight; it takes no memory."""
+    ones = np.broadcast_to(np.ones((), tensor.dtype.numpy()), tensor.shape.numpy())
+    return ir.Tensor(ones, dtype=tensor.dtype, name=tensor.name)
