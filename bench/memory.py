@@ -1,0 +1,53 @@
+"""Peak memory of observing, each figure from a process of its own.
+
+As a program, `python -m bench.memory MODEL SAMPLES`: load, prepare, plan and observe, and nothing else.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from bench.measure import child
+from bench.results import Result
+from bench.settings import Settings
+
+_KINDS = 8  # different pictures; they are used in turn, so that the bench itself holds the same for any count
+
+
+def run(settings: Settings) -> list[Result]:
+    """Compare plain inference, few samples and many samples."""
+    from bench.observe import best_style
+    from bench.pictures import pictures
+
+    results = []
+    for name, path in settings.models().items():
+        style = best_style(path, pictures(32, seed=5), settings.cores, min(3, settings.repeats))
+        shape = [str(number) for number in (settings.few_samples, style.batch, style.inside, style.beside)]
+        plain = _peak_bytes("bench.plain", path, *shape)
+        few = _peak_bytes("bench.memory", path, str(settings.few_samples))
+        many = _peak_bytes("bench.memory", path, str(settings.many_samples))
+        short, long = f"{name}, {settings.few_samples} samples", f"{name}, {settings.many_samples} samples"
+        results += [
+            Result("plain inference, peak MB", f"{short}; {style}", plain / 1e6),
+            Result("observe, peak MB", short, few / 1e6),
+            Result("observe, peak memory x plain inference", short, few / plain, 2.0),
+            Result("observe, peak memory x that of few samples", long, many / few),
+        ]
+    return results
+
+
+def _peak_bytes(module: str, model: Path, *arguments: str) -> int:
+    return child(["-m", module, str(model), *arguments])[0].peak_bytes
+
+
+def _main() -> None:
+    from bench.observe import observe_all, planned
+    from bench.pictures import pictures
+
+    model, plan = planned(Path(sys.argv[1]))
+    observe_all(model, plan, pictures(_KINDS, seed=5), int(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    _main()

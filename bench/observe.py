@@ -1,0 +1,82 @@
+"""The observe stage against plain inference of the same samples on the same cores, at the yardstick's best.
+
+Both begin with a prepared model and end with the last sample: making sessions is part of either.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from bench.measure import Cost, alternate, call
+from bench.pictures import pictures
+from bench.plain import Style, infer, styles
+from bench.results import Result
+from bench.settings import Settings
+from calibrators import Histogram, warm_up
+from qdq_cli.data.batches import Batch
+from qdq_cli.graph import files
+from qdq_cli.graph.plan import Plan, make_plan
+from qdq_cli.graph.prepare import prepare
+from qdq_cli.graph.runner import observe
+
+GOALS = {"mobilenet_v2": 2.0, "resnet50": 1.5}
+_TRIAL_SAMPLES = 32
+
+
+def planned(path: Path) -> tuple[ir.Model, Plan]:
+    """A network as the observe stage gets it."""
+    prepared = prepare(files.load(path).model)
+    return prepared.model, make_plan(prepared.model)
+
+
+def observe_all(model: ir.Model, plan: Plan, samples: np.ndarray, count: int) -> dict[str, Histogram]:
+    """Observe `count` samples one by one, going round `samples` [n, 3, side, side]."""
+
+    def load(index: int) -> Batch:
+        place = index % len(samples)
+        return Batch({"input": samples[place : place + 1]}, (f"sample {place}",), 1)
+
+    return observe(model, plan.observed, range(count), load)
+
+
+def best_style(path: Path, samples: np.ndarray, cores: int, repeats: int) -> Style:
+    """The fastest way to run plain inference, by a short trial of each."""
+    trial = samples[:_TRIAL_SAMPLES]
+    works = {style: functools.partial(_infer, path, trial, style) for style in styles(cores)}
+    costs = alternate(repeats, {str(style): work for style, work in works.items()})
+    return min(works, key=lambda style: costs[str(style)].wall_seconds)
+
+
+def _infer(path: Path, samples: np.ndarray, style: Style) -> Cost:
+    batches = [samples[start : start + style.batch] for start in range(0, len(samples), style.batch)]
+    return call(lambda: infer(path, batches, style))
+
+
+def run(settings: Settings) -> list[Result]:
+    """Measure both networks."""
+    warm_up()
+    samples = pictures(settings.samples, seed=5)
+    results = []
+    for name, path in settings.models().items():
+        model, plan = planned(path)
+        style = best_style(path, samples, settings.cores, min(3, settings.repeats))
+        observed = functools.partial(observe_all, model, plan, samples, len(samples))
+        works = {
+            "plain": functools.partial(_infer, path, samples, style),
+            "observe": functools.partial(call, observed),
+        }
+        costs = alternate(settings.repeats, works)
+        work = f"{name}, {len(samples)} samples, {len(plan.observed)} tensors; plain: {style}"
+        wall = costs["observe"].wall_seconds / costs["plain"].wall_seconds
+        cpu = costs["observe"].cpu_seconds / costs["plain"].cpu_seconds
+        results += [
+            Result("observe, wall time x plain inference", work, wall, GOALS[name]),
+            Result("observe, CPU time x plain inference", work, cpu),
+            Result("plain inference, ms a sample", work, costs["plain"].wall_seconds / len(samples) * 1000),
+            Result("observe, ms a sample", work, costs["observe"].wall_seconds / len(samples) * 1000),
+        ]
+    return results

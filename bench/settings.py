@@ -1,0 +1,44 @@
+"""What a run of the bench is asked for, and where it works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.networks import NETWORKS, build
+from qdq_cli.graph.session import cores as usable_cores
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Size of the work.
+
+    Args:
+        folder: Where networks and outputs are written; temporary.
+        samples: Samples of the observe stage.
+        repeats: Alternating repeats; medians are printed.
+        few_samples: Samples of the short memory run.
+        many_samples: Samples of the long memory run.
+        peer_samples: Samples of the comparison with the peer, which keeps every activation of them in memory.
+    """
+
+    folder: Path
+    samples: int = 256
+    repeats: int = 5
+    few_samples: int = 64
+    many_samples: int = 2048
+    peer_samples: int = 32
+
+    @property
+    def cores(self) -> int:
+        """Processors all work may use."""
+        return usable_cores()
+
+    def models(self) -> dict[str, Path]:
+        """Name -> path of every network, built when missing."""
+        return {name: build(name, self.folder) for name in NETWORKS}
+
+
+def quick(folder: Path) -> Settings:
+    """Settings of a smoke run: figures mean little, everything is done once."""
+    return Settings(folder, samples=8, repeats=1, few_samples=4, many_samples=16, peer_samples=2)

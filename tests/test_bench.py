@@ -1,0 +1,68 @@
+"""The bench measures what it says; no test looks at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from bench.measure import Cost, alternate, child, median
+from bench.networks import build
+from bench.pictures import pictures
+from bench.plain import styles
+
+
+def test_activations_of_the_networks_are_those_of_a_trained_one(tmp_path):
+    path = build("mobilenet_v2", tmp_path)
+    model = onnx.load(path)
+    norms = [node.output[0] for node in model.graph.node if node.op_type == "BatchNormalization"]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in norms)
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    found = session.run(norms, {"input": pictures(2, seed=11)})
+    assert len(found) == 52
+    assert all(abs(values.mean()) < 0.7 and 0.5 < values.std() < 2.0 for values in found)
+    assert session.run(None, {"input": pictures(1)})[0].shape == (1, 1000)
+    assert path.stat().st_size == pytest.approx(14.2e6, rel=0.02)
+
+
+def test_networks_are_built_once_and_the_same_every_time(tmp_path):
+    first = build("mobilenet_v2", tmp_path / "a")
+    stamp = first.stat().st_mtime_ns
+    assert build("mobilenet_v2", tmp_path / "a").stat().st_mtime_ns == stamp
+    assert first.read_bytes() == build("mobilenet_v2", tmp_path / "b").read_bytes()
+
+
+def test_alternate_goes_round_and_quotes_medians():
+    order: list[str] = []
+
+    def work(name, *walls):
+        rest = iter(walls)
+
+        def once():
+            order.append(name)
+            return Cost(next(rest), 1.0)
+
+        return once
+
+    found = alternate(3, {"a": work("a", 5.0, 1.0, 2.0), "b": work("b", 1.0, 1.0, 9.0)})
+    assert order == ["a", "b"] * 3
+    assert (found["a"].wall_seconds, found["b"].wall_seconds) == (2.0, 1.0)
+    assert median([Cost(1.0, 2.0, 30), Cost(3.0, 1.0, 10), Cost(2.0, 9.0, 20)]) == Cost(2.0, 2.0, 20)
+
+
+def test_a_child_is_measured_without_its_parent():
+    held = np.ones(60_000_000, np.uint8)
+    cost, printed = child(["-c", "data = bytearray(30_000_000); print(len(data))"])
+    assert printed.strip() == "30000000"
+    assert 30e6 < cost.peak_bytes < held.nbytes
+    with pytest.raises(RuntimeError, match="no such name"):
+        child(["-c", "raise SystemExit('no such name')"])
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8])
+def test_plain_inference_is_tried_with_all_cores(cores):
+    assert {style.inside * style.beside for style in styles(cores)} == {cores}
+    assert {style.batch for style in styles(cores)} == {1, 2, 4, 8, 16}
