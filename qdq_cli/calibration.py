@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -12,10 +13,12 @@ import onnx_ir as ir
 
 from calibrators import Histogram, Method, MethodName, choose_range
 from calibrators.methods.mse import best_sqnr_db
+from qdq_cli import cache
 from qdq_cli.config import DataConfig, RangeConfig
 from qdq_cli.data.batches import Batch, BatchPlan, Group, load_readable_batch, plan_batches
 from qdq_cli.data.image_input import choose_preprocessing
 from qdq_cli.data.inputs import InputSpec, parse_input_shapes, with_shapes
+from qdq_cli.data.preprocess_text import from_json, to_json
 from qdq_cli.data.samples import SampleSet, open_samples
 from qdq_cli.data.selection import Selection, select
 from qdq_cli.data.unreadable import UnreadableSamples
@@ -34,11 +37,13 @@ class Samples:
         every: All samples.
         selection: Which calibrate and which are held back.
         batches: The runs that calibrate.
+        roots: The paths the samples came from.
     """
 
     every: SampleSet
     selection: Selection
     batches: BatchPlan
+    roots: tuple[Path, ...]
 
 
 def open_data(model: ir.Model, config: DataConfig, hold_back: int) -> Samples | None:
@@ -60,7 +65,7 @@ def open_data(model: ir.Model, config: DataConfig, hold_back: int) -> Samples | 
     preprocessing = choose_preprocessing(config.preprocess, config.overrides, specs)
     every = open_samples(config.calib, specs, preprocessing)
     selection = select(len(every), config.samples, config.seed, hold_back)
-    return Samples(every, selection, plan_batches(every, selection.calibration, config.batch_size))
+    return Samples(every, selection, plan_batches(every, selection.calibration, config.batch_size), config.calib)
 
 
 def input_specs(model: ir.Model) -> tuple[InputSpec, ...]:
@@ -90,6 +95,7 @@ class Observation:
         from_cache: Whether a cache served and nothing was run.
         preprocessing: One line on how pictures became inputs; "" for arrays.
         notes: Sentences the user should read.
+        digests: Digest of every sample, where a cache is to be written.
     """
 
     histograms: Mapping[str, Histogram]
@@ -97,6 +103,7 @@ class Observation:
     from_cache: bool = False
     preprocessing: str = ""
     notes: tuple[str, ...] = ()
+    digests: frozenset[str] = frozenset()
 
 
 NOTHING = Observation({})
@@ -128,22 +135,70 @@ def observe(
     tensors = tuple(tensor for tensor in wanted if tensor not in known.histograms)
     if not tensors:
         return known
+    cached = _from_cache(model, tensors, samples, config, known)
+    if cached is not None:
+        return cached
     if samples is None:
         raise DataError(
             f"No calibration data was given, and {len(tensors)} tensors need a range.",
             "Give a folder of images or arrays with --calib, or a calibration cache with --cache.",
         )
-    found = _run_samples(model, tensors, samples, listener)
+    found = _run_samples(model, tensors, samples, listener, keep_digests=config.cache is not None)
     return replace(found, histograms={**known.histograms, **found.histograms})
 
 
-def _run_samples(model: ir.Model, tensors: Sequence[str], samples: Samples, listener: Listener) -> Observation:
+def _from_cache(
+    model: ir.Model, tensors: Sequence[str], samples: Samples | None, config: RangeConfig, known: Observation
+) -> Observation | None:
+    """Return what the cache knows of these tensors; None where there is no cache, or where it must be made again.
+
+    Raises:
+        DataError: The cache does not fit, and there is no data to make another one.
+    """
+    path = config.cache
+    if path is None or config.recalibrate or not path.exists():
+        return None
+    hit = cache.look_up(path, model, tensors)
+    if hit.missing:
+        if samples is not None:
+            return None
+        raise DataError(
+            f"The calibration cache {path} does not fit the model: {len(hit.missing)} of {len(tensors)} tensors are "
+            f"not in it, such as {_some(list(hit.missing))}. It was made for other weights, another network or other "
+            "placement options.",
+            "Give --calib to calibrate again.",
+        )
+    if samples is not None and _preprocessing_text(samples) != hit.preprocessing:
+        return None
+    described = from_json(hit.preprocessing).describe() if hit.preprocessing else ""
+    return Observation({**known.histograms, **hit.histograms}, hit.samples, from_cache=True, preprocessing=described)
+
+
+def save_cache(model: ir.Model, observed: Observation, samples: Samples | None, config: RangeConfig) -> None:
+    """Write the calibration cache, if one was asked for and it is not where the ranges came from."""
+    if config.cache is not None and samples is not None and observed.histograms and not observed.from_cache:
+        cache.save(config.cache, model, observed.histograms, _preprocessing_text(samples), observed.digests)
+
+
+def _preprocessing_text(samples: Samples) -> str:
+    chosen = samples.every.preprocessing
+    return to_json(chosen) if chosen else ""
+
+
+def _run_samples(
+    model: ir.Model, tensors: Sequence[str], samples: Samples, listener: Listener, *, keep_digests: bool
+) -> Observation:
     """Run the calibration samples through the prepared float model and count the values of these tensors."""
     total = len(samples.selection.calibration)
     unreadable = UnreadableSamples(total)
+    digests: set[str] = set()
 
     def load(group: Group) -> Batch | None:
-        return load_readable_batch(samples.every, group, unreadable)
+        batch = load_readable_batch(samples.every, group, unreadable)
+        if batch is not None and keep_digests:
+            pairs = zip(batch.digests, batch.sources, strict=True)
+            digests.update(cache.sample_key(content, source, samples.roots) for content, source in pairs)
+        return batch
 
     groups = samples.batches.groups
     with listener.progress("calibrating", len(groups)) as advance:
@@ -158,6 +213,7 @@ def _run_samples(model: ir.Model, tensors: Sequence[str], samples: Samples, list
         samples=total - len(unreadable.errors) - dropped,
         preprocessing=chosen.describe() if chosen else "",
         notes=tuple(notes),
+        digests=frozenset(digests),
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from qdq_cli.data.preprocess import Overrides
 
 METHODS = ("entropy", "minmax", "percentile", "mse")
-DEFAULT_METHOD = "entropy"
+DEFAULT_METHOD = "mse"
 """The method that keeps most accuracy over the measured models; the table is in docs/accuracy.md."""
 
 
@@ -188,3 +188,37 @@ class QuantizeConfig:
     def target(self) -> Path:
         """Where the result goes."""
         return self.output or self.model.with_name(f"{self.model.stem}.qdq.onnx")
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Limits that make `qdq inspect` fail (exit 5).
+
+    Args:
+        fail_on: `E` (any error), `W` (any finding), or codes such as `E_ZP_MISSING`.
+        max_standalone: Most stand-alone Q/DQ kernels inside the network.
+        min_int8_macs: Lowest share of the multiply-accumulates in INT8, in percent.
+    """
+
+    fail_on: tuple[str, ...] = ()
+    max_standalone: int | None = None
+    min_int8_macs: float | None = None
+
+
+@dataclass(frozen=True)
+class InspectConfig:
+    """One run of `qdq inspect`.
+
+    Args:
+        model: Any ONNX model; one without Q/DQ is planned, and the plan inspected.
+        trt: Report only what holds for this release; None for all.
+        plan: For a model without Q/DQ: which operators would be quantized.
+        input_shape: `NAME:1x3x224x224` for dynamic inputs, so that costs are known.
+        deconv_absorbs_q: Assume that ConvTranspose with an activation absorbs the Q behind it (section 9, item 2).
+    """
+
+    model: Path
+    trt: TensorRT | None = None
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    input_shape: tuple[str, ...] = ()
+    deconv_absorbs_q: bool = False

@@ -75,11 +75,12 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
         plan = make_plan(prepared.model, replace(config.plan, wide=wide)) if wide else plan
     with run.stage("observe"):
         observed = calibration.observe(prepared.model, plan, samples, config.ranges, listener, observed)
+        calibration.save_cache(prepared.model, observed, samples, config.ranges)
     with run.stage("choose"):
         ranges = calibration.choose(plan, observed, config.ranges)
     with run.stage("rewrite"):
         rewriting = rewrite(prepared.model, plan, ranges.amax, weights=config.weights, form=config.form)
-        record_provenance(prepared.model, config, observed)
+        record_provenance(prepared.model, config.ranges, observed.samples, observed.preprocessing)
     run.say(*observed.notes, *ranges.notes, *rewriting.notes)
 
     with contextlib.ExitStack() as stack:

@@ -6,8 +6,7 @@ import importlib.metadata
 
 import onnx_ir as ir
 
-from qdq_cli.calibration import Observation
-from qdq_cli.config import QuantizeConfig
+from qdq_cli.config import RangeConfig
 
 
 def tool_version() -> str:
@@ -18,18 +17,16 @@ def tool_version() -> str:
         return "0+checkout"
 
 
-def record_provenance(model: ir.Model, config: QuantizeConfig, observed: Observation) -> None:
+def record_provenance(model: ir.Model, config: RangeConfig, samples: int, preprocessing: str) -> None:
     """Write tool, method, samples and preprocessing into the model's metadata, under keys that start with `qdq.`."""
-    method = config.ranges.method
+    method = config.method
     if method == "percentile":
-        method += f" {config.ranges.percentile:g}"
+        method += f" {config.percentile:g}"
     model.metadata_props.update(
         {
             "qdq.version": tool_version(),
             "qdq.method": method,
-            "qdq.samples": str(observed.samples),
-            "qdq.preprocessing": observed.preprocessing,
-            "qdq.weights": config.weights.value,
-            "qdq.form": config.form.value,
+            "qdq.samples": str(samples),
+            "qdq.preprocessing": preprocessing,
         }
     )
