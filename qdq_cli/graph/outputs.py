@@ -65,7 +65,7 @@ def taking_out(model: ir.Model, tensors: Sequence[str], threads: int) -> Iterato
     source = Source(proto.SerializeToString(), {name: array for name, array in weights.items() if name in needed})
     with contextlib.ExitStack() as stack:
         session = None
-        if names and _has_planar_conv(proto):
+        if names and _is_convolutional(proto):
             session = _blocked_session(source, threads, stack)
         if names and session is None:
             session = make_session(source, SessionOptions(threads=threads, optimize=True))
@@ -154,10 +154,14 @@ def _read_by(node: onnx.NodeProto) -> Iterator[str]:
                 yield from _read_by(inner)
 
 
-def _has_planar_conv(model: onnx.ModelProto) -> bool:
-    """Whether a Conv over height and width is there, the operator that brings the blocked layout with it."""
+def _is_convolutional(model: onnx.ModelProto) -> bool:
+    """Whether most weighted operators are convolutions over height and width, which bring the blocked layout with them.
+
+    A transformer with one such operator at its entrance would be written to disk for nothing.
+    """
     ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
-    return any(node.op_type == "Conv" and ranks.get(node.input[1]) == 4 for node in model.graph.node)
+    convs = sum(node.op_type == "Conv" and ranks.get(node.input[1]) == 4 for node in model.graph.node)
+    return convs > sum(node.op_type in ("Gemm", "MatMul") for node in model.graph.node)
 
 
 def _blocked_session(source: Source, threads: int, stack: contextlib.ExitStack) -> ort.InferenceSession | None:
