@@ -1,0 +1,24 @@
+"""Plan and rewritten graph of the sample models as text: what changes in placement is reviewed in a diff."""
+
+from __future__ import annotations
+
+import pytest
+
+from qdq_cli.config import Form, WeightForm
+from qdq_cli.graph import files
+from qdq_cli.graph.plan import make_plan
+from qdq_cli.graph.prepare import prepare
+from qdq_cli.graph.rewrite import rewrite
+from qdq_cli.graph.text import model_text, plan_text
+from sample_models.catalog import CATALOG
+
+
+@pytest.mark.parametrize("sample", CATALOG, ids=lambda sample: sample.name)
+def test_plan_and_graph_of_a_sample_model(sample, golden):
+    prepared = prepare(files.load(sample.model_path).model).model
+    plan = make_plan(prepared)
+    golden(f"{sample.name}.plan.txt", plan_text(plan))
+    # Powers of two, one a group: the scales tell the groups apart, and no calibration is needed.
+    amax = [127 * 2.0**-number for number in range(len(plan.groups))]
+    rewrite(prepared, plan, amax, weights=WeightForm.FP32, form=Form.PAIRS)
+    golden(f"{sample.name}.graph.txt", model_text(prepared))
