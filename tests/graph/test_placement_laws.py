@@ -1,0 +1,88 @@
+"""Laws of placement, true for every network: no form costs kernels, all forms agree, order does not matter."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qdq_cli.config import Form, WeightForm
+from qdq_cli.graph.plan import Plan, make_plan
+from qdq_cli.graph.prepare import prepare
+from qdq_cli.graph.rewrite import rewrite
+from qdq_cli.tensorrt.simulate import simulate
+from tests.graph.random_networks import Step, build, recipes
+from tests.networks import proto_of, run
+
+AMAX = 127 * 2.0**-4
+
+
+def planned(recipe: list[Step]) -> tuple[ir.Model, Plan]:
+    net, outputs = build(recipe)
+    model = prepare(net.model(*outputs)).model
+    return model, make_plan(model)
+
+
+def written(recipe: list[Step], form: Form, *, runs: bool = True) -> tuple[ir.Model, tuple[str, ...]]:
+    """Plan and rewrite a fresh model; without `runs`, pairs stand at the consumers alone."""
+    model, plan = planned(recipe)
+    if not runs:
+        plan = replace(plan, targets=tuple(target for target in plan.targets if not target.opens_run))
+    result = rewrite(model, plan, [AMAX] * len(plan.groups), weights=WeightForm.FP32, form=form)
+    proto_of(model)
+    return model, result.int8_nodes
+
+
+@settings(max_examples=60, deadline=None)
+@given(recipes())
+def test_no_form_predicts_more_kernels_than_pairs_at_the_consumers(recipe):
+    plain = len(simulate(written(recipe, Form.PAIRS, runs=False)[0]).standalone)
+    assert len(simulate(written(recipe, Form.PAIRS)[0]).standalone) <= plain
+    assert len(simulate(written(recipe, Form.INT8_REGIONS)[0]).standalone) <= plain
+
+
+@settings(max_examples=40, deadline=None)
+@given(recipes())
+def test_the_planner_and_the_propagation_engine_agree_on_what_runs_in_int8(recipe):
+    _, plan = planned(recipe)
+    _, int8_nodes = written(recipe, Form.INT8_REGIONS)
+    assert set(plan.int8_nodes) == set(int8_nodes)
+
+
+@settings(max_examples=15, deadline=None)
+@given(recipes(max_size=9))
+def test_all_forms_give_the_same_numbers(recipe):
+    models = [written(recipe, Form.PAIRS, runs=False), written(recipe, Form.PAIRS), written(recipe, Form.INT8_REGIONS)]
+    expected, *others = (run(model) for model, _ in models)
+    for outputs in others:
+        for one, two in zip(expected, outputs, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+@settings(max_examples=30, deadline=None)
+@given(recipes(), st.integers(0, 2**32))
+def test_the_order_of_nodes_in_the_file_does_not_matter(recipe, seed):
+    net, outputs = build(recipe)
+    expected = make_plan(prepare(net.model(*outputs)).model)
+    shuffled = net.model(*outputs)
+    nodes = list(shuffled.graph)
+    shuffled.graph.remove(nodes)
+    random.Random(seed).shuffle(nodes)
+    shuffled.graph.extend(nodes)
+    shuffled.graph.sort()
+    assert make_plan(prepare(shuffled).model) == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(recipes())
+def test_every_quantized_operator_reads_int8_on_all_its_inputs(recipe):
+    model, _ = written(recipe, Form.PAIRS)
+    _, plan = planned(recipe)
+    for name in plan.quantized:
+        node = model.graph.node(name)
+        assert all(value.producer().op_type == "DequantizeLinear" for value in node.inputs[:2])
+        assert node.inputs[2].is_initializer()
