@@ -5,7 +5,7 @@ RUN    := $(VENV)/bin
 
 .PHONY: demo test check bench accuracy golden clean
 
-demo: $(VENV)/.use ; $(RUN)/qdq quantize sample_models/digits_resnet.onnx --calib sample_models/images/digits --preprocess unit -o demo-output/digits_resnet.qdq.onnx
+demo: $(VENV)/.use ; mkdir -p demo-output && $(RUN)/qdq quantize sample_models/digits_resnet.onnx --calib sample_models/images/digits --preprocess unit -o demo-output/digits_resnet.qdq.onnx
 test: $(VENV)/.test ; $(RUN)/python -m pytest -n 2
 check: $(VENV)/.check ; $(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy
 golden: $(VENV)/.test ; $(RUN)/python -m pytest --update-golden
