@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -70,12 +70,25 @@ class Console:
 
             yield advance
 
+    def document(self, record: object) -> None:
+        """Print a record as the one JSON document of the run."""
+        from qdq_cli.report import as_json
+
+        click.echo(json.dumps(as_json(record), indent=2, ensure_ascii=False))
+
+    def write(self, lines: Iterable[str]) -> None:
+        """Print lines of the result."""
+        if not self._quiet:
+            click.echo("\n".join(lines))
+
+    def paint(self, text: str, colour: str) -> str:
+        """Colour a part of a line of the result, on a terminal only."""
+        return _paint(text, sys.stdout, fg=colour)
+
     def show(self, report: Report) -> None:
         """Show the result: one JSON document, or the summary."""
         if self._as_json:
-            from qdq_cli.report import as_json
-
-            click.echo(json.dumps(as_json(report), indent=2, ensure_ascii=False))
+            self.document(report)
         elif not self._quiet:
             click.echo("\n".join(_summary(report)))
             if self._verbose or report.output is None:

@@ -14,6 +14,7 @@ from qdq_cli.errors import ExitCode, QdqError
 
 COMMANDS = {
     "quantize": "Quantize an FP32 ONNX model to INT8 with Q/DQ nodes.",
+    "inspect": "Say what TensorRT will do with a Q/DQ model, without TensorRT.",
 }
 """Name of each sub-command (a module of `qdq_cli.commands`) and its line in `qdq --help`."""
 
@@ -44,6 +45,7 @@ def cli() -> None:
     \b
     Examples:
       qdq quantize model.onnx --calib images/
+      qdq inspect model.qdq.onnx
       qdq quantize --help
 
     Exit codes: 0 done, 2 usage, 3 model, 4 data or cache, 5 a limit was not met, 130 interrupted.

@@ -5,12 +5,13 @@ State of one simulation, passed from the weighted operators to pooling, pointwis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
 from qdq_cli.graph.nodes import input_at, is_activation, is_op, only_consumer
+from qdq_cli.graph.propagate import Propagation, nodes_on_codes
 from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize, tensor_scale
 from qdq_cli.tensorrt.importing import is_shuffle, onnx_name
 from qdq_cli.tensorrt.simulation import ElementType, Layer, LayerKind, Operand
@@ -65,13 +66,14 @@ class Assembly:
     Args:
         graph: The clone's main graph after propagation.
         tensors: Value -> the name the user knows it by; new values have their own names.
-        on_codes: The commuting nodes that work on quantized tensors.
+        propagation: How it was propagated.
     """
 
-    def __init__(self, graph: ir.Graph, tensors: Mapping[ir.Value, str], on_codes: Iterable[ir.Node]) -> None:
+    def __init__(self, graph: ir.Graph, tensors: Mapping[ir.Value, str], propagation: Propagation) -> None:
         self.graph = graph
         self._tensors = tensors
-        self.on_codes = frozenset(on_codes)
+        self._origins = propagation.origins
+        self.on_codes = frozenset(nodes_on_codes(graph))
         self._codes = {value for node in self.on_codes for value in node.outputs}
         self.position: Mapping[ir.Node, int] = {node: place for place, node in enumerate(graph)}
         self.kernels: list[Kernel] = []
@@ -120,13 +122,35 @@ class Assembly:
             output=self.tensor_name(kernel.result),
             output_type=ElementType.INT8 if writes_codes else ElementType.FLOAT,
             int8=kernel.int8,
+            absorbed=tuple(self._absorbed(kernel)),
             because=tuple(kernel.because),
             uncertain=" ".join(kernel.uncertain),
         )
 
+    def origins(self, node: ir.Node) -> tuple[str, ...]:
+        """Return the names of the ONNX nodes a Q or DQ of the clone comes from."""
+        return self._origins.get(node.name or "", (onnx_name(node),))
+
+    def _absorbed(self, kernel: Kernel) -> list[str]:
+        slots = [Slot(node, index) for node in kernel.nodes for index in range(len(node.inputs))]
+        found: dict[ir.Node, None] = {}
+        for slot in slots:
+            value = unshuffled(slot.value) if slot in self.absorbed_slots else None
+            while value is not None and (producer := value.producer()) is not None and _is_pair_of(producer, value):
+                found[producer] = None
+                value = input_at(producer, 0)
+        if kernel.trailing is not None:
+            found[kernel.trailing] = None
+        return list(dict.fromkeys(name for node in found for name in self.origins(node)))
+
     def _type_read(self, slot: Slot) -> ElementType:
         codes = slot in self.absorbed_slots or slot.node in self.on_codes
         return ElementType.INT8 if codes else ElementType.FLOAT
+
+
+def _is_pair_of(node: ir.Node, value: ir.Value) -> bool:
+    """Say whether a node is a DQ, or the Q of a constant: what folds into the kernel that reads it."""
+    return is_dequantize(node) or (is_quantize(node) and holds_constant(value))
 
 
 def is_run_time(value: ir.Value) -> bool:

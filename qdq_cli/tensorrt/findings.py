@@ -194,13 +194,13 @@ _TABLE = (
         "W_STANDALONE_Q",
         "4.5",
         "a Q that the kernel before it absorbs",
-        "See the reason.",
+        "It depends on the reason; the finding says.",
     ),
     Rule(
         "W_STANDALONE_DQ",
         "4.5",
         "a DQ that the kernel behind it absorbs",
-        "See the reason.",
+        "It depends on the reason; the finding says.",
     ),
     Rule(
         "W_REQUANT",

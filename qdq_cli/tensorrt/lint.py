@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import onnx_ir as ir
 
@@ -12,7 +13,7 @@ from qdq_cli.graph.scales import is_dequantize, is_quantize
 from qdq_cli.tensorrt.findings import Finding, finding
 from qdq_cli.tensorrt.lint_operators import lint_any, lint_pair, lint_tensor, lint_weighted
 from qdq_cli.tensorrt.lint_scales import lint_node
-from qdq_cli.tensorrt.simulation import Simulation
+from qdq_cli.tensorrt.simulation import Simulation, Standalone
 
 NEWEST_OPSET = {TensorRT.V8_4: 17, TensorRT.V8_6: 17, TensorRT.V11: 25}
 """Newest opset a version reads (rules, section 0.2); for TensorRT 10 it depends on the minor version."""
@@ -32,15 +33,13 @@ def lint(model: ir.Model) -> tuple[Finding, ...]:
 
 def lint_simulation(simulation: Simulation) -> tuple[Finding, ...]:
     """Return W_STANDALONE_Q and W_STANDALONE_DQ for kernels inside the network; boundaries are unavoidable (P16)."""
-    return tuple(
-        finding(
-            "W_STANDALONE_Q" if found.op_type == "QuantizeLinear" else "W_STANDALONE_DQ",
-            found.nodes[0],
-            found.tensor,
-            f"{found.reason.value}: {found.because}",
-        )
-        for found in simulation.removable
-    )
+    return tuple(_of_standalone(found) for found in simulation.removable)
+
+
+def _of_standalone(found: Standalone) -> Finding:
+    code = "W_STANDALONE_Q" if found.op_type == "QuantizeLinear" else "W_STANDALONE_DQ"
+    entry = finding(code, found.nodes[0], found.tensor, f"{found.reason.value}: {found.because.rstrip('.')}")
+    return replace(entry, fix=found.remedy)
 
 
 def _findings(model: ir.Model) -> Iterator[Finding]:

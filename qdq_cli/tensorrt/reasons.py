@@ -8,7 +8,6 @@ import onnx_ir as ir
 
 from qdq_cli.graph.nodes import input_at, int_attribute, is_constant, is_op
 from qdq_cli.graph.operators import OpClass, obstacle_to_commuting, operator_of
-from qdq_cli.graph.propagate import Propagation
 from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize
 from qdq_cli.tensorrt.assembly import Assembly, Kernel, Slot, activation_dequantize
 from qdq_cli.tensorrt.importing import onnx_name
@@ -40,7 +39,7 @@ class _Finding:
     uncertain: str = ""
 
 
-def standalone(assembly: Assembly, propagation: Propagation) -> tuple[Standalone, ...]:
+def standalone(assembly: Assembly) -> tuple[Standalone, ...]:
     """Return every Q and every use of a DQ that no kernel absorbed, in graph order; those of constants fold (S3)."""
     found = []
     for node in assembly.graph:
@@ -50,18 +49,18 @@ def standalone(assembly: Assembly, propagation: Propagation) -> tuple[Standalone
         if is_quantize(node):
             if tensor is not None and node not in assembly.absorbed_quantizes:
                 finding = _why_quantize(assembly, node, tensor)
-                found.append(_record(node, propagation, assembly.tensor_name(tensor), "", finding))
+                found.append(_record(assembly, node, assembly.tensor_name(tensor), "", finding))
         elif is_dequantize(node):
             name = assembly.tensor_name(node.outputs[0])
             reads = _why_dequantize(assembly, node.outputs[0])
-            found += [_record(node, propagation, name, consumer, finding) for consumer, finding in reads]
+            found += [_record(assembly, node, name, consumer, finding) for consumer, finding in reads]
     return tuple(found)
 
 
-def _record(node: ir.Node, propagation: Propagation, tensor: str, consumer: str, finding: _Finding) -> Standalone:
+def _record(assembly: Assembly, node: ir.Node, tensor: str, consumer: str, finding: _Finding) -> Standalone:
     return Standalone(
         op_type=node.op_type,
-        nodes=propagation.origins.get(node.name or "", (onnx_name(node),)),
+        nodes=assembly.origins(node),
         tensor=tensor,
         consumer=consumer,
         reason=finding.reason,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from qdq_cli.graph.operators import is_weighted
-from qdq_cli.graph.propagate import nodes_on_codes, propagate
+from qdq_cli.graph.propagate import propagate
 from qdq_cli.tensorrt.assembly import Assembly
 from qdq_cli.tensorrt.importing import imported
 from qdq_cli.tensorrt.kernels import fuse_weighted
@@ -29,13 +29,11 @@ def simulate(model: ir.Model, *, deconv_absorbs_q: bool = False) -> Simulation:
         ModelError: The graph has a cycle.
     """
     clone = imported(model)
-    graph = clone.model.graph
-    propagation = propagate(clone.model)
-    assembly = Assembly(graph, clone.tensors, nodes_on_codes(graph))
+    assembly = Assembly(clone.model.graph, clone.tensors, propagate(clone.model))
     fuse_weighted(assembly, deconv_absorbs_q=deconv_absorbs_q)
     build_leftovers(assembly)
     return Simulation(
         layers=assembly.layers(),
-        standalone=standalone(assembly, propagation),
+        standalone=standalone(assembly),
         weighted_in_bodies=sum(is_weighted(node) for part in model.graph.subgraphs() for node in part),
     )

@@ -67,6 +67,7 @@ class Layer:
         output: Name of the tensor it writes.
         output_type: Type it writes it in.
         int8: True where the kernel computes on INT8 operands.
+        absorbed: Names of the Q and DQ nodes that are part of it, those of its weight included.
         because: The rules that led there, in order, as sentences.
         uncertain: What public sources leave open about this prediction; "" where they agree (rules, section 9).
     """
@@ -79,6 +80,7 @@ class Layer:
     output: str
     output_type: ElementType
     int8: bool
+    absorbed: tuple[str, ...] = ()
     because: tuple[str, ...] = ()
     uncertain: str = ""
 

@@ -1,0 +1,179 @@
+"""`qdq inspect`: parse, look, show; then hold the result against the limits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from qdq_cli import console
+from qdq_cli.commands.options import DISPLAY, MODEL, PLACEMENT, Params, command_of, record_of
+from qdq_cli.config import Gates, InspectConfig, PlanConfig, TensorRT
+from qdq_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from qdq_cli.inspection.inspect import Inspection
+
+_PATH = click.Path(path_type=Path)
+_FILE = click.Argument(["file"], type=_PATH, required=False, metavar="[FILE]")
+
+_LOOK = (
+    click.Option(
+        ["--trt"],
+        type=click.Choice([version.value for version in TensorRT]),
+        help="Report only what holds for this TensorRT. [default: all; a finding says where it holds]",
+    ),
+    click.Option(
+        ["--input-shape"],
+        multiple=True,
+        metavar="NAME:DxDxD",
+        help="Shape of a dynamic input, so that costs are known. Repeatable.",
+    ),
+    click.Option(
+        ["--deconv-absorbs-q"],
+        is_flag=True,
+        help="Assume that ConvTranspose with an activation absorbs the Q behind it (versions differ).",
+    ),
+)
+
+_VIEWS = (
+    click.Option(["--layers"], is_flag=True, help="List every predicted layer with its types and cost."),
+    click.Option(["--node"], multiple=True, metavar="NAME", help="Explain what becomes of a node. Repeatable."),
+    click.Option(["--dot"], type=_PATH, metavar="FILE", help="Write the layers as a Graphviz graph."),
+    click.Option(["--svg"], type=_PATH, metavar="FILE", help="Draw the layers (needs Graphviz)."),
+    click.Option(
+        ["--format", "format_"],
+        type=click.Choice(["text", "github", "junit"]),
+        default="text",
+        show_default=True,
+        help="github: annotations, and the summary of the run. junit: a report in FILE.",
+    ),
+)
+
+_GATES = (
+    click.Option(
+        ["--fail-on"],
+        multiple=True,
+        metavar="E|W|CODE",
+        help="Fail (exit 5) on any error, any finding, or a code such as E_ZP_MISSING. Repeatable.",
+    ),
+    click.Option(
+        ["--max-standalone"],
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Fail (exit 5) above this number of stand-alone Q/DQ kernels inside the network.",
+    ),
+    click.Option(
+        ["--min-int8-macs"],
+        type=click.FloatRange(min=0, max=100),
+        metavar="PERCENT",
+        help="Fail (exit 5) below this share of the multiply-accumulates in INT8.",
+    ),
+)
+
+_SECTIONS = {
+    "Inspection": _LOOK,
+    "Views": _VIEWS,
+    "Limits": _GATES,
+    "Plan of a model without Q/DQ": PLACEMENT,
+    "Display": DISPLAY,
+}
+
+
+@command_of(_SECTIONS, (MODEL, _FILE))
+def inspect(params: Params) -> None:
+    """Say what TensorRT will do with a Q/DQ model, without TensorRT.
+
+    MODEL may come from any tool. Reported are the rules it breaks, the layers that will run in INT8, the Q/DQ that stay
+    kernels of their own with the reason and what would remove them, and what stays float at what cost. For a model
+    without Q/DQ the plan of `qdq quantize` is shown, and all of this predicted for it.
+
+    \b
+    Examples:
+      qdq inspect model.qdq.onnx
+      qdq inspect model.qdq.onnx --layers --trt 8.6
+      qdq inspect model.qdq.onnx --node layer1.0.conv2
+      qdq inspect model.qdq.onnx --fail-on E --max-standalone 0
+    """
+    from qdq_cli.inspection.inspect import inspect_model, require_gates
+
+    screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
+    gates = gates_of(params)
+    inspection = inspect_model(config_of(params))
+    _show(screen, inspection, params)
+    require_gates(inspection, gates)
+
+
+def config_of(params: Params) -> InspectConfig:
+    """Build the configuration of a run from the parsed options."""
+    trt = params["trt"]
+    return InspectConfig(
+        model=params["model"],
+        trt=None if trt is None else TensorRT(trt),
+        plan=record_of(PlanConfig, params),
+        input_shape=params["input_shape"],
+        deconv_absorbs_q=params["deconv_absorbs_q"],
+    )
+
+
+def gates_of(params: Params) -> Gates:
+    """Build the limits of a run.
+
+    Raises:
+        UsageError: --fail-on names no code, or FILE and --format do not go together.
+    """
+    from qdq_cli.tensorrt.findings import RULES
+
+    for wanted in params["fail_on"]:
+        if wanted not in ("E", "W", *RULES):
+            raise UsageError(f"--fail-on knows no code '{wanted}'.", f"Codes: E, W, {', '.join(sorted(RULES))}.")
+    if (params["format_"] == "junit") != (params["file"] is not None):
+        raise UsageError("--format junit needs a FILE behind MODEL, and only it takes one.", "See qdq inspect --help.")
+    return record_of(Gates, params)
+
+
+def _show(screen: console.Console, inspection: Inspection, params: Params) -> None:
+    """Write the files that were asked for, then show one view."""
+    from qdq_cli.inspection import drawing, pipelines, text
+
+    dot = drawing.dot_of(inspection)
+    if params["svg"] is not None:
+        _write(params["svg"], drawing.svg_of(dot))
+    if params["dot"] is not None:
+        _write(params["dot"], dot)
+    if params["format_"] == "junit":
+        _write(params["file"], pipelines.junit_xml(inspection))
+    if params["json"]:
+        screen.document(inspection)
+    elif params["format_"] == "github":
+        _show_on_github(screen, pipelines.github_annotations(inspection), pipelines.markdown_summary(inspection))
+    elif params["node"]:
+        for name in params["node"]:
+            screen.write(text.node_lines(inspection, name))
+    elif params["layers"]:
+        screen.write(text.layer_lines(inspection, screen.paint))
+    else:
+        if inspection.plan is not None:
+            screen.show(inspection.plan)
+            screen.write([""])
+        screen.write(text.summary_lines(inspection, screen.paint))
+
+
+def _show_on_github(screen: console.Console, annotations: list[str], summary: str) -> None:
+    """Print annotations; the summary goes to the file GitHub names, or below them where it names none."""
+    screen.write(annotations)
+    target = os.environ.get("GITHUB_STEP_SUMMARY")
+    if target:
+        _write(Path(target), summary, append=True)
+    else:
+        screen.write([summary])
+
+
+def _write(path: Path, text: str, *, append: bool = False) -> None:
+    try:
+        with path.open("a" if append else "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.", "Check the folder and its rights.") from error

@@ -1,0 +1,1 @@
+"""`qdq inspect`: the inspection of a model as a record, and its views as text, drawings and pipeline formats."""

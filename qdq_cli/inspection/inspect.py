@@ -1,0 +1,253 @@
+"""`qdq inspect` on one page: load, lint, simulate, measure. For a model without Q/DQ: plan first, then the same.
+
+The record that comes out is the `--json` document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from qdq_cli.calibration import input_specs
+from qdq_cli.config import Gates, InspectConfig, QuantizeConfig, TensorRT
+from qdq_cli.data.inputs import parse_input_shapes, with_shapes
+from qdq_cli.errors import LimitError
+from qdq_cli.graph import files
+from qdq_cli.graph.fold import fold_constants
+from qdq_cli.graph.plan import make_plan
+from qdq_cli.graph.prepare import infer_shapes, opset_of, prepare
+from qdq_cli.graph.reading import make_readable
+from qdq_cli.pipeline import quantize_model
+from qdq_cli.report import SCHEMA_VERSION, Report
+from qdq_cli.tensorrt.cost import Cost, LayerCost, cost_of
+from qdq_cli.tensorrt.draft import draft
+from qdq_cli.tensorrt.findings import Finding, Severity
+from qdq_cli.tensorrt.lint import lint, lint_simulation
+from qdq_cli.tensorrt.simulate import simulate
+from qdq_cli.tensorrt.simulation import Layer, Simulation, Standalone
+
+QUANTIZING = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinear", "QGemm", "QAttention")
+INTEGER_SUFFIX = "Integer"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The numbers of one inspection.
+
+    Args:
+        weighted_ops: Weighted operators of the model.
+        weighted_int8: Those that run on INT8 operands.
+        int8_to_int8: Those that also write INT8.
+        conversions: Those that write float: the INT8/float borders inside kernels.
+        standalone: Stand-alone Q/DQ kernels inside the network; the target is 0.
+        boundary: Stand-alone Q/DQ kernels at graph inputs and outputs.
+        reasons: Reason code -> number of stand-alone kernels.
+        errors: Findings with an E_ code.
+        warnings: Findings with a W_ code.
+        macs: Multiply-accumulates, of one sample where the batch is symbolic.
+        int8_macs: Those in INT8.
+        int8_macs_percent: The share.
+        traffic_elements: Activation elements that kernels read and write.
+        int8_traffic_elements: Those that are INT8.
+        int8_traffic_percent: The share.
+        batch_is_symbolic: Whether costs are those of one sample.
+        unknown_costs: Kernels whose cost is unknown, because a dimension is.
+    """
+
+    weighted_ops: int
+    weighted_int8: int
+    int8_to_int8: int
+    conversions: int
+    standalone: int
+    boundary: int
+    reasons: Mapping[str, int]
+    errors: int
+    warnings: int
+    macs: int
+    int8_macs: int
+    int8_macs_percent: float | None
+    traffic_elements: int
+    int8_traffic_elements: int
+    int8_traffic_percent: float | None
+    batch_is_symbolic: bool
+    unknown_costs: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found out about a model.
+
+    Args:
+        schema_version: Version of this document.
+        model: Path of the model.
+        opset: Its opset.
+        size_bytes: Its size, external data included.
+        trt: The TensorRT release asked about; None for all.
+        quantized: Whether the model holds Q/DQ; if not, everything is about the model after quantization by `plan`.
+        summary: The numbers.
+        findings: Lint findings in graph order.
+        layers: Predicted kernels.
+        layer_costs: Cost of each of them, in the same order.
+        standalone: Stand-alone Q/DQ kernels.
+        standalone_costs: Cost of each of them, in the same order.
+        other_nodes: Node name -> why it is in no layer.
+        plan: For a model without Q/DQ: the report of `qdq quantize --dry-run`.
+    """
+
+    schema_version: int
+    model: str
+    opset: int
+    size_bytes: int
+    trt: str | None
+    quantized: bool
+    summary: Summary
+    findings: tuple[Finding, ...]
+    layers: tuple[Layer, ...]
+    layer_costs: tuple[LayerCost, ...]
+    standalone: tuple[Standalone, ...]
+    standalone_costs: tuple[LayerCost, ...]
+    other_nodes: Mapping[str, str]
+    plan: Report | None = None
+
+
+def inspect_model(config: InspectConfig) -> Inspection:
+    """Say what TensorRT would do with a model.
+
+    Args:
+        config: The model, and how to look at it.
+
+    Raises:
+        ModelError: The model cannot be read or is malformed.
+        UsageError: An option names something that is not there.
+    """
+    source = files.load(config.model)
+    _fix_shapes(source.model, config)
+    make_readable(source.model)
+    quantized = any(_is_quantizing(node) for node in source.model.graph.all_nodes())
+    opset = opset_of(source.model)
+    found = list(lint(source.model))
+    plan = None
+    if quantized:
+        model = source.model
+        fold_constants(model)
+        infer_shapes(model)
+    else:
+        plan = quantize_model(QuantizeConfig(model=config.model, plan=config.plan, trt=config.trt, dry_run=True))
+        prepared = prepare(source.model).model
+        model = draft(prepared, make_plan(prepared, config.plan))
+        found += lint(model)
+    simulation = simulate(model, deconv_absorbs_q=config.deconv_absorbs_q)
+    findings = _that_hold((*found, *lint_simulation(simulation)), config.trt)
+    cost = cost_of(model, simulation)
+    return Inspection(
+        schema_version=SCHEMA_VERSION,
+        model=str(config.model),
+        opset=opset,
+        size_bytes=source.size_bytes,
+        trt=None if config.trt is None else config.trt.value,
+        quantized=quantized,
+        summary=_summary(simulation, findings, cost),
+        findings=findings,
+        layers=simulation.layers,
+        layer_costs=cost.layers,
+        standalone=simulation.standalone,
+        standalone_costs=cost.standalone,
+        other_nodes=_other_nodes(model, simulation),
+        plan=plan,
+    )
+
+
+def require_gates(inspection: Inspection, gates: Gates) -> None:
+    """Hold an inspection against the limits of a pipeline.
+
+    Raises:
+        LimitError: One is not met; the sentence names the first finding that breaks it.
+    """
+    for wanted in gates.fail_on:
+        hits = [entry for entry in inspection.findings if _matches(entry, wanted)]
+        if hits:
+            first = hits[0]
+            place = f" at '{first.node}'" if first.node else ""
+            raise LimitError(
+                f"{len(hits)} findings match --fail-on {wanted}; the first is {first.code}{place}: {first.found}.",
+                first.fix,
+            )
+    summary = inspection.summary
+    if gates.max_standalone is not None and summary.standalone > gates.max_standalone:
+        inside = [found for found in inspection.standalone if not found.reason.is_boundary]
+        raise LimitError(
+            f"{summary.standalone} stand-alone Q/DQ kernels are predicted, at most {gates.max_standalone} are allowed; "
+            f"the first: {inside[0].because}",
+            inside[0].remedy,
+        )
+    share = summary.int8_macs_percent
+    if gates.min_int8_macs is not None and (share is None or share < gates.min_int8_macs):
+        found = "no multiply-accumulates are known" if share is None else f"{share:.2f} % of the MACs run in INT8"
+        raise LimitError(
+            f"{found}, at least {gates.min_int8_macs:g} % were asked for.",
+            "`qdq inspect` ranks the layers that stay float by what they cost.",
+        )
+
+
+def _matches(entry: Finding, wanted: str) -> bool:
+    if wanted == "E":
+        return entry.severity is Severity.ERROR
+    return wanted in ("W", entry.code)
+
+
+def _is_quantizing(node: ir.Node) -> bool:
+    return node.op_type.startswith(QUANTIZING) or node.op_type.endswith(INTEGER_SUFFIX)
+
+
+def _fix_shapes(model: ir.Model, config: InspectConfig) -> None:
+    """Give dynamic inputs the sizes of --input-shape, so that what depends on them is known."""
+    if not config.input_shape:
+        return
+    specs = input_specs(model)
+    shapes = parse_input_shapes(config.input_shape, specs)
+    for spec, value in zip(with_shapes(specs, shapes), model.graph.inputs, strict=True):
+        if spec.name in shapes:
+            value.shape = ir.Shape(list(spec.shape))
+
+
+def _that_hold(findings: tuple[Finding, ...], trt: TensorRT | None) -> tuple[Finding, ...]:
+    return tuple(entry for entry in dict.fromkeys(findings) if trt is None or trt in entry.profiles)
+
+
+def _summary(simulation: Simulation, findings: tuple[Finding, ...], cost: Cost) -> Summary:
+    return Summary(
+        weighted_ops=simulation.weighted_total,
+        weighted_int8=simulation.weighted_int8,
+        int8_to_int8=simulation.int8_to_int8,
+        conversions=simulation.conversions,
+        standalone=len(simulation.removable),
+        boundary=len(simulation.boundaries),
+        reasons=dict(simulation.reasons),
+        errors=sum(entry.severity is Severity.ERROR for entry in findings),
+        warnings=sum(entry.severity is Severity.WARNING for entry in findings),
+        macs=cost.macs,
+        int8_macs=cost.int8_macs,
+        int8_macs_percent=cost.int8_macs_percent,
+        traffic_elements=cost.traffic_elements,
+        int8_traffic_elements=cost.int8_traffic_elements,
+        int8_traffic_percent=cost.int8_traffic_percent,
+        batch_is_symbolic=cost.batch_is_symbolic,
+        unknown_costs=cost.unknown,
+    )
+
+
+def _other_nodes(model: ir.Model, simulation: Simulation) -> dict[str, str]:
+    """Return the nodes of a model that are in no layer, with the reason."""
+    placed = {name for layer in simulation.layers for name in (*layer.nodes, *layer.absorbed)}
+    placed.update(name for found in simulation.standalone for name in found.nodes)
+    return {name: _why_nowhere(node) for node in model.graph if (name := node.name or "") not in placed}
+
+
+def _why_nowhere(node: ir.Node) -> str:
+    if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+        return "It is no kernel: it merges with an equal one, cancels, or folds into a constant (R1, R3, S3)."
+    if node.op_type in ("Identity", "Dropout", "Pad", "Reshape"):
+        return "It changes nothing and is removed at import (S1)."
+    return "It is no layer: it computes shapes or constants, or nothing reads its result (S3)."

@@ -1,0 +1,265 @@
+"""An inspection as lines of text for people, 80 columns wide; the console prints them."""
+
+from __future__ import annotations
+
+import difflib
+import textwrap
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from qdq_cli.errors import UsageError
+from qdq_cli.inspection.inspect import Inspection, Summary
+from qdq_cli.tensorrt.cost import LayerCost
+from qdq_cli.tensorrt.findings import RULES, Finding, Severity
+from qdq_cli.tensorrt.simulation import ElementType, Layer, Standalone
+
+WIDTH = 80
+LABEL_WIDTH = 14
+MAX_NAMES = 3
+MAX_FLOAT_LAYERS = 5
+MAX_STANDALONE = 6
+
+Paint = Callable[[str, str], str]
+"""Colours a text: (text, colour name) -> text."""
+
+
+def plain(text: str, colour: str) -> str:
+    """Colour nothing."""
+    return text
+
+
+def summary_lines(inspection: Inspection, paint: Paint = plain) -> list[str]:
+    """Return the report that fits one screen: numbers, findings by code, stand-alone kernels, costly float layers."""
+    lines = _numbers(inspection)
+    lines += _findings(inspection.findings, paint)
+    lines += _standalone(inspection, paint)
+    lines += _float_layers(inspection, paint)
+    return lines
+
+
+def _numbers(inspection: Inspection) -> list[str]:
+    summary = inspection.summary
+    kind = "Q/DQ model" if inspection.quantized else "float model: what follows is predicted for its plan"
+    size = f"{inspection.size_bytes / 1e6:.1f} MB" if inspection.size_bytes >= 1e5 else f"{inspection.size_bytes} B"
+    lines = _row("model", f"{inspection.model}  (opset {inspection.opset}, {size}, {kind})")
+    lines += _row("TensorRT", inspection.trt or "8.4 to 11")
+    lines += _row("INT8", f"{_int8(summary)}")
+    lines += _row("cost", _cost(summary))
+    reasons = ", ".join(f"{count} {code}" for code, count in summary.reasons.items())
+    counts = f"{summary.standalone} Q/DQ kernels inside, {summary.boundary} at the boundary"
+    lines += _row("stand-alone", counts + (f" ({reasons})" if reasons else ""))
+    return lines + _row("findings", f"{_count(summary.errors, 'error')}, {_count(summary.warnings, 'warning')}")
+
+
+def _int8(summary: Summary) -> str:
+    if not summary.weighted_ops:
+        return "no weighted operators"
+    return (
+        f"{summary.weighted_int8} of {summary.weighted_ops} weighted operators, "
+        f"{summary.int8_to_int8} of them write INT8 too"
+    )
+
+
+def _cost(summary: Summary) -> str:
+    parts = []
+    if summary.int8_macs_percent is not None:
+        parts.append(f"{_percent(summary.int8_macs_percent)} of {_big(summary.macs)} MACs")
+    if summary.int8_traffic_percent is not None:
+        share = _percent(summary.int8_traffic_percent)
+        parts.append(f"{share} of {_big(summary.traffic_elements)} activation elements moved")
+    text = " and ".join(parts) + " in INT8" if parts else "unknown"
+    text += ", one sample" if summary.batch_is_symbolic and parts else ""
+    unknown = f"{_count(summary.unknown_costs, 'kernel')} of unknown shape not counted (--input-shape)"
+    return f"{text}; {unknown}" if summary.unknown_costs else text
+
+
+def _findings(findings: Iterable[Finding], paint: Paint) -> list[str]:
+    by_code: dict[str, list[Finding]] = defaultdict(list)
+    for entry in findings:
+        if not entry.code.startswith("W_STANDALONE"):  # these have a section of their own
+            by_code[entry.code].append(entry)
+    lines = []
+    for code in sorted(by_code, key=list(RULES).index):
+        entries = by_code[code]
+        colour = "red" if entries[0].severity is Severity.ERROR else "yellow"
+        versions = {version.value for entry in entries for version in entry.profiles}
+        held = "" if len(versions) == 4 else f"  TensorRT {', '.join(sorted(versions, key=float))}"
+        lines += ["", f"{paint(code, colour)}  {len(entries)}x  rule {entries[0].rule}{held}"]
+        lines += _wrapped(f"at {_names(entry.node for entry in entries)}")
+        lines += _wrapped(f"found: {_names((entry.found for entry in entries), separator='; ')}")
+        lines += _wrapped(f"expected: {entries[0].expected}")
+        lines += _wrapped(f"fix: {entries[0].fix}")
+    return lines
+
+
+def _standalone(inspection: Inspection, paint: Paint) -> list[str]:
+    costs = zip(inspection.standalone, inspection.standalone_costs, strict=True)
+    inside = [(found, cost) for found, cost in costs if not found.reason.is_boundary]
+    if not inside:
+        return []
+    inside.sort(key=lambda pair: -(pair[1].size_bytes or 0))
+    lines = ["", "stand-alone Q/DQ kernels inside the network, most traffic first:"]
+    for found, cost in inside[:MAX_STANDALONE]:
+        lines += _standalone_lines(found, cost, paint)
+    if len(inside) > MAX_STANDALONE:
+        lines.append(f"  ... and {len(inside) - MAX_STANDALONE} more (--layers, --json)")
+    return lines
+
+
+def _standalone_lines(found: Standalone, cost: LayerCost, paint: Paint) -> list[str]:
+    what = "Q" if found.op_type == "QuantizeLinear" else "DQ"
+    size = "" if cost.size_bytes is None else f", {_bytes(cost.size_bytes)}"
+    lines = [f"  {paint(f'{what} {found.reason.value}', 'red')}  {elided(found.nodes[0], 44)}{size}"]
+    lines += _wrapped(found.because, 4) + _wrapped(f"fix: {found.remedy}", 4)
+    return lines + (_wrapped(f"uncertain: {found.uncertain}", 4) if found.uncertain else [])
+
+
+def _float_layers(inspection: Inspection, paint: Paint) -> list[str]:
+    """Rank the weighted layers that stay float by what they cost."""
+    costs = zip(inspection.layers, inspection.layer_costs, strict=True)
+    floats = [(layer, cost) for layer, cost in costs if not layer.int8 and layer.kind.value == "weighted"]
+    if not floats:
+        return []
+    floats.sort(key=lambda pair: -(pair[1].macs or 0))
+    lines = ["", "weighted operators that stay float, most multiply-accumulates first:"]
+    for layer, cost in floats[:MAX_FLOAT_LAYERS]:
+        share = _share(cost.macs, inspection.summary.macs)
+        lines.append(f"  {paint(layer.op_type, 'blue')}  {elided(layer.name, 48)}  {share}")
+        lines += _wrapped(layer.because[0], 4) if layer.because else []
+    if len(floats) > MAX_FLOAT_LAYERS:
+        lines.append(f"  ... and {len(floats) - MAX_FLOAT_LAYERS} more (--layers)")
+    return lines
+
+
+def layer_lines(inspection: Inspection, paint: Paint = plain) -> list[str]:
+    """Return the table of all predicted layers and stand-alone kernels."""
+    lines = [f"{'types':<12}  {'layer':<42}  {'MACs':>8}  {'bytes':>8}  ?"]
+    for layer, cost in zip(inspection.layers, inspection.layer_costs, strict=True):
+        colour = "green" if layer.int8 else "blue"
+        name = elided(f"{layer.op_type} {layer.name}" + (f" +{len(layer.nodes) - 1}" * (len(layer.nodes) > 1)), 42)
+        lines.append(_columns(paint(f"{_types(layer):<12}", colour), name, cost, layer.uncertain))
+    for found, cost in zip(inspection.standalone, inspection.standalone_costs, strict=True):
+        kind = "i8<-f" if found.op_type == "QuantizeLinear" else "f<-i8"
+        name = elided(f"{found.reason.value} {found.tensor}", 42)
+        lines.append(_columns(paint(f"{kind:<12}", "red"), name, cost, found.uncertain))
+    legend = ["i8: INT8, f: float; +N: N more nodes in the kernel;", "last column ?: uncertain (--node says why)"]
+    return [*lines, "", *legend]
+
+
+def _columns(types: str, name: str, cost: LayerCost, uncertain: str) -> str:
+    macs = "?" if cost.macs is None else _big(cost.macs) if cost.macs else ""
+    size = "?" if cost.size_bytes is None else _bytes(cost.size_bytes)
+    return f"{types}  {name:<42}  {macs:>8}  {size:>8}  {'?' if uncertain else ''}".rstrip()
+
+
+def _types(layer: Layer) -> str:
+    short = {ElementType.INT8: "i8", ElementType.FLOAT: "f"}
+    inputs = [short[operand.type] for operand in layer.inputs]
+    if len(inputs) > 2:
+        inputs = [f"{len(inputs)}x{'/'.join(sorted(set(inputs)))}"]
+    return f"{'/'.join(inputs)}->{short[layer.output_type]}"
+
+
+def node_lines(inspection: Inspection, name: str) -> list[str]:
+    """Explain in words what becomes of a node: the chain of rules that led there.
+
+    Raises:
+        UsageError: The model has no node of that name.
+    """
+    lines = []
+    for layer, cost in zip(inspection.layers, inspection.layer_costs, strict=True):
+        if name in layer.nodes or name in layer.absorbed:
+            lines += _layer_story(inspection, layer, cost, name)
+    for found, cost in zip(inspection.standalone, inspection.standalone_costs, strict=True):
+        if name in found.nodes:
+            lines += [f"'{name}' becomes a stand-alone {found.op_type} kernel: {found.reason.value}."]
+            lines += _wrapped(found.because) + _wrapped(f"What would remove it: {found.remedy}")
+            lines += _wrapped(f"Uncertain: {found.uncertain}") if found.uncertain else []
+            lines += [] if cost.size_bytes is None else [f"  It moves {_bytes(cost.size_bytes)}."]
+    if not lines and name in inspection.other_nodes:
+        lines = [f"'{name}' is in no kernel.", *_wrapped(inspection.other_nodes[name])]
+    if not lines:
+        raise _unknown_node(inspection, name)
+    about = [entry for entry in inspection.findings if entry.node == name]
+    return lines + [line for entry in about for line in _wrapped(f"{entry.code}: {entry.found}. {entry.fix}")]
+
+
+def _layer_story(inspection: Inspection, layer: Layer, cost: LayerCost, name: str) -> list[str]:
+    role = "is absorbed by" if name in layer.absorbed else "runs in" if name == layer.name else "is part of"
+    computes = "INT8" if layer.int8 else "float"
+    lines = [f"'{name}' {role} the {computes} kernel of {layer.op_type} '{layer.name}' ({_types(layer)})."]
+    if len(layer.nodes) > 1:
+        lines += _wrapped(f"Nodes: {', '.join(layer.nodes)}")
+    for operand in layer.inputs:
+        lines += _wrapped(f"reads {operand.tensor} as {operand.type.value}")
+    lines += _wrapped(f"writes {layer.output} as {layer.output_type.value}")
+    for reason in layer.because or ("No rule makes it INT8: its operator has no INT8 form (class F).",):
+        lines += _wrapped(f"- {reason}")
+    lines += _wrapped(f"Uncertain: {layer.uncertain}") if layer.uncertain else []
+    if cost.macs:
+        share = _share(cost.macs, inspection.summary.macs)
+        lines.append(f"  It makes {_big(cost.macs)} multiply-accumulates ({share}).")
+    return lines
+
+
+def _unknown_node(inspection: Inspection, name: str) -> UsageError:
+    names = [node for layer in inspection.layers for node in (*layer.nodes, *layer.absorbed)]
+    names += [node for found in inspection.standalone for node in found.nodes] + list(inspection.other_nodes)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    hint = f"Near names: {', '.join(near)}." if near else "`qdq inspect --layers` lists the nodes."
+    return UsageError(f"The model has no node '{name}'.", hint)
+
+
+def elided(text: str, width: int) -> str:
+    """Shorten a text to a width by its middle, where long names differ least."""
+    if len(text) <= width:
+        return text
+    head = (width - 3) // 2
+    return f"{text[:head]}...{text[len(text) - (width - 3 - head) :]}"
+
+
+def _row(label: str, text: str) -> list[str]:
+    first, *rest = textwrap.wrap(text, WIDTH - LABEL_WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
+    return [f"{label:<{LABEL_WIDTH}}{first}", *(" " * LABEL_WIDTH + line for line in rest)]
+
+
+def _wrapped(text: str, indent: int = 2) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _names(names: Iterable[str], separator: str = ", ") -> str:
+    unique = list(dict.fromkeys(name for name in names if name))
+    more = f"{separator}... ({len(unique) - MAX_NAMES} more)" if len(unique) > MAX_NAMES else ""
+    return separator.join(unique[:MAX_NAMES]) + more if unique else "the model"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1f} %"
+
+
+def _share(part: int | None, whole: int) -> str:
+    return "MACs unknown" if part is None else f"{_percent(100 * part / whole)} of the MACs" if whole else "no MACs"
+
+
+def _big(number: int) -> str:
+    """Write a count with its prefix: "12.3 k"."""
+    for limit, prefix in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= limit:
+            return f"{number / limit:.1f} {prefix}"
+    return str(number)
+
+
+def _bytes(number: int) -> str:
+    text = _big(number)
+    return f"{text}B" if " " in text else f"{text} B"

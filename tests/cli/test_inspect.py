@@ -1,0 +1,260 @@
+"""`qdq inspect` as its user meets it: views, limits, formats, exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from qdq_cli.inspection import drawing
+from qdq_cli.main import run
+from qdq_cli.tensorrt.findings import RULES
+from tests.networks import Network
+from tests.tensorrt import engines
+
+ENGINES = {
+    "plain": engines.resnet18(),
+    "residual": engines.resnet18(residual=True),
+    "full": engines.resnet18(residual=True, pool=True),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models with a space")
+    for name, model in ENGINES.items():
+        onnx.save(ir.serde.serialize_model(model), folder / f"{name}.onnx")
+    net = Network()
+    x = net.input("x", ("batch", 32, 8, 8))
+    y = net.relu(net.conv(x, 32, "conv1", scale=None), "relu")
+    y = net.maxpool(net.conv(y, 32, "conv2", scale=None), "pool")
+    onnx.save(net.proto(net.op("Softmax", y, name="soft")), folder / "float.onnx")
+    bad = Network()
+    x = bad.input("x", (1, 32, 8, 8))
+    data = bad.op("QuantizeLinear", x, bad.constant(np.float32(0.5)), name="q")
+    data = bad.op("DequantizeLinear", data, bad.constant(np.float32(0.5)), name="dq")
+    onnx.save(bad.proto(bad.op("Conv", data, bad.constant(bad.weight(32, 32, 1, 1)), name="conv")), folder / "bad.onnx")
+    return folder
+
+
+def inspect(folder: Path, model: str, *arguments: str) -> int:
+    return run(["inspect", str(folder / f"{model}.onnx"), *arguments])
+
+
+def document(folder: Path, model: str, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+    assert inspect(folder, model, "--json", *arguments) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_summary_fits_its_width_and_names_what_matters(folder, capsys):
+    assert inspect(folder, "residual") == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    lines = shown.out.splitlines()
+    assert all(len(line) <= 80 for line in lines if str(folder) not in line)
+    assert "21 of 21 weighted operators, 19 of them write INT8 too" in shown.out
+    assert "RESIDUAL_NOT_REQUANTIZED" in shown.out
+    assert "fix: Quantize every reader of the Add's result" in shown.out
+
+
+def test_json_is_one_document_with_stable_keys(folder, capsys):
+    found = document(folder, "residual", capsys)
+    assert next(iter(found)) == "schema_version"
+    assert {"model", "summary", "findings", "layers", "standalone", "layer_costs", "plan"} <= set(found)
+    assert found["quantized"] is True and found["plan"] is None
+    summary = found["summary"]
+    assert (summary["weighted_int8"], summary["weighted_ops"], summary["standalone"], summary["boundary"]) == (
+        21,
+        21,
+        2,
+        1,
+    )
+    assert summary["reasons"] == {"BOUNDARY_INPUT": 1, "RESIDUAL_NOT_REQUANTIZED": 1, "NONCOMMUTING": 1}
+    assert len(found["layers"]) == len(found["layer_costs"])
+    assert {"code", "node", "tensor", "found", "expected", "rule", "fix", "profiles"} <= set(found["findings"][0])
+
+
+def test_costs_count_every_weighted_operator(folder, capsys):
+    found = document(folder, "full", capsys)
+    costs = {entry["name"]: entry for entry in found["layer_costs"]}
+    assert costs["conv1"]["macs"] == 32 * 32 * 8 * 3 * 49
+    assert costs["fc"]["macs"] == 64 * 10
+    assert found["summary"]["int8_macs_percent"] == 100
+    assert found["summary"]["unknown_costs"] == 0
+    assert costs["conv1"]["size_bytes"] == 3 * 64 * 64 + 8 * 32 * 32  # INT8 in and out
+
+
+def test_layers_are_listed_with_their_types(folder, capsys):
+    assert inspect(folder, "plain", "--layers") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert any(line.startswith("i8/f->f") and "layer1.0.conv2" in line for line in lines)
+    assert any(line.startswith("i8<-f") and "MIXED_FANOUT maxpool" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        ("layer1.1.conv2", "Its residual is float, so its result is float too (4.4, case 4)."),
+        ("layer1.0.add", "is part of the INT8 kernel of Conv 'layer1.0.conv2'"),
+        ("maxpool_QuantizeLinear", "becomes a stand-alone QuantizeLinear kernel: MIXED_FANOUT"),
+        ("layer1.0.conv1_w_QuantizeLinear", "is absorbed by the INT8 kernel of Conv 'layer1.0.conv1'"),
+        ("maxpool", "float kernel of MaxPool"),
+    ],
+)
+def test_a_node_is_explained(folder, capsys, node, expected):
+    assert inspect(folder, "plain", "--node", node) == 0
+    assert expected in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_unknown_node_gets_near_names(folder, capsys):
+    assert inspect(folder, "plain", "--node", "layer1.0.conv9") == 2
+    shown = capsys.readouterr().err
+    assert "no node 'layer1.0.conv9'" in shown and "layer1.0.conv" in shown.split("hint:")[1]
+
+
+def test_profiles_filter_findings(folder, capsys):
+    old = {entry["code"] for entry in document(folder, "bad", capsys, "--trt", "8.6")["findings"]}
+    new = {entry["code"] for entry in document(folder, "bad", capsys, "--trt", "11")["findings"]}
+    assert "E_ZP_MISSING" in old and "W_ZP_MISSING" not in old
+    assert "W_ZP_MISSING" in new and "E_ZP_MISSING" not in new
+
+
+@pytest.mark.parametrize(
+    ("model", "limits", "code", "said"),
+    [
+        ("bad", ["--fail-on", "E"], 5, "E_ZP_MISSING at 'q'"),
+        ("bad", ["--fail-on", "W_WEIGHT_ONLY_OR_ACT_ONLY"], 5, "Q/DQ on the data only"),
+        ("bad", ["--fail-on", "E_UNSUPPORTED_OP"], 0, ""),
+        ("full", ["--fail-on", "E"], 0, ""),
+        ("full", ["--fail-on", "W"], 5, "W_CHANNEL_ALIGN"),
+        ("residual", ["--max-standalone", "2"], 0, ""),
+        ("residual", ["--max-standalone", "1"], 5, "2 stand-alone Q/DQ kernels are predicted"),
+        ("full", ["--min-int8-macs", "100"], 0, ""),
+        ("bad", ["--min-int8-macs", "1"], 5, "0.00 % of the MACs"),
+    ],
+)
+def test_limits_decide_the_exit_code(folder, capsys, model, limits, code, said):
+    assert inspect(folder, model, *limits) == code
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert "weighted operators" in shown.out  # the report is shown either way
+
+
+def test_a_limit_on_an_unknown_code_is_a_usage_error(folder, capsys):
+    assert inspect(folder, "full", "--fail-on", "E_TYPO") == 2
+    assert "E_ZP_MISSING" in capsys.readouterr().err
+
+
+def test_github_annotations_and_summary(folder, capsys, tmp_path, monkeypatch):
+    target = tmp_path / "summary.md"
+    target.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(target))
+    assert inspect(folder, "bad", "--format", "github") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("::error file=") and "title=E_ZP_MISSING q::" in line for line in lines)
+    assert any(line.startswith("::warning file=") for line in lines)
+    assert target.read_text().startswith("before\n### qdq inspect")
+    assert "| E_ZP_MISSING | 2 |" in target.read_text()
+
+
+def test_github_summary_without_a_file_is_printed(folder, capsys, monkeypatch):
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    assert inspect(folder, "full", "--format", "github") == 0
+    assert "| weighted operators in INT8 | 21 of 21 |" in capsys.readouterr().out
+
+
+def test_junit_report(folder, tmp_path):
+    target = tmp_path / "report.xml"
+    assert inspect(folder, "bad", str(target), "--format", "junit") == 0
+    suite = ElementTree.parse(target).getroot()
+    assert int(suite.attrib["tests"]) == len(suite.findall("testcase")) == len(RULES)
+    failed = {case.attrib["name"] for case in suite.findall("testcase") if case.find("failure") is not None}
+    assert failed == {"E_ZP_MISSING"}
+    assert int(suite.attrib["failures"]) == 1
+
+
+@pytest.mark.parametrize("arguments", [["--format", "junit"], ["report.xml"]])
+def test_junit_and_its_file_go_together(folder, arguments, capsys):
+    assert inspect(folder, "full", *arguments) == 2
+    assert "--format junit needs a FILE" in capsys.readouterr().err
+
+
+def test_dot_colours_layers_and_standalone_kernels(folder, tmp_path):
+    target = tmp_path / "graph.dot"
+    assert inspect(folder, "plain", "--dot", str(target)) == 0
+    text = target.read_text()
+    assert text.startswith("digraph qdq {") and text.endswith("}\n")
+    assert text.count(drawing.COLOURS["standalone"]) == 10
+    assert text.count(drawing.COLOURS["int8"]) == 22
+    assert 'label="GlobalAveragePool\\navgpool", fillcolor="' + drawing.COLOURS["float"] in text
+
+
+def test_every_edge_of_the_drawing_ends_at_a_node(folder, tmp_path):
+    target = tmp_path / "graph.dot"
+    assert inspect(folder, "residual", "--dot", str(target)) == 0
+    lines = [line.strip() for line in target.read_text().splitlines()]
+    nodes = {line.split(" [")[0] for line in lines if " [" in line and " -> " not in line}
+    edges = [line.rstrip(";").split(" [")[0].split(" -> ") for line in lines if " -> " in line]
+    assert len(edges) > 30
+    assert {end for edge in edges for end in edge} <= nodes
+
+
+def test_svg_without_graphviz_says_so(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert inspect(folder, "plain", "--svg", str(tmp_path / "graph.svg")) == 2
+    assert "Graphviz" in capsys.readouterr().err
+    assert not (tmp_path / "graph.svg").exists()
+
+
+def test_svg_is_drawn_by_graphviz(folder, tmp_path, monkeypatch):
+    program = tmp_path / "dot"
+    program.write_text("#!/bin/sh\necho '<svg>'; cat >/dev/null; echo '</svg>'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert inspect(folder, "plain", "--svg", str(tmp_path / "graph.svg")) == 0
+    assert (tmp_path / "graph.svg").read_text() == "<svg>\n</svg>\n"
+
+
+def test_a_file_that_cannot_be_written(folder, tmp_path, capsys):
+    assert inspect(folder, "plain", "--dot", str(tmp_path / "missing" / "graph.dot")) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_float_model_is_planned_and_predicted(folder, capsys):
+    found = document(folder, "float", capsys)
+    assert found["quantized"] is False
+    assert found["plan"]["weighted_ops"] == {"total": 2, "quantized": 2}
+    assert found["summary"]["weighted_int8"] == 2
+    assert found["summary"]["batch_is_symbolic"] is True
+    assert found["summary"]["macs"] == 2 * 64 * 32 * 32 * 9
+    assert inspect(folder, "float") == 0
+    assert "float model: what follows is predicted" in capsys.readouterr().out
+
+
+def test_the_plan_is_the_dry_run(folder, capsys):
+    assert inspect(folder, "float", "--exclude", "conv2") == 0
+    shown = capsys.readouterr().out
+    assert run(["quantize", str(folder / "float.onnx"), "--dry-run", "--exclude", "conv2"]) == 0
+    planned = capsys.readouterr().out
+    without_times = [line for line in planned.splitlines() if not line.startswith("seconds")]
+    assert set(without_times) <= set(shown.splitlines())
+
+
+def test_a_given_shape_makes_costs_known(tmp_path, capsys):
+    net = Network()
+    x = net.input("x", (1, 32, "h", "w"))
+    onnx.save(net.proto(net.conv(x, 32, "conv")), tmp_path / "open.onnx")
+    assert document(tmp_path, "open", capsys)["summary"]["unknown_costs"] == 2
+    summary = document(tmp_path, "open", capsys, "--input-shape", "x:1x32x8x8")["summary"]
+    assert (summary["unknown_costs"], summary["macs"]) == (0, 64 * 32 * 32 * 9)
+
+
+def test_a_missing_model(tmp_path, capsys):
+    assert inspect(tmp_path, "nothing") == 3
+    assert "does not exist" in capsys.readouterr().err
