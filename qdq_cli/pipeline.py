@@ -10,6 +10,7 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import onnx_ir as ir
 
@@ -32,6 +33,7 @@ from qdq_cli.report import (
     Report,
     Seconds,
     SizeBytes,
+    Verification,
     WeightedOps,
 )
 from qdq_cli.tensorrt.simulate import simulate
@@ -68,40 +70,55 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
     samples = calibration.open_data(prepared.model, config.data, config.verify.samples)
     run.say(*(samples.every.notes if samples else ()))
     verification.require_samples(config.verify, samples)
-    with run.stage("observe"):
-        observed = calibration.observe(prepared.model, plan, samples, config.ranges, listener)
-    with run.stage("plan"):
-        wide = calibration.wide_depthwise(prepared.model, plan, observed)
-        plan = make_plan(prepared.model, replace(config.plan, wide=wide)) if wide else plan
-    with run.stage("observe"):
-        observed = calibration.observe(prepared.model, plan, samples, config.ranges, listener, observed)
-        calibration.save_cache(prepared.model, observed, samples, config.ranges)
+    plan, observed = _observe(run, prepared.model, plan, samples)
     with run.stage("choose"):
         ranges = calibration.choose(plan, observed, config.ranges)
     with run.stage("rewrite"):
         rewriting = rewrite(prepared.model, plan, ranges.amax, weights=config.weights, form=config.form)
         record_provenance(prepared.model, config.ranges, observed.samples, observed.preprocessing)
-    run.say(*observed.notes, *ranges.notes, *rewriting.notes)
-
-    with contextlib.ExitStack() as stack:
-        with run.stage("save"):
-            staged = stack.enter_context(files.staged(prepared.model, target, external=source.external))
-            run.say(*check_written(staged.path, source.path))
-        with run.stage("verify"):
-            compared = verification.verify(source.path, staged.path, samples, config.verify, listener)
-            verification.require_limits(compared, config.verify)
-        with run.stage("save"):
-            staged.commit()
+    run.say(*ranges.notes, *rewriting.notes)
+    compared, size_after = _write(run, prepared.model, source, target, samples)
     report = replace(
         _planned(run, source, prepared, plan, trt),
-        output=str(target),
+        output=str(config.target),
         calibration=_calibration(config, samples, observed, ranges),
         verification=compared,
         tensorrt=_prediction(prepared.model),
-        size_bytes=SizeBytes(source.size_bytes, staged.size_bytes),
+        size_bytes=SizeBytes(source.size_bytes, size_after),
         amax=ranges.amax,
     )
     return run.finish(report)
+
+
+def _observe(run: _Run, model: ir.Model, plan: Plan, samples: Samples | None) -> tuple[Plan, Observation]:
+    """Observe the plan's tensors, and plan again without the depthwise operators whose input turns out too wide."""
+    ranges = run.config.ranges
+    with run.stage("observe"):
+        observed = calibration.observe(model, plan, samples, ranges, run.listener)
+    with run.stage("plan"):
+        wide = calibration.wide_depthwise(model, plan, observed)
+        plan = make_plan(model, replace(run.config.plan, wide=wide)) if wide else plan
+    with run.stage("observe"):
+        observed = calibration.observe(model, plan, samples, ranges, run.listener, observed)
+        calibration.save_cache(model, observed, samples, ranges)
+    run.say(*observed.notes)
+    return plan, observed
+
+
+def _write(
+    run: _Run, model: ir.Model, source: files.ModelFile, target: Path, samples: Samples | None
+) -> tuple[Verification | None, int]:
+    """Write, check and verify the model in a temporary place; it gets its name only when all of that went well."""
+    with contextlib.ExitStack() as stack:
+        with run.stage("save"):
+            staged = stack.enter_context(files.staged(model, target, external=source.external))
+            run.say(*check_written(staged.path, source.path))
+        with run.stage("verify"):
+            compared = verification.verify(source.path, staged.path, samples, run.config.verify, run.listener)
+            verification.require_limits(compared, run.config.verify)
+        with run.stage("save"):
+            staged.commit()
+        return compared, staged.size_bytes
 
 
 def require_readable(prepared: Preparation, asked: TensorRT | None) -> TensorRT:
