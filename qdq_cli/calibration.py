@@ -131,13 +131,15 @@ def observe(
         DataError: There are neither samples nor a cache, or a sample cannot be used.
         ModelError: The model cannot be run, or makes NaN or Inf.
     """
-    wanted = [tensor for group in groups_to_observe(plan, config) for tensor in group.observed]
-    tensors = tuple(tensor for tensor in wanted if tensor not in known.histograms)
-    if not tensors:
+    wanted = tuple(tensor for group in groups_to_observe(plan, config) for tensor in group.observed)
+    if known.histograms.keys() >= set(wanted):
         return known
-    cached = _from_cache(model, tensors, samples, config, known)
-    if cached is not None:
-        return cached
+    if known is NOTHING or known.from_cache:  # never mixed: all ranges come from the cache, or all from one run
+        known = NOTHING
+        cached = _from_cache(model, wanted, samples, config)
+        if cached is not None:
+            return cached
+    tensors = tuple(tensor for tensor in wanted if tensor not in known.histograms)
     if samples is None:
         raise DataError(
             f"No calibration data was given, and {len(tensors)} tensors need a range.",
@@ -148,7 +150,7 @@ def observe(
 
 
 def _from_cache(
-    model: ir.Model, tensors: Sequence[str], samples: Samples | None, config: RangeConfig, known: Observation
+    model: ir.Model, tensors: Sequence[str], samples: Samples | None, config: RangeConfig
 ) -> Observation | None:
     """Return what the cache knows of these tensors; None where there is no cache, or where it must be made again.
 
@@ -171,7 +173,7 @@ def _from_cache(
     if samples is not None and _preprocessing_text(samples) != hit.preprocessing:
         return None
     described = from_json(hit.preprocessing).describe() if hit.preprocessing else ""
-    return Observation({**known.histograms, **hit.histograms}, hit.samples, from_cache=True, preprocessing=described)
+    return Observation(hit.histograms, hit.samples, from_cache=True, preprocessing=described)
 
 
 def save_cache(model: ir.Model, observed: Observation, samples: Samples | None, config: RangeConfig) -> None:
