@@ -35,24 +35,12 @@ class Form(Enum):
 
 
 class TensorRT(Enum):
-    """Oldest TensorRT release the model must be read by (rules, section 0.2)."""
+    """TensorRT releases that differ in what they read, oldest first (rules, section 0.2)."""
 
     V8_4 = "8.4"
     V8_6 = "8.6"
     V10 = "10"
     V11 = "11"
-
-    @property
-    def reads_half_scales(self) -> bool:
-        """FP16 and BF16 scales are read since TensorRT 10 (A10)."""
-        return self in (TensorRT.V10, TensorRT.V11)
-
-
-DEFAULT_TRT = TensorRT.V8_4
-"""What is written by default is read by every release from here on (section 0.2)."""
-
-HALF_TRT = TensorRT.V10
-"""The same for FP16 models."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +155,7 @@ class QuantizeConfig:
     Args:
         model: The FP32 model.
         output: Where the result goes; None: `MODEL.qdq.onnx` beside the model.
-        trt: Oldest TensorRT that must read the result; None: 8.4, or 10 for FP16 models.
+        trt: TensorRT release that must read the result; None: the oldest that can.
         weights: How weights are stored.
         form: How INT8 regions are written.
         dry_run: Plan only.

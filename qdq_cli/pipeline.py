@@ -16,8 +16,7 @@ import onnx_ir as ir
 
 from qdq_cli import calibration, verification
 from qdq_cli.calibration import Observation, Ranges, Samples
-from qdq_cli.config import DEFAULT_TRT, HALF_TRT, QuantizeConfig, TensorRT
-from qdq_cli.errors import ModelError
+from qdq_cli.config import QuantizeConfig, TensorRT
 from qdq_cli.graph import files
 from qdq_cli.graph.check import check_written
 from qdq_cli.graph.plan import Plan, make_plan
@@ -36,6 +35,7 @@ from qdq_cli.report import (
     Verification,
     WeightedOps,
 )
+from qdq_cli.tensorrt.releases import oldest_release
 from qdq_cli.tensorrt.simulate import simulate
 
 
@@ -60,7 +60,7 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
         source = files.load(config.model)
     with run.stage("prepare"):
         prepared = prepare(source.model)
-        trt = require_readable(prepared, config.trt)
+        trt = oldest_release(prepared.opset, half=prepared.half, weights=config.weights, asked=config.trt)
     with run.stage("plan"):
         plan = make_plan(prepared.model, config.plan)
     run.say(*prepared.notes, *plan.notes)
@@ -119,22 +119,6 @@ def _write(
         with run.stage("save"):
             staged.commit()
         return compared, staged.size_bytes
-
-
-def require_readable(prepared: Preparation, asked: TensorRT | None) -> TensorRT:
-    """Return the oldest TensorRT that reads the result.
-
-    Raises:
-        ModelError: The release asked for does not read FP16 scales, which an FP16 model needs (A9-A11).
-    """
-    if asked is None:
-        return HALF_TRT if prepared.half else DEFAULT_TRT
-    if prepared.half and not asked.reads_half_scales:
-        raise ModelError(
-            f"The model's weights are FP16 or BF16, and TensorRT {asked.value} reads FP32 scales only (A9).",
-            "Quantize the FP32 model and build with --fp16, or ask for --trt 10 and above.",
-        )
-    return asked
 
 
 def _planned(run: _Run, source: files.ModelFile, prepared: Preparation, plan: Plan, trt: TensorRT) -> Report:

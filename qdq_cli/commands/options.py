@@ -232,7 +232,7 @@ OUTPUT = (
         ["--trt"],
         click.Choice([version.value for version in TensorRT]),
         None,
-        "Oldest TensorRT that must read the result. [default: 8.4, for FP16 models 10]",
+        "TensorRT release that must read the result. [default: the oldest that can, 8.4 for most]",
     ),
     _flag(["--dry-run"], "Print the plan and write nothing."),
 )

@@ -13,10 +13,8 @@ from qdq_cli.graph.scales import is_dequantize, is_quantize
 from qdq_cli.tensorrt.findings import Finding, finding
 from qdq_cli.tensorrt.lint_operators import lint_any, lint_pair, lint_tensor, lint_weighted
 from qdq_cli.tensorrt.lint_scales import lint_node
+from qdq_cli.tensorrt.releases import NEWEST_OPSET
 from qdq_cli.tensorrt.simulation import Simulation, Standalone
-
-NEWEST_OPSET = {TensorRT.V8_4: 17, TensorRT.V8_6: 17, TensorRT.V11: 25}
-"""Newest opset a version reads (rules, section 0.2); for TensorRT 10 it depends on the minor version."""
 
 
 def lint(model: ir.Model) -> tuple[Finding, ...]:
