@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from qdq_cli.config import TensorRT
 from qdq_cli.graph.operators import is_weighted, operator_of
 from qdq_cli.graph.scales import is_dequantize, is_quantize
 from qdq_cli.tensorrt.findings import Finding, finding
