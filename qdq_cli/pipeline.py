@@ -58,6 +58,7 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
     target = files.check_target(config.model, config.target)
     with run.stage("load"):
         source = files.load(config.model)
+        files.check_data_target(source, target)
     with run.stage("prepare"):
         prepared = prepare(source.model)
         trt = oldest_release(prepared.opset, half=prepared.half, weights=config.weights, asked=config.trt)

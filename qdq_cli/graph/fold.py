@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from onnx_ir.passes import common as passes
 
 from qdq_cli.errors import ModelError
-from qdq_cli.graph.files import serialized
 from qdq_cli.graph.names import Names
 from qdq_cli.graph.nodes import (
     ONNX_DOMAIN,
@@ -24,6 +23,7 @@ from qdq_cli.graph.nodes import (
     is_op,
     only_consumer,
 )
+from qdq_cli.graph.outputs import without_weights
 from qdq_cli.graph.session import SessionOptions, Source, as_model_error, make_session
 
 NEVER_FOLDED = frozenset(
@@ -105,7 +105,8 @@ def _evaluate(model: ir.Model, names: list[str]) -> list[NDArray[np.generic]]:
     part.graph.inputs.clear()
     part.functions.clear()
     passes.RemoveUnusedNodesPass()(part)
-    session = make_session(Source(serialized(part)), SessionOptions(threads=1, optimize=False))
+    proto, weights = without_weights(part)
+    session = make_session(Source(proto.SerializeToString(), weights), SessionOptions(threads=1, optimize=False))
     with as_model_error("fold the model's constants"):
         arrays: list[NDArray[np.generic]] = session.run(names, {})
     return arrays

@@ -7,8 +7,6 @@ keep their names, types and shapes.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import onnx
@@ -19,6 +17,7 @@ from onnx_ir.passes import common as passes
 from qdq_cli.errors import ModelError
 from qdq_cli.graph.fold import fold_batch_norms, fold_constants, take_over_output
 from qdq_cli.graph.nodes import FLOAT_TYPES, constant_at, is_op, mark_shape_computations
+from qdq_cli.graph.wire import to_proto, weights_left_out
 
 MIN_OPSET = 13
 """QuantizeLinear has its `axis` since opset 13 (emission contract, rule 1.10.1)."""
@@ -28,8 +27,6 @@ HALF_OPSET = 19
 
 IR_OF_OPSET = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13}
 """Lowest IR version that goes with an opset (rules, section 7)."""
-
-_BIG_TENSOR_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -167,7 +164,7 @@ def _convert(model: ir.Model, opset: int) -> ir.Model:
     # ONNX's converter knows the default domain alone; IR version 3 would want initializers among the inputs.
     model.ir_version = max(model.ir_version, 4)
     with weights_left_out(model):
-        proto = ir.to_proto(model)
+        proto = to_proto(model)
     try:
         converted = onnx.version_converter.convert_version(proto, opset)
     except (RuntimeError, onnx.checker.ValidationError) as error:
@@ -182,26 +179,10 @@ def _convert(model: ir.Model, opset: int) -> ir.Model:
     return result
 
 
-@contextlib.contextmanager
-def weights_left_out(model: ir.Model) -> Iterator[None]:
-    """Let large initializers stand as references to data that is elsewhere, so that ONNX's C++ passes stay small."""
-    held = [(value, value.const_value) for value in model.graph.initializers.values()]
-    large = [(value, tensor) for value, tensor in held if tensor is not None and tensor.nbytes > _BIG_TENSOR_BYTES]
-    for value, tensor in large:
-        value.const_value = ir.ExternalTensor(
-            "left-out", 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=value.name or ""
-        )
-    try:
-        yield
-    finally:
-        for value, tensor in large:
-            value.const_value = tensor
-
-
 def infer_shapes(model: ir.Model) -> None:
     """Infer element types and shapes, symbolic dimensions kept; what cannot be inferred stays unknown."""
     with weights_left_out(model):
-        proto = ir.to_proto(model)
+        proto = to_proto(model)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
     except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):

@@ -11,14 +11,8 @@ import onnx.defs
 import onnx_ir as ir
 
 from qdq_cli.errors import ModelError
-from qdq_cli.graph.prepare import (
-    infer_shapes,
-    inline_functions,
-    lift_constants,
-    name_everything,
-    opset_of,
-    weights_left_out,
-)
+from qdq_cli.graph.prepare import infer_shapes, inline_functions, lift_constants, name_everything, opset_of
+from qdq_cli.graph.wire import weights_left_out
 
 _UNKNOWN_DOMAIN = "qdq.unknown"
 

@@ -1,0 +1,234 @@
+"""What a model file must hold before anything works on it: names that resolve, tensors as large as they say.
+
+Read from the protobuf, because the graph library only logs such things, drops them, or stumbles over them much later.
+Every refusal names the node or tensor. Node order is not a reason: unsorted nodes are sorted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import onnx
+import onnx_ir as ir
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+
+from qdq_cli.errors import ModelError
+
+OLDEST_IR_VERSION = 3
+"""Models below it carry no opset imports, so their operators have no defined meaning."""
+
+_Scopes = tuple[set[str], ...]
+
+_BITS = {
+    **dict.fromkeys((TensorProto.INT8, TensorProto.UINT8, TensorProto.BOOL), 8),
+    **dict.fromkeys((TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT16, TensorProto.UINT16), 16),
+    **dict.fromkeys((TensorProto.FLOAT, TensorProto.INT32, TensorProto.UINT32), 32),
+    **dict.fromkeys((TensorProto.DOUBLE, TensorProto.INT64, TensorProto.UINT64, TensorProto.COMPLEX64), 64),
+    TensorProto.COMPLEX128: 128,
+    **dict.fromkeys((TensorProto.INT4, TensorProto.UINT4), 4),
+    **dict.fromkeys((TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E4M3FNUZ), 8),
+    **dict.fromkeys((TensorProto.FLOAT8E5M2, TensorProto.FLOAT8E5M2FNUZ), 8),
+}
+"""Bits an element takes; types that are not here are too new to check and left to the graph library."""
+
+_TYPES = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}
+
+_FIELD_OF_TYPE = {
+    TensorProto.FLOAT: ("float_data", 1),
+    TensorProto.COMPLEX64: ("float_data", 2),
+    TensorProto.DOUBLE: ("double_data", 1),
+    TensorProto.COMPLEX128: ("double_data", 2),
+    TensorProto.INT64: ("int64_data", 1),
+    TensorProto.UINT32: ("uint64_data", 1),
+    TensorProto.UINT64: ("uint64_data", 1),
+}
+"""Field of a tensor without raw data, and its entries an element; all other types are in int32_data."""
+
+
+def check_wellformed(proto: onnx.ModelProto) -> None:
+    """Refuse a model that could not be kept whole or would fail later, with a sentence about the first such thing.
+
+    Args:
+        proto: The model; external data is not looked at.
+
+    Raises:
+        ModelError: No outputs or opset; a name is undefined, defined twice or not text; a tensor is smaller or larger
+            than its shape; sparse tensors or training info, which the graph library drops.
+    """
+    if proto.ir_version < OLDEST_IR_VERSION or not proto.opset_import or not proto.graph.output:
+        raise ModelError(
+            f"it has IR version {proto.ir_version}, {len(proto.opset_import)} opset imports and "
+            f"{len(proto.graph.output)} graph outputs",
+            f"A model needs an IR version of at least {OLDEST_IR_VERSION}, an opset and an output; "
+            "the file may be cut off, or something else than a model.",
+        )
+    if proto.training_info:
+        raise ModelError("it holds training info, which cannot be kept", "Export the model for inference.")
+    _check_graph(proto.graph, ())
+    for function in proto.functions:
+        scope = set(function.input)
+        _check_nodes(function.node, (scope,))
+        _check_defined(function.output, (scope,), f"output of the function '{function.name}'")
+
+
+def _check_graph(graph: GraphProto, outer: _Scopes) -> None:
+    """Check a graph; `outer` holds the names of each enclosing graph."""
+    scope: set[str] = set()
+    for info in graph.input:
+        _define(info.name, scope, "graph input")
+    for sparse in graph.sparse_initializer:
+        raise ModelError(
+            f"it holds the sparse initializer '{sparse.values.name}', which cannot be kept",
+            "Store it as a dense initializer.",
+        )
+    for tensor in graph.initializer:
+        if not tensor.name:
+            raise ModelError("it holds an initializer without a name")
+        _require_text(tensor.name, "initializer")
+        scope.add(tensor.name)
+        check_tensor(tensor)
+    _check_nodes(graph.node, (*outer, scope))
+    # What a body returns has to be its own; what the main graph returns may be an input or an initializer too.
+    _check_defined([info.name for info in graph.output], (scope,), "graph output")
+
+
+def _check_nodes(nodes: Sequence[NodeProto], scopes: _Scopes) -> None:
+    for node in nodes:
+        for text in (node.name, node.op_type, node.domain):
+            _require_text(text, "node, operator or domain")
+        for name in node.output:
+            if name:
+                _define(name, scopes[-1], f"output of {_title(node)}")
+    for node in nodes:
+        _check_defined(filter(None, node.input), scopes, f"input of {_title(node)}")
+        for attribute in node.attribute:
+            _check_attribute(attribute, scopes, node)
+
+
+def _check_attribute(attribute: AttributeProto, scopes: _Scopes, node: NodeProto) -> None:
+    _require_text(attribute.name, "attribute")
+    kind = attribute.type
+    if kind == AttributeProto.UNDEFINED:
+        raise ModelError(f"the attribute '{attribute.name}' of {_title(node)} has no type")
+    if kind in (AttributeProto.SPARSE_TENSOR, AttributeProto.SPARSE_TENSORS):
+        raise ModelError(
+            f"the attribute '{attribute.name}' of {_title(node)} is a sparse tensor, which cannot be kept",
+            "Store it as a dense tensor.",
+        )
+    for tensor in _tensors_of(attribute):
+        check_tensor(tensor)
+    if kind in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
+        for body in (attribute.g,) if kind == AttributeProto.GRAPH else attribute.graphs:
+            _check_graph(body, scopes)
+
+
+def _tensors_of(attribute: AttributeProto) -> Iterator[TensorProto]:
+    if attribute.type == AttributeProto.TENSOR and not attribute.ref_attr_name:
+        yield attribute.t
+    yield from attribute.tensors
+
+
+def _define(name: str, scope: set[str], what: str) -> None:
+    _require_text(name, what)
+    if name in scope:
+        raise ModelError(f"the name '{name}' is defined twice, the second time as {what}")
+    scope.add(name)
+
+
+def _check_defined(names: Iterator[str] | Sequence[str], scopes: _Scopes, what: str) -> None:
+    for name in names:
+        if not any(name in scope for scope in reversed(scopes)):
+            raise ModelError(f"'{_shown(name)}', {what}, is defined nowhere")
+
+
+def _require_text(name: str | bytes, what: str) -> None:
+    if isinstance(name, bytes):  # protobuf hands out strings that are not UTF-8 as bytes
+        raise ModelError(f"the name {name!r} of a {what} is not UTF-8 text")
+
+
+def _shown(name: str | bytes) -> str:
+    return name if isinstance(name, str) else repr(name)
+
+
+def _title(node: NodeProto) -> str:
+    return f"{_shown(node.op_type)} node '{_shown(node.name) or next(iter(node.output), '')}'"
+
+
+def check_tensor(tensor: TensorProto) -> None:
+    """Refuse a tensor whose data is not as large as its shape.
+
+    Raises:
+        ModelError: It is too small or too large, or a dimension is negative.
+    """
+    if any(size < 0 for size in tensor.dims) or tensor.data_type not in _TYPES:
+        what = f"the element type {tensor.data_type} and the shape {list(tensor.dims)}"
+        raise ModelError(f"the tensor '{_shown(tensor.name)}' has {what}")
+    if tensor.data_location == TensorProto.EXTERNAL:
+        _check_external(tensor)
+        return
+    elements = math.prod(tensor.dims)
+    if tensor.data_type == TensorProto.STRING:
+        found, expected, unit = len(tensor.string_data), elements, "strings"
+    elif tensor.data_type not in _BITS:
+        return
+    elif tensor.HasField("raw_data"):
+        found, expected, unit = len(tensor.raw_data), math.ceil(elements * _BITS[tensor.data_type] / 8), "bytes"
+    else:
+        field, entries = _FIELD_OF_TYPE.get(tensor.data_type, ("int32_data", 1))
+        packed = _BITS[tensor.data_type] < 8
+        found, unit = len(getattr(tensor, field)), "values"
+        expected = math.ceil(elements / 2) if packed else elements * entries
+    if found != expected:
+        raise ModelError(
+            f"the tensor '{_shown(tensor.name)}' of shape {list(tensor.dims)} holds {found:,} {unit}, "
+            f"expected {expected:,}"
+        )
+
+
+def _check_external(tensor: TensorProto) -> None:
+    if tensor.data_type == TensorProto.STRING:
+        raise ModelError(f"the tensor '{_shown(tensor.name)}' of strings is declared as external data")
+    for entry in tensor.external_data:
+        if entry.key in ("offset", "length") and not str(entry.value).isdecimal():
+            raise ModelError(
+                f"the external data of the tensor '{_shown(tensor.name)}' has the {entry.key} '{_shown(entry.value)}'"
+            )
+
+
+def sort_nodes(graph: ir.Graph) -> None:
+    """Sort the nodes of a graph, and of the bodies in it, if the order of the file is not valid.
+
+    Raises:
+        ModelError: The graph has a cycle.
+    """
+    if all(map(_is_sorted, (graph, *graph.subgraphs()))):
+        return
+    try:
+        graph.sort()
+    except ValueError as error:
+        raise ModelError(f"the graph '{graph.name}' has a cycle") from error
+
+
+def _is_sorted(graph: ir.Graph) -> bool:
+    """Say whether every node comes behind the nodes of the same graph that it, or a body in it, reads from."""
+    seen: set[ir.Node] = set()
+    for node in graph:
+        if any(_is_behind(value, graph, seen) for value in _read_by(node)):
+            return False
+        seen.add(node)
+    return True
+
+
+def _is_behind(value: ir.Value | None, graph: ir.Graph, seen: set[ir.Node]) -> bool:
+    producer = None if value is None else value.producer()
+    return producer is not None and producer.graph is graph and producer not in seen
+
+
+def _read_by(node: ir.Node) -> Iterator[ir.Value | None]:
+    yield from node.inputs
+    for attribute in node.attributes.values():
+        bodies = attribute.as_graphs() if attribute.type == ir.AttributeType.GRAPHS else ()
+        for body in (attribute.as_graph(),) if attribute.type == ir.AttributeType.GRAPH else bodies:
+            for inner in body:
+                yield from _read_by(inner)
