@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calibrators.errors import ParameterError
 from calibrators.histogram import Histogram
 from calibrators.methods.minmax import clip_to, minmax, require_data
 from calibrators.methods.mse import candidates, mse, squared_errors
@@ -19,13 +21,16 @@ LEVELS = 128
 """Levels of |x| that INT8 keeps; also the first candidate."""
 
 ERROR_RATIO = 1.5
-"""A candidate may have at most this many times the smallest squared error."""
+"""A candidate may have at most this many times the smallest squared error: 1.8 dB."""
+
+DEPTHWISE_ERROR_RATIO = 32.0
+"""The same for a tensor that only depthwise Convs read: 15 dB (see `choose_range`)."""
 
 _TIE = 1e-10  # divergences this close (nats) are equal: the last bits of a logarithm differ between processors
 _ROWS = 96  # candidates computed at a time: temporaries stay in the second-level cache
 
 
-def entropy(histogram: Histogram) -> Range:
+def entropy(histogram: Histogram, error_ratio: float = ERROR_RATIO) -> Range:
     """Choose the range whose 128 levels lose the least information, among those that keep the energy.
 
     The published search: for every i from 128 to 2048, P is the histogram clipped at bin i (the mass outside added to
@@ -38,26 +43,30 @@ def entropy(histogram: Histogram) -> Range:
     holds a handful of values, it takes their scatter for information, so coarser groups look expensive. In networks
     whose rare large values carry the signal (gates, sparse tensors behind Relu, branches pooled to few values) both
     push the cut far too low: tensors that min-max keeps at 30 dB end at 8 to 15 dB. So only candidates are searched
-    whose modelled squared error (see `squared_errors`) is at most 1.5 times the smallest there is: 1.8 dB. In that
+    whose modelled squared error (see `squared_errors`) is at most `error_ratio` times the smallest there is. In that
     window the published order decides; most tensors of plain convolutional networks have their published minimum inside
     it. Where no candidate of the window ends at an occupied bin, `mse` decides.
 
     Args:
         histogram: Counts of one tensor, in the tensor's own units.
+        error_ratio: >= 1; Inf is the published search.
 
     Returns:
         The observed range clipped to [-amax, amax].
 
     Raises:
         NoDataError: Nothing was observed.
+        ParameterError: The error ratio is below 1.
 
     Source: Migacz 2017, "8-bit inference with TensorRT", GTC; spec 5.2 and 5.3 (zero-bin rule, first minimum).
     """
     require_data(histogram)
+    if not error_ratio >= 1.0:
+        raise ParameterError(f"The error ratio of the entropy method must be at least 1, found {error_ratio}.")
     top = histogram.amax / histogram.bin_width
     if top < BINS:  # nothing but subnormal values
         return minmax(histogram)
-    low, high = _window(histogram, top)
+    low, high = _window(histogram, top, error_ratio)
     divergence = divergences(resample(histogram.magnitudes(), top), low, high)
     if np.isinf(divergence).all():
         return mse(histogram)
@@ -66,11 +75,13 @@ def entropy(histogram: Histogram) -> Range:
     return clip_to(histogram, part * histogram.amax)
 
 
-def _window(histogram: Histogram, top: float) -> tuple[int, int]:
+def _window(histogram: Histogram, top: float, error_ratio: float) -> tuple[int, int]:
     """First and last candidate whose squared error is small enough."""
+    if math.isinf(error_ratio):
+        return LEVELS, BINS
     tops = candidates(histogram)
     errors = squared_errors(histogram.magnitudes(), tops)
-    allowed = tops[errors <= ERROR_RATIO * errors.min()]
+    allowed = tops[errors <= error_ratio * errors.min()]
     first = int(np.ceil(allowed[0] / top * BINS + 0.5))
     last = BINS if allowed[-1] == top else int(allowed[-1] / top * BINS + 0.5)
     first = min(max(first, LEVELS), BINS)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from calibrators import Histogram, entropy
+from calibrators import Histogram, ParameterError, entropy
 from calibrators.methods.entropy import BINS, LEVELS, _window, divergences, resample
 
 
@@ -74,7 +74,7 @@ def test_the_search_takes_the_first_smallest_divergence_of_the_plain_version(see
     histogram = histogram_of(random.uniform(size=2_000) + random.uniform(size=2_000))
     top = histogram.amax / histogram.bin_width
     counts = resample(histogram.magnitudes(), top).tolist()
-    first, last = _window(histogram, top)
+    first, last = _window(histogram, top, 1.5)
     assert last - first > 20
     plain = {i: plain_divergence(counts, i) for i in range(first, last + 1)}
     best = min(plain, key=lambda i: plain[i])
@@ -96,3 +96,20 @@ def test_resampling_keeps_mass_and_gaps(top: float) -> None:
     assert not counts[gap].any()
     half = np.interp(top / 2, np.arange(4097), np.append(0, np.cumsum(magnitudes)))
     assert counts[: BINS // 2].sum() == pytest.approx(half, rel=1e-12)
+
+
+def test_without_a_bound_the_search_is_the_published_one() -> None:
+    """Values whose size varies from place to place, as behind a gate: the plain search cuts them to a third."""
+    random = np.random.default_rng(0)
+    histogram = histogram_of(random.normal(size=50_000) * np.exp(random.normal(size=50_000)))
+    counts = resample(histogram.magnitudes(), histogram.amax / histogram.bin_width)
+    published = int(np.argmin(divergences(counts, LEVELS, BINS))) + LEVELS
+    assert entropy(histogram, math.inf).amax == (published - 0.5) / BINS * histogram.amax
+    parts = [entropy(histogram, ratio).amax / histogram.amax for ratio in (math.inf, 4.0, 1.5)]
+    assert 0.3 < parts[0] < 0.4 < parts[1] < 0.5 < 0.85 < parts[2] <= 1.0
+
+
+@pytest.mark.parametrize("ratio", [0.99, -1.0, math.nan])
+def test_an_error_ratio_below_1_is_refused(ratio: float) -> None:
+    with pytest.raises(ParameterError, match="at least 1"):
+        entropy(histogram_of(np.ones(3)), ratio)
