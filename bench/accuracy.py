@@ -1,0 +1,160 @@
+"""`python -m bench.accuracy [FOLDER]`: what every method of `qdq quantize` keeps of the accuracy, beside the peer's.
+
+The sample models are always measured; FOLDER adds the models NAME/model.onnx in it, each with a program NAME/eval.py
+that is called with a model (and a limit) and prints one JSON line with "value". Evaluations run in child processes,
+with ONNX Runtime's graph optimisations off, on the full test sets.
+
+What is done is kept in the folder of `--work`; started again, a run evaluates only models that differ from those it
+has figures of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.accuracy_table import TITLES, markdown
+from bench.figures import Effort, Figure, MeasureError, fingerprint, measure
+from bench.kit import KitError, Subject, folder_subjects, only, sample_subjects
+from bench.ledger import Entry, Ledger, versions
+from bench.peer_models import PEER_METHODS, quantize_peer, write_samples
+from calibrators import CalibratorError
+from qdq_cli import PlanConfig, QdqError, QuantizeConfig, RangeConfig, VerifyConfig, quantize_model
+
+FLOAT = "fp32"
+OWN = {
+    "mse": (RangeConfig("mse"), PlanConfig()),
+    "entropy": (RangeConfig("entropy"), PlanConfig()),
+    "minmax": (RangeConfig("minmax"), PlanConfig()),
+    "percentile-99.99": (RangeConfig("percentile", 99.99), PlanConfig()),
+    "percentile-99.999": (RangeConfig("percentile", 99.999), PlanConfig()),
+    "mse-no-range-rules": (RangeConfig("mse"), PlanConfig(range_rules=False)),
+}
+"""Column -> what `qdq quantize` is told."""
+
+FIRST_PEER = "ort-minmax"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One run: where it works, how much it may use, and what it knows."""
+
+    work: Path
+    effort: Effort
+    ledger: Ledger
+
+    def fill(self, subject: Subject, columns: list[str]) -> None:
+        """Measure these columns of a model, as far as they are not known."""
+        calibrated = False
+        for column in columns:
+            if column == FLOAT:
+                self._evaluate(subject, column, subject.model, {})
+            elif column in OWN:
+                calibrated = self._own(subject, column, again=not calibrated) or calibrated
+            else:
+                self._peer(subject, column)
+
+    def _own(self, subject: Subject, column: str, *, again: bool) -> bool:
+        """Quantize with `qdq`, calibrating anew in the first column of a run, and evaluate; returns if that worked."""
+        ranges, plan = OWN[column]
+        cache = self.work / f"{subject.name}.qcal"
+        config = QuantizeConfig(
+            subject.model,
+            self.work / f"{subject.name}.{column}.qdq.onnx",
+            subject.data,
+            plan,
+            dataclasses.replace(ranges, cache=cache, recalibrate=again),
+            VerifyConfig(samples=0),
+        )
+        try:
+            report = quantize_model(config)
+        except (QdqError, CalibratorError) as error:
+            self._record(subject, column, Entry("", failure=str(error)))
+            return False
+        samples = {"samples": report.calibration.samples} if report.calibration else {}
+        operators = {"int8_operators": f"{report.weighted_ops.quantized} of {report.weighted_ops.total}"}
+        self._evaluate(subject, column, config.target, {**samples, **operators})
+        return True
+
+    def _peer(self, subject: Subject, column: str) -> None:
+        key = fingerprint(subject.model, subject.evaluation, column, *self._facts())
+        if (known := self.ledger.find(subject.name, key)) is not None:
+            self._record(subject, column, known)
+            return
+        samples, output = self.work / f"{subject.name}.samples.npz", self.work / f"{subject.name}.{column}.qdq.onnx"
+        try:
+            if not samples.is_file():
+                write_samples(subject.model, subject.data, samples)
+            details = quantize_peer(column, subject.model, samples, output, self.effort)
+            figure = measure(output, subject.evaluation, self.effort)
+        except MeasureError as error:
+            self._record(subject, column, Entry(key, failure=str(error)))
+            return
+        self._record(subject, column, Entry(key, figure, details=details))
+
+    def _evaluate(self, subject: Subject, column: str, model: Path, details: Mapping[str, Any]) -> None:
+        key = fingerprint(model, subject.evaluation, *self._facts())
+        known = self.ledger.find(subject.name, key)
+        if known is None:
+            known = _entry(key, lambda: measure(model, subject.evaluation, self.effort))
+        self._record(subject, column, dataclasses.replace(known, details=details))
+
+    def _facts(self) -> tuple[object, ...]:
+        return self.effort.limit, versions()["onnxruntime"]
+
+    def _record(self, subject: Subject, column: str, entry: Entry) -> None:
+        self.ledger.record(subject.name, subject.task, column, entry)
+        found = f"{entry.figure.value:g}" if entry.figure else entry.failure
+        print(f"{subject.name}, {TITLES[column]}: {found}", file=sys.stderr, flush=True)
+
+
+def _entry(key: str, work: Callable[[], Figure]) -> Entry:
+    try:
+        return Entry(key, work())
+    except MeasureError as error:
+        return Entry(key, failure=str(error))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="folder with more models")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only this model; repeatable")
+    parser.add_argument("--methods", nargs="+", choices=tuple(OWN), default=list(OWN), metavar="METHOD", help="of qdq")
+    parser.add_argument("--peers", action="store_true", help="all methods of the peer, not only MinMax")
+    parser.add_argument("--limit", type=int, metavar="N", help="so many test samples only: a quick look")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="of each evaluation")
+    parser.add_argument("--timeout", type=float, default=7200.0, metavar="SECONDS", help="of each child process")
+    parser.add_argument("--work", type=Path, default=Path("build/accuracy"), metavar="FOLDER", help="what is kept")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    return parser
+
+
+def _main() -> None:
+    parser = _parser()
+    chosen = parser.parse_args()
+    effort = Effort(chosen.limit, chosen.threads, chosen.timeout)
+    chosen.work.mkdir(parents=True, exist_ok=True)
+    bench = Bench(chosen.work, effort, Ledger(chosen.work / "results.json", chosen.limit))
+    try:
+        extra = folder_subjects(chosen.folder, chosen.work) if chosen.folder else []
+        subjects = only([*sample_subjects(), *extra], chosen.only)
+    except KitError as error:
+        parser.error(str(error))
+    peers = list(PEER_METHODS) if chosen.peers else [FIRST_PEER]
+    columns = [FLOAT, *chosen.methods, *peers]
+    for subject in subjects:
+        bench.fill(subject, columns)
+    found = bench.ledger.select([subject.name for subject in subjects], columns)
+    print(markdown(found))
+    if chosen.json:
+        chosen.json.write_text(bench.ledger.text(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _main()
