@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from qdq_cli.errors import ModelError
+
 if TYPE_CHECKING:
     from qdq_cli.report import Calibration, Distance, Prediction, Report, Verification
 
@@ -26,13 +28,37 @@ MAX_NOTES_SHOWN = 6
 
 def error(message: str, hint: str = "") -> None:
     """Show an error with its hint on stderr."""
-    click.echo(f"{_paint('error:', sys.stderr, fg='red', bold=True)} {message}", err=True)
+    _print(f"{_paint('error:', sys.stderr, fg='red', bold=True)} {message}", sys.stderr)
     if hint:
-        click.echo(f"{_paint('hint:', sys.stderr, fg='cyan')} {hint}", err=True)
+        _print(f"{_paint('hint:', sys.stderr, fg='cyan')} {hint}", sys.stderr)
 
 
-def _paint(text: str, stream: TextIO, fg: str | None = None, bold: bool = False) -> str:
-    coloured = stream.isatty() and not os.environ.get("NO_COLOR")
+def _print(text: str, stream: TextIO | None) -> None:
+    """Write a text and a line end; a reader that has gone away (head, less) is no failure.
+
+    Raises:
+        ModelError: The result cannot be written, such as to a file on a full disk.
+    """
+    try:
+        click.echo(text, file=stream)
+    except OSError as error:
+        _let_go(stream)
+        if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+            raise ModelError(f"The result cannot be printed: {error.strerror}.") from error
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """Send what is still buffered nowhere: Python would fail on it once more at exit."""
+    if stream is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()  # None: closed by the caller (2>&-)
+
+
+def _paint(text: str, stream: TextIO | None, fg: str | None = None, bold: bool = False) -> str:
+    coloured = _is_terminal(stream) and not os.environ.get("NO_COLOR")
     return click.style(text, fg=fg, bold=bold) if coloured else text
 
 
@@ -53,12 +79,12 @@ class Console:
     def note(self, text: str) -> None:
         """Show a sentence the user should read, on stderr, at once."""
         if not self._quiet:
-            click.echo(f"{_paint('note:', sys.stderr, fg='yellow')} {text}", err=True)
+            _print(f"{_paint('note:', sys.stderr, fg='yellow')} {text}", sys.stderr)
 
     @contextlib.contextmanager
     def progress(self, title: str, total: int) -> Iterator[Callable[[int, int], None]]:
         """Show a progress bar on a terminal; yields the function that is told (done, total) so far."""
-        if self._quiet or not sys.stderr.isatty():
+        if self._quiet or not _is_terminal(sys.stderr):
             yield lambda done, total: None
             return
         from tqdm import tqdm
@@ -74,12 +100,12 @@ class Console:
         """Print a record as the one JSON document of the run."""
         from qdq_cli.report import as_json
 
-        click.echo(json.dumps(as_json(record), indent=2, ensure_ascii=False))
+        _print(json.dumps(as_json(record), indent=2, ensure_ascii=False), sys.stdout)
 
     def write(self, lines: Iterable[str]) -> None:
         """Print lines of the result."""
         if not self._quiet:
-            click.echo("\n".join(lines))
+            _print("\n".join(lines), sys.stdout)
 
     def paint(self, text: str, colour: str) -> str:
         """Colour a part of a line of the result, on a terminal only."""
@@ -90,9 +116,9 @@ class Console:
         if self._as_json:
             self.document(report)
         elif not self._quiet:
-            click.echo("\n".join(_summary(report)))
+            self.write(_summary(report))
             if self._verbose or report.output is None:
-                click.echo("\n".join(_details(report, full=self._verbose)))
+                self.write(_details(report, full=self._verbose))
 
 
 def _summary(report: Report) -> list[str]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
-import os
+import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from qdq_cli import console
 from qdq_cli.errors import ExitCode, QdqError
+
+if TYPE_CHECKING:
+    from calibrators import CalibratorError
 
 COMMANDS = {
     "quantize": "Quantize an FP32 ONNX model to INT8 with Q/DQ nodes.",
@@ -37,9 +41,20 @@ class _LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="qdq", message="qdq %(version)s")
-def cli() -> None:
+def _show_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from qdq_cli.provenance import tool_version
+
+        console.Console().write([f"qdq {tool_version()}"])
+        ctx.exit()
+
+
+@click.group(cls=_LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
+)
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Quantize ONNX models to INT8 for TensorRT and ONNX Runtime, on a CPU.
 
     \b
@@ -50,6 +65,8 @@ def cli() -> None:
 
     Exit codes: 0 done, 2 usage, 3 model, 4 data or cache, 5 a limit was not met, 130 interrupted.
     """
+    if ctx.invoked_subcommand is None:
+        console.Console().write([ctx.get_help()])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,32 +75,60 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line without the program name; None for the process's own.
     """
+    for name in ("SIGTERM", "SIGHUP"):  # like Ctrl-C, so that nothing is left behind; SIGHUP is unknown to Windows
+        if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
     sys.exit(run(arguments))
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; every expected failure has been shown on stderr."""
     try:
-        cli.main(args=None if arguments is None else list(arguments), prog_name="qdq", standalone_mode=False)
-        return ExitCode.DONE
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
+        return _run(arguments)
     except click.UsageError as error:
-        error.show()
+        command = error.ctx.command_path if error.ctx is not None else "qdq"
+        message = error.format_message()
+        console.error(message if message.endswith((".", "?")) else f"{message}.", f"Try '{command} --help'.")
         return ExitCode.USAGE
     except QdqError as error:
         console.error(error.message, error.hint)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        console.error("Interrupted; nothing was written.")
+        console.error("Interrupted before the result was finished.")
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) has gone; Python would complain again while flushing at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
     except MemoryError:
         console.error("The machine ran out of memory.", "Try a smaller --batch-size, or fewer tensors with --only.")
         return ExitCode.MODEL
+    except OSError as error:
+        console.error(_sentence(error), "Is there room on the disk, and may the place be written?")
+        return ExitCode.MODEL
+    except _calibrator_error() as error:
+        console.error(error.message, error.hint)
+        return ExitCode.DATA
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        code = cli.main(args=None if arguments is None else list(arguments), prog_name="qdq", standalone_mode=False)
+    except SystemExit:  # click's answer to a reader of its help that has gone away
+        return ExitCode.DONE
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _calibrator_error() -> type[CalibratorError]:
+    """The parent of the library's errors; imported only once an error needs it, because it brings NumPy along."""
+    from calibrators import CalibratorError
+
+    return CalibratorError
+
+
+def _sentence(error: OSError) -> str:
+    subject = f"{error.filename} cannot be used" if error.filename else "A file cannot be used"
+    return f"{subject}: {error.strerror or type(error).__name__}."
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-
-import onnx_ir as ir
+from typing import TYPE_CHECKING
 
 from qdq_cli.config import RangeConfig
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 
 def tool_version() -> str:

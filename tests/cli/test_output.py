@@ -1,0 +1,167 @@
+"""What goes to stdout, what to stderr, and the exit code: the result on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from tests.workspace import Workspace, command, environment, process, qdq
+
+KEYS_OF_THE_DOCUMENT = {
+    "": ("schema_version", "model", "output", "opset", "weighted_ops", "activations", "skips", "calibration",
+         "verification", "size_bytes", "seconds"),
+    "weighted_ops": ("total", "quantized"),
+    "activations": ("targets", "groups"),
+    "calibration": ("method", "samples", "batch_size", "cache"),
+    "size_bytes": ("before", "after"),
+    "seconds": ("load", "prepare", "plan", "observe", "choose", "rewrite", "verify", "save"),
+}  # fmt: skip
+"""What pipelines read; keys may be added but never go."""
+
+
+def test_the_summary_is_on_stdout_and_nothing_on_stderr(space: Workspace):
+    done = space.quantize()
+    assert (done.code, done.err) == (0, "")
+    labels = [line.split()[0] for line in done.out.splitlines() if not line.startswith(" ")]
+    assert labels == ["model", "quantized", "calibration", "verification", "TensorRT", "output", "seconds", "next"]
+
+
+def test_json_is_exactly_one_document_with_the_promised_keys(space: Workspace):
+    done = space.quantize("--json", "--exclude", "middle")
+    document = done.document
+    assert done.err == ""
+    assert next(iter(document)) == "schema_version"
+    assert document["schema_version"] == 1
+    for record, keys in KEYS_OF_THE_DOCUMENT.items():
+        found = document[record] if record else document
+        assert set(keys) <= set(found), record
+    assert {"node": "middle", "input": "first_relu", "code": "EXCLUDED"}.items() <= document["skips"][0].items()
+    assert document["skips"][0]["reason"]
+    assert document["verification"]["outputs"]["scores"].keys() >= {"sqnr_db", "cosine", "top1_agreement"}
+    assert document["size_bytes"] == {
+        "before": space.model.stat().st_size,
+        "after": space.output.stat().st_size,
+    }
+
+
+def test_json_keeps_notes_on_stderr_and_in_the_document(space: Workspace):
+    done = space.quantize("--calib", space.images, "--json")
+    assert "No preprocessing was chosen" in done.err
+    assert any("No preprocessing was chosen" in note for note in done.document["notes"])
+
+
+def test_json_of_a_dry_run(space: Workspace):
+    document = space.quantize("--dry-run", "--json").document
+    assert (document["output"], document["calibration"], document["verification"]) == (None, None, None)
+    assert next(target["tensor"] for target in document["targets"]) == "images"
+
+
+def test_json_of_a_failure_leaves_stdout_empty(space: Workspace):
+    done = qdq("quantize", space.model, "--json")
+    assert (done.code, done.out) == (4, "")
+    assert done.err.startswith("error: ")
+
+
+def test_quiet_prints_nothing_but_errors(space: Workspace):
+    done = space.quantize("--calib", space.images, "-q")
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert space.output.is_file()
+    failed = qdq("quantize", space.model, "-q")
+    assert (failed.code, failed.out) == (4, "")
+    assert failed.err.startswith("error: ")
+
+
+def test_quiet_json_is_the_document_alone(space: Workspace):
+    done = space.quantize("--calib", space.images, "-q", "--json")
+    assert json.loads(done.out)["schema_version"] == 1
+    assert done.err == ""
+
+
+def test_verbose_lists_targets_with_ranges_and_every_skip(space: Workspace):
+    plain = space.quantize("--exclude", "middle")
+    verbose = space.quantize("--exclude", "middle", "-v")
+    assert "first_relu -> residual:1" not in plain.out
+    assert "first_relu -> residual:1" in verbose.out
+    assert "EXCLUDED" not in plain.out
+    assert "EXCLUDED" in verbose.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--version"], 0),
+        (["--help"], 0),
+        (["quantize", "--help"], 0),
+        ([], 0),
+        (["nonsense"], 2),
+        (["quantize"], 2),
+        (["quantize", "model.onnx", "--nonsense"], 2),
+        (["quantize", "model.onnx", "--samples", "0"], 2),
+        (["quantize", "model.onnx", "--mean", "a,b"], 2),
+        (["quantize", "missing.onnx", "--dry-run"], 3),
+        (["quantize", "model.onnx"], 4),
+        (["quantize", "model.onnx", "--calib", "nowhere"], 4),
+        (["quantize", "model.onnx", "--calib", "arrays.npz", "--min-sqnr", "190"], 5),
+    ],
+)
+def test_exit_codes(space: Workspace, arguments: list[str], code: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(space.folder)
+    before = space.listing()
+    done = qdq(*arguments)
+    assert done.code == code
+    assert bool(done.out) == (code == 0)
+    assert bool(done.err) == (code != 0)
+    assert space.listing() == before
+
+
+def test_usage_errors_read_like_all_others(space: Workspace):
+    done = qdq("quantize", space.model, "--smaples", "3")
+    problem, hint = done.err.splitlines()
+    assert problem.startswith("error: No such option '--smaples'.")
+    assert "--samples" in problem
+    assert problem.endswith(".")
+    assert hint == "hint: Try 'qdq quantize --help'."
+
+
+def test_no_arguments_show_the_help():
+    assert qdq().out == qdq("--help").out
+
+
+def test_a_real_process_gives_the_same(space: Workspace):
+    done = process("quantize", "model.onnx", "--calib", "arrays.npz", "--json", cwd=space.folder)
+    assert (done.code, done.err) == (0, "")
+    assert done.document["model"] == "model.onnx"
+    failed = process("quantize", "model.onnx", cwd=space.folder)
+    assert (failed.code, failed.out) == (4, "")
+    assert failed.err.count("\n") == 2
+    assert "Traceback" not in failed.err
+
+
+def test_a_reader_that_goes_away_is_no_failure(space: Workspace):
+    line = subprocess.list2cmdline(command("quantize", "model.onnx", "--calib", "arrays.npz", "--json"))
+    done = subprocess.run(
+        ["bash", "-c", f"({line}; echo $? > code) | true"],
+        cwd=space.folder, env=environment(), capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert (space.folder / "code").read_text().strip() == "0"
+    assert space.output.is_file()
+
+
+def test_closed_streams_are_no_failure(space: Workspace):
+    line = subprocess.list2cmdline(command("quantize", "model.onnx", "--calib", "images"))
+    done = subprocess.run(["bash", "-c", f"{line} >&- 2>&-"], cwd=space.folder, env=environment(), check=False)
+    assert done.returncode == 0
+    assert space.output.is_file()
+
+
+def test_a_full_stdout_is_a_sentence(space: Workspace):
+    line = subprocess.list2cmdline(command("quantize", "model.onnx", "--calib", "arrays.npz", "--json"))
+    done = subprocess.run(
+        ["bash", "-c", f"{line} >/dev/full"], cwd=space.folder, env=environment(), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr == "error: The result cannot be printed: No space left on device.\n"
