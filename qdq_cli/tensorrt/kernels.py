@@ -105,7 +105,7 @@ def _absorbed(assembly: Assembly, node: ir.Node) -> Kernel:
         elif use is not None and operator_of(use[0]).epilogue is Epilogue.CLIP and use[1] == 0:
             _take(kernel, use[0])
             activated = True
-        elif activated or not _absorbs_activation(kernel):
+        elif activated or not _absorbs_activation(assembly, kernel):
             return kernel
         else:
             activated = True
@@ -116,7 +116,7 @@ def _take(kernel: Kernel, node: ir.Node) -> None:
     kernel.result = node.outputs[0]
 
 
-def _absorbs_activation(kernel: Kernel) -> bool:
+def _absorbs_activation(assembly: Assembly, kernel: Kernel) -> bool:
     """Absorb an activation of one or several nodes; only kernels of one group have that epilogue (P5)."""
     chain = pointwise_chain(kernel.result)
     if chain is None or not any(operator_of(node).epilogue is not Epilogue.NONE for node in chain.nodes):
@@ -124,7 +124,7 @@ def _absorbs_activation(kernel: Kernel) -> bool:
     if int_attribute(kernel.lead, "group", 1) != 1:
         kernel.because.append("Its activation stays outside: grouped kernels have no such epilogue (P5).")
         return False
-    kernel.nodes.extend(chain.nodes)
+    kernel.nodes.extend(sorted(chain.nodes, key=assembly.position.__getitem__))
     kernel.result = chain.result
     return True
 
