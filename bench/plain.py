@@ -1,6 +1,7 @@
 """The yardstick: nothing but ONNX Runtime's FP32 inference, the way somebody in a hurry would run it.
 
-As a program, `python -m bench.plain MODEL SAMPLES BATCH STYLE`: one process that does this and nothing else.
+As a program, `python -m bench.plain MODEL SAMPLES BATCH INSIDE BESIDE`: one process that does this and nothing else;
+with 0 samples only the libraries are loaded.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ def infer(model: Path, samples: Iterable[np.ndarray], style: Style) -> None:
 
 def _main() -> None:
     model, count, batch, inside, beside = sys.argv[1], *map(int, sys.argv[2:6])
-    style = Style(batch, inside, beside)
     array = pictures(batch)
-    infer(Path(model), (array for _ in range(0, count, batch)), style)
+    if count:
+        infer(Path(model), (array for _ in range(0, count, batch)), Style(batch, inside, beside))
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ def _native(source: Source, options: SessionOptions) -> Any:
     made.log_severity_level = _FATAL
     made.intra_op_num_threads = options.threads
     made.inter_op_num_threads = 1
+    made.enable_mem_pattern = False  # it keeps a plan for every shape it meets; measured, it saves no time here
     level = ort.GraphOptimizationLevel
     made.graph_optimization_level = level.ORT_ENABLE_ALL if options.optimize else level.ORT_DISABLE_ALL
     if source.weights:
