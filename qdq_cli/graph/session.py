@@ -101,7 +101,15 @@ def as_model_error(action: str) -> Iterator[None]:
     try:
         yield
     except RUNTIME_ERRORS as error:
-        raise ModelError(f"ONNX Runtime cannot {action}: {reason(error)}.") from error
+        why = reason(error)
+        raise ModelError(f"ONNX Runtime cannot {action}: {why}.", _UNKNOWN if _NOT_REGISTERED in why else "") from error
+
+
+_NOT_REGISTERED = "is not a registered function/op"
+_UNKNOWN = (
+    "Observing runs the model, so ONNX Runtime must know all of its operators; where every range is given with "
+    "--ranges and no --calib, nothing is run."
+)
 
 
 def reason(error: Exception) -> str:
