@@ -14,13 +14,13 @@ import argparse
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.accuracy_table import TITLES, markdown
-from bench.figures import Effort, Figure, MeasureError, fingerprint, measure
+from bench.figures import Effort, Evaluation, Figure, MeasureError, fingerprint, measure
 from bench.kit import KitError, Subject, folder_subjects, only, sample_subjects
 from bench.ledger import Entry, Ledger, versions
 from bench.peer_models import PEER_METHODS, quantize_peer, write_samples
@@ -57,8 +57,7 @@ class Bench:
                 self._evaluate(subject, column, subject.model, {})
             elif column in OWN:
                 calibrated = self._own(subject, column, again=not calibrated) or calibrated
-            else:
-                self._peer(subject, column)
+        self._peers(subject, [column for column in columns if column in PEER_METHODS])
 
     def _own(self, subject: Subject, column: str, *, again: bool) -> bool:
         """Quantize with `qdq`, calibrating anew in the first column of a run, and evaluate; returns if that worked."""
@@ -82,21 +81,33 @@ class Bench:
         self._evaluate(subject, column, config.target, {**samples, **operators})
         return True
 
-    def _peer(self, subject: Subject, column: str) -> None:
-        key = fingerprint(subject.model, subject.evaluation, column, *self._facts())
-        if (known := self.ledger.find(subject.name, key)) is not None:
-            self._record(subject, column, known)
+    def _peers(self, subject: Subject, columns: Sequence[str]) -> None:
+        """Let the peer quantize with the samples `qdq` had, and evaluate."""
+        if not columns:
             return
-        samples, output = self.work / f"{subject.name}.samples.npz", self.work / f"{subject.name}.{column}.qdq.onnx"
+        samples = self.work / f"{subject.name}.samples.npz"
         try:
-            if not samples.is_file():
-                write_samples(subject.model, subject.data, samples)
-            details = quantize_peer(column, subject.model, samples, output, self.effort)
-            figure = measure(output, subject.evaluation, self.effort)
-        except MeasureError as error:
-            self._record(subject, column, Entry(key, failure=str(error)))
-            return
-        self._record(subject, column, Entry(key, figure, details=details))
+            write_samples(subject.model, subject.data, samples)
+            for column in columns:
+                self._peer(subject, column, samples)
+        except QdqError as error:
+            for column in columns:
+                self._record(subject, column, Entry("", failure=str(error)))
+        finally:
+            samples.unlink(missing_ok=True)
+
+    def _peer(self, subject: Subject, column: str, samples: Path) -> None:
+        sources = Evaluation((), (*subject.evaluation.sources, samples))
+        key = fingerprint(subject.model, sources, column, *self._facts())
+        entry = self.ledger.find(subject.name, key)
+        output = self.work / f"{subject.name}.{column}.qdq.onnx"
+        if entry is None:
+            try:
+                details = quantize_peer(column, subject.model, samples, output, self.effort)
+                entry = Entry(key, measure(output, subject.evaluation, self.effort), details=details)
+            except MeasureError as error:
+                entry = Entry(key, failure=str(error))
+        self._record(subject, column, entry)
 
     def _evaluate(self, subject: Subject, column: str, model: Path, details: Mapping[str, Any]) -> None:
         key = fingerprint(model, subject.evaluation, *self._facts())
