@@ -1,88 +1,25 @@
-"""The data side of a run: open the samples, observe the planned tensors, choose a range for each scale group."""
+"""The data side of a run: observe the planned tensors or find them in a cache, choose a range for each scale group."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
 import onnx_ir as ir
 
-from calibrators import Histogram, Method, MethodName, choose_range
+from calibrators import Histogram, Method, MethodName, choose_range, read_cache, write_cache
 from calibrators.methods.mse import best_sqnr_db
-from qdq_cli import cache
-from qdq_cli.config import DataConfig, RangeConfig
-from qdq_cli.data.batches import Batch, BatchPlan, Group, load_readable_batch, plan_batches
-from qdq_cli.data.image_input import choose_preprocessing
-from qdq_cli.data.inputs import InputSpec, parse_input_shapes, with_shapes
-from qdq_cli.data.preprocess_text import from_json, to_json
-from qdq_cli.data.samples import SampleSet, open_samples
-from qdq_cli.data.selection import Selection, select
-from qdq_cli.data.unreadable import UnreadableSamples
+from qdq_cli.cache.feeding import describe_feeding
+from qdq_cli.cache.model import find, table_of
+from qdq_cli.calibration_data import Samples
+from qdq_cli.config import RangeConfig
 from qdq_cli.errors import DataError, UsageError
-from qdq_cli.graph import runner
 from qdq_cli.graph.operators import is_depthwise
 from qdq_cli.graph.plan import Plan, ScaleGroup
+from qdq_cli.observing import run_samples
 from qdq_cli.progress import Listener
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Calibration data, opened: nothing but names and headers has been read.
-
-    Args:
-        every: All samples.
-        selection: Which calibrate and which are held back.
-        batches: The runs that calibrate.
-        roots: The paths the samples came from.
-    """
-
-    every: SampleSet
-    selection: Selection
-    batches: BatchPlan
-    roots: tuple[Path, ...]
-
-
-def open_data(model: ir.Model, config: DataConfig, hold_back: int) -> Samples | None:
-    """Open the samples of `--calib`; None where none were given.
-
-    Args:
-        model: The prepared model, whose inputs say what a sample is.
-        config: Paths and preprocessing.
-        hold_back: How many samples verification would like to have for itself.
-
-    Raises:
-        DataError: Nothing usable is there, or it does not fit the inputs.
-        UsageError: Options contradict each other or the model.
-    """
-    if not config.calib:
-        return None
-    specs = input_specs(model)
-    specs = with_shapes(specs, parse_input_shapes(config.input_shape, specs))
-    preprocessing = choose_preprocessing(config.preprocess, config.overrides, specs)
-    every = open_samples(config.calib, specs, preprocessing)
-    selection = select(len(every), config.samples, config.seed, hold_back)
-    return Samples(every, selection, plan_batches(every, selection.calibration, config.batch_size), config.calib)
-
-
-def input_specs(model: ir.Model) -> tuple[InputSpec, ...]:
-    """Return the graph inputs as calibration data sees them.
-
-    Raises:
-        DataError: An input is no tensor (a sequence or an optional).
-    """
-    return tuple(_input_spec(value) for value in model.graph.inputs)
-
-
-def _input_spec(value: ir.Value) -> InputSpec:
-    if value.dtype is None or value.shape is None or not isinstance(value.type, ir.TensorType):
-        raise DataError(f"Graph input '{value.name}' is no tensor of known type and rank, so it cannot be fed.")
-    dims = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
-    dtype = np.dtype(object) if value.dtype == ir.DataType.STRING else np.dtype(value.dtype.numpy())
-    return InputSpec(value.name or "", dtype, dims)
 
 
 @dataclass(frozen=True)
@@ -145,8 +82,14 @@ def observe(
             f"No calibration data was given, and {len(tensors)} tensors need a range.",
             "Give a folder of images or arrays with --calib, or a calibration cache with --cache.",
         )
-    found = _run_samples(model, tensors, samples, listener, keep_digests=config.cache is not None)
-    return replace(found, histograms={**known.histograms, **found.histograms})
+    seen = run_samples(model, tensors, samples, listener, with_keys=config.cache is not None)
+    return Observation(
+        histograms={**known.histograms, **seen.histograms},
+        samples=seen.samples,
+        preprocessing=describe_feeding(samples.feeding),
+        notes=seen.notes,
+        digests=seen.keys,
+    )
 
 
 def _from_cache(
@@ -160,7 +103,8 @@ def _from_cache(
     path = config.cache
     if path is None or config.recalibrate or not path.exists():
         return None
-    hit = cache.look_up(path, model, tensors)
+    table = read_cache(path)
+    hit = find(table, model, tensors)
     if hit.missing:
         if samples is not None:
             return None
@@ -170,53 +114,17 @@ def _from_cache(
             "placement options.",
             "Give --calib to calibrate again.",
         )
-    if samples is not None and _preprocessing_text(samples) != hit.preprocessing:
+    origin = table.provenance
+    if samples is not None and samples.feeding != origin.preprocessing:
         return None
-    described = from_json(hit.preprocessing).describe() if hit.preprocessing else ""
-    return Observation(hit.histograms, hit.samples, from_cache=True, preprocessing=described)
+    described = describe_feeding(origin.preprocessing)
+    return Observation(hit.histograms, origin.sample_count, from_cache=True, preprocessing=described)
 
 
 def save_cache(model: ir.Model, observed: Observation, samples: Samples | None, config: RangeConfig) -> None:
     """Write the calibration cache, if one was asked for and it is not where the ranges came from."""
     if config.cache is not None and samples is not None and observed.histograms and not observed.from_cache:
-        cache.save(config.cache, model, observed.histograms, _preprocessing_text(samples), observed.digests)
-
-
-def _preprocessing_text(samples: Samples) -> str:
-    chosen = samples.every.preprocessing
-    return to_json(chosen) if chosen else ""
-
-
-def _run_samples(
-    model: ir.Model, tensors: Sequence[str], samples: Samples, listener: Listener, *, keep_digests: bool
-) -> Observation:
-    """Run the calibration samples through the prepared float model and count the values of these tensors."""
-    total = len(samples.selection.calibration)
-    unreadable = UnreadableSamples(total)
-    digests: set[str] = set()
-
-    def load(group: Group) -> Batch | None:
-        batch = load_readable_batch(samples.every, group, unreadable)
-        if batch is not None and keep_digests:
-            pairs = zip(batch.digests, batch.sources, strict=True)
-            digests.update(cache.sample_key(content, source, samples.roots) for content, source in pairs)
-        return batch
-
-    groups = samples.batches.groups
-    with listener.progress("calibrating", len(groups)) as advance:
-        histograms = runner.observe(model, tensors, groups, load, on_batch=advance)
-    chosen = samples.every.preprocessing
-    dropped = samples.batches.dropped
-    notes = [unreadable.note()] if unreadable.errors else []
-    if dropped:
-        notes.append(f"{dropped} samples were left over: the model takes exactly {samples.batches.batch_size} a run.")
-    return Observation(
-        histograms=histograms,
-        samples=total - len(unreadable.errors) - dropped,
-        preprocessing=chosen.describe() if chosen else "",
-        notes=tuple(notes),
-        digests=frozenset(digests),
-    )
+        write_cache(table_of(model, observed.histograms, samples.feeding, observed.digests), config.cache)
 
 
 @dataclass(frozen=True)

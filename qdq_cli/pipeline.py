@@ -15,7 +15,8 @@ from pathlib import Path
 import onnx_ir as ir
 
 from qdq_cli import calibration, verification
-from qdq_cli.calibration import Observation, Ranges, Samples
+from qdq_cli.calibration import Observation, Ranges
+from qdq_cli.calibration_data import Samples, open_data
 from qdq_cli.config import QuantizeConfig, TensorRT
 from qdq_cli.graph import files
 from qdq_cli.graph.check import check_written
@@ -68,7 +69,7 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
     if config.dry_run:
         return run.finish(_planned(run, source, prepared, plan, trt))
 
-    samples = calibration.open_data(prepared.model, config.data, config.verify.samples)
+    samples = open_data(prepared.model, config.data, config.verify.samples)
     run.say(*(samples.every.notes if samples else ()))
     verification.require_samples(config.verify, samples)
     plan, observed = _observe(run, prepared.model, plan, samples)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrators.metrics import SQNR_CEILING_DB, Comparison, TopAgreement
-from qdq_cli.calibration import Samples
+from qdq_cli.calibration_data import Samples
 from qdq_cli.config import VerifyConfig
 from qdq_cli.data.batches import Batch, load_readable_batch, plan_batches
 from qdq_cli.data.unreadable import UnreadableSamples

@@ -8,7 +8,7 @@ file; any change of weights or topology above a tensor changes it. A calibration
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -31,7 +31,11 @@ def tensor_digests(graph: ir.Graph) -> dict[str, str]:
 
 def graph_fingerprint(graph: ir.Graph) -> str:
     """Return one digest for a whole graph: what its outputs compute, in their order, in hexadecimal."""
-    digests = tensor_digests(graph)
+    return fingerprint_of(graph, tensor_digests(graph))
+
+
+def fingerprint_of(graph: ir.Graph, digests: Mapping[str, str]) -> str:
+    """Return what `graph_fingerprint` does, from the digests of the graph's tensors."""
     return _digest(
         b"graph", *(digests.get(value.name or "", value.name or "").encode() for value in graph.outputs)
     ).hex()

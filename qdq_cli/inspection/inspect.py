@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from qdq_cli.calibration import input_specs
+from qdq_cli.calibration_data import input_specs
 from qdq_cli.config import Gates, InspectConfig, QuantizeConfig, TensorRT
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
 from qdq_cli.errors import LimitError

@@ -1,0 +1,111 @@
+"""Run calibration samples through the float model, keep the histograms, and account for every sample that was run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from calibrators import Histogram
+from qdq_cli.cache.samples import SampleLog
+from qdq_cli.calibration_data import Samples
+from qdq_cli.data.batches import Batch, Group, load_readable_batch
+from qdq_cli.data.unreadable import UnreadableSamples
+from qdq_cli.graph import runner
+from qdq_cli.progress import Listener
+
+Stop = Callable[[], bool]
+"""Says whether the user wants to end the run early."""
+
+
+def never() -> bool:
+    """Go on to the end."""
+    return False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was run.
+
+    Args:
+        histograms: Tensor name -> histogram of exactly the samples below.
+        samples: How many.
+        keys: Key of each (`sample_key`), where they were asked for.
+        notes: Sentences the user should read: what was left out and why.
+    """
+
+    histograms: Mapping[str, Histogram]
+    samples: int
+    keys: frozenset[str]
+    notes: tuple[str, ...]
+
+
+def run_samples(
+    model: ir.Model,
+    tensors: Sequence[str],
+    samples: Samples,
+    listener: Listener,
+    *,
+    with_keys: bool,
+    stop: Stop = never,
+) -> Seen:
+    """Run the calibration samples through the prepared float model and count the values of these tensors.
+
+    Args:
+        model: The prepared float model.
+        tensors: Names of what to observe.
+        samples: The calibration data.
+        listener: Told about progress.
+        with_keys: Whether to compute the key of every sample, and to refuse one that is there twice.
+        stop: Asked before every run; runs under way are finished and counted, and no more are begun.
+
+    Raises:
+        DataError: A sample cannot be used.
+        ModelError: The model cannot be run, or makes NaN or Inf.
+    """
+    loader = _Loader(samples, stop, with_keys=with_keys)
+    groups = samples.batches.groups
+    with listener.progress("calibrating", len(groups)) as advance:
+        histograms = runner.observe(model, tensors, groups, loader.load, on_batch=_while_running(advance, stop))
+    return Seen(histograms, loader.samples, loader.log.keys, tuple(loader.notes()))
+
+
+def _while_running(advance: runner.Progress, stop: Stop) -> runner.Progress:
+    """Tell no progress once the rest is left out: it would run to the end."""
+    return lambda done, total: None if stop() else advance(done, total)
+
+
+class _Loader:
+    """Reads batches, and counts the samples of those it hands out: what is handed out is run, or the run fails."""
+
+    def __init__(self, samples: Samples, stop: Stop, *, with_keys: bool) -> None:
+        self.samples = 0
+        self.log = SampleLog(samples.roots)
+        self._data = samples
+        self._stop = stop
+        self._with_keys = with_keys
+        self._unreadable = UnreadableSamples(len(samples.selection.calibration))
+        self._lock = threading.Lock()
+
+    def load(self, group: Group) -> Batch | None:
+        """Read one batch; None where nothing of it can be run, or where the run is to end early."""
+        if self._stop():
+            return None
+        batch = load_readable_batch(self._data.every, group, self._unreadable)
+        if batch is None:
+            return None
+        if self._with_keys:
+            self.log.add(batch)
+        with self._lock:
+            self.samples += batch.samples
+        return batch
+
+    def notes(self) -> list[str]:
+        """What was left out."""
+        found = [self._unreadable.note()] if self._unreadable.errors else []
+        plan = self._data.batches
+        if plan.dropped:
+            found.append(f"{plan.dropped} samples were left over: the model takes exactly {plan.batch_size} a run.")
+        return found
