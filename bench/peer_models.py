@@ -18,8 +18,7 @@ import numpy as np
 import onnx
 
 from bench.figures import Effort, MeasureError, run_child
-from qdq_cli import calibration_data
-from qdq_cli.config import DataConfig
+from qdq_cli import DataConfig, DataError, calibration_data
 from qdq_cli.graph import files
 from qdq_cli.graph.prepare import prepare
 
@@ -64,7 +63,7 @@ def write_samples(model: Path, data: DataConfig, path: Path) -> None:
     """Write the samples `qdq quantize` calibrates on, as it feeds them: one array an input and sample."""
     samples = calibration_data.open_data(prepare(files.load(model).model).model, data, 0)
     if samples is None:
-        raise MeasureError("no calibration data")
+        raise DataError("There is no calibration data.")
     arrays = {
         f"{number:05}/{name}": array
         for number, index in enumerate(samples.selection.calibration)
