@@ -1,0 +1,195 @@
+"""Finished ranges as files of other tools: plain JSON, JSON for PyTorch, and ONNX Runtime's three TensorRT tables.
+
+Every parser returns tensor name -> amax and accepts only finite numbers, 0 or more; every writer orders by name, so
+equal ranges give equal bytes. `parse_ranges` tells the formats apart by their content.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+
+from calibrators.errors import CacheFileError, ParameterError
+from calibrators.ort_table import decimal, parse_ort_table
+from calibrators.qparams import symmetric_qparams
+from calibrators.qtypes import INT8
+from calibrators.ranges import Range
+from calibrators.tensorrt_cache import parse_tensorrt_cache
+
+LARGEST_FILE = 64 << 20
+"""Bytes of a file of ranges that are read at most."""
+
+_LARGEST_AMAX = float(np.finfo(np.float32).max)
+
+
+def parse_ranges(data: bytes, source: str = "The file of ranges") -> dict[str, float]:
+    """Read any of the formats: TensorRT cache, JSON in its forms, ONNX Runtime's binary and text tables.
+
+    Args:
+        data: The whole file.
+        source: What to call it in error messages.
+
+    Raises:
+        CacheFileError: It is none of them, or broken.
+    """
+    if len(data) > LARGEST_FILE:
+        raise CacheFileError(f"{source} is larger than the {LARGEST_FILE >> 20} MB a file of ranges may have.")
+    found = _parse_any(data, data.decode("utf-8", "surrogateescape").removeprefix("\ufeff"), source)
+    if not found:
+        raise CacheFileError(f"{source} holds no range.")
+    return found
+
+
+def _parse_any(data: bytes, text: str, source: str) -> dict[str, float]:
+    if text.startswith("TRT-"):
+        return _checked(parse_tensorrt_cache(text, source).amax(), source)
+    if text.lstrip()[:1] in ("{", "["):
+        return parse_json_ranges(text, source)
+    if "\0" in text:
+        return _checked(parse_ort_table(data, source), source)
+    return parse_text_ranges(text, source)
+
+
+def parse_json_ranges(text: str, source: str = "The file of ranges") -> dict[str, float]:
+    """Read {tensor: amax}, {tensor: [low, high]}, {tensor: {"amax": ...}} or ONNX Runtime's calibration.json.
+
+    Of a low and a high end the larger absolute value counts, also where ONNX Runtime's own table drops the sign.
+
+    Raises:
+        CacheFileError: The JSON is broken, names a tensor twice, or holds something else than ranges.
+    """
+    try:
+        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise CacheFileError(f"{source} is no valid JSON: {error}.") from error
+    if isinstance(document, dict) and document.get("CLS") == "TensorsData":
+        document = document.get("data")
+    if not isinstance(document, dict):
+        raise CacheFileError(f"{source} holds a {type(document).__name__}, expected an object {{tensor: amax}}.")
+    return _checked({name: _amax_of(value) for name, value in document.items()}, source)
+
+
+def parse_text_ranges(text: str, source: str = "The file of ranges") -> dict[str, float]:
+    """Read ONNX Runtime's calibration.cache: a name, a space and the amax in decimal on each line.
+
+    Raises:
+        CacheFileError: A line is broken, or a tensor has two ranges.
+    """
+    found: dict[str, float] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        name, _, value = line.rstrip().rpartition(" ")
+        amax = _number(value)
+        if not name or amax is None:
+            raise CacheFileError(
+                f"Line {number} of {source} is broken: expected a tensor name, a space and its amax, "
+                f"found {line[:80]!r}."
+            )
+        if found.setdefault(name, amax) != amax:
+            raise CacheFileError(f"{source} gives tensor {name!r} two ranges; the second is in line {number}.")
+    return _checked(found, source)
+
+
+def format_json(amax: Mapping[str, float]) -> str:
+    """{tensor: amax}; the decimal numbers read back bit for bit."""
+    return _dump(_writable(amax))
+
+
+def format_torch_json(amax: Mapping[str, float]) -> str:
+    """{tensor: {"amax", "scale", "zero_point"}} for fake quantization in PyTorch with quant_min -128, quant_max 127."""
+    return _dump(
+        {
+            name: {"amax": value, "scale": float(symmetric_qparams(value).scale), "zero_point": INT8.zero_code}
+            for name, value in _writable(amax).items()
+        }
+    )
+
+
+def format_ort_json(ranges: Mapping[str, Range]) -> str:
+    """ONNX Runtime's calibration.json, with float32 ends as it writes them."""
+    return _dump(
+        {
+            name: {
+                "CLS": "TensorData",
+                "lowest": float(np.float32(chosen.minimum)),
+                "highest": float(np.float32(chosen.maximum)),
+            }
+            for name, chosen in ranges.items()
+        }
+    )
+
+
+def format_text(amax: Mapping[str, float]) -> str:
+    """ONNX Runtime's calibration.cache.
+
+    Raises:
+        ParameterError: A name that the format cannot hold.
+    """
+    for name in amax:
+        if not name.strip() or "\n" in name or "\r" in name:
+            raise ParameterError(f"A line of text cannot hold a tensor called {name!r}.")
+    return "".join(f"{name} {value!r}\n" for name, value in sorted(_writable(amax).items()))
+
+
+def _writable(amax: Mapping[str, float]) -> dict[str, float]:
+    for name, value in amax.items():
+        if not 0.0 <= value <= _LARGEST_AMAX:
+            raise ParameterError(f"Tensor {name!r} has an amax of {value}, expected a finite number, 0 or more.")
+    return {name: float(value) for name, value in amax.items()}
+
+
+def _checked(found: Mapping[str, float | None], source: str) -> dict[str, float]:
+    """The ranges, if every one is a finite number, 0 or more."""
+    checked = {}
+    for name, amax in found.items():
+        if amax is None or not 0.0 <= amax <= _LARGEST_AMAX:
+            what = "no range" if amax is None else f"an amax of {amax}"
+            raise CacheFileError(f"{source} gives tensor {name!r} {what}, expected a finite number, 0 or more.")
+        checked[name] = amax
+    return checked
+
+
+def _amax_of(value: Any) -> float | None:
+    """The amax in one value of a JSON document; None if there is none."""
+    if isinstance(value, list) and len(value) == 2:
+        return _wider(value[0], value[1])
+    if isinstance(value, dict):
+        if "amax" in value:
+            return _number(value["amax"])
+        return _wider(value.get("lowest"), value.get("highest"))
+    return _number(value)
+
+
+def _wider(low: Any, high: Any) -> float | None:
+    ends = [_number(low), _number(high)]
+    return None if None in ends else max(abs(end) for end in ends if end is not None)
+
+
+def _number(value: Any) -> float | None:
+    """A number, also one in decimal digits or as ONNX Runtime spells a NumPy array of one element."""
+    if isinstance(value, dict) and value.get("CLS") == "numpy.array":
+        value = value.get("data")
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    return decimal(value if isinstance(value, str) else repr(value))
+
+
+def _dump(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a name is there twice")
+    return document
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")

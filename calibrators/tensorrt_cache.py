@@ -1,0 +1,156 @@
+"""TensorRT's text calibration cache, in and out.
+
+    TRT-8503-EntropyCalibration2
+    input: 3c010204
+    (Unnamed Layer* 64) [Shuffle]_output: 3b810204
+
+A line holds a tensor name and the bits of its scale (amax / 127) as a big-endian float32 in hexadecimal, lower case
+and without leading zeros. The file has no checksum and TensorRT trusts it as it is, so everything odd is refused here.
+
+Source: spec 6.1 and 6.2; test case T56.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from calibrators.errors import CacheFileError, ParameterError
+from calibrators.qtypes import INT8
+
+ALGORITHMS = ("EntropyCalibration2", "MinMaxCalibration", "EntropyCalibration", "LegacyCalibration")
+"""Calibrators that name themselves in the header; the first is the one DLA and trtexec want (spec 5.1, 6.3)."""
+
+_HEADER = re.compile(r"TRT-([0-9]{3,7})-([A-Za-z0-9_]+)")
+_DIGITS = re.compile(r"[0-9a-fA-F]{1,8}")
+_DECIMAL = re.compile(r"[-+]?[0-9]*\.[0-9]+([eE][-+]?[0-9]+)?")
+_VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,2})(?:\.([0-9]{1,2})(?:\.[0-9]+)?)?")
+
+
+@dataclass(frozen=True)
+class TensorRTCache:
+    """What a TensorRT calibration cache holds.
+
+    Args:
+        version: Number in the header: 8503 for 8.5.3, 101401 for 10.14.1.
+        algorithm: Name in the header.
+        scales: Tensor name -> scale, a float32 number >= 0, in the order of the file.
+        other: Lines that are no scales (parameters of legacy calibrators), as they are.
+    """
+
+    version: int
+    algorithm: str
+    scales: Mapping[str, float]
+    other: tuple[str, ...] = ()
+
+    def amax(self) -> dict[str, float]:
+        """Tensor name -> amax = 127 * scale, exact in a Python float: `symmetric_qparams` gives the scale back."""
+        return {name: scale * INT8.steps for name, scale in self.scales.items()}
+
+
+def tensorrt_version(release: str) -> int:
+    """The number TensorRT writes for a release: "8.6.1" -> 8601, "10.14.1" or "10.14.1.48" -> 101401.
+
+    Raises:
+        ParameterError: It is not a release number.
+
+    Source: spec 6.1: major * 1000 + minor * 100 + patch before 10, major * 10000 + minor * 100 + patch from 10 on.
+    """
+    match = _VERSION.fullmatch(release)
+    if not match:
+        raise ParameterError(f"{release!r} is not a TensorRT release; expected one like 8.6.1 or 10.14.1.")
+    major, minor, patch = (int(part or 0) for part in match.groups())
+    return major * (1000 if major < 10 else 10_000) + minor * 100 + patch
+
+
+def make_tensorrt_cache(
+    amax: Mapping[str, float], release: str = "8.6.1", algorithm: str = ALGORITHMS[0]
+) -> TensorRTCache:
+    """A cache of scale = float32(amax / 127) for every tensor, ordered by name.
+
+    Args:
+        amax: Tensor name -> amax, finite and >= 0; an amax of 0 is written as the scale 0.
+        release: TensorRT release that will read it; another one ignores it and calibrates anew.
+        algorithm: One of ALGORITHMS.
+
+    Raises:
+        ParameterError: A release, algorithm, name or amax that cannot be written.
+    """
+    if algorithm not in ALGORITHMS:
+        raise ParameterError(f"{algorithm!r} is no TensorRT calibrator; expected one of {', '.join(ALGORITHMS)}.")
+    scales = {name: _scale(name, amax[name]) for name in sorted(amax)}
+    return TensorRTCache(tensorrt_version(release), algorithm, scales)
+
+
+def format_tensorrt_cache(cache: TensorRTCache) -> str:
+    r"""The text of the file; lines end in "\n" and follow the order of `scales`."""
+    lines = [f"TRT-{cache.version}-{cache.algorithm}", *cache.other]
+    lines += [f"{name}: {_bits(scale):x}" for name, scale in cache.scales.items()]
+    return "\n".join(lines) + "\n"
+
+
+def parse_tensorrt_cache(text: str, source: str = "The TensorRT cache") -> TensorRTCache:
+    """Read the text of the file.
+
+    Blank lines are skipped; lines without a colon, or with a decimal number behind it, are parameters of legacy
+    calibrators and go to `other`.
+
+    Args:
+        text: The whole file, decoded as UTF-8 (with "surrogateescape" names survive in any encoding).
+        source: What to call it in error messages.
+
+    Raises:
+        CacheFileError: The header is missing, or a line is broken; the message says which.
+    """
+    lines = text.removeprefix("\ufeff").split("\n")
+    header = _HEADER.fullmatch(lines[0].strip())
+    if not header:
+        raise CacheFileError(
+            f"{source} is no TensorRT calibration cache: its first line is {lines[0][:40]!r}, "
+            "expected one like 'TRT-8601-EntropyCalibration2'."
+        )
+    scales: dict[str, float] = {}
+    other = []
+    for number, line in enumerate(lines[1:], 2):
+        name, colon, digits = line.rstrip("\r \t").rpartition(":")
+        digits = digits.strip(" \t")
+        if not colon or _DECIMAL.fullmatch(digits):
+            other += [line.rstrip("\r")] if line.strip() else []
+            continue
+        scale = _parse_scale(digits)
+        if not name or scale is None:
+            raise CacheFileError(
+                f"Line {number} of {source} is broken: expected a tensor name, ': ' and the bits of a scale in "
+                f"hexadecimal, found {line[:80]!r}."
+            )
+        if scales.setdefault(name, scale) != scale:
+            raise CacheFileError(f"{source} gives tensor {name!r} two scales; the second is in line {number}.")
+    return TensorRTCache(int(header[1]), header[2], scales, tuple(other))
+
+
+def _parse_scale(digits: str) -> float | None:
+    if not _DIGITS.fullmatch(digits):
+        return None
+    (scale,) = struct.unpack("!f", bytes.fromhex(digits.rjust(8, "0")))
+    return float(scale) if math.isfinite(scale) and math.copysign(1.0, scale) > 0 else None
+
+
+def _scale(name: str, amax: float) -> float:
+    """float32(amax / 127), checked to be writable under this name."""
+    if not name or "\n" in name or "\r" in name:
+        raise ParameterError(f"A TensorRT cache cannot hold a tensor called {name!r}.")
+    try:
+        (scale,) = struct.unpack("!f", struct.pack("!f", amax / INT8.steps))
+    except OverflowError:
+        scale = math.inf
+    if not (math.isfinite(scale) and amax >= 0):
+        raise ParameterError(f"Tensor {name!r} has an amax of {amax}, expected a finite number, 0 or more.")
+    return float(scale)
+
+
+def _bits(scale: float) -> int:
+    (bits,) = struct.unpack("!I", struct.pack("!f", scale))
+    return int(bits)
