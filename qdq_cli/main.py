@@ -95,7 +95,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         console.error(message if message.endswith((".", "?")) else f"{message}.", f"Try '{command} --help'.")
         return ExitCode.USAGE
     except QdqError as error:
-        console.error(error.message, error.hint)
+        console.error(error.message, error.hint or _help_hint(error.exit_code))
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         console.error("Interrupted before the result was finished.")
@@ -104,10 +104,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         console.error("The machine ran out of memory.", "Try a smaller --batch-size, or fewer tensors with --only.")
         return ExitCode.MODEL
     except OSError as error:
-        console.error(_sentence(error), "Is there room on the disk, and may the place be written?")
+        console.error(_sentence(error), "Check the path, the rights and the room on the disk.")
         return ExitCode.MODEL
     except _calibrator_error() as error:
-        console.error(error.message, error.hint)
+        console.error(error.message, error.hint or "Check the file, or make it again.")
         return ExitCode.DATA
 
 
@@ -117,6 +117,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     except SystemExit:  # click's answer to a reader of its help that has gone away
         return ExitCode.DONE
     return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _help_hint(code: ExitCode) -> str:
+    return "See the command's --help." if code is ExitCode.USAGE else ""
 
 
 def _calibrator_error() -> type[CalibratorError]:

@@ -164,7 +164,7 @@ RANGES = (
         "NAME=AMAX",
         "Range [-AMAX, AMAX] of a tensor; overrides calibration. Repeatable.",
     ),
-    _one(["--ranges"], _PATH, "FILE", "Ranges from a JSON file {tensor: amax} or a TensorRT calibration cache."),
+    _one(["--ranges"], _PATH, "FILE", "Ranges from a JSON file {tensor: amax}; --range wins."),
     _one(
         ["--cache"],
         _PATH,

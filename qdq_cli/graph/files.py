@@ -236,7 +236,7 @@ def staged(model: ir.Model, target: Path, *, external: bool) -> Iterator[Staged]
     try:
         folder = Path(tempfile.mkdtemp(prefix=".qdq-", suffix=".tmp", dir=target.parent))
     except OSError as error:
-        raise ModelError(f"{target} cannot be written: {error.strerror}.") from error
+        raise ModelError(f"{target} cannot be written: {error.strerror}.", "Name another file with -o.") from error
     try:
         path = folder / target.name
         _write(model, path, external=external)
