@@ -12,11 +12,11 @@ import onnx_ir as ir
 
 from qdq_cli.config import PlanConfig
 from qdq_cli.graph.groups import Run, int8_runs, scale_groups
-from qdq_cli.graph.nodes import input_at, is_constant, is_op, name_of
-from qdq_cli.graph.operators import data_slots, is_weighted, operator_of
-from qdq_cli.graph.selection import Skip, select
+from qdq_cli.graph.nodes import input_at, is_activation, is_constant, is_op, name_of
+from qdq_cli.graph.operators import data_slots, is_depthwise, is_weighted, operator_of
+from qdq_cli.graph.selection import Selection, Skip, select
 from qdq_cli.graph.topology import Topology, activation_inputs, topology
-from qdq_cli.graph.wants import Wants, want_everything
+from qdq_cli.graph.wants import Wants, candidate_slots, want_everything
 from qdq_cli.graph.weights import weight_axis
 
 
@@ -83,6 +83,8 @@ class Plan:
         weighted: Number of weighted nodes in the whole model, If/Loop bodies included.
         int8_nodes: Names of the commuting nodes that run in INT8 because of the plan.
         notes: Sentences the user should read (P13).
+        candidates: Every tensor that this plan, or any plan with fewer of its weighted operators, may observe. Empty
+            where calibration cannot take an operator out (no depthwise convolution is quantized, or the rule is off).
     """
 
     targets: tuple[Target, ...]
@@ -93,6 +95,7 @@ class Plan:
     weighted: int
     int8_nodes: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
 
     @property
     def observed(self) -> tuple[str, ...]:
@@ -125,6 +128,7 @@ def make_plan(model: ir.Model, config: PlanConfig | None = None) -> Plan:
         weighted=sum(1 for node in model.graph.all_nodes() if is_weighted(node)),
         int8_nodes=tuple(node.name or "" for node in graph.nodes if node in runs.nodes),
         notes=tuple(_float_producers(graph, runs, wants)),
+        candidates=_candidates(graph, selection, config),
     )
 
 
@@ -170,6 +174,22 @@ def _weights(graph: Topology, quantized: frozenset[ir.Node], config: PlanConfig)
         if value is not None and is_constant(value):
             found.append(WeightTarget(name_of(value), Use(node.name or "", slot), weight_axis(node, config)))
     return tuple(found)
+
+
+def _candidates(graph: Topology, selection: Selection, config: PlanConfig) -> tuple[str, ...]:
+    """Return what any plan without some of the depthwise convolutions can want: see `Plan.candidates`.
+
+    With an operator gone, a residual Add may change the operand it quantizes and a pooling may turn float, so all the
+    slots that placement ever looks at are taken.
+    """
+    if not config.range_rules or not any(is_depthwise(node) for node in selection.quantized):
+        return ()
+    values = dict.fromkeys(input_at(node, slot) for node, slot in candidate_slots(graph, selection))
+    return tuple(
+        name_of(value)
+        for value in values
+        if value is not None and is_activation(value) and not is_op(value.producer(), "DequantizeLinear")
+    )
 
 
 def _float_producers(graph: Topology, runs: Run, wants: Wants) -> list[str]:

@@ -105,6 +105,19 @@ def want_everything(graph: Topology, selection: Selection, config: PlanConfig) -
     return wants, _refused(graph, selection, wants, config)
 
 
+def candidate_slots(graph: Topology, selection: Selection) -> tuple[Slot, ...]:
+    """Return every slot that `want_everything` can want, in topological order: of this selection or any smaller one."""
+    slots: list[Slot] = []
+    for node in graph.nodes:
+        if node in selection.quantized:
+            slots += [(node, slot) for slot in weighted_slots(node)]
+        elif is_spatial_mean(node):
+            slots.append((node, 0))
+        elif is_residual_add(node):
+            slots += [(node, slot) for slot in data_slots(node)]
+    return tuple(slots)
+
+
 def _grow(graph: Topology, wants: Wants, pools: list[ir.Node], adds: list[ir.Node]) -> None:
     """Want poolings and residual operands until nothing changes."""
     changed = True

@@ -1,0 +1,39 @@
+"""Law: whatever calibration finds too wide, the plan without it observes only tensors the first plan announced."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import onnx_ir as ir
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from qdq_cli.config import PlanConfig
+from qdq_cli.graph.operators import is_depthwise
+from qdq_cli.graph.plan import make_plan
+from qdq_cli.graph.prepare import prepare
+from tests.networks import Network
+from tests.tensorrt.random_networks import FLOAT_STEPS, finished, networks
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(networks((*FLOAT_STEPS, "depthwise_float", "depthwise_float", "add", "sigmoid", "split")), st.data())
+def test_candidates_hold_what_any_smaller_plan_observes(net: Network, data: st.DataObject):
+    model = prepare(ir.serde.deserialize_model(finished(net))).model
+    config = PlanConfig(channel_rules=False)
+    plan = make_plan(model, config)
+    depthwise = [node.name for node in model.graph if node.name in plan.quantized and is_depthwise(node)]
+    if not depthwise:
+        assert plan.candidates == ()
+        return
+    wide = frozenset(data.draw(st.lists(st.sampled_from(depthwise), unique=True)))
+    assert set(plan.candidates) >= set(plan.observed)
+    assert set(plan.candidates) >= set(make_plan(model, replace(config, wide=wide)).observed)
+
+
+def test_without_the_range_rule_nothing_is_taken_out_later():
+    net = Network()
+    first = net.conv(net.input("x", (1, 16, 8, 8)), 16, group=16, scale=None)
+    model = prepare(net.model(net.conv(first, 16, scale=None))).model
+    assert make_plan(model).candidates == ("x", first)
+    assert make_plan(model, PlanConfig(range_rules=False)).candidates == ()
