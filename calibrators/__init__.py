@@ -1,14 +1,28 @@
-"""calibrators: arrays in, quantization parameters out; NumPy is all it needs.
+"""calibrators: arrays in, quantization parameters out; NumPy is all it needs (Numba, where it is there, counts faster).
 
->>> import numpy as np
->>> from calibrators import Histogram, percentile
->>> histogram = Histogram()
->>> for batch in np.linspace(-1.0, 3.0, 4000, dtype=np.float32).reshape(4, 1000):
-...     histogram.observe(batch)
->>> histogram.count, histogram.amax
-(4000, 3.0)
->>> round(percentile(histogram, 90.0).amax, 2)
-2.6
+Observe the tensors of a few hundred samples, choose a range, lay it over the integers:
+
+    >>> import numpy as np
+    >>> from calibrators import Histogram, dequantize, mse, quantize, sqnr_db, symmetric_qparams
+    >>> histogram = Histogram()
+    >>> for seed in range(8):
+    ...     batch = np.random.default_rng(seed).laplace(size=(4, 16, 28, 28)).astype(np.float32)
+    ...     histogram.observe(batch)
+    >>> histogram.count, round(histogram.amax, 2)
+    (401408, 12.81)
+    >>> qparams = symmetric_qparams(mse(histogram).amax)
+    >>> codes = quantize(batch, qparams)
+    >>> codes.dtype, round(sqnr_db(batch, dequantize(codes, qparams)))
+    (dtype('int8'), 36)
+
+The histogram does not care about order, batch size or splitting, so shares of the work merge exactly. Tables of them
+keep their provenance, and files of a few kilobytes a tensor carry them to another machine:
+
+    >>> from calibrators import CalibrationTable, Entry, Method, Provenance, decode_table, encode_table
+    >>> table = CalibrationTable(Provenance(model="digits"), {"conv1_out": Entry(histogram, ("batch", 16, 28, 28))})
+    >>> data = encode_table(table)  # write_cache(table, "digits.qcal") and read_cache for files
+    >>> decode_table(data).ranges(Method("percentile", 99.9))["conv1_out"].amax < histogram.amax
+    True
 """
 
 from calibrators.cache_file import decode_table, encode_table, read_cache, write_cache

@@ -19,10 +19,11 @@ from calibrators import (
     mse,
     percentile,
     quantize,
+    sqnr_db,
     symmetric_qparams,
 )
 from calibrators.methods.entropy import DEPTHWISE_ERROR_RATIO
-from calibrators.methods.mse import candidates, squared_errors
+from calibrators.methods.mse import best_sqnr_db, candidates, squared_errors
 
 VALUES = arrays.arrays(np.float32, st.integers(1, 300), elements=st.floats(-100.0, 100.0, width=32))
 
@@ -203,3 +204,18 @@ def test_amax_of_known_histograms() -> None:  # T54
     assert np.round(chosen, 9).tolist() == [1849.0, 1849.0, 2048.5]  # the outlier alone holds 11 % of the energy
     for histogram in histograms:
         assert percentile(histogram, 99.0).amax <= 4.7  # ln 100 = 4.605
+
+
+@pytest.mark.parametrize("name", ["normal", "laplace", "heavy", "outlier", "sparse"])
+def test_the_best_sqnr_is_the_one_that_mse_reaches(name: str) -> None:
+    values = tensors()[name].astype(np.float32)
+    histogram = seen(values)
+    qparams = symmetric_qparams(mse(histogram).amax)
+    reached = sqnr_db(values, dequantize(quantize(values, qparams), qparams))
+    assert best_sqnr_db(histogram) == pytest.approx(reached, abs=0.3)
+
+
+def test_the_best_sqnr_of_zeros_is_infinite() -> None:
+    assert best_sqnr_db(seen(np.zeros(5))) == np.inf
+    with pytest.raises(NoDataError):
+        best_sqnr_db(Histogram())
