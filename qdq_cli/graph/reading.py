@@ -28,6 +28,7 @@ def make_readable(model: ir.Model) -> None:
     sort_nodes(model.graph)
     require_well_formed(model)
     inline_functions(model)
+    _require_values(model)
     lift_constants(model)
     name_everything(model)
     infer_shapes(model)
@@ -74,6 +75,18 @@ def require_well_formed(model: ir.Model) -> None:
         raise ModelError(
             f"The model is not well-formed ONNX: {reason.rstrip('.')}.", "Export it again, or check where it came from."
         ) from error
+
+
+def _require_values(model: ir.Model) -> None:
+    """Refuse attributes that refer to those of a function, in nodes that are in none."""
+    for node in model.graph.all_nodes():
+        for name, attribute in node.attributes.items():
+            if attribute.is_ref():
+                raise ModelError(
+                    f"The attribute '{name}' of {node.op_type} '{node.name}' refers to a function's attribute "
+                    f"'{attribute.ref_attr_name}', and the node is in no function.",
+                    "Export the model again.",
+                )
 
 
 def _structure(model: ir.Model) -> onnx.ModelProto:

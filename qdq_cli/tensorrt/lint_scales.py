@@ -59,7 +59,8 @@ def _scale(node: ir.Node) -> Iterator[Finding]:
     yield from _scale_type(node, scale)
     array = constant_at(node, 1) if (scale_count(node) or 0) <= MAX_SCALES_READ else None
     if array is not None and array.dtype.kind in "fV":
-        values = np.ravel(array).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # signalling NaNs
+            values = np.ravel(array).astype(np.float64)
         wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
         if wrong.size:
             found = f"{values[wrong[0]]:g}" if values.size == 1 else f"{wrong.size} of {values.size} elements"
