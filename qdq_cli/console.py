@@ -98,7 +98,7 @@ class Console:
 
     def document(self, record: object) -> None:
         """Print a record as the one JSON document of the run."""
-        from qdq_cli.report import as_json
+        from qdq_cli.documents import as_json
 
         _print(json.dumps(as_json(record), indent=2, ensure_ascii=False), sys.stdout)
 
@@ -110,6 +110,13 @@ class Console:
     def paint(self, text: str, colour: str) -> str:
         """Colour a part of a line of the result, on a terminal only."""
         return _paint(text, sys.stdout, fg=colour)
+
+    def result(self, record: object, lines: Callable[[], Iterable[str]]) -> None:
+        """Show a result: the record as the one JSON document of the run, or its lines."""
+        if self._as_json:
+            self.document(record)
+        elif not self._quiet:
+            self.write(lines())
 
     def show(self, report: Report) -> None:
         """Show the result: one JSON document, or the summary."""

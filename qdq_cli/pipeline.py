@@ -18,6 +18,7 @@ from qdq_cli import calibration, verification
 from qdq_cli.calibration import Observation, Ranges
 from qdq_cli.calibration_data import Samples, open_data
 from qdq_cli.config import QuantizeConfig, TensorRT
+from qdq_cli.documents import SCHEMA_VERSION
 from qdq_cli.graph import files
 from qdq_cli.graph.check import check_written
 from qdq_cli.graph.plan import Plan, make_plan
@@ -26,7 +27,6 @@ from qdq_cli.graph.rewrite import rewrite
 from qdq_cli.progress import SILENT, Listener
 from qdq_cli.provenance import record_provenance
 from qdq_cli.report import (
-    SCHEMA_VERSION,
     Activations,
     Calibration,
     Prediction,

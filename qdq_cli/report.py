@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
-from pathlib import Path
-from typing import Any
 
 from qdq_cli.graph.plan import ScaleGroup, Target, WeightTarget
 from qdq_cli.graph.selection import Skip
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -179,21 +172,3 @@ class Report:
     weights: tuple[WeightTarget, ...] = ()
     groups: tuple[ScaleGroup, ...] = ()
     amax: tuple[float, ...] = ()
-
-
-def as_json(record: Any) -> Any:
-    """Turn a record into what `json.dumps` writes; numbers JSON cannot hold (NaN, Inf) become null."""
-    match record:
-        case Mapping():
-            return {str(key): as_json(value) for key, value in record.items()}
-        case tuple() | list():
-            return [as_json(value) for value in record]
-        case Enum():
-            return record.value
-        case Path():
-            return str(record)
-        case float():
-            return record if math.isfinite(record) else None
-    if dataclasses.is_dataclass(record):
-        return {item.name: as_json(getattr(record, item.name)) for item in dataclasses.fields(record)}
-    return record

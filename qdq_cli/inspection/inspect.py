@@ -13,6 +13,7 @@ import onnx_ir as ir
 from qdq_cli.calibration_data import input_specs
 from qdq_cli.config import Gates, InspectConfig, QuantizeConfig, TensorRT
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
+from qdq_cli.documents import SCHEMA_VERSION
 from qdq_cli.errors import LimitError
 from qdq_cli.graph import files
 from qdq_cli.graph.fold import fold_constants
@@ -20,7 +21,7 @@ from qdq_cli.graph.plan import make_plan
 from qdq_cli.graph.prepare import infer_shapes, opset_of, prepare
 from qdq_cli.graph.reading import make_readable
 from qdq_cli.pipeline import quantize_model
-from qdq_cli.report import SCHEMA_VERSION, Report
+from qdq_cli.report import Report
 from qdq_cli.tensorrt.cost import Cost, LayerCost, cost_of
 from qdq_cli.tensorrt.draft import draft
 from qdq_cli.tensorrt.findings import Finding, Severity
