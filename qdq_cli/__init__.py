@@ -9,6 +9,7 @@ print(report.verification)
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from qdq_cli.config import DataConfig, PlanConfig, QuantizeConfig, RangeConfig, VerifyConfig
@@ -32,6 +33,11 @@ __all__ = [
     "VerifyConfig",
     "quantize_model",
 ]
+
+
+# ONNX Runtime's official builds send usage events, and keep a device id in the home folder, unless this is set before
+# they are imported. Nothing leaves the machine because of qdq.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:

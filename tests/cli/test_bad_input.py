@@ -1,4 +1,4 @@
-"""Bad input: one finished sentence with a hint on stderr, the right exit code, nothing left behind, never a traceback."""
+"""Bad input: one finished sentence with a hint, the right exit code, nothing left behind, never a traceback."""
 
 from __future__ import annotations
 

@@ -1,0 +1,126 @@
+"""What only a real process shows: signals, full disks, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import onnx
+import pytest
+
+from tests.networks import Network
+from tests.workspace import Workspace, command, environment
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
+
+SAMPLES = 300
+LARGE = 512
+"""Height and width at which a run takes long enough to be interrupted."""
+
+
+@pytest.fixture
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the process takes for the system's temporary one."""
+    return tmp_path_factory.mktemp("temporary")
+
+
+def large_model(space: Workspace) -> None:
+    """Replace the model by one that is slow, and give it many pictures (links to one)."""
+    net = Network()
+    x = net.input("images", ("N", 3, LARGE, LARGE))
+    for number in range(6):
+        x = net.relu(net.conv(x, 32, f"conv{number}", scale=None))
+    onnx.save(net.proto(x), space.model)
+    for number in range(10, SAMPLES):
+        (space.images / f"{number}.png").symlink_to("0.png")
+
+
+def start(space: Workspace, temporary: Path, *options: object) -> subprocess.Popen[str]:
+    line = command("quantize", "model.onnx", "--calib", "images", *options)
+    settings = environment(TMPDIR=str(temporary), PYTHONUNBUFFERED="1")
+    pipe = subprocess.PIPE
+    return subprocess.Popen(line, cwd=space.folder, env=settings, stdout=pipe, stderr=pipe, text=True)
+
+
+def assert_stopped(running: subprocess.Popen[str], space: Workspace, temporary: Path, before: list[str]) -> None:
+    """It ends at once, with one sentence and exit code 130, and leaves nothing behind."""
+    sent = time.monotonic()
+    out, err = running.communicate(timeout=60)
+    assert time.monotonic() - sent < 30  # a run of all samples takes minutes
+    assert (running.returncode, out) == (130, "")
+    assert err.strip().splitlines()[-1] == "error: Interrupted before the result was finished."
+    assert "Traceback" not in err
+    assert space.listing() == before
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_calibrating(space: Workspace, temporary: Path, sent: signal.Signals):
+    large_model(space)
+    before = space.listing()
+    running = start(space, temporary)
+    assert running.stderr is not None
+    assert running.stderr.readline().startswith("note: No preprocessing was chosen")  # said when the data is open
+    time.sleep(0.5)
+    running.send_signal(sent)
+    assert_stopped(running, space, temporary, before)
+
+
+def test_a_signal_while_verifying_leaves_an_older_result_untouched(space: Workspace, temporary: Path):
+    large_model(space)
+    space.output.write_text("an older result")
+    before = space.listing()
+    running = start(space, temporary, "--preprocess", "unit", "--samples", "1", "--verify", SAMPLES - 1)
+    while not list(space.folder.glob(".qdq-*")):
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.05)
+    time.sleep(1)
+    running.send_signal(signal.SIGINT)
+    assert_stopped(running, space, temporary, before)
+    assert space.output.read_text() == "an older result"
+
+
+def quantize_with_little_room(space: Workspace, room_kb: int, *options: object) -> subprocess.CompletedProcess[str]:
+    """Run in a process whose files may not grow beyond some kB: what a full disk does, without one."""
+    limited = f"ulimit -f {room_kb}; {subprocess.list2cmdline(command('quantize', 'model.onnx', *options))}"
+    return subprocess.run(
+        ["bash", "-c", limited], cwd=space.folder, env=environment(), capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("external", [False, True], ids=["one file", "external data"])
+def test_no_room_for_the_output(space: Workspace, external: bool):
+    if external:
+        onnx.save(onnx.load(space.model), space.model, save_as_external_data=True, size_threshold=0, location="w.bin")
+    space.output.write_text("an older result")
+    before = space.listing()
+    done = quantize_with_little_room(space, 8, "--calib", "arrays.npz")
+    assert (done.returncode, done.stdout) == (3, "")
+    problem, hint = done.stderr.splitlines()
+    assert problem == "error: model.qdq.onnx cannot be written: File too large."
+    assert hint == "hint: Is there room on the disk?"
+    assert space.listing() == before
+    assert space.output.read_text() == "an older result"
+
+
+def test_no_room_for_the_cache(space: Workspace):
+    before = space.listing()
+    done = quantize_with_little_room(space, 1, "--calib", "arrays.npz", "--cache", "model.qcal")
+    assert done.returncode == 4
+    assert done.stderr.splitlines()[0].startswith("error: ")
+    assert "model.qcal" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert space.listing() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written(space: Workspace):
+    space.folder.chmod(0o500)
+    done = quantize_with_little_room(space, 8, "--calib", "arrays.npz")
+    space.folder.chmod(0o700)
+    assert done.returncode == 3
+    assert "Permission denied" in done.stderr
