@@ -195,7 +195,7 @@ def choose(plan: Plan, observed: Observation, config: RangeConfig) -> Ranges:
             amax.append(group.known_amax)
         else:
             merged = _merged(observed.histograms, group)
-            amax.append(choose_range(merged, method).amax)
+            amax.append(choose_range(merged, method, depthwise=group.depthwise).amax)
             dead += [] if amax[-1] else [group.tensors[0]]
     notes = [f"{len(dead)} activation tensors were zero in every sample (scale 1.0): {_some(dead)}."] if dead else []
     return Ranges(

@@ -63,11 +63,13 @@ class ScaleGroup:
         observed: Those whose values calibration has to see: every value of the others is among theirs.
         known_amax: The range where no calibration is needed: an existing Q/DQ pair on one of the tensors, or a function
             with a known range (Softmax, Sigmoid: 1.0).
+        depthwise: Every weighted operator that reads one of the tensors is a depthwise Conv.
     """
 
     tensors: tuple[str, ...]
     observed: tuple[str, ...]
     known_amax: float | None = None
+    depthwise: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,10 @@ def make_plan(model: ir.Model, config: PlanConfig | None = None) -> Plan:
     return Plan(
         targets=_targets(graph, wants, runs, groups.index),
         weights=_weights(graph, selection.quantized, config),
-        groups=tuple(ScaleGroup(*_names(members, observed), known) for members, observed, known in groups.members),
+        groups=tuple(
+            ScaleGroup(*_names(members, observed), known, _only_depthwise(members, wants))
+            for members, observed, known in groups.members
+        ),
         skips=(*selection.skips, *refused),
         quantized=tuple(node.name or "" for node in graph.nodes if node in selection.quantized),
         weighted=sum(1 for node in model.graph.all_nodes() if is_weighted(node)),
@@ -130,6 +135,11 @@ def make_plan(model: ir.Model, config: PlanConfig | None = None) -> Plan:
         notes=tuple(_float_producers(graph, runs, wants)),
         candidates=_candidates(graph, selection, config),
     )
+
+
+def _only_depthwise(members: tuple[ir.Value, ...], wants: Wants) -> bool:
+    readers = [node for value in members for node, _ in wants.slots(value) if is_weighted(node)]
+    return bool(readers) and all(is_depthwise(node) for node in readers)
 
 
 def _names(members: tuple[ir.Value, ...], observed: tuple[ir.Value, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -6,7 +6,7 @@ wants only ever grow, and the result does not depend on the order in which nodes
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView
+from collections.abc import Callable, ItemsView, Iterable
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -53,6 +53,10 @@ class Wants:
     def items(self) -> ItemsView[ir.Value, dict[Slot, None]]:
         """Return all wanted tensors with their slots."""
         return self._slots.items()
+
+    def slots(self, value: ir.Value) -> Iterable[Slot]:
+        """Return the slots that want a tensor."""
+        return self._slots.get(value, {})
 
     def holds(self, value: ir.Value) -> bool:
         """Say whether any slot wants this tensor."""

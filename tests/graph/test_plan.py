@@ -294,6 +294,14 @@ def test_t24_t25_q_comes_behind_clip_and_leaky_relu():
     assert wanted(plan_of(net, conv(net, leaky, name="c3"))) == {"x": {"c1:0"}, "a": {"c2:0"}, "b": {"c3:0"}}
 
 
+def test_a_group_that_only_depthwise_convs_read_is_marked():
+    net = start()
+    a = net.relu(conv(net, "x", name="c1"), "a")
+    b = net.relu(conv(net, conv(net, a, name="dw", group=16), name="c2"), "b")
+    plan = plan_of(net, conv(net, b, name="dw2", group=16), conv(net, b, name="c3"))
+    assert {tensor for group in plan.groups if group.depthwise for tensor in group.tensors} == {"a"}
+
+
 # --- residual Adds and pooling (P8, P9, section 3.2) --------------------------------------------------------------
 
 
