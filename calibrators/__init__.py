@@ -26,6 +26,7 @@ keep their provenance, and files of a few kilobytes a tensor carry them to anoth
 """
 
 from calibrators.cache_file import decode_table, encode_table, read_cache, write_cache
+from calibrators.distribution import distance, profile, share_outside
 from calibrators.errors import (
     CacheFileError,
     CalibratorError,
@@ -80,6 +81,7 @@ __all__ = [
     "choose_range",
     "decode_table",
     "dequantize",
+    "distance",
     "encode_table",
     "entropy",
     "format_json",
@@ -96,9 +98,11 @@ __all__ = [
     "parse_ranges",
     "parse_tensorrt_cache",
     "percentile",
+    "profile",
     "quantize",
     "read_cache",
     "sample_digest",
+    "share_outside",
     "sqnr_db",
     "symmetric_qparams",
     "tensorrt_version",
