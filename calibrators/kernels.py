@@ -33,13 +33,14 @@ Counter = Callable[[NDArray[np.float32], np.float32, int, NDArray[np.int64]], tu
 WORTH_COMPILING = 1 << 20
 """Values a histogram has seen before it asks for the compiled counter: a few milliseconds of NumPy."""
 
-LARGEST_CALL = 1 << 32
+LARGEST_CALL = 1 << 31
 """Values a counter takes in one call: a lane counts a quarter of them in 32 bits."""
 
 _BLOCK = 1 << 16  # values the NumPy counter holds at a time: 0.75 MB of temporaries
 _SPARSE = 1 << 10  # below this many values, adding them one by one beats a bincount over the cells
 _DIRECT = 1 << 13  # below this many values, emptying the four lanes costs more than they save
 _INDEX = 512  # indices computed ahead of the increments: stays in the first-level cache
+_SPARE = 128  # cells that bin 0 takes turns with
 _SIGN_CLEARED = np.int32(0x7FFFFFFF)
 _ONE = np.uint32(1)
 
@@ -88,56 +89,56 @@ def _count_block(scaled: NDArray[np.float32], first: int, cells: NDArray[np.int6
         cells += np.bincount(index, minlength=cells.size)
 
 
+# Repeated values would wait for the same counter, so four lanes of uint32 counters take turns, and bin 0, where the
+# zeros behind a Relu go, has 128 spare cells that take turns as well (otherwise the processor bets on one more zero,
+# and every lost bet costs as much as a dozen values). Lanes are zero on entry and on return. Indices are computed a
+# block ahead because that loop vectorizes; the second half of `index` holds the spare cell for each place of a block.
+# Unsigned index types keep Numba from emitting code for negative indices.
 def _count_interleaved(
     values: Any, inverse_width: Any, limit: Any, cells: Any, lanes: Any, index: Any
 ) -> Any:  # pragma: no cover  (compiled by Numba; equal to count_with_numpy by test)
-    """Body of the compiled counter; returns (high << 32) | unsigned low, which is cheaper to hand over than a tuple.
-
-    Repeated values (the zeros behind a Relu) would wait for the same counter, so four lanes of uint32 counters take
-    turns; they are zero on entry and on return. Indices are computed a block ahead because that loop vectorizes.
-    Unsigned index types keep Numba from emitting wrap-around code for negative indices.
-    """
+    """Body of the compiled counter; returns (high << 32) | unsigned low, cheaper to hand over than a tuple."""
     keys = values.view(np.int32)
     low, high = np.int32(0x7FFFFFFF), np.int32(-0x80000000)
     for i in range(keys.size):
-        bits = keys[i]
-        key = bits ^ ((bits >> np.int32(31)) & _SIGN_CLEARED)
+        key = keys[i] ^ ((keys[i] >> np.int32(31)) & _SIGN_CLEARED)
         low, high = min(low, key), max(high, key)
     packed = (np.int64(high) << np.int64(32)) | (np.int64(low) & np.int64(0xFFFFFFFF))
     if high > limit or low < -1 - limit:
         return packed
     size = np.uint64(values.size)
-    done = np.uint64(0)
-    if size >= np.uint64(_DIRECT):
-        for block in range(size // np.uint64(_INDEX)):
-            start = np.uint64(block) * np.uint64(_INDEX)
-            for i in range(np.uint64(_INDEX)):
-                index[i] = np.uint32((np.int32(values[start + i] * inverse_width) + np.int32(CENTER)) * np.int32(4))
-            for quad in range(np.uint64(_INDEX // 4)):
-                at = np.uint64(quad) * np.uint64(4)
-                lanes[np.uint64(index[at])] += _ONE
-                lanes[np.uint64(index[at + np.uint64(1)]) + np.uint64(1)] += _ONE
-                lanes[np.uint64(index[at + np.uint64(2)]) + np.uint64(2)] += _ONE
-                lanes[np.uint64(index[at + np.uint64(3)]) + np.uint64(3)] += _ONE
-        done = size // np.uint64(_INDEX) * np.uint64(_INDEX)
-    for i in range(done, size):
+    blocks = size // np.uint64(_INDEX) if size >= np.uint64(_DIRECT) else np.uint64(0)
+    for block in range(blocks):
+        start = np.uint64(block) * np.uint64(_INDEX)
+        for i in range(np.uint64(_INDEX)):
+            number = np.int32(values[start + i] * inverse_width)
+            at = np.uint32((number + np.int32(CENTER)) * np.int32(4))
+            index[i] = index[i + _INDEX] if number == np.int32(0) else at
+        for quad in range(np.uint64(_INDEX // 4)):
+            place = np.uint64(quad) * np.uint64(4)
+            lanes[np.uint64(index[place])] += _ONE
+            lanes[np.uint64(index[place + np.uint64(1)]) + np.uint64(1)] += _ONE
+            lanes[np.uint64(index[place + np.uint64(2)]) + np.uint64(2)] += _ONE
+            lanes[np.uint64(index[place + np.uint64(3)]) + np.uint64(3)] += _ONE
+    for i in range(blocks * np.uint64(_INDEX), size):
         cells[np.uint64(np.int64(values[i] * inverse_width) + CENTER)] += np.int64(1)
-    if done > np.uint64(0):
-        for cell in range(np.uint64(CELLS)):
-            at = np.uint64(cell) * np.uint64(4)
-            total = np.int64(lanes[at]) + np.int64(lanes[at + np.uint64(1)])
-            total += np.int64(lanes[at + np.uint64(2)]) + np.int64(lanes[at + np.uint64(3)])
-            cells[np.uint64(cell)] += total
+    if blocks:
+        for cell in range(np.uint64(CELLS + _SPARE)):
+            place = np.uint64(cell) * np.uint64(4)
+            total = lanes[place] + lanes[place + np.uint64(1)] + lanes[place + np.uint64(2)]
+            total += lanes[place + np.uint64(3)]
+            cells[np.uint64(cell) if np.uint64(cell) < np.uint64(CELLS) else np.uint64(CENTER)] += np.int64(total)
         lanes[:] = np.uint32(0)
     return packed
 
 
 class _Lanes(threading.local):
-    """The four interleaved counters and the index block of one thread: 128 KB, made once a thread."""
+    """The four interleaved counters and the index block of one thread: 132 KB, made once a thread."""
 
     def __init__(self) -> None:
-        self.counters = np.zeros(4 * CELLS, np.uint32)
-        self.index = np.zeros(_INDEX, np.uint32)
+        self.counters = np.zeros(4 * (CELLS + _SPARE), np.uint32)
+        self.index = np.zeros(2 * _INDEX, np.uint32)
+        self.index[_INDEX:] = 4 * (CELLS + np.arange(_INDEX) % _SPARE)
 
 
 class _Compiled:
@@ -145,7 +146,7 @@ class _Compiled:
 
     def __init__(self) -> None:
         self.counter: Counter | None = None
-        self.wanted = True
+        self.wanted = os.environ.get("QDQ_NO_NUMBA", "0") in ("", "0")
         self.loading = threading.Lock()
 
     def load(self, wait: bool) -> Counter | None:
@@ -169,7 +170,7 @@ def warm_up() -> bool:
     Returns:
         Whether there is one; False without Numba or with QDQ_NO_NUMBA=1, where NumPy counts.
     """
-    return not _switched_off() and _COMPILED.load(wait=True) is not None
+    return _COMPILED.load(wait=True) is not None
 
 
 def counter(observed: int) -> Counter:
@@ -177,16 +178,10 @@ def counter(observed: int) -> Counter:
 
     The compiled one as soon as it is loaded; loading it is worth its time from `WORTH_COMPILING` values on.
     """
-    if _switched_off():
-        return count_with_numpy
     compiled = _COMPILED.counter
     if compiled is None and observed >= WORTH_COMPILING:
         compiled = _COMPILED.load(wait=False)
     return compiled or count_with_numpy
-
-
-def _switched_off() -> bool:
-    return os.environ.get("QDQ_NO_NUMBA", "0") not in ("", "0")
 
 
 def _make_compiled() -> Counter | None:
