@@ -24,21 +24,25 @@ REASONS: dict[str, str] = {
     "IN_BODY": "inside the body of an If, Loop or Scan",
     "NOT_FLOAT": "its element type has no INT8 counterpart in TensorRT (FP32, FP16 and BF16 do)",
     "ALREADY_QUANTIZED": "the model already holds Q/DQ here",
-    "WEIGHT_COMPUTED": "its weight is computed at run time, TensorRT needs a constant (A31)",
-    "CONSTANT_LEFT": "its constant is the left operand, undocumented in TensorRT (section 1.5)",
-    "ATTENTION": "a product of two activations: float attention is usually faster (section 3.3; --mha quantizes it)",
-    "GROUP_ALIGN": "a grouped convolution whose channels a group are no multiples of 4 (A33; --no-group-rules)",
-    "FEW_CHANNELS": "too few channels for an INT8 kernel to pay (section 3.4; --no-channel-rules)",
-    "WIDE_RANGE": "a depthwise convolution whose input is too wide: no range keeps four bits (--no-range-rules)",
-    "GEMV": "a matrix-vector product, bound by memory (section 3.4; --no-gemv-rules)",
-    "RESIDUAL_FLOAT_CONSUMER": "no INT8 reader behind this Add, or float readers as well (section 3.2, cases 1 and 2)",
-    "RESIDUAL_BROADCAST": "its operands have different shapes, a fused residual needs equal ones (section 3.2)",
-    "RESIDUAL_FLOAT_PRODUCER": "neither operand comes from an operator that can emit INT8 (P15)",
+    "WEIGHT_COMPUTED": "its weight is computed at run time, TensorRT needs a constant",
+    "CONSTANT_LEFT": "its constant is the left operand, undocumented in TensorRT",
+    "ATTENTION": "a product of two activations, usually faster in float (--mha)",
+    "GROUP_ALIGN": "channels a group are no multiple of 4 (--no-group-rules)",
+    "FEW_CHANNELS": "too few channels for INT8 to pay (--no-channel-rules)",
+    "WIDE_RANGE": "depthwise, and no range keeps four bits of its input (--no-range-rules)",
+    "GEMV": "a matrix-vector product, bound by memory (--no-gemv-rules)",
+    "RESIDUAL_FLOAT_CONSUMER": "no INT8 reader behind this Add, or float readers as well",
+    "RESIDUAL_BROADCAST": "operands differ in shape, a fused residual needs equal ones",
+    "RESIDUAL_FLOAT_PRODUCER": "neither operand comes from an operator that can emit INT8",
     "RESIDUAL_OFF": "residual branches are kept float by --no-residuals",
-    "POOL_FLOAT": "not between INT8 operators: average pooling pays only with Q/DQ on both sides (P9)",
+    "POOL_FLOAT": "average pooling pays only between INT8 operators",
     "POOL_OFF": "average pooling is kept float by --no-pooling",
 }
-"""Every reason an operator input stays float: stable code -> sentence."""
+"""Every reason an operator input stays float: stable code -> sentence, short enough for a line of the summary.
+
+Rules: CONSTANT_LEFT section 1.5; WEIGHT_COMPUTED A31; ATTENTION 3.3; GROUP_ALIGN A33; FEW_CHANNELS and GEMV 3.4;
+RESIDUAL_FLOAT_CONSUMER 3.2, cases 1 and 2; RESIDUAL_BROADCAST 3.2; RESIDUAL_FLOAT_PRODUCER P15; POOL_FLOAT P9.
+"""
 
 
 @dataclass(frozen=True)

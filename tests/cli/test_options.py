@@ -274,6 +274,7 @@ def test_the_cache_serves_without_data_and_gives_the_same_model(space: Workspace
     first = document_of(space, "--cache", cache)
     assert (first["calibration"]["cache"], first["calibration"]["from_cache"]) == (str(cache), False)
     model, content = space.output.read_bytes(), cache.read_bytes()
+    assert f"kept in {cache}" in space.quantize("--cache", cache, "--recalibrate").out
     assert cache.stat().st_size < 30_000
     space.output.unlink()
     second = qdq("quantize", space.model, "--cache", cache, "--json").document
@@ -283,7 +284,7 @@ def test_the_cache_serves_without_data_and_gives_the_same_model(space: Workspace
     third = document_of(space, "--cache", cache, "--recalibrate")
     assert third["calibration"]["from_cache"] is False
     assert (space.output.read_bytes(), cache.read_bytes()) == (model, content)
-    assert "from " in qdq("quantize", space.model, "--cache", cache).out
+    assert f"read from {cache}" in qdq("quantize", space.model, "--cache", cache).out
 
 
 # placement
@@ -516,7 +517,7 @@ def test_verification(space: Workspace):
     assert "against FP32" not in space.quantize("--verify", "0").out
     everything = document_of(space, "--samples", "10")["verification"]
     assert everything["held_back"] is False
-    assert "calibrated on too" in space.quantize("--samples", "10").out
+    assert "calibration saw too" in space.quantize("--samples", "10").out
 
 
 @option("--min-sqnr", "--min-agreement")
