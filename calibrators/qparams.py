@@ -137,8 +137,9 @@ def quantize(values: ArrayLike, qparams: QParams) -> NDArray[Any]:
         qparams: Per channel needs values.shape[axis] = scale length.
 
     Returns:
-        Same shape, in the stored type; equal to ONNX Runtime's CPU QuantizeLinear bit for bit. (One exception: float16
-        values of 2**31 steps and more, Inf among them, which overflow an int32 in ONNX Runtime, saturate here.)
+        Same shape, in the stored type; equal to ONNX Runtime's CPU QuantizeLinear bit for bit. Two exceptions, both of
+        float16: values of 2**31 steps and more, Inf among them, which overflow an int32 there, saturate here; and early
+        releases (1.20 among them) truncate where ONNX says round.
 
     Raises:
         NonFiniteError: NaN has no code.

@@ -1,4 +1,14 @@
-"""entropy: TensorRT's published relative-entropy search, held back where it would clip too hard."""
+"""entropy: TensorRT's published relative-entropy search, held back where it would clip too hard.
+
+Why it must be held back. Clipping 1 % of the values costs the same divergence whether they are cut to a half or to a
+hundredth: probability is lost, not energy. And in the tail of a histogram, where a bin holds a handful of values, their
+scatter passes for information, so coarser groups look expensive and the first, finest candidates win. Where rare large
+values carry the signal (gates, sparse tensors behind Relu, branches pooled to few values) both push the cut far too
+low: tensors that min-max keeps at 30 dB end at 8 to 15 dB, and with every tensor of the network quantized a keyword
+spotter fell from 97 to 78 % and a text classifier from 89 to 50 % (without the zero-bin rule the spotter fell to 24 %,
+a plate reader from 89 to 8 %). Inside the window of `ERROR_RATIO` all of them stay within 1 to 2 points of the best
+method, and most tensors of plain convolutional networks have their published minimum there anyway.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +48,10 @@ def entropy(histogram: Histogram, error_ratio: float = ERROR_RATIO) -> Range:
     Kullback-Leibler divergence of P from Q wins, amax = (i - 1/2) bins. Bin 0 is set to bin 1, so that the zeros behind
     a Relu do not rule the search.
 
-    What is added, and why. The divergence weighs a value by its probability, not by its size: clipping 1 % of the
-    values costs the same whether they are cut to a half or to a hundredth. And in the tail of a histogram, where a bin
-    holds a handful of values, it takes their scatter for information, so coarser groups look expensive. In networks
-    whose rare large values carry the signal (gates, sparse tensors behind Relu, branches pooled to few values) both
-    push the cut far too low: tensors that min-max keeps at 30 dB end at 8 to 15 dB. So only candidates are searched
-    whose modelled squared error (see `squared_errors`) is at most `error_ratio` times the smallest there is. In that
-    window the published order decides; most tensors of plain convolutional networks have their published minimum inside
-    it. Where no candidate of the window ends at an occupied bin, `mse` decides.
+    Added to the published form: only candidates are searched whose modelled squared error (see `squared_errors`) is at
+    most `error_ratio` times the smallest there is, because the divergence weighs a value by its probability, not by
+    its size, and clips rare large values away that carry the signal (see the module). Where no candidate of that window
+    ends at an occupied bin, `mse` decides.
 
     Args:
         histogram: Counts of one tensor, in the tensor's own units.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
+from onnxruntime.quantization.calibrate import TensorData
 from onnxruntime.quantization.CalTableFlatBuffers.TrtTable import TrtTable
 from onnxruntime.quantization.quant_utils import write_calibration_table
 
@@ -73,7 +73,7 @@ def test_onnx_runtime_reads_the_binary_table() -> None:
 def test_tables_written_by_onnx_runtime_are_read(tmp_path: Path) -> None:
     ranges = {"input": Range(-1.0, 0.5), "conv: 1": Range(0.0, 6.0), "odd": Range(-0.25, 3.7)}
     data = {
-        name: TensorData(lowest=np.float32(chosen.minimum), highest=np.float32(chosen.maximum))
+        name: TensorData(lowest=np.array(chosen.minimum, np.float32), highest=np.array([chosen.maximum], np.float32))
         for name, chosen in ranges.items()
     }
     write_calibration_table(data, str(tmp_path))
@@ -83,9 +83,6 @@ def test_tables_written_by_onnx_runtime_are_read(tmp_path: Path) -> None:
     assert parse_ranges((tmp_path / "calibration.cache").read_bytes()) == pytest.approx(signless)
     assert parse_ranges((tmp_path / "calibration.json").read_bytes()) == exact
     assert parse_ranges(format_ort_json(ranges).encode()) == exact
-    assert json.loads(format_ort_json(ranges)) == json.loads((tmp_path / "calibration.json").read_text())
-    write_calibration_table(TensorsData(CalibrationMethod.MinMax, data).data, str(tmp_path))
-    assert parse_ranges((tmp_path / "calibration.json").read_bytes()) == exact
 
 
 @pytest.mark.parametrize(
