@@ -21,8 +21,9 @@ from qdq_cli.config import QuantizeConfig, TensorRT
 from qdq_cli.documents import SCHEMA_VERSION
 from qdq_cli.graph import files
 from qdq_cli.graph.check import check_written
+from qdq_cli.graph.opset import opset_of
 from qdq_cli.graph.plan import Plan, make_plan
-from qdq_cli.graph.prepare import Preparation, opset_of, prepare
+from qdq_cli.graph.prepare import Preparation, prepare
 from qdq_cli.graph.rewrite import rewrite
 from qdq_cli.progress import SILENT, Listener
 from qdq_cli.provenance import record_provenance

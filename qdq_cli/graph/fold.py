@@ -6,6 +6,9 @@ graph's inputs and outputs keep their names, types and shapes.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -33,30 +36,43 @@ NEVER_FOLDED = frozenset(
 """Q/DQ on constants are the user's quantized weights; the rest is random or runs a body."""
 
 EXPANDING = frozenset({"Expand", "Tile", "ConstantOfShape", "Range", "Resize", "Upsample", "Pad", "OneHot", "EyeLike"})
-"""Operators whose output can dwarf their inputs; folded only when the output's size is known and small."""
+"""Operators that make much out of little; what they make is folded only when it is known to be small."""
 
-MAX_FOLDED_ELEMENTS = 1 << 24
+MAX_EXPANDED_ELEMENTS = 1 << 16
+"""Largest result of an expanding operator that is folded, unless its inputs are as large: the model has to store it."""
+
+MAX_FOLDED_ELEMENTS = 1 << 26
+"""Largest result of any other operator that is folded; weights are smaller."""
+
+_SAME_IN_NUMPY = frozenset(
+    {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BOOL}
+    | {ir.DataType.INT8, ir.DataType.INT16, ir.DataType.INT32, ir.DataType.INT64}
+    | {ir.DataType.UINT8, ir.DataType.UINT16, ir.DataType.UINT32, ir.DataType.UINT64}
+)
+"""Element types ONNX Runtime hands out as they are; FP8 comes as UINT8, INT4 not at all."""
+
+_MAX_ATTEMPTS = 32
 
 
 def fold_constants(model: ir.Model) -> int:
     """Replace every subgraph that depends on constants alone by initializers; returns how many nodes went.
 
     The subgraphs run once in ONNX Runtime with its optimisations off. A constant weight that reaches its operator
-    through Transpose or Reshape becomes a plain initializer, which TensorRT requires of quantized weights (A22).
+    through Transpose or Reshape becomes a plain initializer, which TensorRT requires of quantized weights (A22). What
+    ONNX Runtime cannot compute stays; the session of the model will say why.
+
+    Args:
+        model: Its values have names, and types and shapes as far as they can be inferred.
     """
     foldable = _foldable_nodes(model.graph)
-    frontier = [value for node in foldable for value in node.outputs if _leaves(value, foldable)]
+    frontier = {value.name or "": value for node in foldable for value in node.outputs if _leaves(value, foldable)}
     if not frontier:
         return 0
-    try:
-        arrays = _evaluate(model, [value.name or "" for value in frontier])
-    except ModelError:
-        # An operator ONNX Runtime cannot run on these constants: leave them; the session of the model will say why.
-        return 0
-    for value, array in zip(frontier, arrays, strict=True):
-        _replace_by_initializer(model.graph, value, array)
+    names = Names(model.graph)
+    for name, array in _evaluate(model, list(frontier)).items():
+        _replace_by_initializer(model.graph, frontier[name], array, names)
     passes.RemoveUnusedNodesPass()(model)
-    return len(foldable)
+    return sum(node.graph is None for node in foldable)
 
 
 def _foldable_nodes(graph: ir.Graph) -> dict[ir.Node, None]:
@@ -77,13 +93,19 @@ def _inputs_known(node: ir.Node, foldable: dict[ir.Node, None]) -> bool:
 
 
 def _size_is_bounded(node: ir.Node) -> bool:
-    for value in node.outputs:
-        known = value.shape is not None and value.shape.is_static()
-        if known and int(np.prod(value.shape.numpy())) > MAX_FOLDED_ELEMENTS:  # type: ignore[union-attr]
-            return False
-        if not known and node.op_type in EXPANDING:
-            return False
-    return True
+    sizes = [_elements(value) for value in node.outputs]
+    if node.op_type not in EXPANDING:
+        return all(size is None or size <= MAX_FOLDED_ELEMENTS for size in sizes)
+    given = sum(_elements(value) or 0 for value in node.inputs if value is not None)
+    return all(size is not None and size <= max(MAX_EXPANDED_ELEMENTS, given) for size in sizes)
+
+
+def _elements(value: ir.Value) -> int | None:
+    """Return the number of elements of a value, None where it is unknown."""
+    shape = value.shape if value.const_value is None else value.const_value.shape
+    if shape is None or any(not isinstance(dim, int) for dim in shape):
+        return None
+    return math.prod(shape.numpy())
 
 
 def _leaves(value: ir.Value, foldable: dict[ir.Node, None]) -> bool:
@@ -97,24 +119,55 @@ def _has_output(node: ir.Node) -> bool:
     return any(value.is_graph_output() for value in node.outputs)
 
 
-def _evaluate(model: ir.Model, names: list[str]) -> list[NDArray[np.generic]]:
-    """Run the part of the model that makes these values; it depends on no graph input."""
-    part = model.clone()
-    values = ir.convenience.create_value_mapping(part.graph)
-    part.graph.outputs[:] = [values[name] for name in names]
-    part.graph.inputs.clear()
-    part.functions.clear()
-    passes.RemoveUnusedNodesPass()(part)
-    proto, weights = without_weights(part)
-    session = make_session(Source(proto.SerializeToString(), weights), SessionOptions(threads=1, optimize=False))
-    with as_model_error("fold the model's constants"):
-        arrays: list[NDArray[np.generic]] = session.run(names, {})
+def _evaluate(model: ir.Model, names: list[str]) -> dict[str, NDArray[np.generic]]:
+    """Compute values that depend on constants alone, all of them in one session, or as many as can be computed."""
+    arrays: dict[str, NDArray[np.generic]] = {}
+    parts = [names]
+    for _ in range(_MAX_ATTEMPTS):
+        if not parts:
+            break
+        part = parts.pop()
+        try:
+            arrays |= _run(model, part)
+        except ModelError:  # one of them cannot be computed: look for it among half of them
+            middle = len(part) // 2
+            parts += [half for half in (part[:middle], part[middle:]) if half and middle]
     return arrays
 
 
-def _replace_by_initializer(graph: ir.Graph, value: ir.Value, array: NDArray[np.generic]) -> None:
+def _run(model: ir.Model, names: list[str]) -> dict[str, NDArray[np.generic]]:
+    """Run the part of the model that makes these values; keeps those that come back as the tensors they are."""
+    part = ir.Model(ir.convenience.extract(model.graph, [], names), ir_version=model.ir_version)
+    outputs = list(part.graph.outputs)
+    part.graph.outputs[:] = [_in_numpy_type(part.graph, value) for value in outputs]
+    proto, weights = without_weights(part)
+    session = make_session(Source(proto.SerializeToString(), weights), SessionOptions(threads=1, optimize=False))
+    with as_model_error("fold the model's constants"):
+        arrays = session.run(None, {})
+    found = {}
+    for name, value, array in zip(names, outputs, arrays, strict=True):
+        if not isinstance(array, np.ndarray) or array.dtype.hasobject:
+            continue  # a sequence, or strings
+        if value.dtype is None or value.dtype in _SAME_IN_NUMPY:
+            found[name] = array
+        elif value.dtype == ir.DataType.BFLOAT16:
+            found[name] = array.astype(value.dtype.numpy())
+    return found
+
+
+def _in_numpy_type(graph: ir.Graph, value: ir.Value) -> ir.Value:
+    """Return the value, for BF16 (which ONNX Runtime does not hand out) widened to FP32, which loses nothing."""
+    if value.dtype != ir.DataType.BFLOAT16:
+        return value
+    cast = ir.node("Cast", [value], {"to": int(ir.DataType.FLOAT)})
+    graph.append(cast)
+    cast.outputs[0].name = f"{value.name}_widened"
+    return cast.outputs[0]
+
+
+def _replace_by_initializer(graph: ir.Graph, value: ir.Value, array: NDArray[np.generic], names: Names) -> None:
     name = value.name or ""
-    value.name = f"{name}_computed"
+    value.name = names.value(f"{name}_computed")
     initializer = add_initializer(graph, name, array)
     ir.convenience.replace_all_uses_with(value, initializer)
 
@@ -133,21 +186,39 @@ def add_initializer(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> i
     return value
 
 
+@dataclass(frozen=True)
+class _Folded:
+    """Weight and bias of a convolution that does the work of the batch normalization behind it."""
+
+    weight: NDArray[np.generic]
+    bias: NDArray[np.generic]
+
+
 def fold_batch_norms(model: ir.Model) -> int:
     """Fold every BatchNormalization that directly follows a Conv or ConvTranspose into it; returns how many went.
 
     W' = W * g, b' = (b - mean) * g + beta with g = gamma / sqrt(var + epsilon) a channel, computed in float64. With max
     ranges per output channel the integer weights do not change by it (P3); ConvTranspose has no fused form at all (P4).
+    A fold whose weights or bias would not be finite in the model's type is left out.
     """
-    pairs = [(conv, norm) for conv in model.graph if (norm := _norm_behind(conv)) is not None]
-    for conv, norm in pairs:
-        _fold_pair(model.graph, conv, norm)
-    if pairs:
+    graph = model.graph
+    names: Names | None = None
+    count = 0
+    for conv in list(graph):
+        while (norm := _norm_behind(conv)) is not None and (folded := _fold(conv, norm)) is not None:
+            names = names or Names(graph)
+            _put_constant(graph, conv, 1, folded.weight, names)
+            _put_constant(graph, conv, 2, folded.bias, names)
+            take_over_output(norm.outputs[0], conv.outputs[0])
+            graph.remove(norm, safe=True)
+            count += 1
+    if count:
         passes.RemoveUnusedNodesPass()(model)
-    return len(pairs)
+    return count
 
 
 def _norm_behind(conv: ir.Node) -> ir.Node | None:
+    """Return the inference-mode BatchNormalization that alone reads a convolution with constant weights, if any."""
     if not is_op(conv, "Conv", "ConvTranspose") or not is_constant(input_at(conv, 1)):
         return None
     if input_at(conv, 2) is not None and not is_constant(input_at(conv, 2)):
@@ -156,23 +227,35 @@ def _norm_behind(conv: ir.Node) -> ir.Node | None:
     if use is None or use[1] != 0 or not is_op(use[0], "BatchNormalization"):
         return None
     norm = use[0]
-    if int_attribute(norm, "training_mode", 0) or len([out for out in norm.outputs if out.uses()]) > 1:
+    # Up to opset 13, more than one output means training mode; a body may run its nodes or not.
+    training = int_attribute(norm, "training_mode", 0) or any(value.name for value in norm.outputs[1:])
+    if training or norm.graph is not conv.graph:
         return None
     return norm if all(is_constant(input_at(norm, slot)) for slot in (1, 2, 3, 4)) else None
 
 
-def _fold_pair(graph: ir.Graph, conv: ir.Node, norm: ir.Node) -> None:
-    gamma, beta, mean, variance = (np.asarray(constant_at(norm, slot), np.float64) for slot in (1, 2, 3, 4))
-    gain = gamma / np.sqrt(variance + float_attribute(norm, "epsilon", 1e-5))
-    weight = np.asarray(constant_at(conv, 1))
-    bias = constant_at(conv, 2)
-    old_bias = np.zeros_like(gain) if bias is None else np.asarray(bias, np.float64)
-    new_weight = (weight.astype(np.float64) * _gain_shaped(conv, weight, gain)).astype(weight.dtype)
-    new_bias = ((old_bias - mean) * gain + beta).astype(weight.dtype)
-    _put_constant(graph, conv, 1, new_weight, f"{conv.name}_weight")
-    _put_constant(graph, conv, 2, new_bias, f"{conv.name}_bias")
-    take_over_output(norm.outputs[0], conv.outputs[0])
-    graph.remove(norm, safe=True)
+def _fold(conv: ir.Node, norm: ir.Node) -> _Folded | None:
+    weight, bias = constant_at(conv, 1), constant_at(conv, 2)
+    parameters = [constant_at(norm, slot) for slot in (1, 2, 3, 4)]
+    channels = 0 if weight is None else _output_channels(conv, weight)
+    if weight is None or any(array is None or array.shape != (channels,) for array in parameters):
+        return None
+    gamma, beta, mean, variance = (np.asarray(array, np.float64) for array in parameters)
+    old_bias = np.zeros(channels) if bias is None else np.asarray(bias, np.float64)
+    with np.errstate(all="ignore"):  # what comes out is checked
+        gain = gamma / np.sqrt(variance + float_attribute(norm, "epsilon", 1e-5))
+        new_weight = (weight.astype(np.float64) * _gain_shaped(conv, weight, gain)).astype(weight.dtype)
+        new_bias = ((old_bias - mean) * gain + beta).astype(weight.dtype)
+    finite = all(np.isfinite(array.astype(np.float32)).all() for array in (new_weight, new_bias))
+    return _Folded(new_weight, new_bias) if finite else None
+
+
+def _output_channels(conv: ir.Node, weight: NDArray[np.generic]) -> int:
+    """Return the number of output channels, 0 where the weight cannot be one (rules, section 1.5)."""
+    groups = int_attribute(conv, "group", 1)
+    if weight.ndim < 3 or groups < 1 or weight.shape[0] % groups:
+        return 0
+    return int(weight.shape[0] if conv.op_type == "Conv" else weight.shape[1] * groups)
 
 
 def _gain_shaped(conv: ir.Node, weight: NDArray[np.generic], gain: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -186,13 +269,14 @@ def _gain_shaped(conv: ir.Node, weight: NDArray[np.generic], gain: NDArray[np.fl
     return np.repeat(per_group, weight.shape[0] // groups, axis=0).reshape(*weight.shape[:2], *kernel)
 
 
-def _put_constant(graph: ir.Graph, node: ir.Node, slot: int, array: NDArray[np.generic], name: str) -> None:
+def _put_constant(graph: ir.Graph, node: ir.Node, slot: int, array: NDArray[np.generic], names: Names) -> None:
     """Give a node its own constant in a slot, under the old name where nothing else reads that."""
     old = input_at(node, slot)
     if old is not None and len(old.uses()) == 1 and not old.is_graph_output():
         old.const_value = ir.Tensor(array, name=old.name)
         return
-    value = add_initializer(graph, Names(graph).value(name), array)
+    role = "weight" if slot == 1 else "bias"
+    value = add_initializer(graph, names.value(f"{node.name}_{role}"), array)
     if slot >= len(node.inputs):
         node.resize_inputs(slot + 1)
     node.replace_input_with(slot, value)

@@ -7,26 +7,23 @@ keep their names, types and shapes.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import onnx
-import onnx.version_converter
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from qdq_cli.errors import ModelError
 from qdq_cli.graph.fold import fold_batch_norms, fold_constants, take_over_output
-from qdq_cli.graph.nodes import FLOAT_TYPES, constant_at, is_op, mark_shape_computations
+from qdq_cli.graph.inline import inline_functions
+from qdq_cli.graph.nodes import constant_at, is_op, mark_shape_computations
+from qdq_cli.graph.operators import OpClass, operator_of
+from qdq_cli.graph.opset import HALF_OPSET, MIN_OPSET, normalize_imports, opset_of, raise_opset
 from qdq_cli.graph.wire import to_proto, weights_left_out
 
-MIN_OPSET = 13
-"""QuantizeLinear has its `axis` since opset 13 (emission contract, rule 1.10.1)."""
+HALF_TYPES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
-HALF_OPSET = 19
-"""QuantizeLinear takes FP16 and BF16 data and scales since opset 19 (A10)."""
-
-IR_OF_OPSET = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13}
-"""Lowest IR version that goes with an opset (rules, section 7)."""
+_QUANTIZABLE = frozenset({OpClass.WEIGHTED, OpClass.QUANTIZABLE})
 
 
 @dataclass(frozen=True)
@@ -56,41 +53,33 @@ def prepare(model: ir.Model) -> Preparation:
     """Prepare a model for planning; the model passed in must not be used afterwards.
 
     Raises:
-        ModelError: The model cannot be brought to the opset it needs, or is not well formed.
+        ModelError: The model cannot be brought to the opset it needs, or its functions cannot be inlined.
     """
     interface = _interface(model)
-    opset_before = opset_of(model)
-    notes = []
     inline_functions(model)
+    normalize_imports(model)
+    opset_before = opset_of(model)
     passes.RemoveUnusedOpsetsPass()(model)
-    removed = _constants_out_of_inputs(model)
-    if removed:
-        notes.append(f"{removed} graph inputs have an initializer of the same name and were taken as constants.")
+    notes = _constants_out_of_inputs(model)
     lift_constants(model)
-    half = _is_half(model)
-    model = _raise_opset(model, HALF_OPSET if half else MIN_OPSET)
     name_everything(model)
     infer_shapes(model)
+    half = _is_half(model)
+    needed = HALF_OPSET if half else MIN_OPSET
+    model = raise_opset(model, needed)
+    if opset_before < needed:  # the converter turns attributes into Constant nodes, and adds nodes without a name
+        lift_constants(model)
+        name_everything(model)
+        infer_shapes(model)
     folded_constants = fold_constants(model)
     _drop_inference_no_ops(model)
     folded_norms = fold_batch_norms(model)
     passes.RemoveUnusedNodesPass()(model)
-    infer_shapes(model)
+    if folded_constants:
+        infer_shapes(model)
     mark_shape_computations(model.graph)
     _restore_interface(model, interface)
-    return Preparation(model, opset_of(model), opset_before, half, folded_norms, folded_constants, tuple(notes))
-
-
-def opset_of(model: ir.Model) -> int:
-    """Return the opset of the default ONNX domain.
-
-    Raises:
-        ModelError: The model imports no opset of it.
-    """
-    opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx"))
-    if opset is None:
-        raise ModelError("The model imports no opset of the default ONNX domain.", "Export it again.")
-    return opset
+    return Preparation(model, opset_of(model), opset_before, half, folded_norms, folded_constants, notes)
 
 
 _Interface = dict[str, tuple[ir.TypeProtocol | None, ir.Shape | None]]
@@ -110,73 +99,47 @@ def _restore_interface(model: ir.Model, interface: _Interface) -> None:
         value.type, value.shape = interface[value.name or ""]
 
 
-def inline_functions(model: ir.Model) -> None:
-    """Replace every call of a local function by its body.
-
-    Raises:
-        ModelError: A function cannot be inlined.
-    """
-    if not model.functions:
-        return
-    try:
-        passes.InlinePass()(model)
-    except (ir.passes.PassError, ValueError) as error:
-        raise ModelError(f"The model's local functions cannot be inlined: {error}.") from error
-
-
-def _constants_out_of_inputs(model: ir.Model) -> int:
-    """Take initializers out of the graph inputs: IR version 3 had to list them, TensorRT reads them as constants."""
+def _constants_out_of_inputs(model: ir.Model) -> tuple[str, ...]:
+    """Take initializers out of the graph inputs, as TensorRT does; returns a note where they could have been fed."""
     before = len(model.graph.inputs)
     passes.RemoveInitializersFromInputsPass()(model)
-    return before - len(model.graph.inputs)
+    count = before - len(model.graph.inputs)
+    if not count or model.ir_version < 4:  # IR version 3 had to list them
+        return ()
+    inputs = "1 graph input has an initializer" if count == 1 else f"{count} graph inputs have initializers"
+    return (f"{inputs} of the same name; the result has {'it' if count == 1 else 'them'} as constants.",)
 
 
 def lift_constants(model: ir.Model) -> None:
-    """Turn every Constant node into an initializer."""
+    """Turn every Constant node into an initializer; one that is a graph output stays, one that nothing reads goes."""
+    for node in list(model.graph.all_nodes()):
+        if is_op(node, "Constant") and node.graph is not None:
+            if not node.outputs[0].name:
+                node.graph.remove(node)
+            else:
+                _spell_strings_as_tensor(node)
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
 
 
+def _spell_strings_as_tensor(node: ir.Node) -> None:
+    """Encode the strings of a Constant node as UTF-8; onnx-ir would take ASCII alone."""
+    for name in ("value_string", "value_strings"):
+        if name in node.attributes:
+            value = node.attributes.pop(name).value
+            strings = [value] if name == "value_string" else list(value)
+            encoded = [text.encode() if isinstance(text, str) else text for text in strings]
+            shape = ir.Shape([] if name == "value_string" else [len(encoded)])
+            node.attributes["value"] = ir.AttrTensor("value", ir.StringTensor(encoded, shape=shape))
+
+
 def _is_half(model: ir.Model) -> bool:
-    """Say whether the weights of the model's float operators are FP16 or BF16."""
-    types = [
-        value.dtype
+    """Say whether an operator that can be quantized computes in FP16 or BF16."""
+    return any(
+        value is not None and value.dtype in HALF_TYPES
         for node in model.graph
-        if is_op(node, "Conv", "ConvTranspose", "Gemm", "MatMul")
-        for value in node.inputs[:2]
-        if value is not None and value.dtype in FLOAT_TYPES
-    ]
-    return bool(types) and all(dtype != ir.DataType.FLOAT for dtype in types)
-
-
-def _raise_opset(model: ir.Model, needed: int) -> ir.Model:
-    """Convert to the opset that is needed if the model is below it; never higher (rule 1.10.1)."""
-    if opset_of(model) < needed:
-        model = _convert(model, needed)
-        lift_constants(model)  # the converter turns attributes into Constant nodes
-    # Newer IR versions are valid for older opsets too, so this only ever rises.
-    model.ir_version = max(model.ir_version, IR_OF_OPSET.get(opset_of(model), max(IR_OF_OPSET.values())))
-    return model
-
-
-def _convert(model: ir.Model, opset: int) -> ir.Model:
-    before = opset_of(model)
-    tensors = {name: value.const_value for name, value in model.graph.initializers.items()}
-    # ONNX's converter knows the default domain alone; IR version 3 would want initializers among the inputs.
-    model.ir_version = max(model.ir_version, 4)
-    with weights_left_out(model):
-        proto = to_proto(model)
-    try:
-        converted = onnx.version_converter.convert_version(proto, opset)
-    except (RuntimeError, onnx.checker.ValidationError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise ModelError(
-            f"The model has opset {before} and cannot be raised to {opset}, which Q/DQ nodes need: {reason}",
-            f"Export it with opset {opset} or above.",
-        ) from error
-    result: ir.Model = ir.serde.deserialize_model(converted)
-    for name, value in result.graph.initializers.items():
-        value.const_value = tensors.get(name, value.const_value)
-    return result
+        if operator_of(node).op_class in _QUANTIZABLE
+        for value in node.inputs
+    )
 
 
 def infer_shapes(model: ir.Model) -> None:
@@ -187,23 +150,37 @@ def infer_shapes(model: ir.Model) -> None:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
     except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
         return  # planning works without shapes; the checker has the last word on the written model
-    known = {info.name: info for info in (*inferred.graph.value_info, *inferred.graph.output)}
+    known = {info.name: info.type for info in (*inferred.graph.value_info, *inferred.graph.output)}
     for node in model.graph:
         for value in node.outputs:
-            info = known.get(value.name or "")
-            if info is not None and info.type.HasField("tensor_type"):
-                value.type = ir.serde.deserialize_type_proto_for_type(info.type) or value.type
-                value.shape = ir.serde.deserialize_type_proto_for_shape(info.type) or value.shape
+            found = known.get(value.name or "")
+            if found is not None and found.HasField("tensor_type") and not _is_typed(value):
+                shape = ir.serde.deserialize_type_proto_for_shape(found)
+                value.type = ir.serde.deserialize_type_proto_for_type(found) or value.type
+                value.shape = value.shape if shape is None else shape
+
+
+def _is_typed(value: ir.Value) -> bool:
+    """Say whether there is nothing more to learn about a value."""
+    return value.type is not None and value.shape is not None and value.shape.is_static()
 
 
 def name_everything(model: ir.Model) -> None:
-    """Give every node a name that is unique and does not depend on the order of the file: operator and first output."""
-    taken: set[str] = set()
-    for node in model.graph.all_nodes():
+    """Give every node a unique name that does not depend on the order of the file: operator and first output."""
+    nodes = list(model.graph.all_nodes())
+    held = Counter(node.name for node in nodes)
+    taken = {name for name, count in held.items() if name and count == 1}
+    for node in nodes:
+        if node.name and held[node.name] == 1:
+            continue
         first = next((value.name for value in node.outputs if value.name), "")
-        if not node.name or node.name in taken:
-            node.name = f"{node.op_type}_{first}" if not node.name else f"{node.name}_{first}"
-        taken.add(node.name)
+        stem = f"{node.name or node.op_type}_{first}"
+        name, number = stem, 0
+        while name in taken:
+            number += 1
+            name = f"{stem}_{number}"
+        node.name = name
+        taken.add(name)
 
 
 def _drop_inference_no_ops(model: ir.Model) -> None:

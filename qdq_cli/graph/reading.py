@@ -11,7 +11,10 @@ import onnx.defs
 import onnx_ir as ir
 
 from qdq_cli.errors import ModelError
-from qdq_cli.graph.prepare import infer_shapes, inline_functions, lift_constants, name_everything, opset_of
+from qdq_cli.graph.inline import inline_functions
+from qdq_cli.graph.nodes import is_constant, is_op
+from qdq_cli.graph.opset import opset_of
+from qdq_cli.graph.prepare import infer_shapes, lift_constants, name_everything
 from qdq_cli.graph.wire import weights_left_out
 
 _UNKNOWN_DOMAIN = "qdq.unknown"
@@ -30,6 +33,7 @@ def make_readable(model: ir.Model) -> None:
     inline_functions(model)
     _require_values(model)
     lift_constants(model)
+    drop_shared_constants(model.graph)
     name_everything(model)
     infer_shapes(model)
 
@@ -87,6 +91,15 @@ def _require_values(model: ir.Model) -> None:
                     f"'{attribute.ref_attr_name}', and the node is in no function.",
                     "Export the model again.",
                 )
+
+
+def drop_shared_constants(graph: ir.Graph) -> None:
+    """Remove every Identity of an initializer: PyTorch's exporter shares equal constants that way (S1)."""
+    for node in list(graph):
+        source = node.inputs[0] if is_op(node, "Identity") and node.inputs else None
+        if source is not None and is_constant(source) and not node.outputs[0].is_graph_output():
+            node.outputs[0].replace_all_uses_with(source)
+            graph.remove(node, safe=True)
 
 
 def _structure(model: ir.Model) -> onnx.ModelProto:

@@ -18,8 +18,8 @@ from qdq_cli.config import Form, WeightForm
 from qdq_cli.graph.names import Names
 from qdq_cli.graph.nodes import constant_at, consumers, is_op, name_of
 from qdq_cli.graph.operators import commutes, operator_of
+from qdq_cli.graph.opset import opset_of
 from qdq_cli.graph.plan import Plan, Use, WeightTarget
-from qdq_cli.graph.prepare import opset_of
 from qdq_cli.graph.propagate import propagate
 
 
