@@ -67,8 +67,9 @@ def _notes(dead: Mapping[str, int]) -> tuple[str, ...]:
     """Report all-zero channels: their scale is 1.0 (A19)."""
     if not dead:
         return ()
-    names = ", ".join(list(dead)[:3]) + (", ..." if len(dead) > 3 else "")
-    return (f"{sum(dead.values())} all-zero channels in {len(dead)} weights got the scale 1.0: {names}.",)
+    names = ", ".join(list(dead)[:3]) + (f" and {len(dead) - 3} more" if len(dead) > 3 else "")
+    channels = sum(dead.values())
+    return (f"{channels} all-zero {'channel' if channels == 1 else 'channels'} got the scale 1.0, in {names}.",)
 
 
 def _runs_on_int8(node: ir.Node, opset: int) -> bool:
