@@ -197,7 +197,7 @@ def choose(plan: Plan, observed: Observation, config: RangeConfig) -> Ranges:
             merged = _merged(observed.histograms, group)
             amax.append(choose_range(merged, method, depthwise=group.depthwise).amax)
             dead += [] if amax[-1] else [group.tensors[0]]
-    notes = [f"{len(dead)} activation tensors were zero in every sample (scale 1.0): {_some(dead)}."] if dead else []
+    notes = [f"Always zero in calibration, so the scale is 1.0: {_some(dead)}."] if dead else []
     return Ranges(
         tuple(amax), sum(bool(config.manual.keys() & set(group.tensors)) for group in plan.groups), tuple(notes)
     )
@@ -211,7 +211,7 @@ def _merged(histograms: Mapping[str, Histogram], group: ScaleGroup) -> Histogram
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _check_manual(plan: Plan, config: RangeConfig) -> None:

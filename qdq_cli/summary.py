@@ -18,6 +18,8 @@ LABEL_WIDTH = 14
 MAX_REASONS = 5
 MAX_OUTPUTS = 4
 MAX_PLAN_LINES = 40
+LOW_SQNR_DB = 10.0
+"""Below this the noise is a third of the signal or more, in amplitude: worth a hint."""
 
 Paint = Callable[[str], str]
 """Makes a label stand out."""
@@ -126,7 +128,11 @@ def _verification(verification: Verification, width: int) -> list[str]:
     for name, distance in list(verification.outputs.items())[:MAX_OUTPUTS]:
         lines += _wrapped(f"{name}: {_distance(distance)}", width, indent=2)
     more = len(verification.outputs) - MAX_OUTPUTS
-    return [*lines, f"and {_count(more, 'output')} more (--json has them)"] if more > 0 else lines
+    if more > 0:
+        lines.append(f"and {_count(more, 'output')} more (--json has them)")
+    if any(distance.sqnr_db < LOW_SQNR_DB for distance in verification.outputs.values()):
+        lines += _wrapped("low: is the preprocessing right? else another --method, or --exclude", width)
+    return lines
 
 
 def _distance(distance: Distance) -> str:
@@ -153,7 +159,7 @@ def _output(report: Report, output: str, width: int) -> list[str]:
     before, after = report.size_bytes.before, report.size_bytes.after or 0
     lines = _with_details(short_path(output), f"opset {report.opset}, {_size(after)}, was {_size(before)}", width)
     if report.weighted_ops.quantized and after > before / 2:
-        lines += _wrapped("weights stay float, which every TensorRT reads; --weights int8 is small", width)
+        lines += _wrapped("weights stay stored as floats; --weights int8 makes the file small", width)
     return lines
 
 
