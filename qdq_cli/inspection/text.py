@@ -19,6 +19,8 @@ MAX_NAMES = 3
 MAX_FLOAT_LAYERS = 5
 MAX_STANDALONE = 6
 
+REFUSED = "TensorRT refuses the model as it is; layers and costs are those of the model with the errors fixed."
+
 Paint = Callable[[str, str], str]
 """Colours a text: (text, colour name) -> text."""
 
@@ -48,7 +50,8 @@ def _numbers(inspection: Inspection) -> list[str]:
     reasons = ", ".join(f"{count} {code}" for code, count in summary.reasons.items())
     counts = f"{summary.standalone} Q/DQ kernels inside, {summary.boundary} at the boundary"
     lines += _row("stand-alone", counts + (f" ({reasons})" if reasons else ""))
-    return lines + _row("findings", f"{_count(summary.errors, 'error')}, {_count(summary.warnings, 'warning')}")
+    lines += _row("findings", f"{_count(summary.errors, 'error')}, {_count(summary.warnings, 'warning')}")
+    return lines + (_row("note", REFUSED) if summary.errors else [])
 
 
 def _int8(summary: Summary) -> str:

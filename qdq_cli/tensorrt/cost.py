@@ -1,7 +1,7 @@
 """What each predicted layer costs, from the shapes alone: multiply-accumulates and activation traffic.
 
-Sizes are those of one sample where the batch dimension is symbolic. A layer with another unknown dimension has no cost
-(None), and the summary says how many there are.
+A layer with an unknown dimension has no cost (None), and the summary says how many there are; `settle` makes dimensions
+known.
 """
 
 from __future__ import annotations
@@ -10,17 +10,11 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 
-from qdq_cli.graph.fold import add_initializer, fold_constants
 from qdq_cli.graph.nodes import input_at, int_attribute, is_op
 from qdq_cli.graph.operators import is_weighted
-from qdq_cli.graph.prepare import infer_shapes
 from qdq_cli.tensorrt.simulation import ElementType, Layer, Simulation, Standalone
-
-_MAX_ROUNDS = 4
-"""Rounds of shape inference: what a known shape decides can make the next one known."""
 
 _HALF = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
@@ -55,7 +49,6 @@ class Cost:
         int8_macs: Those that run in INT8.
         traffic_elements: Activation elements read and written by all kernels.
         int8_traffic_elements: Those that are INT8.
-        batch_is_symbolic: Whether all numbers are for one sample of a batch of unknown size.
         unknown: Layers without cost because a dimension is not known.
     """
 
@@ -65,7 +58,6 @@ class Cost:
     int8_macs: int
     traffic_elements: int
     int8_traffic_elements: int
-    batch_is_symbolic: bool
     unknown: int
 
     @property
@@ -86,8 +78,7 @@ def cost_of(model: ir.Model, simulation: Simulation) -> Cost:
         model: The model that was simulated, with inferred shapes.
         simulation: Its simulation.
     """
-    batched = _batch_inputs(model)
-    sizes = _Sizes(_with_one_sample(model) if batched else model)
+    sizes = _Sizes(model)
     layers = tuple(_layer_cost(layer, sizes) for layer in simulation.layers)
     standalone = tuple(_standalone_cost(found, sizes) for found in simulation.standalone)
     everything = (*layers, *standalone)
@@ -99,53 +90,8 @@ def cost_of(model: ir.Model, simulation: Simulation) -> Cost:
         int8_macs=_total(entry.macs for entry, layer in zip(layers, simulation.layers, strict=True) if layer.int8),
         traffic_elements=int8 + _total(entry.float_elements for entry in everything),
         int8_traffic_elements=int8,
-        batch_is_symbolic=bool(batched),
         unknown=sum(entry.size_bytes is None or entry.macs is None for entry in everything),
     )
-
-
-def _batch_inputs(model: ir.Model) -> list[ir.Value]:
-    """Return the inputs whose first dimension is left open."""
-    shaped = [value for value in model.graph.inputs if value.shape is not None and value.shape.rank()]
-    return [value for value in shaped if value.shape is not None and not isinstance(value.shape[0], int)]
-
-
-def _with_one_sample(model: ir.Model) -> ir.Model:
-    """Return a clone with shapes inferred for a batch of one; what is computed from shapes is evaluated then."""
-    clone = model.clone()
-    for value in _batch_inputs(clone):
-        if value.shape is not None:
-            value.shape = ir.Shape([1, *value.shape[1:]])
-    for node in clone.graph:
-        for value in node.outputs:
-            value.shape = None
-    for _ in range(_MAX_ROUNDS):
-        infer_shapes(clone)
-        if not _fold_known_shapes(clone):
-            break
-        fold_constants(clone)
-    return clone
-
-
-def _fold_known_shapes(model: ir.Model) -> int:
-    """Replace every Shape node whose input has a known shape by a constant; returns how many there were."""
-    known = [
-        (node, shape.numpy())
-        for node in model.graph
-        if is_op(node, "Shape") and (shape := _static_shape(node)) is not None and not node.outputs[0].is_graph_output()
-    ]
-    for node, dims in known:
-        part = dims[int_attribute(node, "start", 0) : int_attribute(node, "end", len(dims))]
-        name = f"{node.outputs[0].name}_known"
-        constant = add_initializer(model.graph, name, np.asarray(part, np.int64))
-        node.outputs[0].replace_all_uses_with(constant)
-        model.graph.remove(node, safe=True)
-    return len(known)
-
-
-def _static_shape(node: ir.Node) -> ir.Shape | None:
-    value = input_at(node, 0)
-    return value.shape if value is not None and value.shape is not None and value.shape.is_static() else None
 
 
 def _total(numbers: Iterable[int | None]) -> int:

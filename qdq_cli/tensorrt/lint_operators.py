@@ -148,7 +148,7 @@ def _weight_axis(node: ir.Node) -> Iterator[Finding]:
     axis = None if dims is None else _axis_behind_shuffles(slot.value, int_attribute(producer, "axis", 1) % len(dims))
     if dims is None or axis is None:
         return
-    good = _output_axes(node, slot.index, dims)
+    good = output_axes(node, slot.index, dims)
     if axis not in good:
         wanted = " or ".join(str(value) for value in sorted(good)) or "one scale"
         found = f"scales along axis {axis} of {node.op_type}'s weight, where output channels are axis {wanted}"
@@ -177,7 +177,7 @@ def _axis_behind_shuffles(value: ir.Value | None, axis: int) -> int | None:
     return axis
 
 
-def _output_axes(node: ir.Node, slot: int, dims: tuple[int | None, ...]) -> set[int]:
+def output_axes(node: ir.Node, slot: int, dims: tuple[int | None, ...]) -> set[int]:
     """Return the axes of a weight that scales may run along (rules, section 1.5)."""
     last = len(dims) - 1
     if node.op_type == "Conv":

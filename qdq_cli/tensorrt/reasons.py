@@ -11,7 +11,7 @@ from qdq_cli.graph.operators import OpClass, obstacle_to_commuting, operator_of
 from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize
 from qdq_cli.tensorrt.assembly import Assembly, Kernel, Slot, activation_dequantize
 from qdq_cli.tensorrt.importing import onnx_name
-from qdq_cli.tensorrt.kernels import DECONV
+from qdq_cli.tensorrt.kernels import DECONV, operands_of
 from qdq_cli.tensorrt.simulation import LayerKind, Reason, Standalone
 
 ATTENTION = "It disappears where TensorRT builds a fused attention kernel (section 3.3)."
@@ -84,7 +84,7 @@ def _why_quantize(assembly: Assembly, node: ir.Node, tensor: ir.Value) -> _Findi
         return _Finding(Reason.SCALE_MISMATCH, f"'{name}' was quantized with another scale before (R3).", RESCALE)
     kernel = assembly.kernel_of.get(producer)
     if kernel is None or not _could_write_codes(kernel, producer):
-        return _why_float_producer(assembly, kernel, producer, name)
+        return _why_float_producer(assembly, kernel, node, producer)
     shared = _shared_with(tensor, name, node)
     if shared is not None:
         return shared
@@ -97,7 +97,7 @@ def _why_quantize(assembly: Assembly, node: ir.Node, tensor: ir.Value) -> _Findi
     if kernel.lead.op_type == "ConvTranspose":
         because = f"'{onnx_name(kernel.lead)}' is a ConvTranspose with an activation, which does not absorb a Q."
         return _Finding(Reason.DECONV, because, DECONV)
-    return _why_float_producer(assembly, kernel, producer, name)
+    return _why_float_producer(assembly, kernel, node, producer)
 
 
 def _could_write_codes(kernel: Kernel, producer: ir.Node) -> bool:
@@ -121,7 +121,9 @@ def _shared_with(tensor: ir.Value, name: str, node: ir.Node) -> _Finding | None:
     return _Finding(Reason.SCALE_MISMATCH, f"'{name}' is quantized with several scales (P6).") if others else None
 
 
-def _why_float_producer(assembly: Assembly, kernel: Kernel | None, producer: ir.Node, name: str) -> _Finding:
+def _why_float_producer(assembly: Assembly, kernel: Kernel | None, quantize: ir.Node, producer: ir.Node) -> _Finding:
+    tensor = quantize.inputs[0]
+    name = "" if tensor is None else assembly.tensor_name(tensor)
     made_by = f"'{name}' is made in float by {producer.op_type} '{onnx_name(producer)}'"
     if operator_of(producer).op_class is OpClass.COMMUTING and (obstacle := obstacle_to_commuting(producer)):
         return _Finding(Reason.NONCOMMUTING, f"{made_by}, which Q cannot cross: {obstacle} (section 2.3).")
@@ -136,8 +138,14 @@ def _why_float_producer(assembly: Assembly, kernel: Kernel | None, producer: ir.
                 f"{made_by} behind the grouped convolution '{onnx_name(depthwise)}', which has no such epilogue (P5)."
             )
             return _Finding(Reason.DEPTHWISE_ACT, because)
-    uncertain = ATTENTION if producer.op_type == "Softmax" else ""
+    uncertain = ATTENTION if producer.op_type == "Softmax" and _feeds_product(quantize) else ""
     return _Finding(Reason.FLOAT_PRODUCER, f"{made_by}.", uncertain)
+
+
+def _feeds_product(quantize: ir.Node) -> bool:
+    """Say whether a matrix product of two activations reads what a Q writes, as in attention (section 3.3)."""
+    readers = (use.node for dequantize in quantize.outputs[0].consumers() for use in dequantize.outputs[0].uses())
+    return any(is_op(reader, "MatMul") and operands_of(reader).weight is None for reader in readers)
 
 
 def _depthwise_before(assembly: Assembly, kernel: Kernel) -> ir.Node | None:
