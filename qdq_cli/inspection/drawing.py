@@ -46,7 +46,7 @@ def _layer_label(layer: Layer) -> str:
 
 def _edges(inspection: Inspection) -> Iterator[str]:
     """Yield every edge: from what makes a tensor, over its stand-alone Q or DQ, to the layers that read it."""
-    made = {layer.output: f"l{number}" for number, layer in enumerate(inspection.layers)}
+    made = {tensor: f"l{number}" for number, layer in enumerate(inspection.layers) for tensor in layer.outputs}
     quantizes = {found.tensor: f"s{number}" for number, found in enumerate(inspection.standalone) if _is_q(found)}
     dequantizes = {
         (found.tensor, found.consumer): f"s{number}"

@@ -195,7 +195,7 @@ def _layer_story(inspection: Inspection, layer: Layer, cost: LayerCost, name: st
         lines += _wrapped(f"Nodes: {', '.join(layer.nodes)}")
     for operand in layer.inputs:
         lines += _wrapped(f"reads {operand.tensor} as {operand.type.value}")
-    lines += _wrapped(f"writes {layer.output} as {layer.output_type.value}")
+    lines += _wrapped(f"writes {', '.join(layer.outputs)} as {layer.output_type.value}")
     for reason in layer.because or ("No rule makes it INT8: its operator has no INT8 form (class F).",):
         lines += _wrapped(f"- {reason}")
     lines += _wrapped(f"Uncertain: {layer.uncertain}") if layer.uncertain else []

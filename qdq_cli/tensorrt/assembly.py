@@ -119,7 +119,7 @@ class Assembly:
             nodes=tuple(dict.fromkeys(names)),
             # A residual kernel may read one tensor twice; a pointwise one that does so loads it once.
             inputs=tuple(read if kernel.kind is LayerKind.WEIGHTED else dict.fromkeys(read)),
-            output=self.tensor_name(kernel.result),
+            outputs=tuple(sorted(self._written(kernel))),
             output_type=ElementType.INT8 if writes_codes else ElementType.FLOAT,
             int8=kernel.int8,
             absorbed=tuple(self._absorbed(kernel)),
@@ -130,6 +130,17 @@ class Assembly:
     def origins(self, node: ir.Node) -> tuple[str, ...]:
         """Return the names of the ONNX nodes a Q or DQ of the clone comes from."""
         return self._origins.get(node.name or "", (onnx_name(node),))
+
+    def _written(self, kernel: Kernel) -> set[str]:
+        """Return what leaves a kernel; a result that nothing reads is written all the same."""
+        members = set(kernel.nodes)
+        leaving = {
+            self.tensor_name(value)
+            for node in kernel.nodes
+            for value in node.outputs
+            if value.is_graph_output() or any(use.node not in members for use in value.uses())
+        }
+        return leaving or {self.tensor_name(kernel.result)}
 
     def _absorbed(self, kernel: Kernel) -> list[str]:
         slots = [Slot(node, index) for node in kernel.nodes for index in range(len(node.inputs))]

@@ -129,7 +129,9 @@ class _Sizes:
 
 
 def _layer_cost(layer: Layer, sizes: _Sizes) -> LayerCost:
-    ends = [(operand.tensor, operand.type) for operand in layer.inputs] + [(layer.output, layer.output_type)]
+    ends = [(operand.tensor, operand.type) for operand in layer.inputs] + [
+        (tensor, layer.output_type) for tensor in layer.outputs
+    ]
     node = sizes.nodes.get(layer.name)
     macs = 0 if node is None else _macs(node, sizes)
     return _cost(layer.name, macs, ends, sizes)

@@ -64,8 +64,8 @@ class Layer:
         kind: What it is made of.
         nodes: Names of all ONNX nodes in it, Q and DQ left out, in graph order.
         inputs: The activations it reads.
-        output: Name of the tensor it writes.
-        output_type: Type it writes it in.
+        outputs: Names of the tensors it writes; several for a pointwise group or an operator with several results.
+        output_type: Type it writes them in.
         int8: True where the kernel computes on INT8 operands.
         absorbed: Names of the Q and DQ nodes that are part of it, those of its weight included.
         because: The rules that led there, in order, as sentences.
@@ -77,7 +77,7 @@ class Layer:
     kind: LayerKind
     nodes: tuple[str, ...]
     inputs: tuple[Operand, ...]
-    output: str
+    outputs: tuple[str, ...]
     output_type: ElementType
     int8: bool
     absorbed: tuple[str, ...] = ()

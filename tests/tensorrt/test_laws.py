@@ -72,7 +72,7 @@ def unordered(simulation: Simulation) -> tuple[set, set]:
         (
             frozenset(layer.nodes),
             tuple(sorted((operand.tensor, operand.type.value) for operand in layer.inputs)),
-            layer.output,
+            layer.outputs,
             layer.output_type,
             layer.int8,
             frozenset(layer.absorbed),
