@@ -65,7 +65,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 def _paint(text: str, stream: TextIO | None, fg: str | None = None, bold: bool = False) -> str:
     coloured = _is_terminal(stream) and not os.environ.get("NO_COLOR")
-    return click.style(text, fg=fg, bold=bold) if coloured else text
+    return click.style(text, fg=fg, bold=bold or None) if coloured else text
 
 
 class Console:
