@@ -80,6 +80,7 @@ def load(path: Path) -> ModelFile:
     """
     # An absolute path: with a bare file name onnx-ir would take an empty base folder and skip its path checks.
     path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() keeps "..", resolve() follows links
+    _require_unicode(path)
     size_bytes, proto = _read_proto(path)
     try:
         check_wellformed(proto)
