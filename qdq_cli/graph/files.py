@@ -197,6 +197,7 @@ def check_target(source: Path, target: Path) -> Path:
         UsageError: The output is the input, a folder or a device, or lies in a folder that does not exist.
     """
     target = Path(os.path.abspath(target))  # noqa: PTH100 - keep links
+    _require_unicode(target)
     if target.exists() and source.exists() and target.samefile(source):
         raise UsageError(f"The output {target} is the input model itself.", "Name another file with -o.")
     if target.is_dir():
