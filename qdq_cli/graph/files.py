@@ -94,6 +94,16 @@ def load(path: Path) -> ModelFile:
     return ModelFile(path, model, size_bytes + sum(file.stat().st_size for file in data_files), data_files)
 
 
+def _require_unicode(path: Path) -> None:
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ModelError(
+            f"The name of {path} holds bytes that are no Unicode, which ONNX Runtime cannot open.",
+            "Rename the file, or its folder.",
+        ) from error
+
+
 def _read_proto(path: Path) -> tuple[int, onnx.ModelProto]:
     """Return the size of a file and the protobuf in it."""
     data = _read_bytes(path)
