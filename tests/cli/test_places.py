@@ -1,0 +1,129 @@
+"""Odd names and places: spaces, letters of other scripts, what shells and formats give a meaning to, links."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+
+from tests.workspace import Workspace, make_workspace, qdq
+
+NAMES = [
+    "with space",
+    "Ünïcødé 模型",
+    "-leading-dash",
+    "hash#percent%20plus+",
+    "braces{}{0}%s",
+    'quote\'s "double"',
+    "semi;colon&amp$HOME",
+    "glob[1]*",
+    "dots.in.name.onnx",
+    "new\nline",
+]
+
+
+@pytest.fixture(params=NAMES)
+def odd(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
+    """A workspace whose folder, model, pictures and arrays all have an odd name."""
+    name: str = request.param
+    folder = tmp_path / name
+    folder.mkdir()
+    space = make_workspace(folder)
+    space.model.rename(folder / f"{name}.onnx")
+    space.images.rename(folder / f"{name} images")
+    return space
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names that Windows does not allow")
+def test_odd_names(odd: Workspace, monkeypatch: pytest.MonkeyPatch):
+    name = odd.folder.name
+    data = ["--calib", odd.folder / f"{name} images", "--preprocess", "unit"]
+    done = qdq("quantize", *data, "--cache", odd.folder / f"{name}.qcal", "--", odd.folder / f"{name}.onnx")
+    assert done.code == 0, done.err
+    result = odd.folder / f"{name}.qdq.onnx"
+    onnx.checker.check_model(str(result), full_check=True)
+    monkeypatch.chdir(odd.folder)
+    bare = qdq("quantize", f"--cache={name}.qcal", "-o", f"{name} again.onnx", "--json", "--", f"{name}.onnx")
+    assert bare.code == 0, bare.err
+    assert bare.document["model"] == f"{name}.onnx"
+    assert Path(f"{name} again.onnx").read_bytes() == result.read_bytes()
+    missing = qdq("quantize", "--calib", f"{name} nowhere", "--", f"{name}.onnx")
+    assert missing.code == 4
+    assert f"{name} nowhere" in missing.err
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode there")
+def test_names_that_are_no_unicode(space: Workspace):
+    name = os.fsdecode(b"caf\xe9")
+    space.images.rename(space.folder / name)
+    (space.folder / name / "0.png").rename(space.folder / name / f"{name}.png")
+    done = space.quantize("--calib", space.folder / name)
+    assert done.code == 0, done.err
+    (space.folder / name / f"{name}.png").write_bytes(b"no picture")
+    failed = space.quantize("--calib", space.folder / name)
+    assert failed.code == 4
+    assert "caf\N{REPLACEMENT CHARACTER}" in failed.err
+    moved = space.model.rename(space.folder / f"{name}.onnx")
+    for options in (["--dry-run"], [], ["-o", space.output]):
+        refused = space.quantize(*options, model=moved)
+        assert refused.code == 3
+        assert "onnx holds bytes that are no Unicode" in refused.err
+
+
+def test_a_model_in_the_current_folder_by_its_bare_name(space: Workspace, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(space.folder)
+    proto = onnx.load("model.onnx")
+    onnx.save(proto, "model.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    done = qdq("quantize", "model.onnx", "--calib", "arrays.npz")
+    assert done.code == 0, done.err
+    assert space.output.is_file()
+    assert "model         model.onnx  (" in done.out
+    assert "--onnx=model.qdq.onnx" in done.out
+
+
+def test_relative_paths_up_and_down(space: Workspace, monkeypatch: pytest.MonkeyPatch):
+    (space.folder / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(space.folder / "a" / "b")
+    done = qdq("quantize", "../../model.onnx", "--calib", "../../images", "-o", "../out.onnx", "-q")
+    assert (done.code, done.err) == (0, "")
+    assert (space.folder / "a" / "out.onnx").is_file()
+
+
+def test_linked_folders_and_models(space: Workspace, tmp_path_factory: pytest.TempPathFactory):
+    """A hub's snapshot: links to files elsewhere; the result goes beside the link."""
+    hub = tmp_path_factory.mktemp("hub")
+    proto = onnx.load(space.model)
+    onnx.save(proto, space.model, save_as_external_data=True, location="w.bin", size_threshold=0)
+    (hub / "model.onnx").symlink_to(space.model)
+    (hub / "w.bin").symlink_to(space.folder / "w.bin")
+    (hub / "pictures").symlink_to(space.images)
+    done = qdq("quantize", hub / "model.onnx", "--calib", hub / "pictures", "-q")
+    assert (done.code, done.err) == (0, "")
+    assert (hub / "model.qdq.onnx").is_file()
+    assert not space.output.exists()
+
+
+def test_an_output_that_is_a_link_is_replaced_itself(space: Workspace):
+    other = space.folder / "precious.txt"
+    other.write_text("precious")
+    space.output.symlink_to(other)
+    assert space.quantize("-q").code == 0
+    assert other.read_text() == "precious"
+    assert not space.output.is_symlink()
+
+
+def test_a_model_without_suffix(space: Workspace):
+    bare = space.model.rename(space.folder / "network")
+    assert space.quantize("-q", model=bare).code == 0
+    assert (space.folder / "network.qdq.onnx").is_file()
+
+
+def test_several_models_of_one_folder_do_not_meet(space: Workspace):
+    second = space.folder / "model.v2.onnx"
+    second.write_bytes(space.model.read_bytes())
+    assert space.quantize("-q").code == 0
+    assert space.quantize("-q", model=second).code == 0
+    assert {path.name for path in space.folder.glob("*.qdq.onnx")} == {"model.qdq.onnx", "model.v2.qdq.onnx"}
