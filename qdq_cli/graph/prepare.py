@@ -101,13 +101,14 @@ def _restore_interface(model: ir.Model, interface: _Interface) -> None:
 
 def _constants_out_of_inputs(model: ir.Model) -> tuple[str, ...]:
     """Take initializers out of the graph inputs, as TensorRT does; returns a note where they could have been fed."""
-    before = len(model.graph.inputs)
+    before = [value.name or "" for value in model.graph.inputs]
     passes.RemoveInitializersFromInputsPass()(model)
-    count = before - len(model.graph.inputs)
-    if not count or model.ir_version < 4:  # IR version 3 had to list them
+    left = {value.name for value in model.graph.inputs}
+    constants = [name for name in before if name not in left]
+    if not constants or model.ir_version < 4:  # IR version 3 had to list them
         return ()
-    inputs = "1 graph input has an initializer" if count == 1 else f"{count} graph inputs have initializers"
-    return (f"{inputs} of the same name; the result has {'it' if count == 1 else 'them'} as constants.",)
+    shown = ", ".join(constants[:5]) + (f" and {len(constants) - 5} more" if len(constants) > 5 else "")
+    return (f"Graph inputs that have an initializer are constants in the result: {shown}.",)
 
 
 def lift_constants(model: ir.Model) -> None:
