@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "quantize": "Quantize an FP32 ONNX model to INT8 with Q/DQ nodes.",
     "inspect": "Say what TensorRT will do with a Q/DQ model, without TensorRT.",
+    "fix": "Repair what TensorRT refuses or cannot fuse in a Q/DQ model.",
 }
 """Name of each sub-command (a module of `qdq_cli.commands`) and its line in `qdq --help`."""
 

@@ -66,6 +66,13 @@ def propagate(model: ir.Model, *, may_move: Callable[[ir.Node], bool] = commutes
     return engine.record()
 
 
+def merge_quantizes(model: ir.Model) -> Mapping[str, tuple[str, ...]]:
+    """Merge equal Qs on each tensor in place (R1 alone); returns kept Q -> the Qs it stands for now."""
+    engine = _Engine(model.graph, commutes)
+    engine.merge_everywhere()
+    return {name: origin for name, origin in engine.record().origins.items() if len(origin) > 1}
+
+
 def nodes_on_codes(graph: ir.Graph) -> list[ir.Node]:
     """Return the class C nodes of a sorted graph whose data inputs are quantized tensors, in graph order."""
     codes = {value for value in graph.inputs if value.dtype == ir.DataType.INT8}
@@ -144,6 +151,13 @@ class _Engine:
             producer = tensor.producer()
             if producer is not None and (parameters := self._alone_behind(producer)) is not None:
                 work.extend(self._move_before(producer, parameters))
+
+    def merge_everywhere(self) -> None:
+        """Merge equal Qs on every tensor that has some."""
+        starts = [node.inputs[0] for node in self._graph if is_quantize(node)]
+        for tensor in dict.fromkeys(starts):
+            if tensor is not None:
+                self._merge_on(tensor)
 
     def _merge_on(self, tensor: ir.Value) -> None:
         """R1: keep one Q of each scale on a tensor, the one whose name comes first."""

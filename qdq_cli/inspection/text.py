@@ -43,15 +43,15 @@ def _numbers(inspection: Inspection) -> list[str]:
     summary = inspection.summary
     kind = "Q/DQ model" if inspection.quantized else "float model: what follows is predicted for its plan"
     size = f"{inspection.size_bytes / 1e6:.1f} MB" if inspection.size_bytes >= 1e5 else f"{inspection.size_bytes} B"
-    lines = _row("model", f"{inspection.model}  (opset {inspection.opset}, {size}, {kind})")
-    lines += _row("TensorRT", inspection.trt or "8.4 to 11")
-    lines += _row("INT8", f"{_int8(summary)}")
-    lines += _row("cost", _cost(summary))
+    lines = row("model", f"{inspection.model}  (opset {inspection.opset}, {size}, {kind})")
+    lines += row("TensorRT", inspection.trt or "8.4 to 11")
+    lines += row("INT8", f"{_int8(summary)}")
+    lines += row("cost", _cost(summary))
     reasons = ", ".join(f"{count} {code}" for code, count in summary.reasons.items())
     counts = f"{summary.standalone} Q/DQ kernels inside, {summary.boundary} at the boundary"
-    lines += _row("stand-alone", counts + (f" ({reasons})" if reasons else ""))
-    lines += _row("findings", f"{_count(summary.errors, 'error')}, {_count(summary.warnings, 'warning')}")
-    return lines + (_row("note", REFUSED) if summary.errors else [])
+    lines += row("stand-alone", counts + (f" ({reasons})" if reasons else ""))
+    lines += row("findings", f"{count_text(summary.errors, 'error')}, {count_text(summary.warnings, 'warning')}")
+    return lines + (row("note", REFUSED) if summary.errors else [])
 
 
 def _int8(summary: Summary) -> str:
@@ -72,7 +72,7 @@ def _cost(summary: Summary) -> str:
         parts.append(f"{share} of {_big(summary.traffic_elements)} activation elements moved")
     text = " and ".join(parts) + " in INT8" if parts else "unknown"
     text += ", one sample" if summary.batch_is_symbolic and parts else ""
-    unknown = f"{_count(summary.unknown_costs, 'kernel')} of unknown shape not counted (--input-shape)"
+    unknown = f"{count_text(summary.unknown_costs, 'kernel')} of unknown shape not counted (--input-shape)"
     return f"{text}; {unknown}" if summary.unknown_costs else text
 
 
@@ -88,10 +88,10 @@ def _findings(findings: Iterable[Finding], paint: Paint) -> list[str]:
         versions = {version.value for entry in entries for version in entry.profiles}
         held = "" if len(versions) == 4 else f"  TensorRT {', '.join(sorted(versions, key=float))}"
         lines += ["", f"{paint(code, colour)}  {len(entries)}x  rule {entries[0].rule}{held}"]
-        lines += _wrapped(f"at {_names(entry.node for entry in entries)}")
-        lines += _wrapped(f"found: {_names((entry.found for entry in entries), separator='; ')}")
-        lines += _wrapped(f"expected: {entries[0].expected}")
-        lines += _wrapped(f"fix: {entries[0].fix}")
+        lines += wrapped(f"at {names_text(entry.node for entry in entries)}")
+        lines += wrapped(f"found: {names_text((entry.found for entry in entries), separator='; ')}")
+        lines += wrapped(f"expected: {entries[0].expected}")
+        lines += wrapped(f"fix: {entries[0].fix}")
     return lines
 
 
@@ -113,8 +113,8 @@ def _standalone_lines(found: Standalone, cost: LayerCost, paint: Paint) -> list[
     what = "Q" if found.op_type == "QuantizeLinear" else "DQ"
     size = "" if cost.size_bytes is None else f", {_bytes(cost.size_bytes)}"
     lines = [f"  {paint(f'{what} {found.reason.value}', 'red')}  {elided(found.nodes[0], 44)}{size}"]
-    lines += _wrapped(found.because, 4) + _wrapped(f"fix: {found.remedy}", 4)
-    return lines + (_wrapped(f"uncertain: {found.uncertain}", 4) if found.uncertain else [])
+    lines += wrapped(found.because, 4) + wrapped(f"fix: {found.remedy}", 4)
+    return lines + (wrapped(f"uncertain: {found.uncertain}", 4) if found.uncertain else [])
 
 
 def _float_layers(inspection: Inspection, paint: Paint) -> list[str]:
@@ -128,7 +128,7 @@ def _float_layers(inspection: Inspection, paint: Paint) -> list[str]:
     for layer, cost in floats[:MAX_FLOAT_LAYERS]:
         share = _share(cost.macs, inspection.summary.macs)
         lines.append(f"  {paint(layer.op_type, 'blue')}  {elided(layer.name, 48)}  {share}")
-        lines += _wrapped(layer.because[0], 4) if layer.because else []
+        lines += wrapped(layer.because[0], 4) if layer.because else []
     if len(floats) > MAX_FLOAT_LAYERS:
         lines.append(f"  ... and {len(floats) - MAX_FLOAT_LAYERS} more (--layers)")
     return lines
@@ -176,15 +176,15 @@ def node_lines(inspection: Inspection, name: str) -> list[str]:
     for found, cost in zip(inspection.standalone, inspection.standalone_costs, strict=True):
         if name in found.nodes:
             lines += [f"'{name}' becomes a stand-alone {found.op_type} kernel: {found.reason.value}."]
-            lines += _wrapped(found.because) + _wrapped(f"What would remove it: {found.remedy}")
-            lines += _wrapped(f"Uncertain: {found.uncertain}") if found.uncertain else []
+            lines += wrapped(found.because) + wrapped(f"What would remove it: {found.remedy}")
+            lines += wrapped(f"Uncertain: {found.uncertain}") if found.uncertain else []
             lines += [] if cost.size_bytes is None else [f"  It moves {_bytes(cost.size_bytes)}."]
     if not lines and name in inspection.other_nodes:
-        lines = [f"'{name}' is in no kernel.", *_wrapped(inspection.other_nodes[name])]
+        lines = [f"'{name}' is in no kernel.", *wrapped(inspection.other_nodes[name])]
     if not lines:
         raise _unknown_node(inspection, name)
     about = [entry for entry in inspection.findings if entry.node == name]
-    return lines + [line for entry in about for line in _wrapped(f"{entry.code}: {entry.found}. {entry.fix}")]
+    return lines + [line for entry in about for line in wrapped(f"{entry.code}: {entry.found}. {entry.fix}")]
 
 
 def _layer_story(inspection: Inspection, layer: Layer, cost: LayerCost, name: str) -> list[str]:
@@ -192,13 +192,13 @@ def _layer_story(inspection: Inspection, layer: Layer, cost: LayerCost, name: st
     computes = "INT8" if layer.int8 else "float"
     lines = [f"'{name}' {role} the {computes} kernel of {layer.op_type} '{layer.name}' ({_types(layer)})."]
     if len(layer.nodes) > 1:
-        lines += _wrapped(f"Nodes: {', '.join(layer.nodes)}")
+        lines += wrapped(f"Nodes: {', '.join(layer.nodes)}")
     for operand in layer.inputs:
-        lines += _wrapped(f"reads {operand.tensor} as {operand.type.value}")
-    lines += _wrapped(f"writes {', '.join(layer.outputs)} as {layer.output_type.value}")
+        lines += wrapped(f"reads {operand.tensor} as {operand.type.value}")
+    lines += wrapped(f"writes {', '.join(layer.outputs)} as {layer.output_type.value}")
     for reason in layer.because or ("No rule makes it INT8: its operator has no INT8 form (class F).",):
-        lines += _wrapped(f"- {reason}")
-    lines += _wrapped(f"Uncertain: {layer.uncertain}") if layer.uncertain else []
+        lines += wrapped(f"- {reason}")
+    lines += wrapped(f"Uncertain: {layer.uncertain}") if layer.uncertain else []
     if cost.macs:
         share = _share(cost.macs, inspection.summary.macs)
         lines.append(f"  It makes {_big(cost.macs)} multiply-accumulates ({share}).")
@@ -221,12 +221,14 @@ def elided(text: str, width: int) -> str:
     return f"{text[:head]}...{text[len(text) - (width - 3 - head) :]}"
 
 
-def _row(label: str, text: str) -> list[str]:
+def row(label: str, text: str) -> list[str]:
+    """Return a labelled text, wrapped behind its label."""
     first, *rest = textwrap.wrap(text, WIDTH - LABEL_WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
     return [f"{label:<{LABEL_WIDTH}}{first}", *(" " * LABEL_WIDTH + line for line in rest)]
 
 
-def _wrapped(text: str, indent: int = 2) -> list[str]:
+def wrapped(text: str, indent: int = 2) -> list[str]:
+    """Return a text wrapped at 80 columns, indented; long names stay whole."""
     return textwrap.wrap(
         text,
         WIDTH,
@@ -237,13 +239,15 @@ def _wrapped(text: str, indent: int = 2) -> list[str]:
     )
 
 
-def _names(names: Iterable[str], separator: str = ", ") -> str:
+def names_text(names: Iterable[str], separator: str = ", ") -> str:
+    """Write the first few of some names, and how many more there are."""
     unique = list(dict.fromkeys(name for name in names if name))
     more = f"{separator}... ({len(unique) - MAX_NAMES} more)" if len(unique) > MAX_NAMES else ""
     return separator.join(unique[:MAX_NAMES]) + more if unique else "the model"
 
 
-def _count(number: int, noun: str) -> str:
+def count_text(number: int, noun: str) -> str:
+    """Write "1 error", "2 errors"."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 

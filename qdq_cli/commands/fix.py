@@ -1,0 +1,67 @@
+"""`qdq fix`: parse, repair, show what was done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from qdq_cli import console
+from qdq_cli.commands.options import DISPLAY, MODEL, Params, command_of
+from qdq_cli.config import FixConfig
+
+_PATH = click.Path(path_type=Path)
+
+_OUTPUT = (
+    click.Option(
+        ["-o", "--output"], type=_PATH, metavar="FILE", help="Where the result goes. [default: MODEL.fixed.onnx]"
+    ),
+    click.Option(
+        ["--ranges"],
+        type=_PATH,
+        metavar="FILE",
+        help="Ranges as JSON {tensor: amax}, for residual branches whose tensor has no Q.",
+    ),
+    click.Option(
+        ["--samples"],
+        type=click.IntRange(min=0),
+        default=4,
+        show_default=True,
+        metavar="N",
+        help="Compare the outputs before and after on N random samples; 0 for none.",
+    ),
+)
+
+
+@command_of({"Repair": _OUTPUT, "Display": DISPLAY}, (MODEL,))
+def fix(params: Params) -> None:
+    """Repair what TensorRT refuses or cannot fuse in a Q/DQ model.
+
+    MODEL may come from any tool. Missing zero points and axes, quantized biases and UINT8 around 128 are repaired, and
+    pairs moved or taken away where they keep kernels from fusing. What was trained stays: no weight changes, every
+    repair is listed with its rule, and the outputs before and after are compared.
+
+    \b
+    Examples:
+      qdq fix model.qdq.onnx
+      qdq fix model.qdq.onnx -o repaired.onnx --samples 0
+    """
+    from qdq_cli.repair.fix import fix_model
+    from qdq_cli.repair.text import report_lines
+
+    screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
+    report = fix_model(config_of(params))
+    if params["json"]:
+        screen.document(report)
+    else:
+        screen.write(report_lines(report, full=params["verbose"]))
+
+
+def config_of(params: Params) -> FixConfig:
+    """Build the configuration of a run from the parsed options."""
+    ranges: dict[str, float] = {}
+    if params["ranges"] is not None:
+        from qdq_cli.data.ranges import read_ranges
+
+        ranges = read_ranges(params["ranges"])
+    return FixConfig(params["model"], params["output"], ranges, params["samples"])

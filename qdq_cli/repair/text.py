@@ -1,0 +1,67 @@
+"""A repair report as lines of text for people, 80 columns wide; the console prints them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from qdq_cli.inspection.text import count_text, names_text, row, wrapped
+from qdq_cli.repair.record import Repair, RepairReport, State
+from qdq_cli.report import Distance
+
+MAX_LEFT = 6
+
+
+def report_lines(report: RepairReport, *, full: bool = False) -> list[str]:
+    """Return what was repaired rule by rule, what was left, and how far the outputs moved.
+
+    Args:
+        report: The report.
+        full: List every repair instead of one line a kind.
+    """
+    lines = row("model", report.model) + row("output", report.output)
+    lines += row("repairs", str(len(report.repairs)) if report.repairs else "nothing to repair")
+    lines += row("before", _state(report.before)) + row("after", _state(report.after))
+    for number, (name, distance) in enumerate(report.outputs.items()):
+        lines += row("outputs" if number == 0 else "", f"{name}: {_distance(distance)}")
+    for note in report.notes:
+        lines += row("note", note)
+    lines += _repairs(report.repairs, full=full)
+    shown = report.left if full else report.left[:MAX_LEFT]
+    if shown:
+        lines += ["", "left as it is:"]
+        lines += [line for entry in shown for line in wrapped(f"{entry.rule}  {entry.node}: {entry.why}")]
+    if len(shown) < len(report.left):
+        lines.append(f"  ... and {len(report.left) - len(shown)} more (-v)")
+    if report.findings:
+        codes = names_text(entry.code for entry in report.findings)
+        lines += ["", f"{count_text(len(report.findings), 'error')} remain ({codes}): qdq inspect {report.output}"]
+    return lines
+
+
+def _state(state: State) -> str:
+    return (
+        f"{count_text(state.errors, 'error')}, {count_text(state.warnings, 'warning')}, "
+        f"{state.standalone} stand-alone Q/DQ, {state.int8_to_int8} weighted operators INT8 to INT8"
+    )
+
+
+def _distance(distance: Distance) -> str:
+    if distance.equal:
+        return "equal before and after"
+    return f"SQNR {distance.sqnr_db:.1f} dB, cosine {distance.cosine:.6f}, max error {distance.max_error:.3g}"
+
+
+def _repairs(repairs: tuple[Repair, ...], *, full: bool) -> list[str]:
+    if full:
+        return ["", *(line for entry in repairs for line in wrapped(f"{entry.rule}  {entry.node}: {entry.done}"))]
+    by_rule: dict[tuple[str, bool], list[Repair]] = defaultdict(list)
+    for entry in repairs:
+        by_rule[entry.rule, entry.exact].append(entry)
+    lines = []
+    for (rule, exact), entries in by_rule.items():
+        kind = "same numbers" if exact else "changes roundings"
+        lines += ["", f"{rule}  {len(entries)}x  {kind}"]
+        lines += wrapped(f"{entries[0].node}: {entries[0].done}")
+        if len(entries) > 1:
+            lines += wrapped(f"also {names_text(entry.node for entry in entries[1:])}")
+    return lines
