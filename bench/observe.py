@@ -25,6 +25,7 @@ from qdq_cli.graph.runner import observe
 
 GOALS = {"mobilenet_v2": 2.0, "resnet50": 1.5}
 _TRIAL_SAMPLES = 32
+_EQUAL = 1.02  # times the fastest: no difference that a trial can tell
 
 
 def planned(path: Path) -> tuple[ir.Model, Plan]:
@@ -44,11 +45,13 @@ def observe_all(model: ir.Model, plan: Plan, samples: np.ndarray, count: int) ->
 
 
 def best_style(path: Path, samples: np.ndarray, cores: int, repeats: int) -> Style:
-    """The fastest way to run plain inference, by a short trial of each."""
+    """The fastest way to run plain inference, by a short trial of each; of equals, the one with the smallest batch."""
     trial = samples[:_TRIAL_SAMPLES]
     works = {style: functools.partial(_infer, path, trial, style) for style in styles(cores)}
     costs = alternate(repeats, {str(style): work for style, work in works.items()})
-    return min(works, key=lambda style: costs[str(style)].wall_seconds)
+    best = min(cost.wall_seconds for cost in costs.values())
+    equals = [style for style in works if costs[str(style)].wall_seconds <= _EQUAL * best]
+    return min(equals, key=lambda style: style.batch)
 
 
 def _infer(path: Path, samples: np.ndarray, style: Style) -> Cost:
