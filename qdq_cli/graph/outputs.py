@@ -161,7 +161,8 @@ def _is_convolutional(model: onnx.ModelProto) -> bool:
     """
     ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
     convs = sum(node.op_type == "Conv" and ranks.get(node.input[1]) == 4 for node in model.graph.node)
-    return convs > sum(node.op_type in ("Gemm", "MatMul") for node in model.graph.node)
+    others: int = sum(node.op_type in ("Gemm", "MatMul") for node in model.graph.node)
+    return bool(convs > others)
 
 
 def _blocked_session(source: Source, threads: int, stack: contextlib.ExitStack) -> ort.InferenceSession | None:
