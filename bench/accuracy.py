@@ -28,6 +28,9 @@ from calibrators import CalibratorError
 from qdq_cli import PlanConfig, QdqError, QuantizeConfig, RangeConfig, VerifyConfig, quantize_model
 
 FLOAT = "fp32"
+_EVERY = PlanConfig(mha=True, group_rules=False, channel_rules=False, gemv_rules=False)
+"""Quantize also the operators that TensorRT would not run faster in INT8."""
+
 OWN = {
     "mse": (RangeConfig("mse"), PlanConfig()),
     "entropy": (RangeConfig("entropy"), PlanConfig()),
@@ -35,8 +38,14 @@ OWN = {
     "percentile-99.99": (RangeConfig("percentile", 99.99), PlanConfig()),
     "percentile-99.999": (RangeConfig("percentile", 99.999), PlanConfig()),
     "mse-no-range-rules": (RangeConfig("mse"), PlanConfig(range_rules=False)),
+    "mse-every-operator": (RangeConfig("mse"), _EVERY),
+    "minmax-inputs-only": (
+        RangeConfig("minmax"),
+        dataclasses.replace(_EVERY, residuals=False, pooling=False, range_rules=False),
+    ),
 }
-"""Column -> what `qdq quantize` is told."""
+"""Column -> what `qdq quantize` is told. The last three take placement apart: without the rule on wide depthwise inputs,
+every weighted operator, and the yardstick of any placement: weighted inputs only, with the largest value as amax."""
 
 FIRST_PEER = "ort-minmax"
 

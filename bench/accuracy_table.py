@@ -15,6 +15,8 @@ TITLES = {
     "percentile-99.99": "percentile 99.99",
     "percentile-99.999": "percentile 99.999",
     "mse-no-range-rules": "mse, no range rules",
+    "mse-every-operator": "mse, every weighted operator",
+    "minmax-inputs-only": "minmax, weighted inputs only",
     "ort-minmax": "ORT MinMax",
     "ort-minmax-weighted": "ORT MinMax, weighted operators",
     "ort-entropy": "ORT Entropy",
@@ -30,12 +32,15 @@ def markdown(entries: Mapping[str, Mapping[str, Entry]]) -> str:
     """
     columns = [column for column in TITLES if any(column in cells for cells in entries.values())]
     lines = [
-        "| model | metric | test samples | " + " | ".join(TITLES[column] for column in columns) + " |",
-        "| --- | --- | ---: |" + " ---: |" * len(columns),
+        "| model | metric | test samples | operators in INT8 | "
+        + " | ".join(TITLES[column] for column in columns)
+        + " |",
+        "| --- | --- | ---: | ---: |" + " ---: |" * len(columns),
     ]
     for name, cells in entries.items():
         figure = next((entry.figure for entry in cells.values() if entry.figure), None)
-        about = [name, figure.metric, f"{figure.count:,}"] if figure else [name, "", ""]
+        operators = str(cells["mse"].details.get("int8_operators", "")) if "mse" in cells else ""
+        about = [name, figure.metric, f"{figure.count:,}", operators] if figure else [name, "", "", operators]
         lines.append("| " + " | ".join([*about, *(_cell(cells.get(column)) for column in columns)]) + " |")
     failures = [
         f"* {name}, {TITLES.get(column, column)}: {entry.failure}"
