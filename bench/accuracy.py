@@ -44,8 +44,8 @@ OWN = {
         dataclasses.replace(_EVERY, residuals=False, pooling=False, range_rules=False),
     ),
 }
-"""Column -> what `qdq quantize` is told. The last three take placement apart: without the rule on wide depthwise inputs,
-every weighted operator, and the yardstick of any placement: weighted inputs only, with the largest value as amax."""
+"""Column -> what `qdq quantize` is told. The last three take placement apart: no rule on wide depthwise inputs, every
+weighted operator, and the yardstick of any placement: weighted inputs only, with the largest value as amax."""
 
 FIRST_PEER = "ort-minmax"
 
