@@ -33,6 +33,8 @@ _OLDEST_IR = 4  # version 3 wants every initializer among the graph inputs
 
 _LONG_NAME = "ai.onnx"
 
+_FAILURES = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError)
+
 _FORMER_DEFAULTS = (
     ("Resize", 11, {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}),
     ("RoiAlign", 16, {"coordinate_transformation_mode": "output_half_pixel"}),
@@ -90,7 +92,7 @@ def _convert(model: ir.Model, opset: int) -> ir.Model:
         proto = to_proto(model)
     try:
         converted = onnx.version_converter.convert_version(proto, opset)
-    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+    except _FAILURES as error:
         raise _refusal(model, opset, str(error)) from error
     if (changed := _changed_interface(proto.graph, converted.graph)) is not None:
         raise _refusal(model, opset, f"the converter would change the type or shape of '{changed}'")
@@ -184,6 +186,6 @@ def _failure(proto: onnx.ModelProto) -> str:
             checked.graph.initializer.remove(tensor)
     try:
         onnx.checker.check_model(checked, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+    except _FAILURES as error:
         return root_cause(error)
     return ""

@@ -14,12 +14,13 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from qdq_cli.errors import ModelError
 from qdq_cli.graph.fold import fold_batch_norms, fold_constants, take_over_output
 from qdq_cli.graph.inline import inline_functions
 from qdq_cli.graph.nodes import constant_at, is_op, mark_shape_computations
 from qdq_cli.graph.operators import OpClass, operator_of
 from qdq_cli.graph.opset import HALF_OPSET, MIN_OPSET, normalize_imports, opset_of, raise_opset
-from qdq_cli.graph.wire import to_proto, weights_left_out
+from qdq_cli.graph.wire import root_cause, to_proto, weights_left_out
 
 HALF_TYPES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
@@ -112,14 +113,21 @@ def _constants_out_of_inputs(model: ir.Model) -> tuple[str, ...]:
 
 
 def lift_constants(model: ir.Model) -> None:
-    """Turn every Constant node into an initializer; one that is a graph output stays, one that nothing reads goes."""
+    """Turn every Constant node into an initializer; one that is a graph output stays, one without an output goes.
+
+    Raises:
+        ModelError: A Constant node holds something else than a constant.
+    """
     for node in list(model.graph.all_nodes()):
         if is_op(node, "Constant") and node.graph is not None:
             if not node.outputs[0].name:
                 node.graph.remove(node)
             else:
                 _spell_strings_as_tensor(node)
-    passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    try:
+        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"A Constant node of the model is malformed: {root_cause(error)}.", "Export again.") from error
 
 
 def _spell_strings_as_tensor(node: ir.Node) -> None:
@@ -147,6 +155,11 @@ def infer_shapes(model: ir.Model) -> None:
     """Infer element types and shapes, symbolic dimensions kept; what cannot be inferred stays unknown."""
     with weights_left_out(model):
         proto = to_proto(model)
+    take_inferred(model, proto)
+
+
+def take_inferred(model: ir.Model, proto: onnx.ModelProto) -> None:
+    """Infer element types and shapes on a protobuf of the model, and give them to the model's values by name."""
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
     except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):

@@ -1,4 +1,5 @@
-"""What a model file must hold before anything works on it: names that resolve, tensors as large as they say.
+"""What a model file must hold before anything works on it: names that resolve, tensors as large as they say, operators
+with the inputs and attributes that ONNX defines.
 
 Read from the protobuf, because the graph library only logs such things, drops them, or stumbles over them much later.
 Every refusal names the node or tensor. Node order is not a reason: unsorted nodes are sorted.
@@ -6,10 +7,13 @@ Every refusal names the node or tensor. Node order is not a reason: unsorted nod
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import onnx
+import onnx.defs
 import onnx_ir as ir
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
@@ -17,6 +21,8 @@ from qdq_cli.errors import ModelError
 
 OLDEST_IR_VERSION = 3
 """Models below it carry no opset imports, so their operators have no defined meaning."""
+
+_DEFAULT_DOMAIN = ("", "ai.onnx")
 
 _Scopes = tuple[set[str], ...]
 
@@ -65,14 +71,14 @@ def check_wellformed(proto: onnx.ModelProto) -> None:
         )
     if proto.training_info:
         raise ModelError("it holds training info, which cannot be kept", "Export the model for inference.")
-    _check_graph(proto.graph, ())
+    _check_graph(proto.graph, (), opset_in(proto.opset_import))
     for function in proto.functions:
         scope = set(function.input)
-        _check_nodes(function.node, (scope,))
+        _check_nodes(function.node, (scope,), opset_in(function.opset_import))
         _check_defined(function.output, (scope,), f"output of the function '{function.name}'")
 
 
-def _check_graph(graph: GraphProto, outer: _Scopes) -> None:
+def _check_graph(graph: GraphProto, outer: _Scopes, opset: int) -> None:
     """Check a graph; `outer` holds the names of each enclosing graph."""
     scope: set[str] = set()
     for info in graph.input:
@@ -88,12 +94,12 @@ def _check_graph(graph: GraphProto, outer: _Scopes) -> None:
         _require_text(tensor.name, "initializer")
         scope.add(tensor.name)
         check_tensor(tensor)
-    _check_nodes(graph.node, (*outer, scope))
+    _check_nodes(graph.node, (*outer, scope), opset)
     # What a body returns has to be its own; what the main graph returns may be an input or an initializer too.
     _check_defined([info.name for info in graph.output], (scope,), "graph output")
 
 
-def _check_nodes(nodes: Sequence[NodeProto], scopes: _Scopes) -> None:
+def _check_nodes(nodes: Sequence[NodeProto], scopes: _Scopes, opset: int) -> None:
     for node in nodes:
         for text in (node.name, node.op_type, node.domain):
             _require_text(text, "node, operator or domain")
@@ -103,10 +109,13 @@ def _check_nodes(nodes: Sequence[NodeProto], scopes: _Scopes) -> None:
     for node in nodes:
         _check_defined(filter(None, node.input), scopes, f"input of {_title(node)}")
         for attribute in node.attribute:
-            _check_attribute(attribute, scopes, node)
+            _check_attribute(attribute, node)
+            for body in bodies_of(attribute):
+                _check_graph(body, scopes, opset)
+        check_node(node, opset)
 
 
-def _check_attribute(attribute: AttributeProto, scopes: _Scopes, node: NodeProto) -> None:
+def _check_attribute(attribute: AttributeProto, node: NodeProto) -> None:
     _require_text(attribute.name, "attribute")
     kind = attribute.type
     if kind == AttributeProto.UNDEFINED:
@@ -118,15 +127,81 @@ def _check_attribute(attribute: AttributeProto, scopes: _Scopes, node: NodeProto
         )
     for tensor in _tensors_of(attribute):
         check_tensor(tensor)
-    if kind in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
-        for body in (attribute.g,) if kind == AttributeProto.GRAPH else attribute.graphs:
-            _check_graph(body, scopes)
+
+
+def bodies_of(attribute: AttributeProto) -> Sequence[GraphProto]:
+    """Return the If/Loop bodies in an attribute."""
+    if attribute.ref_attr_name:
+        return ()
+    return (attribute.g,) if attribute.type == AttributeProto.GRAPH else attribute.graphs
 
 
 def _tensors_of(attribute: AttributeProto) -> Iterator[TensorProto]:
     if attribute.type == AttributeProto.TENSOR and not attribute.ref_attr_name:
         yield attribute.t
     yield from attribute.tensors
+
+
+def opset_in(imports: Sequence[onnx.OperatorSetIdProto]) -> int:
+    """Return the opset of the default domain, 0 where it is not imported."""
+    return next((entry.version for entry in imports if entry.domain in _DEFAULT_DOMAIN), 0)
+
+
+@dataclass(frozen=True)
+class _Signature:
+    """What ONNX defines about an operator."""
+
+    inputs: range
+    outputs: range
+    needed: tuple[bool, ...]
+    types: Mapping[str, int]
+    required: frozenset[str]
+
+
+@functools.cache
+def _signature(op_type: str, opset: int) -> _Signature | None:
+    """Return the signature of an operator of the default domain, None where ONNX does not define it."""
+    if not 0 < opset <= onnx.defs.onnx_opset_version() or not onnx.defs.has(op_type, opset, ""):
+        return None
+    schema = onnx.defs.get_schema(op_type, opset, "")
+    single = onnx.defs.OpSchema.FormalParameterOption.Single
+    return _Signature(
+        range(schema.min_input, schema.max_input + 1),
+        range(schema.min_output, schema.max_output + 1),
+        tuple(entry.option == single for entry in schema.inputs),
+        {name: int(entry.type) for name, entry in schema.attributes.items()},
+        frozenset(name for name, entry in schema.attributes.items() if entry.required),
+    )
+
+
+def check_node(node: NodeProto, opset: int) -> None:
+    """Refuse a node whose inputs, outputs or attributes are not those of its operator; ONNX Runtime would, too.
+
+    Operators ONNX does not define (plugins, newer opsets) and attributes it does not define are let through.
+
+    Raises:
+        ModelError: There are too few or too many, one is missing, or an attribute is of another type.
+    """
+    signature = _signature(node.op_type, opset) if node.domain in _DEFAULT_DOMAIN else None
+    if signature is None:
+        return
+    for what, count, allowed in (
+        ("inputs", len(node.input), signature.inputs),
+        ("outputs", len(node.output), signature.outputs),
+    ):
+        if count not in allowed:
+            some = str(allowed[0]) if len(allowed) == 1 else f"{allowed[0]} to {allowed[-1]}"
+            raise ModelError(f"the {_title(node)} has {count} {what}, expected {some}")
+    for position, (name, needed) in enumerate(zip(node.input, signature.needed, strict=False)):
+        if needed and not name:
+            raise ModelError(f"the {_title(node)} has no input {position}")
+    held = {attribute.name: attribute for attribute in node.attribute}
+    for name in sorted(signature.required - held.keys()):
+        raise ModelError(f"the {_title(node)} has no attribute '{name}'")
+    for name, attribute in held.items():
+        if attribute.type != signature.types.get(name, attribute.type):
+            found, expected = map(AttributeProto.AttributeType.Name, (attribute.type, signature.types[name]))
+            raise ModelError(f"the attribute '{name}' of the {_title(node)} is of type {found}, expected {expected}")
 
 
 def _define(name: str, scope: set[str], what: str) -> None:

@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
+from qdq_cli.errors import ModelError
 from qdq_cli.graph.opset import HALF_OPSET
 from qdq_cli.graph.prepare import infer_shapes, lift_constants, name_everything, prepare
 from tests.networks import Network, run
@@ -114,6 +115,12 @@ def test_unused_initializers_and_nodes_go_shared_ones_stay():
     model = prepared(text_model("a = Mul(x, w)\nb = Sigmoid(x)\ny = Add(a, w)", w=F([1, 2, 3]), unused=F([4])))
     assert list(model.graph.initializers) == ["w"]
     assert op_types(model) == ["Mul", "Add"]
+
+
+@pytest.mark.parametrize("attribute", ["valu = 2.0", "value_int = 2.5"])
+def test_a_malformed_constant_is_a_sentence(attribute):
+    with pytest.raises(ModelError, match="A Constant node of the model is malformed: "):
+        prepare(text_model(f"c = Constant <{attribute}> ()\ny = Add(x, c)"))
 
 
 # The interface

@@ -167,3 +167,56 @@ def test_sorting_sees_what_bodies_read_and_sorts_inside_them():
     sort_nodes(graph)
     assert [node.op_type for node in graph] == ["Abs", "If"]
     assert [node.op_type for node in graph[1].attributes["then_branch"].as_graph()] == ["Abs", "Neg"]
+
+
+def one_node(text: str, opset: int = 17) -> onnx.ModelProto:
+    """A model of one node that reads x, w (both without shape) and makes y."""
+    return parser.parse_model(
+        f'<ir_version: 8, opset_import: ["" : {opset}]>\ng (float x, float w) => (float y) {{ {text} }}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("y = Conv(x)", "the Conv node 'y' has 1 inputs, expected 2 to 3"),
+        ("y = Relu(x, w)", "the Relu node 'y' has 2 inputs, expected 1"),
+        ("y = Conv(, w)", "the Conv node 'y' has no input 0"),
+        ("y, z = Conv(x, w)", "the Conv node 'y' has 2 outputs, expected 1"),
+        ("y = Concat(x, w)", "the Concat node 'y' has no attribute 'axis'"),
+        ("y = Conv <group = 1.0> (x, w)", "the attribute 'group' of the Conv node 'y' is of type FLOAT, expected INT"),
+        ("y = Conv <pads = 1> (x, w)", "the attribute 'pads' of the Conv node 'y' is of type INT, expected INTS"),
+    ],
+)
+def test_nodes_are_as_their_operator_is_defined(text, message):
+    with pytest.raises(ModelError) as caught:
+        check_wellformed(one_node(text))
+    assert caught.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("text", "opset"),
+    [
+        ("y = Clip(x)", 17),
+        ("y = Clip(x, , w)", 17),
+        ("y = Clip <min = 0.0> (x)", 6),  # an input since opset 11
+        ("y = Sum(x, w, x, w, x, w)", 17),
+        ("y = LSTM <hidden_size = 3> (x, w, w)", 17),
+        ("y = Conv <my_hint = 3> (x, w)", 17),  # ONNX Runtime has the last word on it
+        ("y = BatchedNMS_TRT <anything = 1.0> (x)", 17),
+        ("y = ai.onnx.Relu(x)", 17),
+        ("y = Relu(x, w)", 99),  # an opset that is not known yet
+    ],
+)
+def test_unknown_operators_attributes_and_opsets_are_let_through(text, opset):
+    check_wellformed(one_node(text, opset))
+
+
+def test_nodes_in_bodies_and_functions_are_held_against_their_opsets_too():
+    with pytest.raises(ModelError, match="Relu node 't' has 2 inputs"):
+        check_wellformed(parsed(f"g (float[2] x, bool c) => (float[2] y) {{ y = If(c) {BODY % 't = Relu(x, x)'} }}"))
+    function = '<domain: "local", opset_import: ["" : {}]> f (a) => (b) {{ b = Clip <max = 1> (a) }}'
+    graph = "g (float[2] x) => (float[2] y) { y = local.f(x) }\n"
+    check_wellformed(parsed(graph + function.format(17)))
+    with pytest.raises(ModelError, match="'max' of the Clip node 'b' is of type INT, expected FLOAT"):
+        check_wellformed(parsed(graph + function.format(6)))
