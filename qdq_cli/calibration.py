@@ -18,7 +18,7 @@ from qdq_cli.config import RangeConfig
 from qdq_cli.errors import DataError, UsageError
 from qdq_cli.graph.operators import is_depthwise
 from qdq_cli.graph.plan import Plan, ScaleGroup
-from qdq_cli.observing import run_samples
+from qdq_cli.observing import Job, run_samples
 from qdq_cli.progress import Listener
 
 
@@ -82,7 +82,7 @@ def observe(
             f"No calibration data was given, and {len(tensors)} tensors need a range.",
             "Give a folder of images or arrays with --calib, or a calibration cache with --cache.",
         )
-    seen = run_samples(model, tensors, samples, listener, with_keys=config.cache is not None)
+    seen = run_samples(Job(model, tensors), samples, listener, with_keys=config.cache is not None)
     return Observation(
         histograms={**known.histograms, **seen.histograms},
         samples=seen.samples,

@@ -179,6 +179,109 @@ class QuantizeConfig:
 
 
 @dataclass(frozen=True)
+class Shard:
+    """One of several equal shares of the calibration runs.
+
+    Args:
+        number: From 1 on.
+        total: How many there are.
+    """
+
+    number: int = 1
+    total: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.total}"
+
+
+@dataclass(frozen=True)
+class CalibrateConfig:
+    """One run of `qdq calibrate`.
+
+    Args:
+        model: The FP32 model.
+        output: The calibration cache; None: `MODEL.qcal` beside the model.
+        data: Where samples come from; without `samples` every one calibrates, none is held back.
+        plan: Which operators `quantize` will quantize: their tensors are observed.
+        all_tensors: Observe every float tensor of the prepared model.
+        append: Add to the cache that is there.
+        shard: Which share of the runs.
+        dask: Address of a Dask scheduler whose workers do the work; None for this process.
+    """
+
+    model: Path
+    output: Path | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    all_tensors: bool = False
+    append: bool = False
+    shard: Shard = field(default_factory=Shard)
+    dask: str | None = None
+
+    @property
+    def target(self) -> Path:
+        """Where the calibration cache goes."""
+        return self.output or self.model.with_name(f"{self.model.stem}.qcal")
+
+
+RANGE_FORMATS = {
+    "tensorrt": ".cache",
+    "ort": ".flatbuffers",
+    "ort-json": ".ort.json",
+    "ort-text": ".ort.cache",
+    "json": ".ranges.json",
+    "torch-json": ".torch.json",
+}
+"""Formats in which ranges leave a calibration cache -> ending of the default file name: TensorRT's text cache, ONNX
+Runtime's TensorRT table in its three forms, {tensor: amax}, and amax, scale and zero point for PyTorch."""
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """How ranges leave a calibration cache.
+
+    Args:
+        file: The calibration cache.
+        format: A key of `RANGE_FORMATS`.
+        output: Where they go; None: beside the cache.
+        method: How ranges are chosen.
+        percentile: For `percentile`: the share kept, in percent.
+        trt: The TensorRT release that will read a text cache.
+        algo: The calibrator that release will use.
+    """
+
+    file: Path
+    format: str
+    output: Path | None = None
+    method: str = DEFAULT_METHOD
+    percentile: float = 99.99
+    trt: str = "8.6.1"
+    algo: str = "EntropyCalibration2"
+
+    @property
+    def target(self) -> Path:
+        """Where the ranges go."""
+        return self.output or self.file.with_name(f"{self.file.stem}{RANGE_FORMATS[self.format]}")
+
+
+@dataclass(frozen=True)
+class CheckConfig:
+    """One run of `qdq cache check`.
+
+    Args:
+        model: The FP32 model.
+        file: A calibration cache, or a file of ranges.
+        plan: Which operators will be quantized.
+        all_tensors: Ask for every float tensor of the prepared model.
+    """
+
+    model: Path
+    file: Path
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    all_tensors: bool = False
+
+
+@dataclass(frozen=True)
 class Gates:
     """Limits that make `qdq inspect` fail (exit 5).
 

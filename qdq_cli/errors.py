@@ -60,3 +60,9 @@ class LimitError(QdqError):
     """The result misses a limit the user set (exit 5)."""
 
     exit_code = ExitCode.LIMIT
+
+
+class InterruptedRunError(QdqError):
+    """The user ended a run early; what was finished by then may have been kept (exit 130)."""
+
+    exit_code = ExitCode.INTERRUPTED

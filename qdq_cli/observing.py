@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -14,15 +14,23 @@ from qdq_cli.calibration_data import Samples
 from qdq_cli.data.batches import Batch, Group, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.graph import runner
+from qdq_cli.interrupts import Stop, never
 from qdq_cli.progress import Listener
 
-Stop = Callable[[], bool]
-"""Says whether the user wants to end the run early."""
 
+@dataclass(frozen=True)
+class Job:
+    """What samples are run for.
 
-def never() -> bool:
-    """Go on to the end."""
-    return False
+    Args:
+        model: The prepared float model.
+        tensors: Names of what to observe.
+        threads: Threads to run on; None: one a core.
+    """
+
+    model: ir.Model
+    tensors: Sequence[str]
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -42,20 +50,11 @@ class Seen:
     notes: tuple[str, ...]
 
 
-def run_samples(
-    model: ir.Model,
-    tensors: Sequence[str],
-    samples: Samples,
-    listener: Listener,
-    *,
-    with_keys: bool,
-    stop: Stop = never,
-) -> Seen:
-    """Run the calibration samples through the prepared float model and count the values of these tensors.
+def run_samples(job: Job, samples: Samples, listener: Listener, *, with_keys: bool, stop: Stop = never) -> Seen:
+    """Run the calibration samples through the prepared float model and count the values of the job's tensors.
 
     Args:
-        model: The prepared float model.
-        tensors: Names of what to observe.
+        job: The model and the tensors.
         samples: The calibration data.
         listener: Told about progress.
         with_keys: Whether to compute the key of every sample, and to refuse one that is there twice.
@@ -68,13 +67,24 @@ def run_samples(
     loader = _Loader(samples, stop, with_keys=with_keys)
     groups = samples.batches.groups
     with listener.progress("calibrating", len(groups)) as advance:
-        histograms = runner.observe(model, tensors, groups, loader.load, on_batch=_while_running(advance, stop))
+        tell = _told(advance, listener, stop)
+        histograms = runner.observe(job.model, job.tensors, groups, loader.load, threads=job.threads, on_batch=tell)
     return Seen(histograms, loader.samples, loader.log.keys, tuple(loader.notes()))
 
 
-def _while_running(advance: runner.Progress, stop: Stop) -> runner.Progress:
-    """Tell no progress once the rest is left out: it would run to the end."""
-    return lambda done, total: None if stop() else advance(done, total)
+def _told(advance: runner.Progress, listener: Listener, stop: Stop) -> runner.Progress:
+    """Tell progress until the run is to end early; from then on it would only count what is left out."""
+    stopping = False
+
+    def tell(done: int, total: int) -> None:
+        nonlocal stopping
+        if stop() and not stopping:
+            stopping = True
+            listener.note("Stopping; what is under way is finished first.")
+        if not stopping:
+            advance(done, total)
+
+    return tell
 
 
 class _Loader:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from qdq_cli.config import DEFAULT_METHOD, METHODS, Form, TensorRT, WeightForm
+from qdq_cli.config import DEFAULT_METHOD, METHODS, Form, Shard, TensorRT, WeightForm
 from qdq_cli.data.preprocess import CHOICES
 
 Record = TypeVar("Record")
@@ -47,6 +47,20 @@ def named_amax(text: str) -> tuple[str, float]:
     if not separator or not name or not 0 < amax < float("inf"):
         raise click.BadParameter(f"'{text}' is not NAME=AMAX with a positive AMAX (conv1_out=6.0).")
     return name, amax
+
+
+def shard(text: str) -> Shard:
+    """Parse `I/N`: share I of N, counted from 1.
+
+    Raises:
+        click.BadParameter: The text is something else, or I is not one of 1 to N.
+    """
+    number, slash, total = text.partition("/")
+    if slash and number.isascii() and number.isdecimal() and total.isascii() and total.isdecimal():
+        found = Shard(int(number), int(total))
+        if 1 <= found.number <= found.total:
+            return found
+    raise click.BadParameter(f"'{text}' is not I/N with I from 1 to N (2/8 is the second of eight shares).")
 
 
 class OptionCommand(click.Command):
@@ -141,6 +155,14 @@ DATA = (
     _one(["--batch-size"], click.IntRange(min=1), "N", "Samples a run. [default: what the model fixes, else 1]"),
     _one(["--seed"], _COUNT, "N", "Choose samples at random with this seed. [default: evenly spread]"),
 )
+
+EVERY_SAMPLE = tuple(
+    _one(["--samples"], click.IntRange(min=1), "N", "Samples to calibrate on, evenly spread. [default: every one]")
+    if option.name == "samples"
+    else option
+    for option in DATA
+)
+"""The calibration data of a command that holds nothing back."""
 
 RANGES = (
     click.Option(

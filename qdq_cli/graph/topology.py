@@ -185,3 +185,13 @@ def _one_step_back(front: list[ir.Value], seen: dict[ir.Value, int], step: int) 
     ]
     seen.update(dict.fromkeys(before, step))
     return list(dict.fromkeys(before))
+
+
+def float_tensors(graph: ir.Graph) -> tuple[str, ...]:
+    """Return the names of all float tensors of the main graph in topological order: what implicit quantization ranges.
+
+    Shape computations and outputs that nothing reads are left out.
+    """
+    values = (*graph.inputs, *(value for node in graph for value in node.outputs))
+    used = (value for value in values if value.uses() or value.is_graph_output())
+    return tuple(value.name or "" for value in used if is_activation(value) and value.dtype is not None)

@@ -1,0 +1,200 @@
+"""What the calibration and cache commands found, as lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qdq_cli.config import DEFAULT_METHOD, METHODS
+
+if TYPE_CHECKING:
+    from calibrators import CalibrationTable, Histogram
+    from qdq_cli.cache.drift import Difference
+    from qdq_cli.cache.exchange import RangeFile
+    from qdq_cli.cache.fit import Fit
+    from qdq_cli.cache.summary import CacheSummary, TensorSummary
+    from qdq_cli.calibrate import CalibrationReport
+
+BLOCKS = " ▁▂▃▄▅▆▇█"
+"""Heights of a sparkline, from nothing on."""
+
+ASCII_BLOCKS = " .:-=+*#@"
+"""The same where the terminal has no block letters."""
+
+_SPARK_CELLS = 16
+_LABEL_WIDTH = 14
+_MOST_LINES = 25  # of a list that -v shows in full
+_SHORTEST_NAME = 20
+
+
+def calibration_lines(report: CalibrationReport) -> list[str]:
+    """A run of `qdq calibrate` on one screen."""
+    found = report.samples
+    counts = [f"{found.cache} in the cache"]
+    counts += [f"{found.new} new"] if found.new != found.cache else []
+    counts += [f"{found.known} were in it before"] if found.known else []
+    if report.interrupted:
+        counts.append(f"{'others' if found.left is None else found.left} left out by the interruption")
+    share = f"; share {report.shard} of the runs" if report.shard != "1/1" else ""
+    lines = [
+        _row("model", f"{report.model}  (fingerprint {report.fingerprint[:12]})"),
+        _row("tensors", f"{report.tensors} observed"),
+        _row("samples", f"{', '.join(counts)}; batch size {report.batch_size}{share}"),
+    ]
+    if report.preprocessing:
+        lines.append(_row("preprocessing", report.preprocessing + (" (assumed)" if report.assumed else "")))
+    lines.append(_row("output", f"{report.output}  ({_size(report.size_bytes)})"))
+    stages = ", ".join(f"{stage} {value:.1f}" for stage, value in report.seconds.items() if value >= 0.05)
+    lines.append(_row("seconds", f"{sum(report.seconds.values()):.1f}" + (f"  ({stages})" if stages else "")))
+    return [*lines, _row("next", _next_command(report))]
+
+
+def _next_command(report: CalibrationReport) -> str:
+    if report.shard != "1/1":
+        return f"qdq cache merge {_quoted(report.output)} OTHER-SHARES -o MERGED"
+    return f"qdq quantize {_quoted(report.model)} --cache {_quoted(report.output)}"
+
+
+def head_lines(summary: CacheSummary) -> list[str]:
+    """Where a calibration cache comes from."""
+    versions = ", ".join(f"{tool} {version}" for tool, version in summary.versions.items())
+    lines = [
+        _row("cache", f"{summary.file}  ({_size(summary.size_bytes)}; model {summary.fingerprint[:12]})"),
+        _row("samples", f"{summary.samples}  (digest {summary.samples_digest[:12]})"),
+    ]
+    lines += [_row("preprocessing", summary.preprocessing)] if summary.preprocessing else []
+    return [*lines, _row("versions", versions), _row("tensors", str(len(summary.tensors)))]
+
+
+def show_lines(summary: CacheSummary, table: CalibrationTable, columns: int, blocks: str) -> list[str]:
+    """A calibration cache with one line a tensor.
+
+    Args:
+        summary: What is in it.
+        table: The cache itself, for the sparklines.
+        columns: Width of the terminal in letters.
+        blocks: Letters of a sparkline, from nothing to the full height.
+    """
+    heads = ("count", "min", "max", *METHODS, f"cut by {DEFAULT_METHOD}")
+    cells = [_cells(tensor) for tensor in summary.tensors]
+    sparks = [sparkline(table.entries[tensor.name].histogram, blocks) for tensor in summary.tensors]
+    rest = _columns([heads, *cells])
+    room = max(_SHORTEST_NAME, columns - len(rest[0]) - _SPARK_CELLS - 2)
+    names = _names([tensor.name for tensor in summary.tensors], room)
+    lines = [f"{name}{line}  {spark}" for name, line, spark in zip(names[1:], rest[1:], sparks, strict=True)]
+    return [*head_lines(summary), "", f"{names[0]}{rest[0]}  histogram (log)", *lines]
+
+
+def _cells(tensor: TensorSummary) -> tuple[str, ...]:
+    if not tensor.count:
+        return ("0", *["-"] * (len(METHODS) + 3))
+    cut = tensor.clipped_percent[DEFAULT_METHOD]
+    amax = (f"{tensor.amax[method]:.4g}" for method in METHODS)
+    return (f"{tensor.count:,}", f"{tensor.minimum:.4g}", f"{tensor.maximum:.4g}", *amax, f"{cut:.3g} %")
+
+
+def sparkline(histogram: Histogram, blocks: str) -> str:
+    """The shape of a histogram from its smallest to its largest value, on a logarithmic scale."""
+    from calibrators import profile
+    from qdq_cli.cache.picture import levels
+
+    heights = levels(profile(histogram, _SPARK_CELLS)) * (len(blocks) - 1)
+    return "".join(blocks[int(height + 0.999999)] for height in heights.tolist())
+
+
+def merge_lines(summary: CacheSummary, files: Sequence[Path]) -> list[str]:
+    """What `qdq cache merge` wrote."""
+    return [_row("merged", f"{len(files)} caches"), *head_lines(summary)]
+
+
+def drift_lines(difference: Difference, columns: int, *, full: bool) -> list[str]:
+    """What moved between two calibration caches, the largest drift first."""
+    first, second = difference.samples
+    lines = [
+        _row("first", f"{difference.first}  ({first} samples)"),
+        _row("second", f"{difference.second}  ({second} samples, {difference.common_samples} of them in both)"),
+        _row("model", "the same" if difference.same_model else "different: another network or other weights"),
+    ]
+    lines += [] if difference.same_preprocessing else [_row("preprocessing", "different")]
+    lines.append(_row("drift", f"{_percent(difference.largest_percent)} at most; ranges by {difference.method}"))
+    lines += _lone("only in first", difference.only_first, full=full)
+    lines += _lone("only in second", difference.only_second, full=full)
+    shown = difference.tensors if full else difference.tensors[:_MOST_LINES]
+    heads = ("amax", "amax then", "ratio", "distance", "drift")
+    cells = [
+        (f"{t.amax:.4g}", f"{t.other_amax:.4g}", f"{t.ratio:.4g}", f"{t.distance:.3g}", _percent(t.drift_percent))
+        for t in shown
+    ]
+    rest = _columns([heads, *cells])
+    names = _names([tensor.name for tensor in shown], max(_SHORTEST_NAME, columns - len(rest[0])))
+    lines += ["", *(name + line for name, line in zip(names, rest, strict=True))]
+    hidden = len(difference.tensors) - len(shown)
+    return [*lines, f"and {hidden} more that moved less (-v)"] if hidden else lines
+
+
+def fit_lines(fit: Fit, *, full: bool) -> list[str]:
+    """How a file serves a model."""
+    unit = "tensors" if fit.samples is not None else "scale groups"
+    verdict = f"all {fit.needed} {unit} are there" if fit.fits else f"{len(fit.missing)} of {fit.needed} {unit} missing"
+    lines = [
+        _row("model", fit.model),
+        _row("file", f"{fit.file}  ({fit.kind}{'' if fit.samples is None else f', {fit.samples} samples'})"),
+        _row("fits", f"{'yes' if fit.fits else 'no'}: {verdict}; {fit.spare} more in the file"),
+    ]
+    if fit.same_model is not None:
+        lines.append(_row("fingerprint", "the same" if fit.same_model else "different: another model was observed"))
+    lines += [_row("preprocessing", fit.preprocessing)] if fit.preprocessing else []
+    lines += _lone("renamed", [f"{name} <- {place}" for name, place in fit.renamed.items()], full=full)
+    return lines + _lone("missing", fit.missing, full=full)
+
+
+def range_lines(found: RangeFile, *, full: bool) -> list[str]:
+    """Ranges that went to or came from another tool."""
+    kind = f"{found.format}: {found.header}" if found.header else found.format
+    method = f"; method {found.method}" if found.method else ""
+    lines = [_row("ranges", f"{len(found.ranges)} of {found.file}  ({kind}{method})")]
+    if found.ignored_lines:
+        lines.append(_row("", f"{found.ignored_lines} lines hold no range and were left out"))
+    if found.output is not None:
+        lines.append(_row("output", found.output))
+    if full:
+        lines += [f"  {amax:>12.6g}  {name}" for name, amax in sorted(found.ranges.items())]
+    return lines
+
+
+def _lone(label: str, names: Sequence[str], *, full: bool) -> list[str]:
+    shown = names if full else names[:_MOST_LINES]
+    lines = [_row(label if number == 0 else "", name) for number, name in enumerate(shown)]
+    return [*lines, _row("", f"and {len(names) - len(shown)} more (-v)")] if len(shown) < len(names) else lines
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, right-aligned."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return ["".join(f"  {cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def _names(names: Iterable[str], room: int) -> list[str]:
+    """A column of tensor names with its heading, left-aligned, cut to the room there is."""
+    from qdq_cli.cache.picture import shortened
+
+    cut = ["tensor", *(shortened(name, room) for name in names)]
+    width = max(map(len, cut))
+    return [name.ljust(width) for name in cut]
+
+
+def _percent(value: float) -> str:
+    return f"{value:.3g} %"
+
+
+def _row(label: str, text: str) -> str:
+    return f"{label.ljust(_LABEL_WIDTH)} {text}" if len(label) >= _LABEL_WIDTH else f"{label.ljust(_LABEL_WIDTH)}{text}"
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1_000:.1f} kB" if size_bytes < 1_000_000 else f"{size_bytes / 1_000_000:.1f} MB"
+
+
+def _quoted(path: str) -> str:
+    return f'"{path}"' if " " in path else path

@@ -1,0 +1,91 @@
+"""`qdq calibrate`: parse, observe, show; after Ctrl-C or SIGTERM what was finished is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from qdq_cli import console
+from qdq_cli.commands.options import DISPLAY, EVERY_SAMPLE, MODEL, PLACEMENT, Params, command_of, record_of, shard
+from qdq_cli.config import CalibrateConfig, DataConfig, PlanConfig
+from qdq_cli.data.preprocess import Overrides
+from qdq_cli.errors import InterruptedRunError
+from qdq_cli.interrupts import stop_on_signals
+
+_CACHE = (
+    click.Option(
+        ["-o", "--output"],
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Where the calibration cache goes. [default: MODEL.qcal]",
+    ),
+    click.Option(
+        ["--append"],
+        is_flag=True,
+        help="Add to the calibration cache that is there; samples it has seen are not counted again.",
+    ),
+    click.Option(
+        ["--all-tensors"],
+        is_flag=True,
+        help="Observe every float tensor, for TensorRT's implicit mode and DLA. [default: those quantize needs]",
+    ),
+)
+
+_SHARES = (
+    click.Option(
+        ["--shard"],
+        type=shard,
+        metavar="I/N",
+        help="Run share I of N only; qdq cache merge puts the shares together. [default: 1/1]",
+    ),
+    click.Option(
+        ["--dask"],
+        metavar="ADDRESS",
+        help="Let the workers of this Dask scheduler do the work (pip install 'qdq[dask]').",
+    ),
+)
+
+_SECTIONS = {
+    "Calibration data": EVERY_SAMPLE,
+    "Calibration cache": _CACHE,
+    "Shares": _SHARES,
+    "Placement that quantize will be given": PLACEMENT,
+    "Display": DISPLAY,
+}
+
+
+@command_of(_SECTIONS, (MODEL,))
+def calibrate(params: Params) -> None:
+    """Observe a model's tensors on samples and write the calibration cache.
+
+    The cache holds a histogram of every tensor that qdq quantize needs a range for. It is small, holds no sample, and
+    fits every export of the same network: quantize the model from it anywhere, with any method. Every sample given is
+    observed. Ctrl-C keeps what is finished; the same command with --append goes on from there.
+
+    \b
+    Examples:
+      qdq calibrate model.onnx --calib images/
+      qdq calibrate model.onnx --calib more-images/ --append
+      qdq calibrate model.onnx --calib images/ --shard 2/8 -o share-2.qcal
+      qdq calibrate model.onnx --calib images/ --all-tensors -o all.qcal
+    """
+    from qdq_cli.cache.text import calibration_lines
+    from qdq_cli.calibrate import calibrate_model
+
+    screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
+    with stop_on_signals() as stop:
+        report = calibrate_model(config_of(params), screen, stop)
+    screen.result(report, lambda: calibration_lines(report))
+    if report.interrupted:
+        left = "others" if report.samples.left is None else report.samples.left
+        raise InterruptedRunError(
+            f"Interrupted: {report.output} holds {report.samples.cache} samples; {left} are left.",
+            "The same command with --append goes on from there.",
+        )
+
+
+def config_of(params: Params) -> CalibrateConfig:
+    """Build the configuration of a run from the parsed options."""
+    data = record_of(DataConfig, params, {"overrides": record_of(Overrides, params)})
+    return record_of(CalibrateConfig, params, {"data": data, "plan": record_of(PlanConfig, params)})
