@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "quantize": "Quantize an FP32 ONNX model to INT8 with Q/DQ nodes.",
+    "calibrate": "Observe a model's tensors on samples and write the calibration cache.",
+    "cache": "Look into calibration caches, compare, merge and convert them.",
     "inspect": "Say what TensorRT will do with a Q/DQ model, without TensorRT.",
     "fix": "Repair what TensorRT refuses or cannot fuse in a Q/DQ model.",
 }

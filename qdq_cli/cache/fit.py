@@ -1,0 +1,141 @@
+"""Does a calibration cache, or a file of ranges, serve a model: what is there, what is missing, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx_ir as ir
+
+from calibrators import CalibrationTable, read_cache
+from calibrators.cache_file import MAGIC
+from qdq_cli.cache.exchange import read_ranges
+from qdq_cli.cache.feeding import describe_feeding
+from qdq_cli.cache.model import find
+from qdq_cli.calibration import Observation, wide_depthwise
+from qdq_cli.config import CheckConfig
+from qdq_cli.documents import SCHEMA_VERSION
+from qdq_cli.errors import DataError
+from qdq_cli.graph import files
+from qdq_cli.graph.fingerprint import graph_fingerprint
+from qdq_cli.graph.plan import Plan, make_plan
+from qdq_cli.graph.prepare import prepare
+from qdq_cli.graph.topology import float_tensors
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A file held against a model.
+
+    Args:
+        schema_version: Version of this document.
+        model: Path of the model.
+        file: Path of the file.
+        kind: "calibration cache" or "ranges".
+        fits: Whether nothing is missing.
+        needed: How many tensors the model needs; for ranges, how many scale groups.
+        missing: Those that are not in the file.
+        renamed: Name in the model -> name in the file, for tensors that are computed alike and called differently.
+        spare: How many tensors of the file the model does not need.
+        same_model: Whether the model computes exactly what the observed one did; None for ranges.
+        samples: Samples observed; None for ranges.
+        preprocessing: One line on how samples became inputs; "" for arrays and ranges.
+        versions: Tool -> version; empty for ranges.
+    """
+
+    schema_version: int
+    model: str
+    file: str
+    kind: str
+    fits: bool
+    needed: int
+    missing: tuple[str, ...]
+    renamed: Mapping[str, str]
+    spare: int
+    same_model: bool | None = None
+    samples: int | None = None
+    preprocessing: str = ""
+    versions: Mapping[str, str] | None = None
+
+
+def check_fit(config: CheckConfig) -> Fit:
+    """Hold a calibration cache or a file of ranges against what `qdq quantize` needs for a model.
+
+    Raises:
+        ModelError: The model cannot be read or prepared.
+        CalibratorError: The file cannot be read, or is damaged.
+        UsageError: A placement option matches nothing.
+    """
+    is_cache = _is_cache(config.file)
+    table = read_cache(config.file) if is_cache else None
+    ranges = {} if is_cache else read_ranges(config.file)
+    model = prepare(files.load(config.model).model).model
+    plan = make_plan(model, config.plan)
+    return _of_ranges(config, plan, ranges) if table is None else _of_table(config, model, plan, table)
+
+
+def require_fit(fit: Fit) -> None:
+    """Refuse a file that does not serve the model.
+
+    Raises:
+        DataError: Something is missing.
+    """
+    if not fit.fits:
+        raise DataError(
+            f"The {fit.kind} {fit.file} lacks {len(fit.missing)} of the {fit.needed} tensors that {fit.model} needs, "
+            f"such as '{fit.missing[0]}'.",
+            "It was made for other weights, another network or other placement options; calibrate again.",
+        )
+
+
+def _of_table(config: CheckConfig, model: ir.Model, plan: Plan, table: CalibrationTable) -> Fit:
+    wanted = float_tensors(model.graph) if config.all_tensors else plan.observed
+    hit = find(table, model, wanted)
+    if not config.all_tensors and not hit.missing:
+        wide = wide_depthwise(model, plan, Observation(hit.histograms))
+        if wide:  # quantize plans again without them, and needs that plan's tensors as well
+            again = make_plan(model, replace(config.plan, wide=wide))
+            wanted = tuple(dict.fromkeys((*wanted, *again.observed)))
+            hit = find(table, model, wanted)
+    origin = table.provenance
+    return Fit(
+        schema_version=SCHEMA_VERSION,
+        model=str(config.model),
+        file=str(config.file),
+        kind="calibration cache",
+        fits=not hit.missing,
+        needed=len(wanted),
+        missing=hit.missing,
+        renamed=hit.renamed,
+        spare=len(table.entries) - len(hit.histograms),
+        same_model=graph_fingerprint(model.graph) == origin.model,
+        samples=origin.sample_count,
+        preprocessing=describe_feeding(origin.preprocessing),
+        versions=dict(origin.versions),
+    )
+
+
+def _of_ranges(config: CheckConfig, plan: Plan, ranges: Mapping[str, float]) -> Fit:
+    groups = [group for group in plan.groups if group.known_amax is None]
+    missing = tuple(group.tensors[0] for group in groups if not ranges.keys() & set(group.tensors))
+    used = {name for group in plan.groups for name in group.tensors if name in ranges}
+    return Fit(
+        schema_version=SCHEMA_VERSION,
+        model=str(config.model),
+        file=str(config.file),
+        kind="ranges",
+        fits=not missing,
+        needed=len(groups),
+        missing=missing,
+        renamed={},
+        spare=len(ranges) - len(used),
+    )
+
+
+def _is_cache(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error

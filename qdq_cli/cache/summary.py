@@ -1,0 +1,118 @@
+"""What a calibration cache holds, tensor by tensor: its values, the range by every method, what each range cuts off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from calibrators import CalibrationTable, Entry, Histogram, Method, MethodName, choose_range, read_cache, share_outside
+from qdq_cli.cache.feeding import describe_feeding
+from qdq_cli.config import METHODS
+from qdq_cli.documents import SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class TensorSummary:
+    """One tensor of a calibration cache.
+
+    Args:
+        name: As the model calls it.
+        dtype: Its element type in the model.
+        shape: As the model declares it.
+        count: Values observed.
+        minimum, maximum: The smallest and the largest of them.
+        amax: Method -> the range it chooses; empty where nothing was observed.
+        clipped_percent: Method -> share of the values outside of that range, in percent.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...]
+    count: int
+    minimum: float
+    maximum: float
+    amax: Mapping[str, float]
+    clipped_percent: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class CacheSummary:
+    """A calibration cache.
+
+    Args:
+        schema_version: Version of this document.
+        file: Its path.
+        size_bytes: Its size.
+        fingerprint: Digest of what the model computes.
+        samples: How many samples were observed.
+        samples_digest: Digest of the set of samples.
+        preprocessing: One line on how samples became inputs; "" for arrays.
+        versions: Tool -> version.
+        percentile: Share of values that the method percentile keeps, in percent.
+        tensors: Ordered by name.
+    """
+
+    schema_version: int
+    file: str
+    size_bytes: int
+    fingerprint: str
+    samples: int
+    samples_digest: str
+    preprocessing: str
+    versions: Mapping[str, str]
+    percentile: float
+    tensors: tuple[TensorSummary, ...]
+
+
+def summarize(path: Path, table: CalibrationTable, percentile: float) -> CacheSummary:
+    """Look into a calibration cache that was read from `path`.
+
+    Raises:
+        DataError: What it records of the preprocessing cannot be read.
+    """
+    origin = table.provenance
+    return CacheSummary(
+        schema_version=SCHEMA_VERSION,
+        file=str(path),
+        size_bytes=path.stat().st_size,
+        fingerprint=origin.model,
+        samples=origin.sample_count,
+        samples_digest=origin.samples_digest,
+        preprocessing=describe_feeding(origin.preprocessing),
+        versions=dict(origin.versions),
+        percentile=percentile,
+        tensors=tuple(_summary(name, table.entries[name], percentile) for name in sorted(table.entries)),
+    )
+
+
+def read_summary(path: Path, percentile: float) -> tuple[CacheSummary, CalibrationTable]:
+    """Read a calibration cache; returns what is in it, and the table itself.
+
+    Raises:
+        CacheFileError: The file cannot be read, is damaged or of a newer format.
+        DataError: What it records of the preprocessing cannot be read.
+    """
+    table = read_cache(path)
+    return summarize(path, table, percentile), table
+
+
+def amax_by_method(histogram: Histogram, percentile: float) -> dict[str, float]:
+    """Method -> amax, for a histogram that has seen values."""
+    return {name: choose_range(histogram, Method(cast(MethodName, name), percentile)).amax for name in METHODS}
+
+
+def _summary(name: str, entry: Entry, percentile: float) -> TensorSummary:
+    histogram = entry.histogram
+    amax = amax_by_method(histogram, percentile) if histogram.count else {}
+    return TensorSummary(
+        name=name,
+        dtype=entry.dtype,
+        shape=entry.shape,
+        count=histogram.count,
+        minimum=histogram.minimum,
+        maximum=histogram.maximum,
+        amax=amax,
+        clipped_percent={method: 100 * share_outside(histogram, value) for method, value in amax.items()},
+    )

@@ -1,0 +1,227 @@
+"""`qdq cache`: look into calibration caches, compare, merge and convert them; each sub-command calls one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from qdq_cli import console
+from qdq_cli.commands.options import DISPLAY, MODEL, PLACEMENT, Params, command_of, record_of
+from qdq_cli.config import DEFAULT_METHOD, METHODS, RANGE_FORMATS, CheckConfig, ExportConfig, PlanConfig
+
+_PATH = click.Path(path_type=Path)
+_FILE = click.Argument(["file"], type=_PATH, metavar="FILE")
+_FIRST = click.Argument(["first"], type=_PATH, metavar="A")
+_SECOND = click.Argument(["second"], type=_PATH, metavar="B")
+_FILES = click.Argument(["files"], type=_PATH, nargs=-1, required=True, metavar="FILE...")
+
+_PERCENTILE = click.Option(
+    ["--percentile"],
+    type=click.FloatRange(min=0, max=100, min_open=True),
+    default=99.99,
+    show_default=True,
+    metavar="PERCENT",
+    help="Share of values that the method percentile keeps.",
+)
+_METHOD = click.Option(
+    ["--method"], type=click.Choice(METHODS), default=DEFAULT_METHOD, show_default=True, help="How ranges are chosen."
+)
+
+
+def _output(text: str, *, required: bool = False) -> click.Option:
+    return click.Option(["-o", "--output"], type=_PATH, metavar="FILE", required=required, help=text)
+
+
+_PLOT = click.Option(["--plot"], type=_PATH, metavar="FILE", help="Draw every histogram, as .svg or .png.")
+_MAX_DRIFT = click.Option(
+    ["--max-drift"],
+    type=click.FloatRange(min=0),
+    metavar="PERCENT",
+    help="Fail (exit 5) where a range or the values of a tensor moved further, or a tensor is in one cache alone.",
+)
+_EXPORT = (
+    click.Option(
+        ["--format"],
+        type=click.Choice(list(RANGE_FORMATS)),
+        required=True,
+        help="tensorrt: its text cache. ort: ONNX Runtime's TensorRT table (also as JSON and text). json: "
+        "{tensor: amax}. torch-json: amax, scale and zero point.",
+    ),
+    _output("Where the ranges go. [default: FILE with the format's ending]"),
+    _METHOD,
+    _PERCENTILE,
+    click.Option(
+        ["--trt"],
+        default="8.6.1",
+        show_default=True,
+        metavar="RELEASE",
+        help="TensorRT release that reads the text cache; another one ignores it.",
+    ),
+    click.Option(
+        ["--algo"],
+        type=click.Choice(["EntropyCalibration2", "MinMaxCalibration", "EntropyCalibration", "LegacyCalibration"]),
+        default="EntropyCalibration2",
+        show_default=True,
+        help="The calibrator that reads the text cache.",
+    ),
+)
+_ALL_TENSORS = click.Option(["--all-tensors"], is_flag=True, help="Ask for every float tensor of the model.")
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def cache(ctx: click.Context) -> None:
+    """Look into calibration caches, compare, merge and convert them.
+
+    \b
+    Examples:
+      qdq cache show model.qcal
+      qdq cache merge share-1.qcal share-2.qcal -o model.qcal
+      qdq cache export model.qcal --format tensorrt --trt 8.6.1
+    """
+    if ctx.invoked_subcommand is None:
+        console.Console().write([ctx.get_help()])
+
+
+def _member(name: str) -> Callable[[click.Command], click.Command]:
+    """Make a command one of `qdq cache`."""
+
+    def add(command: click.Command) -> click.Command:
+        cache.add_command(command, name)
+        return command
+
+    return add
+
+
+def _screen(params: Params) -> console.Console:
+    return console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
+
+
+@_member("show")
+@command_of({"Ranges": (_PERCENTILE,), "Picture": (_PLOT,), "Display": DISPLAY}, (_FILE,))
+def show(params: Params) -> None:
+    """Show the tensors of a calibration cache: values, the range by every method, what it cuts off, the histogram.
+
+    \b
+    Examples:
+      qdq cache show model.qcal
+      qdq cache show model.qcal --plot histograms.svg
+    """
+    from qdq_cli.cache.picture import picture_writer, write_picture
+    from qdq_cli.cache.summary import read_summary
+    from qdq_cli.cache.text import ASCII_BLOCKS, BLOCKS, show_lines
+
+    screen = _screen(params)
+    if params["plot"] is not None:
+        picture_writer(params["plot"])
+    summary, table = read_summary(params["file"], params["percentile"])
+    if params["plot"] is not None:
+        write_picture(params["plot"], summary, table)
+    blocks = BLOCKS if screen.spells(BLOCKS) else ASCII_BLOCKS
+    screen.result(summary, lambda: show_lines(summary, table, screen.columns(), blocks))
+
+
+@_member("diff")
+@command_of({"Comparison": (_METHOD, _PERCENTILE, _MAX_DRIFT), "Display": DISPLAY}, (_FIRST, _SECOND))
+def diff(params: Params) -> None:
+    """Compare two calibration caches: how far ranges and values moved from A to B.
+
+    The ratio is that of the ranges; the distance is how far the values moved, in units of their root mean square. The
+    drift is the larger of the two, in percent.
+
+    \b
+    Examples:
+      qdq cache diff last-release.qcal model.qcal
+      qdq cache diff last-release.qcal model.qcal --max-drift 10
+    """
+    from qdq_cli.cache.drift import compare_files, require_drift
+    from qdq_cli.cache.text import drift_lines
+
+    screen = _screen(params)
+    found = compare_files(params["first"], params["second"], params["method"], params["percentile"])
+    screen.result(found, lambda: drift_lines(found, screen.columns(), full=screen.verbose))
+    require_drift(found, params["max_drift"])
+
+
+@_member("merge")
+@command_of({"Output": (_output("The merged cache.", required=True),), "Display": DISPLAY}, (_FILES,))
+def merge(params: Params) -> None:
+    """Merge calibration caches of one model into the cache a single run over all samples would have made.
+
+    The order does not matter. Caches of different models, preprocessing or versions, and samples that are in two of
+    them, are refused.
+
+    \b
+    Examples:
+      qdq cache merge share-1.qcal share-2.qcal share-3.qcal -o model.qcal
+    """
+    from calibrators import write_cache
+    from qdq_cli.cache.merging import merge_files
+    from qdq_cli.cache.summary import summarize
+    from qdq_cli.cache.text import merge_lines
+
+    screen = _screen(params)
+    table = merge_files(params["files"])
+    write_cache(table, params["output"])
+    summary = summarize(params["output"], table, 99.99)
+    screen.result(summary, lambda: merge_lines(summary, params["files"]))
+
+
+@_member("export")
+@command_of({"Ranges": _EXPORT, "Display": DISPLAY}, (_FILE,))
+def export(params: Params) -> None:
+    """Write the ranges of a calibration cache for TensorRT, ONNX Runtime or PyTorch.
+
+    \b
+    Examples:
+      qdq cache export model.qcal --format tensorrt --trt 8.6.1 -o calibration.cache
+      qdq cache export model.qcal --format ort -o calibration.flatbuffers
+      qdq cache export model.qcal --format torch-json --method entropy
+    """
+    from qdq_cli.cache.exchange import export_file
+    from qdq_cli.cache.text import range_lines
+
+    screen = _screen(params)
+    found = export_file(record_of(ExportConfig, params))
+    screen.result(found, lambda: range_lines(found, full=screen.verbose))
+
+
+@_member("import")
+@command_of({"Output": (_output("{tensor: amax} as JSON. [default: FILE.ranges.json]"),), "Display": DISPLAY}, (_FILE,))
+def import_(params: Params) -> None:
+    """Read the ranges of another tool and write them as {tensor: amax}, which qdq quantize --ranges takes.
+
+    FILE is a TensorRT calibration cache, ONNX Runtime's table in any of its forms, or JSON; its content says which.
+
+    \b
+    Examples:
+      qdq cache import calibration.cache -o ranges.json
+    """
+    from qdq_cli.cache.exchange import import_file
+    from qdq_cli.cache.text import range_lines
+
+    screen = _screen(params)
+    file: Path = params["file"]
+    found = import_file(file, params["output"] or file.with_name(f"{file.name}.ranges.json"))
+    screen.result(found, lambda: range_lines(found, full=screen.verbose))
+
+
+@_member("check")
+@command_of({"Placement": (*PLACEMENT, _ALL_TENSORS), "Display": DISPLAY}, (MODEL, _FILE))
+def check(params: Params) -> None:
+    """Say whether a calibration cache or a file of ranges serves MODEL, and what is missing (exit 4).
+
+    \b
+    Examples:
+      qdq cache check model.onnx model.qcal
+      qdq cache check model.onnx calibration.cache
+    """
+    from qdq_cli.cache.fit import check_fit, require_fit
+    from qdq_cli.cache.text import fit_lines
+
+    screen = _screen(params)
+    fit = check_fit(record_of(CheckConfig, params, {"plan": record_of(PlanConfig, params)}))
+    screen.result(fit, lambda: fit_lines(fit, full=screen.verbose))
+    require_fit(fit)
