@@ -45,7 +45,7 @@ class CalibrationReport:
         model: Path of the model.
         output: Path of the calibration cache.
         fingerprint: Digest of what the model computes.
-        tensors: How many tensors were observed.
+        tensors: Names of the tensors in the cache.
         samples: How many samples, and what became of the others.
         shard: Which share of the runs ("1/1": all).
         batch_size: Samples a run.
@@ -61,7 +61,7 @@ class CalibrationReport:
     model: str
     output: str
     fingerprint: str
-    tensors: int
+    tensors: tuple[str, ...]
     samples: SampleCounts
     shard: str
     batch_size: int
@@ -113,7 +113,7 @@ def calibrate_model(config: CalibrateConfig, listener: Listener = SILENT, stop: 
         model=str(config.model),
         output=str(config.target),
         fingerprint=origin.model,
-        tensors=len(table.entries),
+        tensors=tuple(sorted(table.entries)),
         samples=SampleCounts(origin.sample_count, share.table.provenance.sample_count, len(share.known), share.left),
         shard=str(config.shard),
         batch_size=share.batch_size,

@@ -28,7 +28,7 @@ _MOST_LINES = 25  # of a list that -v shows in full
 _SHORTEST_NAME = 20
 
 
-def calibration_lines(report: CalibrationReport) -> list[str]:
+def calibration_lines(report: CalibrationReport, *, full: bool) -> list[str]:
     """A run of `qdq calibrate` on one screen."""
     found = report.samples
     counts = [f"{found.cache} in the cache"]
@@ -39,7 +39,7 @@ def calibration_lines(report: CalibrationReport) -> list[str]:
     share = f"; share {report.shard} of the runs" if report.shard != "1/1" else ""
     lines = [
         _row("model", f"{report.model}  (fingerprint {report.fingerprint[:12]})"),
-        _row("tensors", f"{report.tensors} observed"),
+        _row("tensors", f"{len(report.tensors)} observed"),
         _row("samples", f"{', '.join(counts)}; batch size {report.batch_size}{share}"),
     ]
     if report.preprocessing:
@@ -47,7 +47,8 @@ def calibration_lines(report: CalibrationReport) -> list[str]:
     lines.append(_row("output", f"{report.output}  ({_size(report.size_bytes)})"))
     stages = ", ".join(f"{stage} {value:.1f}" for stage, value in report.seconds.items() if value >= 0.05)
     lines.append(_row("seconds", f"{sum(report.seconds.values()):.1f}" + (f"  ({stages})" if stages else "")))
-    return [*lines, _row("next", _next_command(report))]
+    lines.append(_row("next", _next_command(report)))
+    return [*lines, "", *(f"  {name}" for name in report.tensors)] if full else lines
 
 
 def _next_command(report: CalibrationReport) -> str:

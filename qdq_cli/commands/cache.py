@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from qdq_cli import console
-from qdq_cli.commands.options import DISPLAY, MODEL, PLACEMENT, Params, command_of, record_of
+from qdq_cli.commands.options import MODEL, PLACEMENT, Params, command_of, display, record_of
 from qdq_cli.config import DEFAULT_METHOD, METHODS, RANGE_FORMATS, CheckConfig, ExportConfig, PlanConfig
 
 _PATH = click.Path(path_type=Path)
@@ -16,6 +16,8 @@ _FILE = click.Argument(["file"], type=_PATH, metavar="FILE")
 _FIRST = click.Argument(["first"], type=_PATH, metavar="A")
 _SECOND = click.Argument(["second"], type=_PATH, metavar="B")
 _FILES = click.Argument(["files"], type=_PATH, nargs=-1, required=True, metavar="FILE...")
+
+_DISPLAY = display("List every tensor.")
 
 _PERCENTILE = click.Option(
     ["--percentile"],
@@ -46,8 +48,9 @@ _EXPORT = (
         ["--format"],
         type=click.Choice(list(RANGE_FORMATS)),
         required=True,
-        help="tensorrt: its text cache. ort: ONNX Runtime's TensorRT table (also as JSON and text). json: "
-        "{tensor: amax}. torch-json: amax, scale and zero point.",
+        metavar="NAME",
+        help="tensorrt: its text cache. ort: ONNX Runtime's TensorRT table; ort-json and ort-text are its other forms. "
+        "json: {tensor: amax}. torch-json: amax, scale and zero point.",
     ),
     _output("Where the ranges go. [default: FILE with the format's ending]"),
     _METHOD,
@@ -64,7 +67,9 @@ _EXPORT = (
         type=click.Choice(["EntropyCalibration2", "MinMaxCalibration", "EntropyCalibration", "LegacyCalibration"]),
         default="EntropyCalibration2",
         show_default=True,
-        help="The calibrator that reads the text cache.",
+        metavar="NAME",
+        help="The calibrator that reads the text cache: EntropyCalibration2, MinMaxCalibration, EntropyCalibration or "
+        "LegacyCalibration.",
     ),
 )
 _ALL_TENSORS = click.Option(["--all-tensors"], is_flag=True, help="Ask for every float tensor of the model.")
@@ -100,7 +105,7 @@ def _screen(params: Params) -> console.Console:
 
 
 @_member("show")
-@command_of({"Ranges": (_PERCENTILE,), "Picture": (_PLOT,), "Display": DISPLAY}, (_FILE,))
+@command_of({"Ranges": (_PERCENTILE,), "Picture": (_PLOT,), "Display": _DISPLAY}, (_FILE,))
 def show(params: Params) -> None:
     """Show the tensors of a calibration cache: values, the range by every method, what it cuts off, the histogram.
 
@@ -124,7 +129,7 @@ def show(params: Params) -> None:
 
 
 @_member("diff")
-@command_of({"Comparison": (_METHOD, _PERCENTILE, _MAX_DRIFT), "Display": DISPLAY}, (_FIRST, _SECOND))
+@command_of({"Comparison": (_METHOD, _PERCENTILE, _MAX_DRIFT), "Display": _DISPLAY}, (_FIRST, _SECOND))
 def diff(params: Params) -> None:
     """Compare two calibration caches: how far ranges and values moved from A to B.
 
@@ -134,7 +139,7 @@ def diff(params: Params) -> None:
     \b
     Examples:
       qdq cache diff last-release.qcal model.qcal
-      qdq cache diff last-release.qcal model.qcal --max-drift 10
+      qdq cache diff last-release.qcal model.qcal --max-drift 25
     """
     from qdq_cli.cache.drift import compare_files, require_drift
     from qdq_cli.cache.text import drift_lines
@@ -146,7 +151,7 @@ def diff(params: Params) -> None:
 
 
 @_member("merge")
-@command_of({"Output": (_output("The merged cache.", required=True),), "Display": DISPLAY}, (_FILES,))
+@command_of({"Output": (_output("The merged cache.", required=True),), "Display": _DISPLAY}, (_FILES,))
 def merge(params: Params) -> None:
     """Merge calibration caches of one model into the cache a single run over all samples would have made.
 
@@ -170,7 +175,7 @@ def merge(params: Params) -> None:
 
 
 @_member("export")
-@command_of({"Ranges": _EXPORT, "Display": DISPLAY}, (_FILE,))
+@command_of({"Ranges": _EXPORT, "Display": _DISPLAY}, (_FILE,))
 def export(params: Params) -> None:
     """Write the ranges of a calibration cache for TensorRT, ONNX Runtime or PyTorch.
 
@@ -189,7 +194,9 @@ def export(params: Params) -> None:
 
 
 @_member("import")
-@command_of({"Output": (_output("{tensor: amax} as JSON. [default: FILE.ranges.json]"),), "Display": DISPLAY}, (_FILE,))
+@command_of(
+    {"Output": (_output("{tensor: amax} as JSON. [default: FILE.ranges.json]"),), "Display": _DISPLAY}, (_FILE,)
+)
 def import_(params: Params) -> None:
     """Read the ranges of another tool and write them as {tensor: amax}, which qdq quantize --ranges takes.
 
@@ -209,7 +216,7 @@ def import_(params: Params) -> None:
 
 
 @_member("check")
-@command_of({"Placement": (*PLACEMENT, _ALL_TENSORS), "Display": DISPLAY}, (MODEL, _FILE))
+@command_of({"Placement": (*PLACEMENT, _ALL_TENSORS), "Display": _DISPLAY}, (MODEL, _FILE))
 def check(params: Params) -> None:
     """Say whether a calibration cache or a file of ranges serves MODEL, and what is missing (exit 4).
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from qdq_cli import console
-from qdq_cli.commands.options import DISPLAY, EVERY_SAMPLE, MODEL, PLACEMENT, Params, command_of, record_of, shard
+from qdq_cli.commands.options import EVERY_SAMPLE, MODEL, PLACEMENT, Params, command_of, display, record_of, shard
 from qdq_cli.config import CalibrateConfig, DataConfig, PlanConfig
 from qdq_cli.data.preprocess import Overrides
 from qdq_cli.errors import InterruptedRunError
@@ -51,7 +51,7 @@ _SECTIONS = {
     "Calibration cache": _CACHE,
     "Shares": _SHARES,
     "Placement that quantize will be given": PLACEMENT,
-    "Display": DISPLAY,
+    "Display": display("List every tensor that is observed."),
 }
 
 
@@ -67,7 +67,7 @@ def calibrate(params: Params) -> None:
     Examples:
       qdq calibrate model.onnx --calib images/
       qdq calibrate model.onnx --calib more-images/ --append
-      qdq calibrate model.onnx --calib images/ --shard 2/8 -o share-2.qcal
+      qdq calibrate model.onnx --calib images/ --shard 2/8 -o 2-of-8.qcal
       qdq calibrate model.onnx --calib images/ --all-tensors -o all.qcal
     """
     from qdq_cli.cache.text import calibration_lines
@@ -76,7 +76,7 @@ def calibrate(params: Params) -> None:
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
     with stop_on_signals() as stop:
         report = calibrate_model(config_of(params), screen, stop)
-    screen.result(report, lambda: calibration_lines(report))
+    screen.result(report, lambda: calibration_lines(report, full=screen.verbose))
     if report.interrupted:
         left = "others" if report.samples.left is None else report.samples.left
         raise InterruptedRunError(

@@ -277,8 +277,14 @@ VERIFY = (
     ),
 )
 
-DISPLAY = (
-    _flag(["--json"], "Print one JSON document on stdout."),
-    _flag(["-q", "--quiet"], "Print errors only."),
-    _flag(["-v", "--verbose"], "List every skip, target and group."),
-)
+
+def display(details: str) -> tuple[click.Option, ...]:
+    """The options on how the result is shown; `details` says what -v adds."""
+    return (
+        _flag(["--json"], "Print one JSON document on stdout."),
+        _flag(["-q", "--quiet"], "Print errors only."),
+        _flag(["-v", "--verbose"], details),
+    )
+
+
+DISPLAY = display("List every skip, target and group.")
