@@ -14,7 +14,7 @@ from qdq_cli.errors import ModelError
 from qdq_cli.graph.inline import inline_functions
 from qdq_cli.graph.nodes import is_constant, is_op
 from qdq_cli.graph.opset import opset_of
-from qdq_cli.graph.prepare import infer_shapes, lift_constants, name_everything
+from qdq_cli.graph.prepare import infer_shapes, lift_constants, name_everything, take_inferred
 from qdq_cli.graph.wire import weights_left_out
 
 _UNKNOWN_DOMAIN = "qdq.unknown"
@@ -29,13 +29,17 @@ def make_readable(model: ir.Model) -> None:
     """
     opset_of(model)
     sort_nodes(model.graph)
-    require_well_formed(model)
+    proto = require_well_formed(model)
+    had_functions = bool(model.functions)
     inline_functions(model)
     _require_values(model)
     lift_constants(model)
     drop_shared_constants(model.graph)
     name_everything(model)
-    infer_shapes(model)
+    if had_functions:
+        infer_shapes(model)
+    else:
+        take_inferred(model, proto)  # the same nodes and names: one protobuf serves both
 
 
 def sort_nodes(graph: ir.Graph) -> None:
@@ -63,8 +67,8 @@ def is_sorted(graph: ir.Graph) -> bool:
     return True
 
 
-def require_well_formed(model: ir.Model) -> None:
-    """Run ONNX's structural checker on a model without its weights.
+def require_well_formed(model: ir.Model) -> onnx.ModelProto:
+    """Run ONNX's structural checker on a model without its weights; returns what was checked.
 
     Operators that the default domain does not have are let through: TensorRT plugins are written that way.
 
@@ -74,6 +78,7 @@ def require_well_formed(model: ir.Model) -> None:
     try:
         proto = _structure(model)
         onnx.checker.check_model(proto, full_check=False)
+        return proto
     except (onnx.checker.ValidationError, ir.serde.SerdeError, ValueError, TypeError, RuntimeError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(

@@ -65,10 +65,18 @@ def stored_type(node: ir.Node) -> ir.DataType:
     return codes.dtype if codes is not None and codes.dtype is not None else ir.DataType.UINT8
 
 
+def element_count(value: ir.Value) -> int | None:
+    """Return how many elements a tensor has, or None where a dimension is not known."""
+    if value.shape is not None:
+        sizes = [size if isinstance(size, int) else -1 for size in value.shape]
+        return None if -1 in sizes else math.prod(sizes)
+    return None if value.const_value is None else int(value.const_value.size)
+
+
 def _single_number(node: ir.Node, slot: int) -> float | None:
     """Return a constant operand of one element; the size is checked before any data is read."""
     value = input_at(node, slot)
-    if not is_constant(value) or value is None or value.const_value is None or value.const_value.size != 1:
+    if not is_constant(value) or value is None or element_count(value) != 1:
         return None
     array = constant_at(node, slot)
     return None if array is None else float(array.reshape(()).item())

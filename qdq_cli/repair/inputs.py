@@ -39,8 +39,8 @@ def _array(value: ir.Value, rng: np.random.Generator) -> np.ndarray:
     if value.shape is None or value.dtype is None or value.dtype == ir.DataType.STRING:
         raise ModelError(f"The input '{value.name}' has no shape or holds text, so no random data fits it.")
     sizes = [size if isinstance(size, int) else 1 if axis == 0 else OPEN_SIZE for axis, size in enumerate(value.shape)]
-    if int(np.prod(sizes, dtype=np.float64)) > MAX_ELEMENTS:
-        raise ModelError(f"The input '{value.name}' of shape {sizes} is too large for a comparison.")
+    if min(sizes, default=0) < 0 or np.prod(sizes, dtype=np.float64) > MAX_ELEMENTS:
+        raise ModelError(f"The input '{value.name}' of shape {sizes} is not one to compare on.")
     dtype = value.dtype.numpy()
     if np.issubdtype(dtype, np.floating):
         return rng.standard_normal(sizes).astype(dtype)

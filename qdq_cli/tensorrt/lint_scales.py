@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qdq_cli.graph.nodes import FLOAT_TYPES, constant_at, input_at, int_attribute, is_constant, is_op, static_dims
-from qdq_cli.graph.scales import holds_constant, is_quantize, stored_type
+from qdq_cli.graph.scales import element_count, holds_constant, is_quantize, stored_type
 from qdq_cli.tensorrt.findings import FROM_10, UP_TO_8_6, Finding, finding
 
 MAX_SCALES_READ = 1 << 20
@@ -29,10 +29,7 @@ def lint_node(node: ir.Node) -> Iterator[Finding]:
 def scale_count(node: ir.Node) -> int | None:
     """Return how many elements the scale of a Q or DQ has, or None where that is not known."""
     scale = input_at(node, 1)
-    dims = None if scale is None else static_dims(scale)
-    if scale is not None and scale.const_value is not None:
-        return int(scale.const_value.size)
-    return None if dims is None or None in dims else int(np.prod([dim or 0 for dim in dims], dtype=np.int64))
+    return None if scale is None else element_count(scale)
 
 
 def _name(value: ir.Value | None) -> str:
@@ -93,7 +90,7 @@ def _zero_point(node: ir.Node) -> Iterator[Finding]:
     if value.const_value is None or not is_constant(value):
         yield finding("E_ZP_NONZERO", label(node), _name(value), "a zero point that is computed at run time")
         return
-    size = int(value.const_value.size)
+    size = element_count(value) or 0
     count = scale_count(node)
     if count is not None and size != count:
         yield finding("E_ZP_SIZE", label(node), _name(value), f"{size} zero points and {count} scales")
