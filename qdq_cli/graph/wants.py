@@ -7,6 +7,7 @@ wants only ever grow, and the result does not depend on the order in which nodes
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -25,6 +26,8 @@ from qdq_cli.graph.topology import (
 )
 
 Slot = tuple[ir.Node, int]
+Decide = Callable[[ir.Node, AbstractSet[ir.Value]], None]
+"""Is told of a node and of the tensors behind it that lead to a Q, and may want inputs of the node."""
 
 
 @dataclass
@@ -69,11 +72,13 @@ class Wants:
             return False
         return is_op(node, "QuantizeLinear") or (node, slot) in self._slots.get(value, {})
 
-    def leading_to_q(self, graph: Topology) -> frozenset[ir.Value]:
+    def leading_to_q(self, graph: Topology, decide: Decide | None = None) -> frozenset[ir.Value]:
         """Return the tensors all of whose readers read INT8, directly or through commuting operators (section 3.5)."""
         leading: set[ir.Value] = set()
         for node in reversed(graph.nodes):
             leading.update(value for value in node.outputs if self._leads(value, leading))
+            if decide is not None:
+                decide(node, leading)
         for node in graph.nodes:  # graph inputs have no producer that would have listed them
             sources = (value for value in activation_inputs(node) if value.producer() is None)
             leading.update(value for value in sources if self._leads(value, leading))
@@ -123,13 +128,22 @@ def candidate_slots(graph: Topology, selection: Selection) -> tuple[Slot, ...]:
 
 
 def _grow(graph: Topology, wants: Wants, pools: list[ir.Node], adds: list[ir.Node]) -> None:
-    """Want poolings and residual operands until nothing changes."""
-    changed = True
-    while changed:
-        leading = wants.leading_to_q(graph)
-        slots = [(node, 0) for node in pools if _pool_pays(node, wants, leading)]
-        slots += [(node, slot) for node in adds for slot in _residual_slots(graph, node, wants, leading)]
-        changed = _want_slots(wants, slots)
+    """Want poolings and residual operands until nothing changes.
+
+    What pays depends on what is behind a node, so one sweep against the flow decides a whole chain of blocks.
+    """
+    pooling, adding = frozenset(pools), frozenset(adds)
+    news = [True]
+
+    def decide(node: ir.Node, leading: AbstractSet[ir.Value]) -> None:
+        slots = (0,) if node in pooling and _pool_pays(node, wants, leading) else ()
+        if node in adding:
+            slots = _residual_slots(graph, node, wants, leading)
+        news.extend(wants.add(node, slot) for slot in slots)
+
+    while any(news):
+        news.clear()
+        wants.leading_to_q(graph, decide)
 
 
 def _want_slots(wants: Wants, slots: list[Slot]) -> bool:
@@ -178,7 +192,7 @@ def _any_wanted(node: ir.Node, wants: Wants) -> bool:
     return any(wants.wanted(node, slot) for slot in data_slots(node))
 
 
-def _pool_pays(node: ir.Node, wants: Wants, leading: frozenset[ir.Value]) -> bool:
+def _pool_pays(node: ir.Node, wants: Wants, leading: AbstractSet[ir.Value]) -> bool:
     """P9: the input can come in INT8 and the output leads to a Q."""
     value = input_at(node, 0)
     return value is not None and value in wants.capable and node.outputs[0] in leading
@@ -202,7 +216,7 @@ def _same_shape(node: ir.Node) -> bool:
     return all(one == other or one is None or other is None for one, other in sides)
 
 
-def _residual_slots(graph: Topology, node: ir.Node, wants: Wants, leading: frozenset[ir.Value]) -> tuple[int, ...]:
+def _residual_slots(graph: Topology, node: ir.Node, wants: Wants, leading: AbstractSet[ir.Value]) -> tuple[int, ...]:
     """Return the operand slots of a residual Add that get Q/DQ (rules, section 3.2)."""
     if after_activation(node.outputs[0]) not in leading or not _same_shape(node):
         return ()  # cases 1 and 2: quantizing an operand would leave a stand-alone DQ
