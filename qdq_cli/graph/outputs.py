@@ -9,6 +9,7 @@ a MobileNetV2 taking out 54 tensors then costs a tenth of the inference instead 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -168,17 +169,19 @@ def _is_convolutional(model: onnx.ModelProto) -> bool:
 def _blocked_session(source: Source, threads: int, stack: contextlib.ExitStack) -> ort.InferenceSession | None:
     """A session with blocked outputs, its weights in a temporary folder until `stack` unwinds; None where it cannot be.
 
-    Not a failure: no room for temporary files, a release that does not read back what it wrote. The plain way still
-    works then; and if the model is at fault, it says so.
+    The files go as soon as the session has them open, so that even a killed process leaves none; Windows does not remove
+    what is mapped, there they go at the end. Not a failure: no room for temporary files, a release that does not read
+    back what it wrote. The plain way still works then; and if the model is at fault, it says so.
     """
     with contextlib.suppress(ModelError, OSError, google.protobuf.message.DecodeError):
-        folder = tempfile.TemporaryDirectory(prefix="qdq-", ignore_cleanup_errors=True)  # Windows: still mapped
+        folder = tempfile.TemporaryDirectory(prefix="qdq-", ignore_cleanup_errors=True)
         kept = Path(stack.enter_context(folder)) / "optimized.onnx"
         make_session(source, SessionOptions(threads=threads, optimize=True, keep=kept))
         model = onnx.load_model(kept, load_external_data=False)
         if channels := _hand_out_blocks(model.graph):
             kept.write_bytes(model.SerializeToString())
             session = make_session(Source(kept), SessionOptions(threads=threads, optimize=False))
+            shutil.rmtree(folder.name, ignore_errors=True)
             if all(value.shape[1] == channels[value.name] for value in session.get_outputs() if value.name in channels):
                 return session
     return None
