@@ -169,9 +169,9 @@ def _is_convolutional(model: onnx.ModelProto) -> bool:
 def _blocked_session(source: Source, threads: int, stack: contextlib.ExitStack) -> ort.InferenceSession | None:
     """A session with blocked outputs, its weights in a temporary folder until `stack` unwinds; None where it cannot be.
 
-    The files go as soon as the session has them open, so that even a killed process leaves none; Windows does not remove
-    what is mapped, there they go at the end. Not a failure: no room for temporary files, a release that does not read
-    back what it wrote. The plain way still works then; and if the model is at fault, it says so.
+    The files go as soon as the session has them open, so that even a killed process leaves none; Windows does not
+    remove what is mapped, there they go at the end. Not a failure: no room for temporary files, a release that does not
+    read back what it wrote. The plain way still works then; and if the model is at fault, it says so.
     """
     with contextlib.suppress(ModelError, OSError, google.protobuf.message.DecodeError):
         folder = tempfile.TemporaryDirectory(prefix="qdq-", ignore_cleanup_errors=True)
