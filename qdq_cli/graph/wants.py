@@ -136,7 +136,7 @@ def _grow(graph: Topology, wants: Wants, pools: list[ir.Node], adds: list[ir.Nod
     news = [True]
 
     def decide(node: ir.Node, leading: AbstractSet[ir.Value]) -> None:
-        slots = (0,) if node in pooling and _pool_pays(node, wants, leading) else ()
+        slots: tuple[int, ...] = (0,) if node in pooling and _pool_pays(node, wants, leading) else ()
         if node in adding:
             slots = _residual_slots(graph, node, wants, leading)
         news.extend(wants.add(node, slot) for slot in slots)
