@@ -81,11 +81,13 @@ class Verification:
         samples: How many.
         held_back: Whether calibration never saw them.
         outputs: Output name -> distance.
+        not_compared: Outputs that have the same shape in both models for no sample; their size depends on the values.
     """
 
     samples: int
     held_back: bool
     outputs: Mapping[str, Distance]
+    not_compared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,8 @@ def _verification(verification: Verification, width: int) -> list[str]:
     more = len(verification.outputs) - MAX_OUTPUTS
     if more > 0:
         lines.append(f"and {_count(more, 'output')} more (--json has them)")
+    for name in verification.not_compared[:MAX_OUTPUTS]:
+        lines += _wrapped(f"{name}: not compared, its shape depends on the values", width, indent=2)
     if any(distance.sqnr_db < LOW_SQNR_DB for distance in verification.outputs.values()):
         lines += _wrapped("low: is the preprocessing right? else another --method, or --exclude", width)
     return lines

@@ -11,6 +11,7 @@ from calibrators.metrics import SQNR_CEILING_DB, Comparison, TopAgreement
 from qdq_cli.calibration_data import Samples
 from qdq_cli.config import VerifyConfig
 from qdq_cli.data.batches import Batch, load_readable_batch, plan_batches
+from qdq_cli.data.inputs import batch_axis
 from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.errors import LimitError, UsageError
 from qdq_cli.graph.runner import Runner
@@ -37,7 +38,7 @@ def verify(
 ) -> Verification | None:
     """Run both models on the same samples, ONNX Runtime's graph optimisations off; None where that was not asked for.
 
-    Samples that calibration did not see are taken first; where none could be held back, calibrated ones serve.
+    Samples that calibration did not see are taken; where too few could be held back for a run, calibrated ones serve.
 
     Raises:
         ModelError: One of the models cannot be run.
@@ -45,20 +46,29 @@ def verify(
     """
     if samples is None or config.samples == 0:
         return None
-    held_back = samples.selection.held_back
-    indices = (held_back or samples.selection.calibration)[: config.samples]
+    indices, held_back = _choose(samples, config.samples)
     groups = plan_batches(samples.every, indices).groups
     unreadable = UnreadableSamples(len(samples.every))
     outputs: dict[str, _Output] = {}
+    seen = 0
     runners = Runner(Source(reference)), Runner(Source(candidate))
     with listener.progress("verifying", len(groups)) as advance:
         for number, group in enumerate(groups, start=1):
             batch = load_readable_batch(samples.every, group, unreadable)
             if batch is not None:
                 _compare(runners, batch, outputs)
+                seen += batch.samples
             advance(number, len(groups))
-    distances = {name: output.distance() for name, output in outputs.items()}
-    return Verification(sum(map(len, groups)), bool(held_back), distances)
+    distances = {name: output.distance() for name, output in outputs.items() if output.compared}
+    return Verification(seen, held_back, distances, tuple(name for name in outputs if name not in distances))
+
+
+def _choose(samples: Samples, count: int) -> tuple[tuple[int, ...], bool]:
+    """Return the samples to compare on, and whether calibration did not see them; enough for one run of the model."""
+    least = batch_axis(samples.every.specs).size or 1
+    held_back = samples.selection.held_back
+    chosen = held_back if len(held_back) >= least else samples.selection.calibration
+    return chosen[: max(count, least)], chosen is held_back
 
 
 def _compare(runners: tuple[Runner, Runner], batch: Batch, outputs: dict[str, _Output]) -> None:
@@ -72,12 +82,14 @@ class _Output:
     """The running comparison of one output."""
 
     def __init__(self) -> None:
+        self.compared = False
         self._comparison = Comparison()
         self._agreement: TopAgreement | None = None
 
     def observe(self, reference: NDArray[np.generic], other: NDArray[np.generic]) -> None:
-        if reference.shape != other.shape:
+        if reference.shape != other.shape or not reference.size:
             return  # the number of results depends on the values (detections after suppression)
+        self.compared = True
         self._comparison.observe(reference, other)
         if _are_class_scores(reference):
             self._agreement = self._agreement or TopAgreement()
@@ -107,6 +119,11 @@ def require_limits(compared: Verification | None, config: VerifyConfig) -> None:
     """
     if compared is None or not config.gates:
         return
+    if compared.not_compared:
+        raise LimitError(
+            f"Output '{compared.not_compared[0]}' cannot be held against a limit: its shape differs in every sample.",
+            "Its size depends on the values, as behind NonMaxSuppression; compare a model without that part.",
+        )
     for name, distance in compared.outputs.items():
         if config.min_sqnr is not None and distance.sqnr_db < config.min_sqnr:
             raise LimitError(

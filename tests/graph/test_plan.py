@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -14,6 +15,7 @@ from qdq_cli.errors import UsageError
 from qdq_cli.graph.plan import Plan, make_plan
 from qdq_cli.graph.prepare import prepare
 from qdq_cli.graph.selection import REASONS
+from qdq_cli.graph.wants import Wants
 from tests.networks import Network
 
 
@@ -656,3 +658,27 @@ def test_planning_changes_nothing():
 
 def test_every_reason_has_a_sentence():
     assert all(code.isupper() and sentence and not sentence.endswith(".") for code, sentence in REASONS.items())
+
+
+@pytest.mark.parametrize("close", ["Softmax", "Identity"])
+def test_long_chains_of_residual_blocks_take_no_more_sweeps_than_short_ones(
+    close: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Each sweep visits every node, so planning stays linear in the length of the network."""
+    sweeps = []
+    sweep = Wants.leading_to_q
+
+    def counted(wants: Wants, *arguments: Any) -> Any:
+        sweeps[-1] += 1
+        return sweep(wants, *arguments)
+
+    monkeypatch.setattr(Wants, "leading_to_q", counted)
+    for blocks in (10, 60):
+        net = Network()
+        x = net.conv(net.input("x", (1, 16, 8, 8)), 16, scale=None)
+        for _ in range(blocks):
+            x = net.add(net.relu(net.conv(x, 16, scale=None)), x)
+        sweeps.append(0)
+        plan = make_plan(prepare(net.model(net.op(close, x))).model)
+        assert len(plan.quantized) == blocks + 1
+    assert sweeps[0] == sweeps[1]

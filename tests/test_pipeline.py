@@ -1,0 +1,203 @@
+"""The pipeline as a function: what it returns, tells, leaves and refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto
+
+import qdq_cli
+from qdq_cli import DataConfig, PlanConfig, QuantizeConfig, RangeConfig, VerifyConfig, pipeline, quantize_model
+from qdq_cli.documents import as_json
+from qdq_cli.errors import LimitError, ModelError, QdqError, UsageError
+from qdq_cli.report import Report
+from tests.networks import Network
+from tests.workspace import SIDE, Workspace, make_workspace
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Workspace:
+    return make_workspace(tmp_path)
+
+
+def config_of(space: Workspace, **changes: object) -> QuantizeConfig:
+    return QuantizeConfig(space.model, **{"data": DataConfig(calib=(space.arrays,)), **changes})
+
+
+class Ear:
+    """A listener that remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.stages: list[tuple[str, int]] = []
+        self.progress_told: list[tuple[int, int]] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    @contextlib.contextmanager
+    def progress(self, title: str, total: int) -> Iterator[Callable[[int, int], None]]:
+        self.stages.append((title, total))
+        yield lambda done, total: self.progress_told.append((done, total))
+
+
+def test_the_function_is_all_of_the_command(space: Workspace):
+    report = quantize_model(config_of(space))
+    assert isinstance(report, Report)
+    assert report.output == str(space.output)
+    assert space.output.is_file()
+    assert as_json(report)["weighted_ops"] == {"total": 4, "quantized": 4}
+    command = space.quantize("--json", "-o", space.folder / "b.onnx").document
+    ours = as_json(report)
+    for key in ("seconds", "output"):
+        del ours[key], command[key]
+    assert ours == command
+    assert (space.folder / "b.onnx").read_bytes() == space.output.read_bytes()
+
+
+def test_everything_public_is_there():
+    assert all(hasattr(qdq_cli, name) for name in qdq_cli.__all__)
+    assert qdq_cli.quantize_model is pipeline.quantize_model
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = qdq_cli.nonsense
+
+
+def test_the_report_is_frozen_and_consistent(space: Workspace):
+    report = quantize_model(config_of(space, plan=PlanConfig(exclude=("middle",))))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        report.opset = 3
+    assert len(report.amax) == len(report.groups) == report.activations.groups
+    assert {target.group for target in report.targets} == set(range(len(report.groups)))
+    assert report.weighted_ops.quantized == len(report.weights)
+    assert report.size_bytes.after == space.output.stat().st_size
+    assert report.tensorrt is not None
+    assert report.tensorrt.weighted_layers == report.weighted_ops.total
+    assert [skip.code for skip in report.skips] == ["EXCLUDED"]
+    assert sum(dataclasses.astuple(report.seconds)) > 0
+
+
+def test_a_listener_hears_progress_and_notes(space: Workspace):
+    ear = Ear()
+    report = quantize_model(config_of(space, data=DataConfig(calib=(space.images,))), ear)
+    assert ear.stages == [("calibrating", 9), ("verifying", 1)]
+    assert ear.progress_told[-1] == (1, 1)
+    assert tuple(ear.notes) == report.notes
+    assert "assumed imagenet" in ear.notes[0]
+
+
+def test_nothing_is_said_without_a_listener(space: Workspace, capsys: pytest.CaptureFixture[str]):
+    quantize_model(config_of(space, data=DataConfig(calib=(space.images,))))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_dry_run_stops_after_the_plan(space: Workspace):
+    before = space.listing()
+    report = quantize_model(config_of(space, dry_run=True))
+    assert (report.output, report.calibration, report.verification, report.tensorrt) == (None, None, None, None)
+    assert (report.seconds.observe, report.seconds.save) == (0, 0)
+    assert space.listing() == before
+    assert report.targets == quantize_model(config_of(space)).targets
+
+
+@pytest.mark.parametrize("limits", [VerifyConfig(min_sqnr=150), VerifyConfig(samples=4, min_sqnr=150, min_agreement=1)])
+def test_a_limit_that_is_missed_leaves_nothing(space: Workspace, limits: VerifyConfig):
+    space.output.write_text("an older result")
+    before = space.listing()
+    with pytest.raises(LimitError, match=r"min-sqnr is 150 dB") as raised:
+        quantize_model(config_of(space, verify=limits))
+    assert "not written" in raised.value.hint
+    assert space.listing() == before
+    assert space.output.read_text() == "an older result"
+
+
+def test_a_failure_at_any_stage_leaves_nothing(space: Workspace, monkeypatch: pytest.MonkeyPatch):
+    space.output.write_text("an older result")
+    before = space.listing()
+
+    def fail(*arguments: object, **named: object) -> None:
+        raise ModelError("Made to fail.")
+
+    for place, name in (
+        (pipeline, "prepare"), (pipeline, "make_plan"), (pipeline, "rewrite"), (pipeline, "check_written"),
+        (pipeline.verification, "verify"),
+    ):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, fail)
+            with pytest.raises(ModelError, match="Made to fail"):
+                quantize_model(config_of(space))
+        assert space.listing() == before, name
+        assert space.output.read_text() == "an older result"
+
+
+def test_a_written_model_that_the_checker_refuses_never_gets_its_name(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    """A defect of the rewrite is simulated: the first node reads a tensor that nobody makes."""
+    right = pipeline.rewrite
+
+    def wrong(model: ir.Model, *arguments: object, **named: object) -> object:
+        done = right(model, *arguments, **named)
+        next(iter(model.graph)).replace_input_with(0, ir.Value(name="nobody"))
+        return done
+
+    monkeypatch.setattr(pipeline, "rewrite", wrong)
+    before = space.listing()
+    with pytest.raises(QdqError):
+        quantize_model(config_of(space))
+    assert space.listing() == before
+
+
+def test_ranges_by_hand_for_a_tensor_that_is_not_quantized(space: Workspace):
+    with pytest.raises(UsageError, match="'residual', which is not quantized"):
+        quantize_model(config_of(space, ranges=RangeConfig(manual={"residual": 1.0})))
+
+
+def test_outputs_whose_size_depends_on_values_are_named_not_compared(space: Workspace):
+    """What is behind NonZero has another shape in the two models."""
+    net = Network()
+    x = net.input("images", ("N", 3, SIDE, SIDE))
+    y = net.conv(x, 16, "first", scale=None)
+    net.op("NonZero", net.op("Greater", y, net.constant(np.float32(0)), name="mask"), name="places")
+    onnx.save(net.proto("first", "places", output_types={"places": TensorProto.INT64}), space.model)
+    report = quantize_model(config_of(space))
+    assert report.verification is not None
+    assert set(report.verification.outputs) == {"first"}
+    assert report.verification.not_compared == ("places",)
+    assert "places: not compared" in space.quantize().out
+    with pytest.raises(LimitError, match="'places' cannot be held against a limit"):
+        quantize_model(config_of(space, verify=VerifyConfig(min_sqnr=3)))
+
+
+def test_verification_counts_what_it_ran(space: Workspace):
+    report = quantize_model(config_of(space, data=DataConfig(calib=(space.arrays,), samples=4)))
+    assert report.verification is not None
+    assert (report.verification.samples, report.verification.held_back) == (6, True)
+    report = quantize_model(config_of(space, verify=VerifyConfig(samples=0)))
+    assert report.verification is None
+
+
+def test_verification_finds_what_breaks_the_model(space: Workspace):
+    """The measure is live: ranges far too small show as a low SQNR."""
+    good = quantize_model(config_of(space))
+    bad = quantize_model(config_of(space, ranges=RangeConfig(manual={"images": 0.01})))
+    assert good.verification is not None
+    assert bad.verification is not None
+    assert bad.verification.outputs["scores"].sqnr_db < 10
+    assert good.verification.outputs["scores"].sqnr_db > 25
+
+
+def test_provenance_is_in_the_models_metadata(space: Workspace):
+    quantize_model(config_of(space, data=DataConfig(calib=(space.images,), preprocess="unit")))
+    metadata = {entry.key: entry.value for entry in onnx.load(space.output).metadata_props}
+    assert metadata["qdq.method"] == "mse"
+    assert metadata["qdq.samples"] == "9"
+    assert metadata["qdq.preprocessing"].startswith("unit: rgb")
+    assert set(metadata) >= {"qdq.version"}
+    assert not any(str(space.folder) in value for value in metadata.values())
