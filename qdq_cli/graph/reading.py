@@ -5,6 +5,9 @@ Unlike preparation this keeps every operator and the opset, so that what is said
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import onnx
 import onnx.checker
 import onnx.defs
@@ -77,7 +80,8 @@ def require_well_formed(model: ir.Model) -> onnx.ModelProto:
     """
     try:
         proto = _structure(model)
-        onnx.checker.check_model(proto, full_check=False)
+        with _shapes_filled(proto.graph):
+            onnx.checker.check_model(proto, full_check=False)
         return proto
     except (onnx.checker.ValidationError, ir.serde.SerdeError, ValueError, TypeError, RuntimeError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
@@ -120,13 +124,24 @@ def _structure(model: ir.Model) -> onnx.ModelProto:
     for tensor in left_out:
         if tensor.name not in declared:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
-    for value in (*graph.input, *graph.output):
-        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
-            value.type.tensor_type.shape.SetInParent()  # runtimes read models without it; the checker does not
     proto.ir_version = max(proto.ir_version, 4)  # version 3 wants every initializer among the inputs
     if _set_unknown_apart(graph, {entry.domain: entry.version for entry in proto.opset_import}):
         proto.opset_import.append(onnx.helper.make_opsetid(_UNKNOWN_DOMAIN, 1))
     return proto
+
+
+@contextlib.contextmanager
+def _shapes_filled(graph: onnx.GraphProto) -> Iterator[None]:
+    """Give inputs and outputs without a shape one for the time of a check: runtimes read them, the checker does not."""
+    tensors = [value.type.tensor_type for value in (*graph.input, *graph.output) if value.type.HasField("tensor_type")]
+    missing = [tensor for tensor in tensors if not tensor.HasField("shape")]
+    for tensor in missing:
+        tensor.shape.SetInParent()
+    try:
+        yield
+    finally:
+        for tensor in missing:
+            tensor.ClearField("shape")
 
 
 def _set_unknown_apart(graph: onnx.GraphProto, opsets: dict[str, int]) -> bool:

@@ -71,7 +71,7 @@ def fix_model(config: FixConfig) -> RepairReport:
     return RepairReport(
         schema_version=SCHEMA_VERSION,
         model=str(config.model),
-        output=str(target),
+        output=str(config.target),
         repairs=tuple(repairs),
         left=tuple(dict.fromkeys(left)),
         before=_state(*before),

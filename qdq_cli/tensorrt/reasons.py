@@ -19,7 +19,7 @@ RESCALE = "A convolution before it may swallow both; otherwise DQ and Q become o
 
 REMEDIES = {
     Reason.BOUNDARY_INPUT: "None needed: it can only go if the network takes INT8 input (P16).",
-    Reason.BOUNDARY_OUTPUT: "None needed: it can only go if the network returns INT8 (P16).",
+    Reason.BOUNDARY_OUTPUT: "Take the pair off the graph output, unless the network should return INT8 (P16).",
     Reason.MIXED_FANOUT: "Quantize the other readers too, or none of them (P7).",
     Reason.SCALE_MISMATCH: "Give all Q/DQ on this tensor one scale (P6, P11).",
     Reason.RESIDUAL_FLOAT: "Put Q/DQ on the residual branch of the Add (P8).",

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a model, `qdq inspect` answers with a sentence and exit 3, or reads it: never a traceback."""
+"""Whatever is wrong with a model, `qdq inspect` and `qdq fix` answer with a sentence and exit 3, or take it."""
 
 from __future__ import annotations
 
@@ -57,6 +57,23 @@ def test_mutated_models_get_a_sentence(part: int, tmp_path: Path, capsys: pytest
             assert shown.err.startswith("error: ") and "Traceback" not in shown.err, f"{seed} {what}: {shown.err}"
         codes[code] += 1
     assert codes[0] and codes[3] > codes[0]
+
+
+def test_mutated_models_are_repaired_or_get_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path, target = tmp_path / "mutant.onnx", tmp_path / "fixed.onnx"
+    base = quantized()
+    codes: Counter[int] = Counter()
+    for seed in range(MUTANTS, MUTANTS + 80):
+        what, data = mutated(base, seed)
+        path.write_bytes(data)
+        target.unlink(missing_ok=True)
+        code = run(["fix", str(path), "-o", str(target), "--samples", "1"])
+        shown = capsys.readouterr()
+        assert code in (0, 3), f"{seed} {what}: {shown.err}"
+        assert target.exists() == (code == 0), f"{seed} {what}"
+        assert {entry.name for entry in tmp_path.iterdir()} <= {path.name, target.name}
+        codes[code] += 1
+    assert codes[0] and codes[3]
 
 
 def test_the_bases_themselves_are_fine(tmp_path: Path):
