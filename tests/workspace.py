@@ -79,10 +79,10 @@ def small_convnet(*, channels: int = 3, batch: int | str = "N", opset: int = 17)
     return net
 
 
-def write_images(folder: Path, count: int = 10, *, side: int = 20, gray: bool = False) -> Path:
+def write_images(folder: Path, count: int = 10, *, side: int = 20, gray: bool = False, seed: int = 7) -> Path:
     """Pictures with smooth content of every brightness; names in natural order."""
     folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(seed)
     for number in range(count):
         shape = (4, 4) if gray else (4, 4, 3)
         coarse = Image.fromarray(rng.integers(0, 256, shape).astype(np.uint8))
@@ -135,4 +135,30 @@ def make_workspace(folder: Path, proto: onnx.ModelProto | None = None) -> Worksp
     onnx.save(proto or small_convnet().proto("scores"), space.model)
     write_images(space.images)
     write_arrays(space.arrays)
+    return space
+
+
+def make_example_folder(folder: Path) -> Workspace:
+    """Everything that the examples of the help and of the documentation name, made by the commands themselves."""
+    net = Network()
+    x = net.relu(net.conv(net.input("images", ("N", 3, SIDE, SIDE)), 16, "layer1.0.conv1", scale=None))
+    x = net.relu(net.conv(x, 16, "layer1.0.conv2", scale=None))
+    x = net.op("Flatten", net.op("GlobalAveragePool", x))
+    net.gemm(x, 16, 10, "/head/fc", scale=None)
+    space = make_workspace(folder, net.proto("/head/fc"))
+    write_images(folder / "more-images", 4, seed=8)
+    data = ("--calib", space.images)
+    steps = [
+        ("quantize", space.model, *data),
+        ("calibrate", space.model, *data),
+        ("calibrate", space.model, "--calib", folder / "more-images", "-o", folder / "last-release.qcal"),
+        *(
+            ("calibrate", space.model, *data, "--shard", f"{k}/3", "-o", folder / f"share-{k}.qcal", "--samples", "9")
+            for k in (1, 2, 3)
+        ),
+        ("cache", "export", folder / "model.qcal", "--format", "tensorrt", "-o", folder / "calibration.cache"),
+    ]
+    for step in steps:
+        done = qdq(*step)
+        assert done.code == 0, done.err
     return space
