@@ -1,0 +1,104 @@
+"""Same model, same data, same options: the same bytes; and nothing that should not matter does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from qdq_cli.graph import runner
+from tests.workspace import SAMPLES, Workspace, process
+
+
+def written(space: Workspace, *options: object) -> bytes:
+    done = space.quantize("-q", *options)
+    assert done.code == 0, done.err
+    return space.output.read_bytes()
+
+
+def test_twice_in_one_process(space: Workspace):
+    assert written(space) == written(space)
+
+
+def test_in_processes_with_another_hash_seed_and_elsewhere(space: Workspace, tmp_path_factory: pytest.TempPathFactory):
+    """No order of a set, and no path of this machine, gets into the model or the cache."""
+    results = []
+    for seed in ("1", "2"):
+        folder = tmp_path_factory.mktemp("elsewhere")
+        for name in ("model.onnx", "arrays.npz"):
+            (folder / name).write_bytes((space.folder / name).read_bytes())
+        done = process(
+            "quantize", "model.onnx", "--calib", "arrays.npz", "--cache", "model.qcal", cwd=folder, PYTHONHASHSEED=seed
+        )
+        assert done.code == 0, done.err
+        results.append([(folder / name).read_bytes() for name in ("model.qdq.onnx", "model.qcal")])
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("form", [("--weights", "int8"), ("--form", "int8-regions"), ("--method", "entropy")])
+def test_every_form_is_deterministic(space: Workspace, form: tuple[str, str]):
+    assert written(space, *form) == written(space, *form)
+
+
+def test_external_data_is_deterministic(space: Workspace):
+    onnx.save(onnx.load(space.model), space.model, save_as_external_data=True, location="w.bin", size_threshold=0)
+    data = space.folder / "model.qdq.onnx.data"
+    first = written(space), data.read_bytes()
+    assert (written(space), data.read_bytes()) == first
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Workspace:
+    """A sample model whose outputs ONNX Runtime makes alike for every batch size."""
+    space = Workspace(tmp_path)
+    space.model.write_bytes((SAMPLES / "digits_resnet.onnx").read_bytes())
+    return space
+
+
+GIVEN = ("--calib", SAMPLES / "images" / "digits", "--preprocess", "unit", "--samples", "24", "--verify", "0")
+
+
+def test_threads_do_not_matter(digits: Workspace, monkeypatch: pytest.MonkeyPatch):
+    results = []
+    for count in (1, 2, 3):
+        monkeypatch.setattr(runner, "cores", lambda count=count: count)
+        cache = digits.folder / f"{count}.qcal"
+        results.append((written(digits, *GIVEN, "--cache", cache), cache.read_bytes()))
+    assert results[0] == results[1] == results[2]
+
+
+def test_the_batch_size_does_not_matter_where_the_runtime_makes_equal_outputs(digits: Workspace):
+    """The count of values is the same for any; where the runtime's own outputs differ in the last bit, so may the bins."""
+    sizes = {}
+    for size in (1, 4, 16):
+        cache = digits.folder / f"{size}.qcal"
+        sizes[size] = written(digits, *GIVEN, "--batch-size", size, "--cache", cache), cache.read_bytes()
+    assert sizes[1] == sizes[4] == sizes[16]
+
+
+def test_the_order_of_paths_does_not_matter(space: Workspace):
+    """All samples calibrate, in whatever order."""
+    values = np.load(space.arrays)["images"]
+    paths = []
+    for number, part in enumerate(np.split(values, [3, 7])):
+        paths.append(space.folder / f"part{number}.npz")
+        np.savez(paths[-1], images=part)
+
+    def of(order: list[int]) -> bytes:
+        given = [word for index in order for word in ("--calib", paths[index])]
+        return written(space, *given, "--samples", "10", "--verify", "0")
+
+    assert of([0, 1, 2]) == of([2, 0, 1]) == of([1, 2, 0])
+    assert of([0, 1, 2]) == written(space, "--samples", "10", "--verify", "0")
+
+
+def test_verification_does_not_change_the_model(space: Workspace):
+    assert written(space, "--verify", "0") == written(space, "--verify", "1") == written(space, "--min-sqnr", "1")
+
+
+def test_the_name_of_the_output_does_not_matter(space: Workspace):
+    other = space.folder / "other.onnx"
+    assert space.quantize("-q", "-o", other).code == 0
+    assert other.read_bytes() == written(space)
