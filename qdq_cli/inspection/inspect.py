@@ -128,38 +128,53 @@ def inspect_model(config: InspectConfig) -> Inspection:
     """
     with _garbage_collection_paused():
         source = files.load(config.model)
-        _fix_shapes(source.model, config)
-        batched = take_one_sample(source.model)
-        make_readable(source.model)
-        opset = opset_of(source.model)
-        found = list(lint(source.model))
-        plan, model = None, source.model
-        quantized = any(_is_quantizing(node) for node in model.graph.all_nodes())
-        if not quantized:
-            plan = quantize_model(QuantizeConfig(model=config.model, plan=config.plan, trt=config.trt, dry_run=True))
-            prepared = prepare(model).model
-            model = draft(prepared, make_plan(prepared, config.plan))
-            found += lint(model)
-        settle_shapes(model)
-        simulation = simulate(model, deconv_absorbs_q=config.deconv_absorbs_q)
-        findings = _that_hold((*found, *lint_simulation(simulation)), config.trt)
-        cost = cost_of(model, simulation)
+        subject = _subject(source.model, config)
+        settle_shapes(subject.model)
+        simulation = simulate(subject.model, deconv_absorbs_q=config.deconv_absorbs_q)
+        findings = _that_hold((*subject.findings, *lint_simulation(simulation)), config.trt)
+        cost = cost_of(subject.model, simulation)
         return Inspection(
             schema_version=SCHEMA_VERSION,
             model=str(config.model),
-            opset=opset,
+            opset=subject.opset,
             size_bytes=source.size_bytes,
             trt=None if config.trt is None else config.trt.value,
-            quantized=quantized,
-            summary=_summary(simulation, findings, cost, batched=batched),
+            quantized=subject.plan is None,
+            summary=_summary(simulation, findings, cost, batched=subject.batched),
             findings=findings,
             layers=simulation.layers,
             layer_costs=cost.layers,
             standalone=simulation.standalone,
             standalone_costs=cost.standalone,
-            other_nodes=_other_nodes(model, simulation),
-            plan=plan,
+            other_nodes=_other_nodes(subject.model, simulation),
+            plan=subject.plan,
         )
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is simulated: the model itself, or a draft of what its plan would make of it."""
+
+    model: ir.Model
+    findings: tuple[Finding, ...]
+    opset: int
+    batched: bool
+    plan: Report | None
+
+
+def _subject(model: ir.Model, config: InspectConfig) -> _Subject:
+    """Make a loaded model readable and lint it; for a model without Q/DQ, plan it and lint the draft too."""
+    _fix_shapes(model, config)
+    batched = take_one_sample(model)
+    make_readable(model)
+    opset = opset_of(model)
+    findings = lint(model)
+    if any(_is_quantizing(node) for node in model.graph.all_nodes()):
+        return _Subject(model, findings, opset, batched, plan=None)
+    plan = quantize_model(QuantizeConfig(model=config.model, plan=config.plan, trt=config.trt, dry_run=True))
+    prepared = prepare(model).model
+    drafted = draft(prepared, make_plan(prepared, config.plan))
+    return _Subject(drafted, (*findings, *lint(drafted)), opset, batched, plan)
 
 
 @contextlib.contextmanager

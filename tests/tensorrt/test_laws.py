@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnx_ir as ir
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from qdq_cli.config import PlanConfig
+from qdq_cli.config import Form, PlanConfig
 from qdq_cli.graph.operators import commutes, operator_of
 from qdq_cli.graph.plan import make_plan
 from qdq_cli.graph.prepare import prepare
@@ -114,3 +116,19 @@ def test_the_planner_leaves_no_kernel_that_better_placement_would_remove(net: Ne
     prepared = prepare(model_of(finished(net))).model
     simulation = predict_plan(prepared, make_plan(prepared, PlanConfig(channel_rules=False)))
     assert [found for found in simulation.removable if found.reason in PLACEMENT_FAULTS] == []
+
+
+@FRUGAL
+@given(networks(FLOAT_STEPS))
+def test_no_form_costs_more_kernels_than_pairs_at_the_consumers(net: Network):
+    prepared = prepare(model_of(finished(net))).model
+    plan = make_plan(prepared, PlanConfig(channel_rules=False))
+    at_consumers = replace(plan, targets=tuple(target for target in plan.targets if not target.opens_run))
+    pairs, regions, plain = (
+        predict_plan(prepared, plan),
+        predict_plan(prepared, plan, form=Form.INT8_REGIONS),
+        predict_plan(prepared, at_consumers),
+    )
+    assert unordered(pairs)[1] == unordered(regions)[1]
+    assert len(pairs.standalone) <= len(plain.standalone)
+    assert pairs.int8_to_int8 == regions.int8_to_int8 >= plain.int8_to_int8
