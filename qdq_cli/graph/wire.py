@@ -83,9 +83,14 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
 
 
 def root_cause(error: BaseException) -> str:
-    """First line of the error at the start of a chain, without its full stop."""
+    """Return what the error at the start of a chain says first."""
     while error.__cause__ is not None:
         error = error.__cause__
+    return first_line(error)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error without its full stop, the name of its class where it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__
 
