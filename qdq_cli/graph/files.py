@@ -24,7 +24,7 @@ import onnx_ir as ir
 from qdq_cli.errors import ModelError, UsageError
 from qdq_cli.graph.external_data import bind_external_data
 from qdq_cli.graph.wellformed import check_wellformed, sort_nodes
-from qdq_cli.graph.wire import encode, root_cause
+from qdq_cli.graph.wire import as_valid_onnx, encode, root_cause
 
 INLINE_LIMIT_BYTES = 1_800_000_000
 """Models above this keep their weights in a data file beside them: protobuf ends at 2 GiB, and Q/DQ nodes need room."""
@@ -188,7 +188,7 @@ def _put_back_on_failure(path: Path, former: Path) -> Iterator[None]:
     if existed:
         try:
             os.link(path, former, follow_symlinks=False)  # hardlink_to() follows links
-        except OSError:  # a file system without hard links
+        except (OSError, NotImplementedError):  # a file system or platform without such links
             os.replace(path, former)  # noqa: PTH105
     try:
         yield
@@ -260,8 +260,8 @@ def staged(model: ir.Model, target: Path, *, external: bool) -> Iterator[Staged]
 
 def _write(model: ir.Model, path: Path, *, external: bool) -> None:
     try:
-        encoded = encode(model)
-        if external or encoded.size_bytes > INLINE_LIMIT_BYTES:
+        encoded = None if external else encode(model)
+        if encoded is None or encoded.size_bytes > INLINE_LIMIT_BYTES:
             _write_external(model, path)
             return
         with path.open("wb") as file:
@@ -273,7 +273,8 @@ def _write(model: ir.Model, path: Path, *, external: bool) -> None:
 
 
 def _write_external(model: ir.Model, path: Path) -> None:
-    ir.save(model, path, external_data=_data_path(path).name, size_threshold_bytes=EXTERNAL_THRESHOLD_BYTES)
+    with as_valid_onnx():
+        ir.save(model, path, external_data=_data_path(path).name, size_threshold_bytes=EXTERNAL_THRESHOLD_BYTES)
     if not _data_path(path).stat().st_size:
         _data_path(path).unlink()
 

@@ -76,8 +76,15 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
     Raises:
         ModelError: Something in it is no valid ONNX, such as text that is not UTF-8.
     """
-    try:
+    with as_valid_onnx():
         return ir.to_proto(model)
+
+
+@contextlib.contextmanager
+def as_valid_onnx() -> Iterator[None]:
+    """Turn what the graph library raises about a model that is no valid ONNX into a ModelError."""
+    try:
+        yield
     except (ir.serde.SerdeError, TypeError, ValueError) as error:
         raise ModelError(f"The model cannot be written as ONNX: {root_cause(error)}.") from error
 

@@ -311,15 +311,19 @@ def refuse(number: int):
 
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("former", [None, b"former weights"])
-@pytest.mark.parametrize("hard_links", [True, False])
+@pytest.mark.parametrize("hard_links", [None, OSError, NotImplementedError])
 def test_a_failing_commit_leaves_what_was_there(tmp_path, monkeypatch, proto, number, former, hard_links):
     model = files.load(write(proto, tmp_path / "in.onnx")).model
     target, data = tmp_path / "out.onnx", tmp_path / "out.onnx.data"
     if former is not None:
         target.write_bytes(b"former model")
         data.write_bytes(former)
-    if not hard_links:
-        monkeypatch.setattr(os, "link", lambda *_, **__: (_ for _ in ()).throw(OSError(1, "Operation not permitted")))
+
+    def refuse_link(*_, **__):
+        raise hard_links(1, "Operation not permitted")
+
+    if hard_links is not None:
+        monkeypatch.setattr(os, "link", refuse_link)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     with files.staged(model, target, external=True) as staged:
         monkeypatch.setattr(os, "replace", refuse(number))
@@ -427,12 +431,19 @@ def test_serialized_puts_everything_inside_the_same_bytes_every_time(tmp_path, p
     np.testing.assert_array_equal(outputs(data)[0], outputs(tmp_path / "a.onnx")[0])
 
 
-def test_serialized_says_what_is_no_onnx():
+def test_writing_says_what_is_no_onnx(tmp_path):
     net = Network()
     model = net.model(net.relu(net.input("x", (2,))))
     model.metadata_props["author"] = b"\xff"
     with pytest.raises(ModelError, match="The model cannot be written as ONNX: "):
         files.serialized(model)
+    for external in (False, True):
+        with (
+            pytest.raises(ModelError, match="The model cannot be written as ONNX: "),
+            files.staged(model, tmp_path / "out.onnx", external=external),
+        ):
+            pass
+    assert not list(tmp_path.iterdir())
 
 
 def branch(name: str, proto: onnx.ModelProto) -> onnx.GraphProto:

@@ -1,5 +1,7 @@
 """Preparation: one spelling for every export, the same function, and an interface that never changes."""
 
+import contextlib
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -8,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
 from qdq_cli.errors import ModelError
+from qdq_cli.graph import files
 from qdq_cli.graph.opset import HALF_OPSET
 from qdq_cli.graph.prepare import infer_shapes, lift_constants, name_everything, prepare
 from tests.networks import Network, run
@@ -334,8 +337,6 @@ def test_preparing_twice_changes_nothing_more():
 
 
 def test_onnx_runtime_loads_what_was_prepared_from_external_data(tmp_path):
-    from qdq_cli.graph import files
-
     net = Network()
     x = net.input("x", (1, 64))
     proto = net.proto(net.gemm(x, 64, 32, scale=None))
@@ -344,3 +345,21 @@ def test_onnx_runtime_loads_what_was_prepared_from_external_data(tmp_path):
     (tmp_path / "p.onnx").write_bytes(files.serialized(model))
     session = onnxruntime.InferenceSession(str(tmp_path / "p.onnx"), providers=["CPUExecutionProvider"])
     assert session.run(None, {"x": np.ones((1, 64), F)})[0].shape == (1, 32)
+
+
+def test_damaged_models_are_refused_or_prepared_never_a_traceback(tmp_path):
+    net = Network(11)
+    x = net.input("x", ("n", 2, 4, 4))
+    norm = net.op("BatchNormalization", net.conv(x, 4, scale=None), *[net.constant(np.ones(4, F)) for _ in range(4)])
+    shape = net.op("Concat", net.op("Shape", norm), net.constant(np.array([1])), axis=0)
+    proto = net.proto(net.op("Softmax", net.op("Reshape", net.op("Dropout", norm), shape), axis=1))
+    rng, data, path, done = np.random.default_rng(8), proto.SerializeToString(), tmp_path / "m.onnx", 0
+    for _ in range(150):
+        damaged = bytearray(data)
+        for place in rng.integers(0, len(data), rng.integers(1, 4)):
+            damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with contextlib.suppress(ModelError):
+            files.serialized(prepare(files.load(path).model).model)
+            done += 1
+    assert 30 < done < 120  # both happened
