@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import onnx_ir as ir
 
-from calibrators import Histogram, Method, MethodName, choose_range, read_cache, write_cache
+from calibrators import CalibrationTable, Histogram, Method, MethodName, choose_range, read_cache, write_cache
 from calibrators.methods.mse import best_sqnr_db
 from qdq_cli.cache.feeding import describe_feeding
 from qdq_cli.cache.model import find, table_of
@@ -18,7 +18,8 @@ from qdq_cli.config import RangeConfig
 from qdq_cli.errors import DataError, UsageError
 from qdq_cli.graph.operators import is_depthwise
 from qdq_cli.graph.plan import Plan, ScaleGroup
-from qdq_cli.observing import Job, run_samples
+from qdq_cli.graph.topology import float_tensors
+from qdq_cli.observing import Job, Seen, run_samples
 from qdq_cli.progress import Listener
 
 
@@ -30,9 +31,11 @@ class Observation:
         histograms: Tensor name -> histogram.
         samples: How many samples were counted.
         from_cache: Whether a cache served and nothing was run.
-        preprocessing: One line on how pictures became inputs; "" for arrays.
+        preprocessing: One line on how samples became inputs; "" for arrays.
         notes: Sentences the user should read.
-        digests: Digest of every sample, where a cache is to be written.
+        digests: Key of every sample, where a cache is read or to be written.
+        served: The cache that serves some of the tensors while the others are run; None where it serves all or none.
+        stored: Whether the cache is to stay as it is.
     """
 
     histograms: Mapping[str, Histogram]
@@ -41,6 +44,8 @@ class Observation:
     preprocessing: str = ""
     notes: tuple[str, ...] = ()
     digests: frozenset[str] = frozenset()
+    served: CalibrationTable | None = None
+    stored: bool = False
 
 
 NOTHING = Observation({})
@@ -54,77 +59,101 @@ def observe(
     listener: Listener,
     known: Observation = NOTHING,
 ) -> Observation:
-    """Get the histogram of every tensor that the plan observes in a group without a known or manual range.
+    """Get the histogram of every tensor that the plan observes in a group without a known or given range.
+
+    All histograms come from the cache, or all from one run, but where `--cache-missing calibrate` asks for both. A run
+    that makes a cache observes all the tensors that `qdq calibrate` would.
 
     Args:
         model: The prepared float model.
         plan: Whose tensors.
         samples: The calibration data; None where there is none.
-        config: Manual ranges and the cache.
+        config: Given ranges and the cache.
         listener: Told about progress.
         known: What was observed before; only what is missing there is run.
 
     Raises:
-        DataError: There are neither samples nor a cache, or a sample cannot be used.
+        DataError: There are neither samples nor a cache that fits, or a sample cannot be used.
         ModelError: The model cannot be run, or makes NaN or Inf.
     """
     wanted = tuple(tensor for group in groups_to_observe(plan, config) for tensor in group.observed)
     if known.histograms.keys() >= set(wanted):
         return known
-    if known is NOTHING or known.from_cache:  # never mixed: all ranges come from the cache, or all from one run
-        known = NOTHING
-        cached = _from_cache(model, wanted, samples, config)
-        if cached is not None:
-            return cached
-    tensors = tuple(tensor for tensor in wanted if tensor not in known.histograms)
+    if known is NOTHING or known.from_cache:
+        known = _from_cache(model, wanted, samples, config)
+    elif known.served is not None:
+        known = replace(known, histograms={**find(known.served, model, wanted).histograms, **known.histograms})
+    missing = tuple(tensor for tensor in wanted if tensor not in known.histograms)
+    if not missing:
+        return known
     if samples is None:
         raise DataError(
-            f"No calibration data was given, and {len(tensors)} tensors need a range.",
+            f"No calibration data was given, and {len(missing)} tensors need a range.",
             "Give a folder of images or arrays with --calib, or a calibration cache with --cache.",
         )
+    makes_cache = config.cache is not None and not known.histograms
+    tensors = plan.calibrated if makes_cache else missing
     seen = run_samples(Job(model, tensors), samples, listener, with_keys=config.cache is not None)
-    return Observation(
-        histograms={**known.histograms, **seen.histograms},
-        samples=seen.samples,
-        preprocessing=describe_feeding(samples.feeding),
-        notes=seen.notes,
-        digests=seen.keys,
-    )
+    return _with_seen(known, seen, samples)
 
 
-def _from_cache(
-    model: ir.Model, tensors: Sequence[str], samples: Samples | None, config: RangeConfig
-) -> Observation | None:
-    """Return what the cache knows of these tensors; None where there is no cache, or where it must be made again.
+def _with_seen(known: Observation, seen: Seen, samples: Samples) -> Observation:
+    """Add what was run to what was known."""
+    histograms = {**known.histograms, **seen.histograms}
+    if known.served is None:
+        described = describe_feeding(samples.feeding)
+        return Observation(histograms, seen.samples, False, described, (*known.notes, *seen.notes), seen.keys)
+    same = seen.keys == known.digests
+    rest = "." if same else f" and its {known.samples}, which are not the same: the cache stays as it is."
+    note = f"{len(seen.histograms)} tensors were calibrated on {seen.samples} samples; others come from the cache{rest}"
+    return replace(known, histograms=histograms, notes=(*known.notes, *seen.notes, note), stored=not same)
+
+
+def _from_cache(model: ir.Model, tensors: Sequence[str], samples: Samples | None, config: RangeConfig) -> Observation:
+    """Return what the cache knows of these tensors; nothing where there is no cache, or where it is to be made again.
 
     Raises:
-        DataError: The cache does not fit, and there is no data to make another one.
+        DataError: The cache does not fit, and there is no data to make another one or it was forbidden.
     """
     path = config.cache
     if path is None or config.recalibrate or not path.exists():
-        return None
+        return NOTHING
     table = read_cache(path)
-    hit = find(table, model, tensors)
-    if hit.missing:
-        if samples is not None:
-            return None
-        raise DataError(
-            f"The calibration cache {path} does not fit the model: {len(hit.missing)} of {len(tensors)} tensors are "
-            f"not in it, such as {_some(list(hit.missing))}. It was made for other weights, another network or other "
-            "placement options.",
-            "Give --calib to calibrate again.",
-        )
     origin = table.provenance
-    if samples is not None and samples.feeding != origin.preprocessing:
-        return None
-    described = describe_feeding(origin.preprocessing)
-    return Observation(hit.histograms, origin.sample_count, from_cache=True, preprocessing=described)
+    hit = find(table, model, tensors)
+    made = describe_feeding(origin.preprocessing)
+    found = Observation(hit.histograms, origin.sample_count, True, made, digests=origin.samples, stored=True)
+    fed_alike = samples is None or samples.feeding == origin.preprocessing
+    if fed_alike and not hit.missing:
+        return found
+    problem = (
+        f"{len(hit.missing)} of {len(tensors)} tensors are not in it, such as {_some(list(hit.missing))}"
+        if hit.missing
+        else f"it was made with other preprocessing ({made or 'arrays'})"
+    )
+    if samples is not None and config.cache_missing is None:
+        return replace(NOTHING, notes=(f"The calibration cache {path} is made again: {problem}.",))
+    if samples is not None and config.cache_missing == "calibrate" and fed_alike:
+        return replace(found, from_cache=False, served=table, stored=False)
+    raise DataError(f"The calibration cache {path} does not fit the model: {problem}.", _fit_hint(samples, config))
+
+
+def _fit_hint(samples: Samples | None, config: RangeConfig) -> str:
+    if samples is None:
+        return "It was made for other weights, another network or other options. Give --calib to calibrate again."
+    if config.cache_missing == "calibrate":
+        return "Choose the preprocessing of the cache with --preprocess, or calibrate everything with --recalibrate."
+    return "Allow it with --cache-missing calibrate, or calibrate everything with --recalibrate."
 
 
 def save_cache(model: ir.Model, observed: Observation, samples: Samples | None, config: RangeConfig) -> None:
-    """Write the calibration cache, if one was asked for and it is not where the ranges came from."""
-    if config.cache is not None and samples is not None and observed.histograms and not observed.from_cache:
-        write_cache(table_of(model, observed.histograms, samples.feeding, observed.digests), config.cache)
+    """Write the calibration cache, if one was asked for and what was observed belongs into it."""
+    if config.cache is None or samples is None or observed.stored or not observed.histograms:
+        return
+    histograms = dict(observed.histograms)
+    if observed.served is not None:
+        histograms |= find(observed.served, model, float_tensors(model.graph)).histograms
+    write_cache(table_of(model, histograms, samples.feeding, observed.digests), config.cache)
 
 
 @dataclass(frozen=True)
@@ -143,10 +172,17 @@ class Ranges:
 
 
 def groups_to_observe(plan: Plan, config: RangeConfig) -> tuple[ScaleGroup, ...]:
-    """Return the groups that need calibration: no range is known, and none was given by hand."""
-    return tuple(
-        group for group in plan.groups if group.known_amax is None and not config.manual.keys() & set(group.tensors)
-    )
+    """Return the groups that need calibration: no range is known, and none was given."""
+    return tuple(group for group in plan.groups if group.known_amax is None and _given_amax(group, config) is None)
+
+
+def _given_amax(group: ScaleGroup, config: RangeConfig) -> float | None:
+    """Return the range the user gave: by hand, else in a file; the largest where tensors of the group have several."""
+    for ranges in (config.manual, config.imported):
+        given = [ranges[tensor] for tensor in group.tensors if tensor in ranges]
+        if given:
+            return max(given)
+    return None
 
 
 EFFECTIVE_BITS = 4
@@ -156,8 +192,12 @@ _MIN_DEPTHWISE_SQNR_DB = 6.02 * EFFECTIVE_BITS + 1.76
 """The SQNR of that many bits on uniformly distributed values."""
 
 
-def wide_depthwise(model: ir.Model, plan: Plan, observed: Observation) -> frozenset[str]:
+def wide_depthwise(
+    model: ir.Model, plan: Plan, observed: Observation, config: RangeConfig | None = None
+) -> frozenset[str]:
     """Return the depthwise convolutions whose input keeps fewer than four effective bits under any range.
+
+    Those whose range is known or was given are left alone.
 
     A depthwise convolution reads each channel alone. Where few channels hold values many times larger than the rest,
     one range for all of them leaves the rest a handful of codes, and there is no sum over channels in which the
@@ -168,9 +208,12 @@ def wide_depthwise(model: ir.Model, plan: Plan, observed: Observation) -> frozen
     of bits and SQNR is that of a uniform quantizer, 6.02 b + 1.76 dB.
     """
     nodes = {node.name: node for node in model.graph}
+    open_groups = groups_to_observe(plan, config or RangeConfig())
     wide = set()
     for target in plan.targets:
         group = plan.groups[target.group]
+        if group not in open_groups:
+            continue
         readers = [use.node for use in target.uses if is_depthwise(nodes[use.node])]
         seen = observed.histograms.keys() >= set(group.observed)
         if readers and seen and best_sqnr_db(_merged(observed.histograms, group)) < _MIN_DEPTHWISE_SQNR_DB:
@@ -186,20 +229,29 @@ def choose(plan: Plan, observed: Observation, config: RangeConfig) -> Ranges:
     """
     _check_manual(plan, config)
     method = Method(cast(MethodName, config.method), config.percentile)
-    amax, dead = [], []
+    amax, dead, manual = [], [], 0
     for group in plan.groups:
-        by_hand = [config.manual[tensor] for tensor in group.tensors if tensor in config.manual]
-        if by_hand:
-            amax.append(max(by_hand))
+        given = _given_amax(group, config)
+        if given is not None and (group.known_amax is None or config.manual.keys() & set(group.tensors)):
+            amax.append(given)
+            manual += 1
         elif group.known_amax is not None:
             amax.append(group.known_amax)
         else:
             merged = _merged(observed.histograms, group)
             amax.append(choose_range(merged, method, depthwise=group.depthwise).amax)
-            dead += [] if amax[-1] else [group.tensors[0]]
+        dead += [] if amax[-1] else [group.tensors[0]]
     notes = [f"Always zero in calibration, so the scale is 1.0: {_some(dead)}."] if dead else []
-    return Ranges(
-        tuple(amax), sum(bool(config.manual.keys() & set(group.tensors)) for group in plan.groups), tuple(notes)
+    return Ranges(tuple(amax), manual, (*notes, *_imported_note(plan, config)))
+
+
+def _imported_note(plan: Plan, config: RangeConfig) -> tuple[str, ...]:
+    """Say how many ranges of a file are used, where that is not all of them."""
+    used = config.imported.keys() & {tensor for group in plan.groups for tensor in group.tensors}
+    if len(used) == len(config.imported):
+        return ()
+    return (
+        f"{len(used)} of the {len(config.imported)} ranges of the file are used; the others name no quantized tensor.",
     )
 
 
@@ -221,3 +273,9 @@ def _check_manual(plan: Plan, config: RangeConfig) -> None:
             near = difflib.get_close_matches(name, known, n=4, cutoff=0.4)
             hint = f"Near names: {', '.join(near)}." if near else "List the quantized tensors with --dry-run -v."
             raise UsageError(f"--range names the tensor '{name}', which is not quantized.", hint)
+    if config.imported and not config.imported.keys() & set(known):
+        raise DataError(
+            f"None of the {len(config.imported)} ranges of the file names a quantized tensor, such as "
+            f"'{next(iter(config.imported))}'.",
+            "Was it made for this model? qdq cache check MODEL FILE says what is missing.",
+        )

@@ -80,7 +80,7 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
         rewriting = rewrite(prepared.model, plan, ranges.amax, weights=config.weights, form=config.form)
         record_provenance(prepared.model, config.ranges, observed.samples, observed.preprocessing)
     run.say(*ranges.notes, *rewriting.notes)
-    compared, size_after = _write(run, prepared.model, source, target, samples)
+    compared, size_after = _write(run, prepared.model, source, target, (samples, observed.digests))
     report = replace(
         _planned(run, source, prepared, plan, trt),
         output=str(config.target),
@@ -98,18 +98,27 @@ def _observe(run: _Run, model: ir.Model, plan: Plan, samples: Samples | None) ->
     ranges = run.config.ranges
     with run.stage("observe"):
         observed = calibration.observe(model, plan, samples, ranges, run.listener)
-    with run.stage("plan"):
-        wide = calibration.wide_depthwise(model, plan, observed)
-        plan = make_plan(model, replace(run.config.plan, wide=wide)) if wide else plan
+    plan = _without_wide(run, model, plan, observed)
     with run.stage("observe"):
-        observed = calibration.observe(model, plan, samples, ranges, run.listener, observed)
+        again = calibration.observe(model, plan, samples, ranges, run.listener, observed)
+    if observed.from_cache and not again.from_cache:  # the cache served the first plan alone, so all was run anew
+        plan = _without_wide(run, model, make_plan(model, run.config.plan), again)
+    observed = again
+    with run.stage("observe"):
         calibration.save_cache(model, observed, samples, ranges)
     run.say(*observed.notes)
     return plan, observed
 
 
+def _without_wide(run: _Run, model: ir.Model, plan: Plan, observed: Observation) -> Plan:
+    """Plan again without the depthwise operators whose input no range serves; the plan itself where there are none."""
+    with run.stage("plan"):
+        wide = calibration.wide_depthwise(model, plan, observed, run.config.ranges)
+        return make_plan(model, replace(run.config.plan, wide=wide)) if wide else plan
+
+
 def _write(
-    run: _Run, model: ir.Model, source: files.ModelFile, target: Path, samples: Samples | None
+    run: _Run, model: ir.Model, source: files.ModelFile, target: Path, data: tuple[Samples | None, frozenset[str]]
 ) -> tuple[Verification | None, int]:
     """Write, check and verify the model in a temporary place; it gets its name only when all of that went well."""
     with contextlib.ExitStack() as stack:
@@ -117,7 +126,8 @@ def _write(
             staged = stack.enter_context(files.staged(model, target, external=source.external))
             run.say(*check_written(staged.path, source.path))
         with run.stage("verify"):
-            compared = verification.verify(source.path, staged.path, samples, run.config.verify, run.listener)
+            models, (samples, calibrated) = (source.path, staged.path), data
+            compared = verification.verify(models, samples, run.config.verify, run.listener, calibrated)
             verification.require_limits(compared, run.config.verify)
         with run.stage("save"):
             staged.commit()

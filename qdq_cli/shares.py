@@ -14,7 +14,7 @@ from qdq_cli.data.batches import Group, plan_batches
 from qdq_cli.data.inputs import batch_axis
 from qdq_cli.data.unreadable import UnreadableSampleError
 from qdq_cli.graph import files
-from qdq_cli.graph.plan import Plan, make_plan
+from qdq_cli.graph.plan import make_plan
 from qdq_cli.graph.prepare import prepare
 from qdq_cli.graph.session import cores
 from qdq_cli.graph.topology import float_tensors
@@ -55,7 +55,7 @@ def open_job(config: CalibrateConfig, listener: Listener = SILENT) -> Job:
     plan = make_plan(prepared.model, config.plan)
     for note in (*prepared.notes, *plan.notes):
         listener.note(note)
-    tensors = float_tensors(prepared.model.graph) if config.all_tensors else tensors_of(plan)
+    tensors = float_tensors(prepared.model.graph) if config.all_tensors else plan.calibrated
     return Job(prepared.model, tensors)
 
 
@@ -72,11 +72,6 @@ def open_share(job: Job, config: CalibrateConfig) -> Samples:
 def empty_table(job: Job, feeding: str) -> CalibrationTable:
     """Make the table a job begins with, for samples that become inputs in the way `feeding` says."""
     return table_of(job.model, {name: Histogram() for name in job.tensors}, feeding, ())
-
-
-def tensors_of(plan: Plan) -> tuple[str, ...]:
-    """Names of the tensors from which a plan, and any plan that replaces it once data is seen, gets its ranges."""
-    return tuple(dict.fromkeys((*plan.observed, *plan.candidates)))
 
 
 def observe_share(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrators.metrics import SQNR_CEILING_DB, Comparison, TopAgreement
+from qdq_cli.cache.samples import sample_keys
 from qdq_cli.calibration_data import Samples
 from qdq_cli.config import VerifyConfig
 from qdq_cli.data.batches import Batch, load_readable_batch, plan_batches
@@ -34,11 +35,22 @@ def require_samples(config: VerifyConfig, samples: Samples | None) -> None:
 
 
 def verify(
-    reference: Path, candidate: Path, samples: Samples | None, config: VerifyConfig, listener: Listener
+    models: tuple[Path, Path],
+    samples: Samples | None,
+    config: VerifyConfig,
+    listener: Listener,
+    calibrated: frozenset[str] = frozenset(),
 ) -> Verification | None:
     """Run both models on the same samples, ONNX Runtime's graph optimisations off; None where that was not asked for.
 
     Samples that calibration did not see are taken; where too few could be held back for a run, calibrated ones serve.
+
+    Args:
+        models: The float model and the Q/DQ model.
+        samples: The calibration data; None where there is none.
+        config: How many samples.
+        listener: Told about progress.
+        calibrated: Keys of the samples that a cache was calibrated on, wherever that was.
 
     Raises:
         ModelError: One of the models cannot be run.
@@ -51,13 +63,14 @@ def verify(
     unreadable = UnreadableSamples(len(samples.every))
     outputs: dict[str, _Output] = {}
     seen = 0
-    runners = Runner(Source(reference)), Runner(Source(candidate))
+    runners = Runner(Source(models[0])), Runner(Source(models[1]))
     with listener.progress("verifying", len(groups)) as advance:
         for number, group in enumerate(groups, start=1):
             batch = load_readable_batch(samples.every, group, unreadable)
             if batch is not None:
                 _compare(runners, batch, outputs)
                 seen += batch.samples
+                held_back = held_back and calibrated.isdisjoint(sample_keys(batch, samples.roots))
             advance(number, len(groups))
     distances = {name: output.distance() for name, output in outputs.items() if output.compared}
     return Verification(seen, held_back, distances, tuple(name for name in outputs if name not in distances))

@@ -19,14 +19,13 @@ from calibrators import (
     format_text,
     format_torch_json,
     make_tensorrt_cache,
-    parse_ranges,
     parse_tensorrt_cache,
     read_cache,
 )
-from calibrators.cache_file import MAGIC, write_atomically
-from calibrators.range_files import LARGEST_FILE
+from calibrators.cache_file import write_atomically
 from calibrators.ranges import Range
 from qdq_cli.config import ExportConfig
+from qdq_cli.data.ranges import parse, read_bytes
 from qdq_cli.documents import SCHEMA_VERSION
 from qdq_cli.errors import DataError
 
@@ -117,8 +116,8 @@ def import_file(file: Path, output: Path) -> RangeFile:
         CacheFileError: The file cannot be read, is of no known format or broken; or the output cannot be written.
         DataError: The file is a calibration cache, which holds more than ranges.
     """
-    data = _read(file)
-    ranges = _parse(data, file)
+    data = read_bytes(file)
+    ranges = parse(data, file)
     if output.exists() and output.samefile(file):
         raise DataError(f"The output {output} is the file of ranges itself.", "Name another file with -o.")
     write_atomically(output, _encoded(format_json(ranges)))
@@ -127,33 +126,6 @@ def import_file(file: Path, output: Path) -> RangeFile:
         text = data.decode("utf-8", "surrogateescape")
         header, ignored = text.split("\n", 1)[0].strip(), len(parse_tensorrt_cache(text, str(file)).other)
     return RangeFile(SCHEMA_VERSION, str(file), str(output), _format_name(data), header, None, ignored, ranges)
-
-
-def read_ranges(file: Path) -> dict[str, float]:
-    """Read tensor name -> amax from a file of any known format.
-
-    Raises:
-        CacheFileError: It cannot be read, is of no known format, or broken.
-        DataError: It is a calibration cache.
-    """
-    return _parse(_read(file), file)
-
-
-def _read(file: Path) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            return stream.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise DataError(f"The file of ranges {file} cannot be read: {error.strerror}.", "Check the path.") from error
-
-
-def _parse(data: bytes, file: Path) -> dict[str, float]:
-    if data.startswith(MAGIC):
-        raise DataError(
-            f"{file} is a calibration cache: it holds histograms, from which a method chooses ranges.",
-            "Give it with --cache, or turn it into ranges with qdq cache export.",
-        )
-    return parse_ranges(data, str(file))
 
 
 def _format_name(data: bytes) -> str:

@@ -10,11 +10,11 @@ import onnx_ir as ir
 
 from calibrators import CalibrationTable, read_cache
 from calibrators.cache_file import MAGIC
-from qdq_cli.cache.exchange import read_ranges
 from qdq_cli.cache.feeding import describe_feeding
 from qdq_cli.cache.model import find
 from qdq_cli.calibration import Observation, wide_depthwise
 from qdq_cli.config import CheckConfig
+from qdq_cli.data.ranges import read_ranges
 from qdq_cli.documents import SCHEMA_VERSION
 from qdq_cli.errors import DataError
 from qdq_cli.graph import files

@@ -29,6 +29,12 @@ def sample_key(content: str, source: str, roots: Sequence[Path]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_KEY_LENGTH]
 
 
+def sample_keys(batch: Batch, roots: Sequence[Path]) -> tuple[str, ...]:
+    """The key of each sample of a batch; equal whatever the batch size."""
+    pairs = zip(batch.digests, batch.sources, strict=True)
+    return tuple(sample_key(content, source, roots) for content, source in pairs)
+
+
 def _place(source: str, roots: Sequence[Path]) -> str:
     """Where a sample lies: below the folder it was found in, or the name of the file (or folder) that was given."""
     path = Path(source)
@@ -65,8 +71,7 @@ class SampleLog:
         Raises:
             DataError: One of them has been run already.
         """
-        for content, source in zip(batch.digests, batch.sources, strict=True):
-            key = sample_key(content, source, self._roots)
+        for key, source in zip(sample_keys(batch, self._roots), batch.sources, strict=True):
             with self._lock:
                 first = self._sources.get(key)
                 self._sources[key] = source

@@ -181,7 +181,7 @@ def export(params: Params) -> None:
 
     \b
     Examples:
-      qdq cache export model.qcal --format tensorrt --trt 8.6.1 -o calibration.cache
+      qdq cache export model.qcal --format tensorrt --trt 8.6.1 -o int8.cache
       qdq cache export model.qcal --format ort -o calibration.flatbuffers
       qdq cache export model.qcal --format torch-json --method entropy
     """

@@ -186,12 +186,24 @@ RANGES = (
         "NAME=AMAX",
         "Range [-AMAX, AMAX] of a tensor; overrides calibration. Repeatable.",
     ),
-    _one(["--ranges"], _PATH, "FILE", "Ranges from a JSON file {tensor: amax}; --range wins."),
+    _one(
+        ["--ranges"],
+        _PATH,
+        "FILE",
+        "Ranges from a TensorRT calibration cache, a table of ONNX Runtime, or JSON {tensor: amax}; --range wins.",
+    ),
     _one(
         ["--cache"],
         _PATH,
         "FILE",
         "Calibration cache: read if it is there and fits the model (no data needed then), else written.",
+    ),
+    _one(
+        ["--cache-missing"],
+        click.Choice(["calibrate", "error"]),
+        None,
+        "Where tensors are not in the cache: calibrate those alone, or fail. [default: calibrate all again with "
+        "--calib, else fail]",
     ),
     _flag(["--recalibrate"], "Calibrate even if the cache is there."),
 )

@@ -69,7 +69,7 @@ def config_of(params: Params) -> QuantizeConfig:
         output=params["output"],
         data=record_of(DataConfig, params, {"overrides": record_of(Overrides, params)}),
         plan=record_of(PlanConfig, params),
-        ranges=record_of(RangeConfig, params, {"manual": _manual(params["range_"], params["ranges"])}),
+        ranges=record_of(RangeConfig, params, _given_ranges(params)),
         verify=record_of(VerifyConfig, params, {"samples": params["verify"]}),
         trt=None if trt is None else TensorRT(trt),
         weights=WeightForm(params["weights"]),
@@ -78,10 +78,11 @@ def config_of(params: Params) -> QuantizeConfig:
     )
 
 
-def _manual(ranges: tuple[tuple[str, float], ...], file: Path | None) -> Mapping[str, float]:
-    """Join the ranges of the file and of the command line; those on the command line win."""
+def _given_ranges(params: Params) -> dict[str, Mapping[str, float]]:
+    """The ranges of the command line and of the file."""
+    file: Path | None = params["ranges"]
     if file is None:
-        return dict(ranges)
+        return {"manual": dict(params["range_"])}
     from qdq_cli.data.ranges import read_ranges
 
-    return {**read_ranges(file), **dict(ranges)}
+    return {"manual": dict(params["range_"]), "imported": read_ranges(file)}

@@ -1,31 +1,51 @@
-"""Ranges given by hand, read from a file: `{tensor: amax}` as JSON."""
+"""Ranges of other tools, read from a file: a TensorRT calibration cache, ONNX Runtime's tables, JSON {tensor: amax}."""
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 
+from calibrators import CacheFileError, parse_ranges
+from calibrators.cache_file import MAGIC
+from calibrators.range_files import LARGEST_FILE
 from qdq_cli.errors import DataError
 
 _EXAMPLE = 'Write {"conv1_out": 6.0, "fc": 2.5}: the name of a tensor, and the largest absolute value to keep.'
 
 
 def read_ranges(path: Path) -> dict[str, float]:
-    """Read a JSON object of tensor name -> amax (the tensor's units, above 0).
+    """Read tensor name -> amax (the tensor's units, 0 or more) from a file of any known format.
 
     Raises:
-        DataError: The file cannot be read, or holds something else.
+        DataError: The file cannot be read, is of no known format, or broken.
+    """
+    return parse(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file of ranges; of one that is too large only as much as shows that.
+
+    Raises:
+        DataError: It cannot be read.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            return file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise DataError(f"The ranges file {path} cannot be read: {error.strerror}.", "Check the path.") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"The ranges file {path} is not JSON: {error}.", _EXAMPLE) from error
-    if not isinstance(document, dict):
-        raise DataError(f"The ranges file {path} holds no object of tensor names.", _EXAMPLE)
-    for name, amax in document.items():
-        if isinstance(amax, bool) or not isinstance(amax, (int, float)) or not 0 < amax <= sys.float_info.max:
-            raise DataError(f"The range of '{name}' in {path} is {amax!r}; expected a number above 0.", _EXAMPLE)
-    return {name: float(amax) for name, amax in document.items()}
+
+
+def parse(data: bytes, path: Path) -> dict[str, float]:
+    """Find tensor name -> amax in the bytes of a file of ranges.
+
+    Raises:
+        DataError: They are of no known format, or broken.
+    """
+    if data.startswith(MAGIC):
+        raise DataError(
+            f"{path} is a calibration cache: it holds histograms, from which a method chooses ranges.",
+            "Give it with --cache, or turn it into ranges with qdq cache export.",
+        )
+    try:
+        return parse_ranges(data, str(path))
+    except CacheFileError as error:
+        raise DataError(f"The ranges file cannot be used. {error.message}", error.hint or _EXAMPLE) from error

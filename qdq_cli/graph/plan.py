@@ -104,6 +104,11 @@ class Plan:
         """Names of all tensors calibration has to see."""
         return tuple(name for group in self.groups if group.known_amax is None for name in group.observed)
 
+    @property
+    def calibrated(self) -> tuple[str, ...]:
+        """Names of all tensors a calibration cache holds: it serves the plan and those that may replace it."""
+        return tuple(dict.fromkeys((*self.observed, *self.candidates)))
+
 
 def make_plan(model: ir.Model, config: PlanConfig | None = None) -> Plan:
     """Plan the quantization of a prepared model; pure.

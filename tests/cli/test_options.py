@@ -287,6 +287,17 @@ def test_the_cache_serves_without_data_and_gives_the_same_model(space: Workspace
     assert f"read from {cache}" in qdq("quantize", space.model, "--cache", cache).out
 
 
+@option("--cache-missing")
+def test_tensors_that_the_cache_lacks(space: Workspace):
+    cache = space.folder / "model.qcal"
+    document_of(space, "--cache", cache, "--only", "first")
+    assert space.quantize("--cache", cache, "--cache-missing", "error").code == 4
+    document = document_of(space, "--cache", cache, "--cache-missing", "calibrate")
+    assert any("others come from the cache" in note for note in document["notes"])
+    document = document_of(space, "--cache", cache, "--cache-missing", "error")
+    assert document["calibration"]["from_cache"] is True
+
+
 # placement
 
 
