@@ -190,14 +190,15 @@ def _put_back_on_failure(path: Path, former: Path) -> Iterator[None]:
             os.link(path, former, follow_symlinks=False)  # hardlink_to() follows links
         except (OSError, NotImplementedError):  # a file system or platform without such links
             os.replace(path, former)  # noqa: PTH105
+    done = False
     try:
         yield
-    except BaseException:
-        if existed:
+        done = True
+    finally:  # an interrupt counts as a failure
+        if not done and existed:
             os.replace(former, path)  # noqa: PTH105
-        else:
+        elif not done:
             path.unlink(missing_ok=True)
-        raise
 
 
 def check_target(source: Path, target: Path) -> Path:
