@@ -11,13 +11,14 @@ from qdq_cli.errors import UsageError
 from qdq_cli.inspection.inspect import Inspection, Summary
 from qdq_cli.tensorrt.cost import LayerCost
 from qdq_cli.tensorrt.findings import RULES, Finding, Severity
-from qdq_cli.tensorrt.simulation import ElementType, Layer, Standalone
+from qdq_cli.tensorrt.simulation import ElementType, Layer, LayerKind, Standalone
 
 WIDTH = 80
 LABEL_WIDTH = 14
 MAX_NAMES = 3
 MAX_FLOAT_LAYERS = 5
 MAX_STANDALONE = 6
+MIN_TRAFFIC_PERCENT = 1.0
 
 REFUSED = "TensorRT refuses the model as it is; layers and costs are those of the model with the errors fixed."
 
@@ -36,6 +37,7 @@ def summary_lines(inspection: Inspection, paint: Paint = plain) -> list[str]:
     lines += _findings(inspection.findings, paint)
     lines += _standalone(inspection, paint)
     lines += _float_layers(inspection, paint)
+    lines += _float_traffic(inspection, paint)
     return lines
 
 
@@ -120,7 +122,7 @@ def _standalone_lines(found: Standalone, cost: LayerCost, paint: Paint) -> list[
 def _float_layers(inspection: Inspection, paint: Paint) -> list[str]:
     """Rank the weighted layers that stay float by what they cost."""
     costs = zip(inspection.layers, inspection.layer_costs, strict=True)
-    floats = [(layer, cost) for layer, cost in costs if not layer.int8 and layer.kind.value == "weighted"]
+    floats = [(layer, cost) for layer, cost in costs if not layer.int8 and layer.kind is LayerKind.WEIGHTED]
     if not floats:
         return []
     floats.sort(key=lambda pair: -(pair[1].macs or 0))
@@ -131,6 +133,27 @@ def _float_layers(inspection: Inspection, paint: Paint) -> list[str]:
         lines += wrapped(layer.because[0], 4) if layer.because else []
     if len(floats) > MAX_FLOAT_LAYERS:
         lines.append(f"  ... and {len(floats) - MAX_FLOAT_LAYERS} more (--layers)")
+    return lines
+
+
+def _float_traffic(inspection: Inspection, paint: Paint) -> list[str]:
+    """Rank the other layers that stay float by the activations they move, where that is a share worth a line."""
+    whole = inspection.summary.traffic_elements
+    costs = zip(inspection.layers, inspection.layer_costs, strict=True)
+    floats = [
+        (100 * cost.float_elements / whole, layer)
+        for layer, cost in costs
+        if not layer.int8 and layer.kind is not LayerKind.WEIGHTED and cost.float_elements and whole
+    ]
+    shown = sorted((entry for entry in floats if entry[0] >= MIN_TRAFFIC_PERCENT), key=lambda entry: -entry[0])
+    if not shown:
+        return []
+    lines = ["", "other layers that stay float, most activation traffic first:"]
+    for share, layer in shown[:MAX_FLOAT_LAYERS]:
+        lines.append(f"  {paint(layer.op_type, 'blue')}  {elided(layer.name, 40)}  {_percent(share)} of the traffic")
+    rest = sum(share for share, _ in shown[MAX_FLOAT_LAYERS:])
+    if rest:
+        lines.append(f"  ... and {len(shown) - MAX_FLOAT_LAYERS} more with {_percent(rest)} (--layers)")
     return lines
 
 

@@ -89,6 +89,16 @@ def test_costs_count_every_weighted_operator(folder, capsys):
     assert costs["conv1"]["size_bytes"] == 3 * 64 * 64 + 8 * 32 * 32  # INT8 in and out
 
 
+def test_float_layers_are_ranked_by_what_they_cost(folder, capsys):
+    assert inspect(folder, "plain") == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("other layers that stay float, most activation traffic first:")
+    assert lines[start + 1].startswith("  MaxPool  maxpool  ") and lines[start + 1].endswith(" % of the traffic")
+    assert inspect(folder, "bad") == 0
+    shown = capsys.readouterr().out
+    assert "weighted operators that stay float" in shown and "Conv  conv  100.0 % of the MACs" in shown
+
+
 def test_layers_are_listed_with_their_types(folder, capsys):
     assert inspect(folder, "plain", "--layers") == 0
     lines = capsys.readouterr().out.splitlines()
