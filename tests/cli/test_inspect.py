@@ -268,3 +268,43 @@ def test_a_given_shape_makes_costs_known(tmp_path, capsys):
 def test_a_missing_model(tmp_path, capsys):
     assert inspect(tmp_path, "nothing") == 3
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_nodes_in_any_order_are_read(folder, tmp_path, capsys):
+    model = onnx.load(folder / "residual.onnx")
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(nodes))
+    onnx.save(model, tmp_path / "reversed.onnx")
+    assert document(tmp_path, "reversed", capsys)["summary"] == document(folder, "residual", capsys)["summary"]
+
+
+def test_half_models_need_tensorrt_10_and_move_half_the_bytes(tmp_path, capsys):
+    net = Network(19)
+    x = net.input("x", (4, 32), onnx.TensorProto.FLOAT16)
+    scale, zero = net.constant(np.float16(0.5)), net.constant(np.int8(0))
+    operands = [
+        net.op("QuantizeLinear", value, scale, zero) for value in (x, net.constant(np.ones((32, 32), np.float16)))
+    ]
+    data, weight = (net.op("DequantizeLinear", codes, scale, zero) for codes in operands)
+    y = net.op("MatMul", data, weight, name="matmul")
+    onnx.save(net.proto(y, output_types={y: onnx.TensorProto.FLOAT16}), tmp_path / "half.onnx")
+    found = document(tmp_path, "half", capsys)
+    assert found["summary"]["weighted_int8"] == 1
+    assert found["layer_costs"][0]["size_bytes"] == 4 * 32 * 1 + 4 * 32 * 2
+    errors = [entry for entry in found["findings"] if entry["code"] == "E_SCALE_DTYPE"]
+    assert {tuple(entry["profiles"]) for entry in errors} == {("8.4", "8.6")}
+    assert document(tmp_path, "half", capsys, "--trt", "11")["summary"]["errors"] == 0
+
+
+def test_an_open_question_can_be_decided(tmp_path, capsys):
+    net = Network()
+    x = net.input("x", (1, 8, 8, 8))
+    weight = net.quantized_weight(net.weight(8, 8, 2, 2), None, "w")
+    y = net.relu(net.op("ConvTranspose", net.pair(x), weight, name="deconv", strides=[2, 2]), "relu")
+    net._channels[y] = 8
+    onnx.save(net.proto(net.conv(y, 8, "conv")), tmp_path / "deconv.onnx")
+    assert document(tmp_path, "deconv", capsys)["summary"]["reasons"] == {"BOUNDARY_INPUT": 1, "DECONV": 1}
+    decided = document(tmp_path, "deconv", capsys, "--deconv-absorbs-q")
+    assert decided["summary"]["standalone"] == 0
+    assert "section 9" in decided["layers"][0]["uncertain"]
