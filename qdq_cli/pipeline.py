@@ -70,7 +70,8 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
     if config.dry_run:
         return run.finish(_planned(run, source, prepared, plan, trt))
 
-    samples = open_data(prepared.model, config.data, config.verify.samples)
+    with run.stage("load"):
+        samples = open_data(prepared.model, config.data, config.verify.samples)
     run.say(*(samples.every.notes if samples else ()))
     verification.require_samples(config.verify, samples)
     plan, observed = _observe(run, prepared.model, plan, samples)
@@ -80,13 +81,13 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
         rewriting = rewrite(prepared.model, plan, ranges.amax, weights=config.weights, form=config.form)
         record_provenance(prepared.model, config.ranges, observed.samples, observed.preprocessing)
     run.say(*ranges.notes, *rewriting.notes)
-    compared, size_after = _write(run, prepared.model, source, target, (samples, observed.digests))
+    compared, prediction, size_after = _write(run, prepared.model, source, target, (samples, observed.digests))
     report = replace(
         _planned(run, source, prepared, plan, trt),
         output=str(config.target),
         calibration=_calibration(config, samples, observed, ranges),
         verification=compared,
-        tensorrt=_prediction(prepared.model),
+        tensorrt=prediction,
         size_bytes=SizeBytes(source.size_bytes, size_after),
         amax=ranges.amax,
     )
@@ -119,19 +120,21 @@ def _without_wide(run: _Run, model: ir.Model, plan: Plan, observed: Observation)
 
 def _write(
     run: _Run, model: ir.Model, source: files.ModelFile, target: Path, data: tuple[Samples | None, frozenset[str]]
-) -> tuple[Verification | None, int]:
+) -> tuple[Verification | None, Prediction, int]:
     """Write, check and verify the model in a temporary place; it gets its name only when all of that went well."""
     with contextlib.ExitStack() as stack:
         with run.stage("save"):
             staged = stack.enter_context(files.staged(model, target, external=source.external))
             run.say(*check_written(staged.path, source.path))
+        with run.stage("predict"):
+            prediction = _prediction(model)
         with run.stage("verify"):
             models, (samples, calibrated) = (source.path, staged.path), data
             compared = verification.verify(models, samples, run.config.verify, run.listener, calibrated)
             verification.require_limits(compared, run.config.verify)
         with run.stage("save"):
             staged.commit()
-        return compared, staged.size_bytes
+        return compared, prediction, staged.size_bytes
 
 
 def _planned(run: _Run, source: files.ModelFile, prepared: Preparation, plan: Plan, trt: TensorRT) -> Report:

@@ -119,7 +119,7 @@ class SizeBytes:
 
 @dataclass(frozen=True)
 class Seconds:
-    """Wall time of each stage."""
+    """Wall time of each stage; `predict` is the simulation of TensorRT."""
 
     load: float = 0.0
     prepare: float = 0.0
@@ -127,6 +127,7 @@ class Seconds:
     observe: float = 0.0
     choose: float = 0.0
     rewrite: float = 0.0
+    predict: float = 0.0
     verify: float = 0.0
     save: float = 0.0
 

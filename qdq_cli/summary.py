@@ -6,6 +6,7 @@ the command to type next stay whole, so that they can be copied.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import textwrap
 from collections import Counter
@@ -166,9 +167,7 @@ def _output(report: Report, output: str, width: int) -> list[str]:
 
 
 def _seconds(report: Report) -> str:
-    seconds = report.seconds
-    stages = ("load", "prepare", "plan", "observe", "choose", "rewrite", "verify", "save")
-    times = [(stage, float(getattr(seconds, stage))) for stage in stages]
+    times = dataclasses.asdict(report.seconds).items()
     shown = [f"{stage} {value:.1f}" for stage, value in times if value >= 0.05]
     return f"{math.fsum(value for _, value in times):.1f}" + (f"  ({', '.join(shown)})" if shown else "")
 
