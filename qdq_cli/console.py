@@ -44,13 +44,19 @@ def _print(text: str, stream: TextIO | None) -> None:
     Raises:
         ModelError: The result cannot be written, such as to a file on a full disk.
     """
-    readable = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # names of files may hold any bytes
     try:
-        click.echo(readable, file=stream)
+        click.echo(_printable(text, stream), file=stream)
     except OSError as error:
         _let_go(stream)
         if stream is sys.stdout and not isinstance(error, BrokenPipeError):
             raise ModelError(f"The result cannot be printed: {error.strerror}.") from error
+
+
+def _printable(text: str, stream: TextIO | None) -> str:
+    """Replace what the stream cannot write: bytes of file names that are no text, letters its encoding lacks."""
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 def _let_go(stream: TextIO | None) -> None:
@@ -106,7 +112,10 @@ class Console:
         """Print a record as the one JSON document of the run."""
         from qdq_cli.documents import as_json
 
-        _print(json.dumps(as_json(record), indent=2, ensure_ascii=False), sys.stdout)
+        text = json.dumps(as_json(record), indent=2, ensure_ascii=False)
+        if text != _printable(text, sys.stdout):
+            text = json.dumps(as_json(record), indent=2)
+        _print(text, sys.stdout)
 
     def write(self, lines: Iterable[str]) -> None:
         """Print lines of the result."""
@@ -132,11 +141,11 @@ class Console:
     @staticmethod
     def spells(text: str) -> bool:
         """Whether the stream of the result can hold a text; some terminals and pipes know a few letters only."""
+        encoding = getattr(sys.stdout, "encoding", None)
         try:
-            text.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+            return encoding is None or bool(text.encode(encoding))
         except (LookupError, UnicodeEncodeError):
             return False
-        return True
 
     @staticmethod
     def columns() -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -9,7 +11,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from tests.workspace import Workspace, make_workspace, qdq
+from qdq_cli.main import run
+from tests.workspace import Outcome, Workspace, make_workspace, process, qdq
 
 NAMES = [
     "with space",
@@ -71,6 +74,34 @@ def test_names_that_are_no_unicode(space: Workspace):
         refused = space.quantize(*options, model=moved)
         assert refused.code == 3
         assert "onnx holds bytes that are no Unicode" in refused.err
+
+
+def test_a_terminal_without_the_letters_of_a_name(space: Workspace):
+    """A console of an old code page, or of the locale C: JSON escapes them, sentences replace them."""
+    folder = space.folder / "模型"
+    folder.mkdir()
+    moved = space.model.rename(folder / "é.onnx")
+    line = ["quantize", moved, "--dry-run", "--json"]
+    done = process(*line, cwd=space.folder, PYTHONIOENCODING="ascii")
+    assert (done.code, done.err) == (0, "")
+    assert done.document["model"] == str(moved)
+    failed = qdq_in_ascii("quantize", moved)
+    assert failed.code == 4
+    shown = qdq_in_ascii("quantize", moved, "--dry-run")
+    assert shown.code == 0
+    assert "??/?.onnx" in shown.out
+
+
+def qdq_in_ascii(*arguments: object) -> Outcome:
+    """Run with streams that take ASCII alone."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="ascii") for _ in range(2))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run([str(argument) for argument in arguments])
+    texts = []
+    for stream in (out, err):
+        stream.flush()
+        texts.append(stream.buffer.getvalue().decode())
+    return Outcome(code, *texts)
 
 
 def test_a_model_in_the_current_folder_by_its_bare_name(space: Workspace, monkeypatch: pytest.MonkeyPatch):
