@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from qdq_cli.data.preprocess import Preprocessing
 from qdq_cli.data.preprocess_text import from_json, to_json
 from qdq_cli.data.shapes import Shape, shape_text
-from qdq_cli.errors import DataError, UsageError
+from qdq_cli.errors import UsageError
+
+_LONGEST = 200  # letters of a text of unknown form
 
 
 def feeding_text(preprocessing: Preprocessing | None, shapes: Mapping[str, Shape]) -> str:
@@ -31,17 +33,14 @@ def feeding_text(preprocessing: Preprocessing | None, shapes: Mapping[str, Shape
 def describe_feeding(text: str) -> str:
     """Say in one line what `feeding_text` holds; "" for arrays in the shapes the model declares.
 
-    Raises:
-        DataError: It is no such text.
+    A table made with `calibrators` alone may hold any other text, which then speaks for itself.
     """
     first, _, second = text.partition("\n")
     try:
         parts = [from_json(first).describe()] if first else []
         shapes = json.loads(second) if second else {}
         parts += [f"{name} {shape_text(tuple(shape))}" for name, shape in sorted(shapes.items())]
-    except (UsageError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"The preprocessing recorded in the calibration cache cannot be read: {text[:80]!r}.",
-            "It was written by another version; calibrate again, or merge and inspect it with the one that wrote it.",
-        ) from error
+    except (UsageError, ValueError, TypeError, AttributeError, RecursionError):
+        shown = "".join(letter if letter.isprintable() else " " for letter in text)
+        return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
     return "; ".join(parts)

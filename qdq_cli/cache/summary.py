@@ -67,11 +67,7 @@ class CacheSummary:
 
 
 def summarize(path: Path, table: CalibrationTable, percentile: float) -> CacheSummary:
-    """Look into a calibration cache that was read from `path`.
-
-    Raises:
-        DataError: What it records of the preprocessing cannot be read.
-    """
+    """Look into a calibration cache that was read from `path`."""
     origin = table.provenance
     return CacheSummary(
         schema_version=SCHEMA_VERSION,
@@ -92,7 +88,6 @@ def read_summary(path: Path, percentile: float) -> tuple[CacheSummary, Calibrati
 
     Raises:
         CacheFileError: The file cannot be read, is damaged or of a newer format.
-        DataError: What it records of the preprocessing cannot be read.
     """
     table = read_cache(path)
     return summarize(path, table, percentile), table
