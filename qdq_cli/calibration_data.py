@@ -94,7 +94,10 @@ def input_specs(model: ir.Model) -> tuple[InputSpec, ...]:
 
 def _input_spec(value: ir.Value) -> InputSpec:
     if value.dtype is None or value.shape is None or not isinstance(value.type, ir.TensorType):
-        raise DataError(f"Graph input '{value.name}' is no tensor of known type and rank, so it cannot be fed.")
+        raise DataError(
+            f"Graph input '{value.name}' is no tensor of known type and rank, so it cannot be fed.",
+            "Export the model with the shapes of its inputs declared.",
+        )
     dims = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
     dtype = np.dtype(object) if value.dtype == ir.DataType.STRING else np.dtype(value.dtype.numpy())
     return InputSpec(value.name or "", dtype, dims)

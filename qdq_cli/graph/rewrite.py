@@ -13,8 +13,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from calibrators.errors import NonFiniteError
 from calibrators.qparams import QParams, quantize, symmetric_qparams, weight_amax
 from qdq_cli.config import Form, WeightForm
+from qdq_cli.errors import ModelError
 from qdq_cli.graph.names import Names
 from qdq_cli.graph.nodes import constant_at, consumers, is_op, name_of
 from qdq_cli.graph.operators import commutes, operator_of
@@ -45,6 +47,9 @@ def rewrite(model: ir.Model, plan: Plan, amax: Sequence[float], *, weights: Weig
         amax: Range of each scale group, in the tensors' units; 0.0 for a group that held only zeros.
         weights: How weights are stored.
         form: How the INT8 regions are written.
+
+    Raises:
+        ModelError: A weight holds NaN or Inf, or a tensor is BF16.
     """
     writer = _Writer(model)
     for tensor, uses in _pairs(plan, form).items():
@@ -107,12 +112,23 @@ class _Writer:
             self._nodes[use.node].replace_input_with(use.slot, output)
 
     def quantize_weight(self, target: WeightTarget, form: WeightForm) -> int:
-        """Quantize one constant operand for one node; returns how many of its channels are all zero."""
+        """Quantize one constant operand for one node; returns how many of its channels are all zero.
+
+        Raises:
+            ModelError: It holds NaN or Inf (A7).
+        """
         node = self._nodes[target.use.node]
         value = self._values[target.tensor]
         array = np.asarray(constant_at(node, target.use.slot))
-        amax = weight_amax(array, target.axis)
-        qparams = symmetric_qparams(amax, axis=target.axis, scale_dtype=_scale_dtype(value))
+        try:
+            amax = weight_amax(array, target.axis)
+            qparams = symmetric_qparams(amax, axis=target.axis, scale_dtype=_scale_dtype(value))
+        except NonFiniteError as error:
+            raise ModelError(
+                f"The weight '{target.tensor}' of {node.op_type} '{node.name}' holds NaN or Inf, or values too large "
+                "for a scale.",
+                f"Export the model again, or keep the node float with --exclude '{node.name}'.",
+            ) from error
         if form is WeightForm.FP32:
             output = self._pair(value, qparams, target.tensor)
         else:
@@ -202,6 +218,15 @@ def _existing_pair(value: ir.Value) -> ir.Value | None:
 
 
 def _scale_dtype(value: ir.Value) -> np.dtype[np.generic]:
-    """The scale has the type of the float data (A9-A11)."""
+    """The scale has the type of the float data (A9-A11).
+
+    Raises:
+        ModelError: That is BF16, for which ONNX Runtime has neither Q nor DQ: the result could not be run.
+    """
     dtype = value.dtype if value.dtype is not None else ir.DataType.FLOAT
+    if dtype == ir.DataType.BFLOAT16:
+        raise ModelError(
+            f"The tensor '{value.name}' is BF16, and ONNX Runtime cannot run Q and DQ of that type.",
+            "Export the model in FP32 or FP16, or keep its readers float with --exclude.",
+        )
     return np.dtype(dtype.numpy())

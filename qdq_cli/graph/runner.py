@@ -160,7 +160,7 @@ class _Worker(Generic[Id]):
     def _run(self, batch: Batch) -> list[NDArray[Any]]:
         if self._bound is None:
             return []
-        with as_model_error(f"run the model on {_list_sources(batch.sources)}"):
+        with _run_errors(batch):
             return self._bound.run(batch.arrays, self._job.options)
 
     def _count(self, name: str, array: NDArray[Any], batch: Batch) -> None:
@@ -214,6 +214,13 @@ def _not_finite(name: str, array: NDArray[Any], batch: Batch, *, is_input: bool)
     )
 
 
+def _run_errors(batch: Batch) -> contextlib.AbstractContextManager[None]:
+    hint = "Do the samples have the shapes the model is used with?"
+    if batch.samples > 1:
+        hint = "The model may take one sample a run, whatever it declares: try --batch-size 1."
+    return as_model_error(f"run the model on {_list_sources(batch.sources)}", hint)
+
+
 def _list_sources(sources: Sequence[str]) -> str:
     """At most three sources, then how many more."""
     more = f" and {len(sources) - 3} more" if len(sources) > 3 else ""
@@ -244,7 +251,7 @@ class Runner:
             DataError: An input has no array.
         """
         feed = {name: array_for(name, batch.arrays) for name in self.inputs}
-        with as_model_error(f"run the model on {_list_sources(batch.sources)}"):
+        with _run_errors(batch):
             return dict(zip(self.outputs, self._session.run(None, feed), strict=True))
 
 

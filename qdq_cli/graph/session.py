@@ -29,6 +29,7 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
 _FATAL = 4
 _NOISE = re.compile(
     r"Error in execution: |\[ONNXRuntimeError\] : \d+ : \w+ : |(/\S*)?/onnxruntime_src/\S+ |\bStatus Message: "
+    r"|\s?\bonnxruntime::[\w:]+\([^)]*\)(?: const)?"  # the C++ function that noticed
 )
 
 
@@ -96,13 +97,15 @@ def _native(source: Source, options: SessionOptions) -> Any:
 
 
 @contextlib.contextmanager
-def as_model_error(action: str) -> Iterator[None]:
+def as_model_error(action: str, hint: str = "") -> Iterator[None]:
     """Turn what ONNX Runtime raises into a ModelError: "ONNX Runtime cannot <action>: <first line of its message>."."""
     try:
         yield
     except RUNTIME_ERRORS as error:
         why = reason(error)
-        raise ModelError(f"ONNX Runtime cannot {action}: {why}.", _UNKNOWN if _NOT_REGISTERED in why else "") from error
+        raise ModelError(
+            f"ONNX Runtime cannot {action}: {why}.", _UNKNOWN if _NOT_REGISTERED in why else hint
+        ) from error
 
 
 _NOT_REGISTERED = "is not a registered function/op"

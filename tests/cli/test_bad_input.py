@@ -139,6 +139,46 @@ def test_nan_activations_name_the_tensor_and_the_sample(space: Workspace):
     assert "arrays.npz" in text
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_in_a_weight_names_the_weight_and_its_node(space: Workspace, value: float):
+    proto = onnx.load(space.model)
+    weight = next(tensor for tensor in proto.graph.initializer if tensor.name == "scores_w")
+    array = onnx.numpy_helper.to_array(weight).copy()
+    array[3, 3] = value
+    weight.CopyFrom(onnx.numpy_helper.from_array(array, "scores_w"))
+    onnx.save(proto, space.model)
+    text = refused(space, 3)
+    assert "The weight 'scores_w' of Gemm 'scores'" in text
+    assert "--exclude 'scores'" in text
+
+
+def test_bfloat16_is_refused_with_the_reason(space: Workspace):
+    net = Network(opset=21)
+    x = net.input("images", ("N", SIDE, SIDE), TensorProto.BFLOAT16)
+    net.op("MatMul", x, "w", name="product")
+    proto = net.proto("product", output_types={"product": TensorProto.BFLOAT16})
+    values = (np.arange(SIDE * SIDE) % 7).astype(np.float32)
+    proto.graph.initializer.append(helper.make_tensor("w", TensorProto.BFLOAT16, [SIDE, SIDE], values))
+    onnx.save(proto, space.model)
+    text = refused(space, 3, "--calib", arrays(space, images=np.ones((4, SIDE, SIDE), np.float32)))
+    assert "BF16" in text
+
+
+def test_a_batch_that_the_model_does_not_take(space: Workspace):
+    """The declared batch is dynamic, but a Reshape inside has a fixed size."""
+    net = Network()
+    x = net.input("images", ("N", 3, SIDE, SIDE))
+    flat = net.op("Reshape", x, net.constant(np.array([1, 3 * SIDE * SIDE])), name="flat")
+    net.gemm(flat, 3 * SIDE * SIDE, 10, "scores", scale=None)
+    onnx.save(net.proto("scores"), space.model)
+    assert space.quantize("-q").code == 0
+    space.output.unlink()
+    text = refused(space, 3, "--batch-size", "4")
+    assert "'flat'" in text
+    assert "--batch-size 1" in text
+    assert "onnxruntime::" not in text
+
+
 def _text(path: Path) -> None:
     path.write_text("this is no model, but a text of several words\n")
 
