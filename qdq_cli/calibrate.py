@@ -99,7 +99,7 @@ def calibrate_model(config: CalibrateConfig, listener: Listener = SILENT, stop: 
 
         with clock.stage("observe"):
             share = observe_on_cluster(config, before, listener, stop)
-    interrupted = stop()
+    interrupted = share.left != 0
     _require_samples(config, share, interrupted=interrupted)
     notes = (*share.notes, *_counted_before(config, share))
     for note in notes[len(share.notes) :]:

@@ -30,7 +30,6 @@ SHARES_A_THREAD = 4
 """More than one, so that threads end at about the same time and little is lost with a worker."""
 
 _FAN_IN = 8  # tables merged by one task
-_CONNECT_SECONDS = 20
 _POLL_SECONDS = 0.1
 _ERRORS: dict[ExitCode, type[QdqError]] = {
     kind.exit_code: kind for kind in (UsageError, ModelError, DataError, LimitError)
@@ -77,11 +76,11 @@ def observe_on_cluster(
     """
     with _connected(config.dask or "") as client:
         try:
-            parts = _run_shares(client, _for_workers(config), before, listener, stop)
+            parts, total = _run_shares(client, _for_workers(config), before, listener, stop)
             merged = _reduce(client, parts).unpack() if parts else Share(CalibrationTable())
         except (OSError, CancelledError, ImportError, _given_up()) as error:
             raise _failure(error) from error
-    return replace(merged, left=None if stop() else 0)
+    return replace(merged, left=0 if len(parts) == total else None)
 
 
 def run_share(config: CalibrateConfig, known: frozenset[str]) -> Part:
@@ -117,8 +116,8 @@ def merge_parts(parts: Sequence[Part]) -> Part:
 
 def _run_shares(
     client: distributed.Client, config: CalibrateConfig, before: CalibrationTable | None, listener: Listener, stop: Stop
-) -> list[Any]:
-    """Hand out all shares and wait; returns the futures of those that were finished."""
+) -> tuple[list[Any], int]:
+    """Hand out all shares and wait; returns the futures of those that were finished, and how many there are in all."""
     known = before.provenance.samples if before is not None else frozenset[str]()
     sent = client.scatter([known], broadcast=True)[0] if known else known
     total = SHARES_A_THREAD * sum(client.nthreads().values())
@@ -134,7 +133,7 @@ def _run_shares(
         advance(done, total)
     client.cancel([future for future in futures if not future.done()])
     _raise_first(futures)
-    return [future for future in futures if future.status == "finished"]
+    return [future for future in futures if future.status == "finished"], total
 
 
 def part_of(outer: Shard, inner: Shard) -> Shard:
@@ -162,19 +161,22 @@ def _reduce(client: distributed.Client, futures: list[Any]) -> Part:
 
 def _connected(address: str) -> distributed.Client:
     """Connect to a scheduler that has workers."""
-    try:
-        import distributed
-    except ImportError as error:
-        raise UsageError("--dask needs Dask, which is not installed.", "pip install 'qdq[dask]'") from error
     if address.endswith(".json") and not Path(address).is_file():
         raise UsageError(f"There is no Dask scheduler file {address}.", "Check the path, or give tcp://HOST:8786.")
+    try:
+        import distributed
+        from dask import config
+        from dask.utils import parse_timedelta
+    except ImportError as error:
+        raise UsageError("--dask needs Dask, which is not installed.", "pip install 'qdq[dask]'.") from error
+    seconds = parse_timedelta(config.get("distributed.comm.timeouts.connect"))
     where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
     try:
-        client = distributed.Client(**where, timeout=_CONNECT_SECONDS, set_as_default=False)
+        client = distributed.Client(**where, timeout=seconds, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"No Dask scheduler answers at '{address}'.", "Check the address: tcp://HOST:8786.") from error
     try:
-        client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
+        client.wait_for_workers(1, timeout=seconds)
     except OSError as error:
         client.close()
         raise UsageError(

@@ -42,12 +42,14 @@ class Seen:
         samples: How many.
         keys: Key of each (`sample_key`), where they were asked for.
         notes: Sentences the user should read: what was left out and why.
+        left: Samples that were not begun because the run was to end early.
     """
 
     histograms: Mapping[str, Histogram]
     samples: int
     keys: frozenset[str]
     notes: tuple[str, ...]
+    left: int = 0
 
 
 def run_samples(job: Job, samples: Samples, listener: Listener, *, with_keys: bool, stop: Stop = never) -> Seen:
@@ -69,7 +71,7 @@ def run_samples(job: Job, samples: Samples, listener: Listener, *, with_keys: bo
     with listener.progress("calibrating", len(groups)) as advance:
         tell = _told(advance, listener, stop)
         histograms = runner.observe(job.model, job.tensors, groups, loader.load, threads=job.threads, on_batch=tell)
-    return Seen(histograms, loader.samples, loader.log.keys, tuple(loader.notes()))
+    return Seen(histograms, loader.samples, loader.log.keys, tuple(loader.notes()), loader.left)
 
 
 def _told(advance: runner.Progress, listener: Listener, stop: Stop) -> runner.Progress:
@@ -92,6 +94,7 @@ class _Loader:
 
     def __init__(self, samples: Samples, stop: Stop, *, with_keys: bool) -> None:
         self.samples = 0
+        self.left = 0
         self.log = SampleLog(samples.roots)
         self._data = samples
         self._stop = stop
@@ -102,6 +105,8 @@ class _Loader:
     def load(self, group: Group) -> Batch | None:
         """Read one batch; None where nothing of it can be run, or where the run is to end early."""
         if self._stop():
+            with self._lock:
+                self.left += len(group)
             return None
         batch = load_readable_batch(self._data.every, group, self._unreadable)
         if batch is None:

@@ -30,7 +30,7 @@ class Share:
     Args:
         table: The histograms of its samples.
         known: Files of the samples it left out because they had been counted before, each once.
-        left: Samples it was stopped before; None where that is not known.
+        left: Samples it was stopped before; None for some whose number is not known.
         batch_size: Samples a run.
         notes: Sentences the user should read.
         assumed: Whether nobody chose the preprocessing.
@@ -93,7 +93,6 @@ def observe_share(
     for note in samples.every.notes:
         listener.note(note)
     rest, left_out = _without(samples, known, listener, stop) if known else (samples, ())
-    total = sum(map(len, rest.batches.groups))
     seen = run_samples(job, rest, listener, with_keys=True, stop=stop)
     for note in seen.notes:
         listener.note(note)
@@ -101,7 +100,7 @@ def observe_share(
     return Share(
         table=table_of(job.model, seen.histograms, samples.feeding, seen.keys),
         known=left_out,
-        left=total - seen.samples if stop() else 0,
+        left=seen.left,
         batch_size=samples.batches.batch_size,
         notes=(*samples.every.notes, *seen.notes),
         assumed=chosen is not None and chosen.assumed,
