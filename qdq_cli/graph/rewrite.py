@@ -14,7 +14,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from calibrators.errors import NonFiniteError
-from calibrators.qparams import QParams, quantize, symmetric_qparams, weight_amax
+from calibrators.qparams import QParams, is_negligible, quantize, symmetric_qparams, weight_amax
 from qdq_cli.config import Form, WeightForm
 from qdq_cli.errors import ModelError
 from qdq_cli.graph.names import Names
@@ -52,9 +52,9 @@ def rewrite(model: ir.Model, plan: Plan, amax: Sequence[float], *, weights: Weig
         ModelError: A weight holds NaN or Inf, or a tensor is BF16.
     """
     writer = _Writer(model)
-    for tensor, uses in _pairs(plan, form).items():
-        group = next(target.group for target in plan.targets if target.tensor == tensor)
-        writer.quantize_activation(tensor, uses, amax[group])
+    groups = {target.tensor: target.group for target in plan.targets}
+    pairs = _pairs(plan, form)
+    small = [tensor for tensor in pairs if writer.quantize_activation(tensor, pairs[tensor], amax[groups[tensor]])]
     dead: dict[str, int] = {}
     for target in plan.weights:
         channels = writer.quantize_weight(target, weights)
@@ -62,19 +62,26 @@ def rewrite(model: ir.Model, plan: Plan, amax: Sequence[float], *, weights: Weig
             dead[target.tensor] = channels
     writer.drop_unread_weights()
     if form is Form.PAIRS:
-        return Rewriting(_notes(dead))
+        return Rewriting(_notes(dead, small))
     opset = opset_of(model)
     moved = propagate(model, may_move=lambda node: commutes(node) and _runs_on_int8(node, opset))
-    return Rewriting(_notes(dead), tuple(sorted(moved.int8_nodes)))
+    return Rewriting(_notes(dead, small), tuple(sorted(moved.int8_nodes)))
 
 
-def _notes(dead: Mapping[str, int]) -> tuple[str, ...]:
-    """Report all-zero channels: their scale is 1.0 (A19)."""
-    if not dead:
-        return ()
-    names = ", ".join(list(dead)[:3]) + (f" and {len(dead) - 3} more" if len(dead) > 3 else "")
-    channels = sum(dead.values())
-    return (f"{channels} all-zero {'channel' if channels == 1 else 'channels'} got the scale 1.0, in {names}.",)
+def _notes(dead: Mapping[str, int], small: Sequence[str]) -> tuple[str, ...]:
+    """Report what got the scale 1.0: channels of weights, and activations that are not zero but nearly (A19)."""
+    notes = []
+    if small:
+        notes.append(f"Too small for a scale of their type, so the scale is 1.0 and all becomes zero: {_some(small)}.")
+    if dead:
+        channels = sum(dead.values())
+        found = "channel of zeros" if channels == 1 else "channels of zeros"
+        notes.append(f"{channels} {found}, or of next to nothing, got the scale 1.0, in {_some(list(dead))}.")
+    return tuple(notes)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _runs_on_int8(node: ir.Node, opset: int) -> bool:
@@ -101,8 +108,12 @@ class _Writer:
         self._names = Names(model.graph)
         self._weights: dict[ir.Value, None] = {}
 
-    def quantize_activation(self, tensor: str, uses: Sequence[Use], amax: float) -> None:
-        """Let the uses of a tensor read its DQ; a pair the model already has on the tensor serves them too (P6)."""
+    def quantize_activation(self, tensor: str, uses: Sequence[Use], amax: float) -> bool:
+        """Let the uses of a tensor read its DQ; a pair the model already has on the tensor serves them too (P6).
+
+        Returns:
+            Whether the range is not zero, but so small that the scale is 1.0.
+        """
         value = self._values[tensor]
         output = _existing_pair(value)
         if output is None:
@@ -110,9 +121,10 @@ class _Writer:
             output = self._pair(value, qparams, tensor)
         for use in uses:
             self._nodes[use.node].replace_input_with(use.slot, output)
+        return amax > 0 and bool(is_negligible(amax, scale_dtype=_scale_dtype(value)))
 
     def quantize_weight(self, target: WeightTarget, form: WeightForm) -> int:
-        """Quantize one constant operand for one node; returns how many of its channels are all zero.
+        """Quantize one constant operand for one node; returns how many of its channels are too small for a scale.
 
         Raises:
             ModelError: It holds NaN or Inf (A7).
@@ -135,7 +147,7 @@ class _Writer:
             output = self._integer_weight(value, array, qparams, form)
         node.replace_input_with(target.use.slot, output)
         self._weights[value] = None
-        return int(np.count_nonzero(np.asarray(amax) == 0))
+        return int(np.count_nonzero(is_negligible(amax, scale_dtype=_scale_dtype(value))))
 
     def drop_unread_weights(self) -> None:
         """Remove the float initializers whose INT8 form replaced them everywhere."""

@@ -147,6 +147,22 @@ def test_half_precision(space: Workspace):
     assert not (space.folder / "other.onnx").exists()
 
 
+def test_half_precision_says_what_is_too_small_for_its_scales(space: Workspace):
+    """A19: the smallest normal FP16 number is 6.1e-5, so an amax below 0.0078 has no scale."""
+    proto = half_convnet()
+    weight = next(tensor for tensor in proto.graph.initializer if tensor.name == "middle_w")
+    array = numpy_helper.to_array(weight).copy()
+    array[5] *= np.float16(0.001)
+    weight.CopyFrom(numpy_helper.from_array(array, "middle_w"))
+    onnx.save(proto, space.model)
+    given_arrays(space, {"images": NORMAL.astype(np.float16) / 2000})
+    done = space.quantize()
+    assert done.code == 0
+    assert "1 channel of zeros, or of next to nothing, got the scale 1.0, in middle_w." in done.err
+    assert "Too small for a scale of their type" in done.err
+    assert "images" in done.err
+
+
 @pytest.mark.parametrize("opset", [9, 11])
 def test_old_opsets_are_raised_to_13(space: Workspace, opset: int):
     net = small_convnet(opset=opset)
