@@ -76,7 +76,8 @@ class OptionCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one block of options a section."""
         grouped = {option for options in self.sections.values() for option in options}
-        rest = tuple(param for param in self.get_params(ctx) if param not in grouped)
+        options = (param for param in self.get_params(ctx) if isinstance(param, click.Option))
+        rest = tuple(option for option in options if option not in grouped)
         for title, params in (*self.sections.items(), ("Other", rest)):
             records = [record for param in params if (record := param.get_help_record(ctx)) is not None]
             if records:

@@ -53,6 +53,13 @@ def test_the_help_fits_80_columns(help_text: str):
     assert max(map(len, help_text.splitlines())) <= 80
 
 
+def test_every_line_about_an_option_says_something(help_text: str):
+    """No bare name of an argument among the options."""
+    listed = help_text.rpartition("Other:\n")[2].splitlines()
+    assert all(line.split("  ")[-1].endswith(".") for line in listed if line.startswith("  -"))
+    assert not any(line.strip().isupper() for line in listed)
+
+
 def test_the_short_form_is_the_same(help_text: str, words: Words):
     assert qdq(*words, "-h").out == help_text
 
