@@ -19,6 +19,10 @@ import onnx_ir as ir
 
 from qdq_cli.graph.nodes import ONNX_DOMAIN, is_constant
 
+RECIPE = "qdq.recipe"
+"""Key in a constant's metadata (never saved): the digest of how it was computed. It counts in place of the values where
+their last bit may depend on the processor that computed them."""
+
 _SIZE = 16
 
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
@@ -75,11 +79,15 @@ class _Walk:
 
     def _of(self, value: ir.Value) -> bytes:
         if value not in self.digests:
-            known = is_constant(value) and value.const_value is not None
-            self.digests[value] = (
-                _of_tensor(value.const_value) if known else _digest(b"unknown", (value.name or "").encode())
-            )
+            self.digests[value] = self._of_constant(value)
         return self.digests[value]
+
+    def _of_constant(self, value: ir.Value) -> bytes:
+        if RECIPE in value.meta:
+            return bytes.fromhex(value.meta[RECIPE])
+        if is_constant(value) and value.const_value is not None:
+            return _of_tensor(value.const_value)
+        return _digest(b"unknown", (value.name or "").encode())
 
     def _attributes(self, node: ir.Node, depth: int) -> Iterator[bytes]:
         defaults = _defaults(node.op_type, self._opset) if node.domain == ONNX_DOMAIN else {}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes import common as passes
 
 from qdq_cli.errors import ModelError
+from qdq_cli.graph.fingerprint import RECIPE, tensor_digests
 from qdq_cli.graph.names import Names
 from qdq_cli.graph.nodes import (
     ONNX_DOMAIN,
@@ -23,6 +24,7 @@ from qdq_cli.graph.nodes import (
     input_at,
     int_attribute,
     is_constant,
+    is_float,
     is_op,
     only_consumer,
 )
@@ -51,6 +53,18 @@ _SAME_IN_NUMPY = frozenset(
 )
 """Element types ONNX Runtime hands out as they are; FP8 comes as UINT8, INT4 not at all."""
 
+_EXACT = frozenset(
+    {"Abs", "Add", "And", "ArgMax", "ArgMin", "BitShift", "Cast", "CastLike", "Ceil", "Clip", "Compress"}
+    | {"Concat", "ConstantOfShape", "DepthToSpace", "Div", "Equal", "Expand", "EyeLike", "Flatten", "Floor"}
+    | {"Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Identity", "IsInf", "IsNaN"}
+    | {"Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "NonZero", "Not", "OneHot", "Or", "Pad"}
+    | {"Range", "Relu", "Reshape", "Round", "ScatterElements", "ScatterND", "Shape", "Sign", "Size", "Slice"}
+    | {"SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Tile", "TopK", "Transpose", "Trilu", "Unique"}
+    | {"Unsqueeze", "Where", "Xor"}
+)
+"""Operators that move values, or round as IEEE 754 prescribes: every processor gives the same bits. Sums, products of
+matrices, powers and all other functions may differ in the last one."""
+
 _MAX_ATTEMPTS = 32
 
 
@@ -69,8 +83,11 @@ def fold_constants(model: ir.Model) -> int:
     if not frontier:
         return 0
     names = Names(model.graph)
+    recipes = _recipes(model.graph, foldable, frontier)
     for name, array in _evaluate(model, list(frontier)).items():
-        _replace_by_initializer(model.graph, frontier[name], array, names)
+        initializer = _replace_by_initializer(model.graph, frontier[name], array, names)
+        if name in recipes:
+            initializer.meta[RECIPE] = recipes[name]
     passes.RemoveUnusedNodesPass()(model)
     return sum(node.graph is None for node in foldable)
 
@@ -83,6 +100,20 @@ def _foldable_nodes(graph: ir.Graph) -> dict[ir.Node, None]:
         if deterministic and node.inputs and _inputs_known(node, foldable) and _size_is_bounded(node):
             foldable[node] = None
     return foldable
+
+
+def _recipes(graph: ir.Graph, foldable: dict[ir.Node, None], frontier: dict[str, ir.Value]) -> dict[str, str]:
+    """Return the digest of how it is made for each value whose bits may depend on the processor that folds it."""
+    inexact: set[ir.Node] = set()
+    for node in foldable:
+        rounds = node.op_type not in _EXACT and any(is_float(value) for value in node.outputs)
+        if rounds or not inexact.isdisjoint(node.predecessors()):
+            inexact.add(node)
+    names = [name for name, value in frontier.items() if value.producer() in inexact]
+    if not names:
+        return {}
+    digests = tensor_digests(graph)
+    return {name: digests[name] for name in names}
 
 
 def _inputs_known(node: ir.Node, foldable: dict[ir.Node, None]) -> bool:
@@ -165,11 +196,12 @@ def _in_numpy_type(graph: ir.Graph, value: ir.Value) -> ir.Value:
     return cast.outputs[0]
 
 
-def _replace_by_initializer(graph: ir.Graph, value: ir.Value, array: NDArray[np.generic], names: Names) -> None:
+def _replace_by_initializer(graph: ir.Graph, value: ir.Value, array: NDArray[np.generic], names: Names) -> ir.Value:
     name = value.name or ""
     value.name = names.value(f"{name}_computed")
     initializer = add_initializer(graph, name, array)
     ir.convenience.replace_all_uses_with(value, initializer)
+    return initializer
 
 
 def add_initializer(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> ir.Value:

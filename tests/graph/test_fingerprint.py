@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
-from qdq_cli.graph import files
+from qdq_cli.graph import files, fold
 from qdq_cli.graph.fingerprint import graph_fingerprint, tensor_digests
 from qdq_cli.graph.prepare import prepare
 from tests.networks import Network
@@ -219,3 +219,37 @@ def test_values_of_bodies_do_not_hide_those_of_the_graph():
 def test_digests_do_not_depend_on_the_process_or_the_release():
     """Calibration caches hold them; a change here makes every cache that is out there useless."""
     assert fingerprint(BASE.replace("group = 1", "pads = [1, 1, 1, 1]")) == "576db50ec4a43849b29888b859169109"
+
+
+COMPUTED = "p = Exp(e)\nq = Transpose(p)\nv = MatMul(x, q)\ny = Relu(v)"
+
+
+def prepared_digests(monkeypatch, nudge, body=COMPUTED, **constants):
+    """Digests after preparation on a processor that computes folded constants with another last bit, or not."""
+    evaluate = fold._evaluate
+
+    def evaluate_elsewhere(folded, names):
+        return {name: np.nextafter(array, F(nudge)) for name, array in evaluate(folded, names).items()}
+
+    if nudge:
+        monkeypatch.setattr(fold, "_evaluate", evaluate_elsewhere)
+    held = {"e": np.linspace(-1, 1, 64).reshape(8, 8), **constants}
+    graph = prepare(model(body, **held)).model.graph
+    monkeypatch.undo()
+    return {name: digest for name, digest in tensor_digests(graph).items() if name in ("v", "y")}
+
+
+def test_constants_folded_on_another_processor_are_the_same(monkeypatch):
+    expected = prepared_digests(monkeypatch, None)
+    assert prepared_digests(monkeypatch, np.inf) == expected
+    assert prepared_digests(monkeypatch, None, e=np.linspace(-1, 1.01, 64).reshape(8, 8)) != expected
+    assert prepared_digests(monkeypatch, None, COMPUTED.replace("Exp", "Sin")) != expected
+
+
+def test_constants_that_only_move_are_their_values(monkeypatch):
+    turned = "q = Transpose(e)\nv = MatMul(x, q)\ny = Relu(v)"
+    plain = "v = MatMul(x, e)\ny = Relu(v)"
+    values = np.linspace(-1, 1, 64).reshape(8, 8)
+    assert prepared_digests(monkeypatch, None, turned, e=values.T) == prepared_digests(
+        monkeypatch, None, plain, e=values
+    )
