@@ -6,6 +6,8 @@ import errno
 import os
 import pickle
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from PIL import Image
 
 from qdq_cli.graph import files
 from tests.networks import Network
@@ -438,7 +439,10 @@ def test_pictures_for_a_model_with_two_inputs(space: Workspace):
 
 
 def test_a_huge_picture_is_refused_before_it_fills_the_memory(space: Workspace):
-    Image.new("1", (30_000, 30_000)).save(space.images / "huge.png")
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
+    parts = [struct.pack(f">I4s{len(data)}sI", len(data), kind, data, zlib.crc32(kind + data)) for kind, data in chunks]
+    (space.images / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
     assert "huge.png" in refused(space, 4, "--calib", space.images)
 
 
