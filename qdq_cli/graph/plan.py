@@ -6,7 +6,8 @@ poolings beside them (`wants`), which tensors share a scale (`groups`). Every "n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -108,6 +109,21 @@ class Plan:
     def calibrated(self) -> tuple[str, ...]:
         """Names of all tensors a calibration cache holds: it serves the plan and those that may replace it."""
         return tuple(dict.fromkeys((*self.observed, *self.candidates)))
+
+
+def restricted(plan: Plan, nodes: Set[str]) -> Plan:
+    """Return the part of a plan that concerns these nodes: what they read stays quantized, all else becomes float.
+
+    Scale groups keep their numbers, so that ranges chosen for the plan serve its part.
+    """
+    targets = (replace(target, uses=tuple(use for use in target.uses if use.node in nodes)) for target in plan.targets)
+    return replace(
+        plan,
+        targets=tuple(target for target in targets if target.uses),
+        weights=tuple(target for target in plan.weights if target.use.node in nodes),
+        quantized=tuple(name for name in plan.quantized if name in nodes),
+        int8_nodes=tuple(name for name in plan.int8_nodes if name in nodes),
+    )
 
 
 def make_plan(model: ir.Model, config: PlanConfig | None = None) -> Plan:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
@@ -24,6 +25,9 @@ from qdq_cli.graph.opset import opset_of
 from qdq_cli.graph.plan import Plan, Use, WeightTarget
 from qdq_cli.graph.propagate import propagate
 
+NO_RANGES: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
+"""Every weight is quantized over its whole range."""
+
 
 @dataclass(frozen=True)
 class Rewriting:
@@ -38,7 +42,15 @@ class Rewriting:
     int8_nodes: tuple[str, ...] = ()
 
 
-def rewrite(model: ir.Model, plan: Plan, amax: Sequence[float], *, weights: WeightForm, form: Form) -> Rewriting:
+def rewrite(
+    model: ir.Model,
+    plan: Plan,
+    amax: Sequence[float],
+    *,
+    weights: WeightForm,
+    form: Form,
+    weight_ranges: Mapping[str, NDArray[np.float32]] = NO_RANGES,
+) -> Rewriting:
     """Insert the planned Q/DQ nodes into a prepared model, in place.
 
     Args:
@@ -47,6 +59,7 @@ def rewrite(model: ir.Model, plan: Plan, amax: Sequence[float], *, weights: Weig
         amax: Range of each scale group, in the tensors' units; 0.0 for a group that held only zeros.
         weights: How weights are stored.
         form: How the INT8 regions are written.
+        weight_ranges: Weight -> amax a scale, for weights that are not quantized over their whole range.
 
     Raises:
         ModelError: A weight holds NaN or Inf, or a tensor is BF16.
@@ -57,7 +70,7 @@ def rewrite(model: ir.Model, plan: Plan, amax: Sequence[float], *, weights: Weig
     small = [tensor for tensor in pairs if writer.quantize_activation(tensor, pairs[tensor], amax[groups[tensor]])]
     dead: dict[str, int] = {}
     for target in plan.weights:
-        channels = writer.quantize_weight(target, weights)
+        channels = writer.quantize_weight(target, weights, weight_ranges.get(target.tensor))
         if channels:
             dead[target.tensor] = channels
     writer.drop_unread_weights()
@@ -123,8 +136,13 @@ class _Writer:
             self._nodes[use.node].replace_input_with(use.slot, output)
         return amax > 0 and bool(is_negligible(amax, scale_dtype=_scale_dtype(value)))
 
-    def quantize_weight(self, target: WeightTarget, form: WeightForm) -> int:
+    def quantize_weight(self, target: WeightTarget, form: WeightForm, given: NDArray[np.float32] | None) -> int:
         """Quantize one constant operand for one node; returns how many of its channels are too small for a scale.
+
+        Args:
+            target: The operand.
+            form: How it is stored.
+            given: Its amax a scale; None for its largest values.
 
         Raises:
             ModelError: It holds NaN or Inf (A7).
@@ -133,7 +151,8 @@ class _Writer:
         value = self._values[target.tensor]
         array = np.asarray(constant_at(node, target.use.slot))
         try:
-            amax = weight_amax(array, target.axis)
+            largest = weight_amax(array, target.axis)
+            amax = largest if given is None else given.reshape(largest.shape)
             qparams = symmetric_qparams(amax, axis=target.axis, scale_dtype=_scale_dtype(value))
         except NonFiniteError as error:
             raise ModelError(

@@ -1,0 +1,158 @@
+"""Run quantized variants of one model on fixed samples, and say how much of their outputs is noise.
+
+This is the judge of everything that changes a model: a change stays only where the measured error of the model's own
+outputs, on samples that had no part in the change, does not grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from calibrators.metrics import Comparison, TopAgreement
+from calibrators.noise import ChannelNoise
+from qdq_cli.data.batches import Batch
+from qdq_cli.errors import DataError
+from qdq_cli.graph.outputs import without_weights
+from qdq_cli.graph.runner import Runner
+from qdq_cli.graph.session import Source
+from qdq_cli.recover.candidate import Candidate, RoundedWeights, trial_model
+
+_KEPT_BYTES = 512 << 20
+"""Most memory for the float outputs and the inputs of the samples; what does not fit is not used."""
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How far a candidate's outputs are from FP32.
+
+    Args:
+        noise: Mean over the float outputs of `ChannelNoise.ratio`: 0 equal to FP32, 1 nothing but noise. Contributions
+            of layers add up in it.
+        sqnr_db: Output -> SQNR in dB.
+        agreement: Output of class scores -> top-1 agreement in percent.
+    """
+
+    noise: float
+    sqnr_db: Mapping[str, float]
+    agreement: Mapping[str, float]
+
+    @property
+    def worst_sqnr_db(self) -> float:
+        """The lowest SQNR of all outputs."""
+        return min(self.sqnr_db.values())
+
+    @property
+    def worst_agreement(self) -> float | None:
+        """The lowest top-1 agreement of all outputs of class scores; None where there is none."""
+        return min(self.agreement.values(), default=None)
+
+
+class Trials:
+    """Measures candidates on fixed samples.
+
+    Args:
+        model: The prepared float model; not changed, and to stay as it is.
+        batches: The samples; as many as fit in memory are used, at least one.
+
+    Raises:
+        ModelError: The model cannot be run.
+        DataError: There are no samples, or the model has no float output that keeps its shape.
+    """
+
+    def __init__(self, model: ir.Model, batches: Iterable[Batch]) -> None:
+        self._model = model
+        self._rounded = RoundedWeights()
+        self._kept: list[tuple[Batch, Arrays]] = []
+        runner, size_bytes = Runner(source_of(model)), 0
+        for batch in batches:
+            outputs = {name: array for name, array in runner.run(batch).items() if _is_float(array)}
+            size_bytes += sum(array.nbytes for array in (*outputs.values(), *batch.arrays.values()))
+            if self._kept and size_bytes > _KEPT_BYTES:
+                break
+            self._kept.append((batch, outputs))
+        if not any(outputs for _, outputs in self._kept):
+            raise DataError(
+                "There is nothing to compare quantized models on: no sample, or no output that holds floats.",
+                "Give more samples with --calib, and a model that returns scores rather than decisions.",
+            )
+
+    @property
+    def samples(self) -> int:
+        """How many samples are used."""
+        return sum(batch.samples for batch, _ in self._kept)
+
+    def measure(self, candidate: Candidate, *, limit: int | None = None) -> Outcome:
+        """Run a candidate and compare its outputs with FP32.
+
+        Args:
+            candidate: What to run.
+            limit: Use so many batches only.
+
+        Raises:
+            ModelError: It cannot be run.
+        """
+        model = trial_model(self._model, candidate, self._rounded)
+        runner = Runner(source_of(model))
+        outputs: dict[str, _Output] = {}
+        for batch, expected in self._kept[:limit]:
+            found = runner.run(batch)
+            for name, array in expected.items():
+                if array.shape == found[name].shape:
+                    outputs.setdefault(name, _Output(array)).observe(array, found[name])
+        return _outcome(outputs)
+
+
+def source_of(model: ir.Model) -> Source:
+    """A model in memory as a session takes it; its weights are not copied and have to stay as they are."""
+    proto, weights = without_weights(model)
+    return Source(proto.SerializeToString(), weights)
+
+
+def channel_axis(shape: tuple[int, ...]) -> int | None:
+    """The axis of an output along which noise is told apart: the shortest one behind the batch, from rank 3 on.
+
+    Boxes and scores of a detector [N, anchors, 85], classes of a segmentation [N, C, H, W]. None for class scores
+    [N, C], whose elements are measured with the same rule.
+    """
+    if len(shape) < 3:
+        return None
+    return min(range(1, len(shape)), key=lambda axis: (shape[axis], axis))
+
+
+def _is_float(array: object) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype.kind == "f" and array.size > 0
+
+
+def _outcome(outputs: Mapping[str, _Output]) -> Outcome:
+    if not outputs:
+        raise DataError(
+            "No output of the quantized model has the shape it has in FP32.",
+            "Its size depends on the values, as behind NonMaxSuppression; use a model without that part.",
+        )
+    return Outcome(
+        noise=float(np.mean([output.noise.ratio for output in outputs.values()])),
+        sqnr_db={name: output.comparison.distances().sqnr_db for name, output in outputs.items()},
+        agreement={name: output.agreement.percent for name, output in outputs.items() if output.agreement},
+    )
+
+
+class _Output:
+    """The running comparison of one output."""
+
+    def __init__(self, example: NDArray[np.generic]) -> None:
+        self.noise = ChannelNoise(channel_axis(example.shape))
+        self.comparison = Comparison()
+        self.agreement = TopAgreement() if example.ndim == 2 and example.shape[1] >= 2 else None
+
+    def observe(self, reference: NDArray[np.generic], other: NDArray[np.generic]) -> None:
+        self.noise.observe(reference, other)
+        self.comparison.observe(reference, other)
+        if self.agreement is not None:
+            self.agreement.observe(reference, other)
