@@ -1,10 +1,11 @@
-"""SQNR, MSE, cosine, largest error and top-1 agreement between FP32 and QDQ outputs, summed up pair by pair."""
+"""Distances between FP32 and QDQ outputs, and between their classes, summed up pair by pair."""
 
 from __future__ import annotations
 
 import math
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -102,27 +103,31 @@ class Comparison:
 
 
 class TopAgreement:
-    """How often FP32 and QDQ class scores have their largest element in the same place."""
+    """How often the class that FP32 scores highest is among the highest of QDQ.
 
-    def __init__(self) -> None:
+    Args:
+        best: How many of the QDQ classes count: 1 for top-1 agreement, 5 for top-5.
+    """
+
+    def __init__(self, best: int = 1) -> None:
         self.count = 0
         self.agreed = 0
+        self._best = best
 
     def observe(self, reference: ArrayLike, other: ArrayLike, axis: int = -1) -> None:
         """Add a pair of class scores.
 
         Args:
             reference: FP32 scores, any shape; the largest along `axis` is the class, the first of equal ones.
-            other: QDQ scores of the same shape.
+            other: QDQ scores of the same shape; of equal ones the first is the higher.
             axis: The class axis.
 
         Raises:
             ParameterError: The shapes differ, or there are no classes along the axis.
         """
-        one, two = np.asarray(reference), np.asarray(other)
-        if one.shape != two.shape or one.ndim == 0 or one.shape[axis] == 0:
-            raise ParameterError(f"Scores of shapes {one.shape} and {two.shape} have no classes to compare.")
-        same = one.argmax(axis=axis) == two.argmax(axis=axis)
+        one, two = _scores(reference, other, axis)
+        best = one.argmax(axis=-1)
+        same = best == two.argmax(axis=-1) if self._best == 1 else _rank(two, best) < self._best
         self.count += same.size
         self.agreed += int(np.count_nonzero(same))
 
@@ -138,11 +143,89 @@ class TopAgreement:
         return 100.0 * self.agreed / self.count
 
 
+class ClassDivergence:
+    """Mean Kullback-Leibler divergence of the QDQ class probabilities from the FP32 ones, in nats.
+
+    Probabilities are the softmax of the scores; a row of FP32 scores that already is a distribution (no element below
+    0, sum 1 to a thousandth) is taken as it is, and so is the QDQ row, scaled to the sum 1.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._total = 0.0
+
+    def observe(self, reference: ArrayLike, other: ArrayLike, axis: int = -1) -> None:
+        """Add a pair of class scores; a row with NaN or Inf in one of them has no divergence and is left out.
+
+        Args:
+            reference: FP32 scores, any shape.
+            other: QDQ scores of the same shape.
+            axis: The class axis.
+
+        Raises:
+            ParameterError: The shapes differ, or there are no classes along the axis.
+        """
+        one, two = _scores(reference, other, axis)
+        one, two = (array.reshape(-1, array.shape[-1]).astype(np.float64) for array in (one, two))
+        finite = np.isfinite(one).all(axis=1) & np.isfinite(two).all(axis=1)
+        one, two = one[finite], two[finite]
+        given = (one >= 0).all(axis=1) & (np.abs(one.sum(axis=1) - 1) < 1e-3)
+        p = np.where(given[:, None], _log_shares(one), _log_softmax(one))
+        q = np.where(given[:, None], _log_shares(two), _log_softmax(two))
+        self._total += float(np.sum(np.exp(p) * (p - q)))
+        self.count += len(one)
+
+    @property
+    def nats(self) -> float:
+        """Mean over the rows, 0 or more.
+
+        Raises:
+            NoDataError: Nothing was compared.
+        """
+        if self.count == 0:
+            raise NoDataError("No scores were compared, so there is no divergence to report.")
+        return max(0.0, self._total / self.count)
+
+
+def are_class_scores(array: NDArray[np.generic]) -> bool:
+    """Say whether an output is rows of float scores, at least two a row: what a classifier gives."""
+    return array.dtype.kind == "f" and array.ndim == 2 and array.shape[1] >= 2
+
+
 def sqnr_db(reference: ArrayLike, other: ArrayLike) -> float:
     """SQNR of one pair of arrays in dB, as `Distances` defines it."""
     comparison = Comparison()
     comparison.observe(reference, other)
     return comparison.distances().sqnr_db
+
+
+_LEAST_SHARE = 1e-12
+"""Stands for the probability 0, whose logarithm is not finite."""
+
+
+def _scores(reference: ArrayLike, other: ArrayLike, axis: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Two arrays of scores with the class axis last."""
+    one, two = np.asarray(reference), np.asarray(other)
+    if one.shape != two.shape or one.ndim == 0 or one.shape[axis] == 0:
+        raise ParameterError(f"Scores of shapes {one.shape} and {two.shape} have no classes to compare.")
+    return np.moveaxis(one, axis, -1), np.moveaxis(two, axis, -1)
+
+
+def _rank(scores: NDArray[Any], classes: NDArray[np.intp]) -> NDArray[np.intp]:
+    """How many scores of each row are higher than that of a class; equal ones before it count too."""
+    own = np.take_along_axis(scores, classes[..., None], axis=-1)
+    earlier = np.arange(scores.shape[-1]) < classes[..., None]
+    return np.asarray(np.sum((scores > own) | ((scores == own) & earlier), axis=-1))
+
+
+def _log_softmax(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    shifted = rows - rows.max(axis=1, keepdims=True, initial=-np.inf)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
+def _log_shares(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    kept = np.maximum(rows, _LEAST_SHARE)
+    return np.asarray(np.log(kept / kept.sum(axis=1, keepdims=True)))
 
 
 def _decibels(signal: float, noise: float) -> float:

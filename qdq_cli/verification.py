@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calibrators.metrics import SQNR_CEILING_DB, Comparison, TopAgreement
-from qdq_cli.cache.samples import sample_keys
+from calibrators.metrics import SQNR_CEILING_DB, Comparison, TopAgreement, are_class_scores
+from qdq_cli.cache.samples import sample_key
 from qdq_cli.calibration_data import Samples
 from qdq_cli.config import VerifyConfig
-from qdq_cli.data.batches import Batch, load_readable_batch, plan_batches
-from qdq_cli.data.inputs import batch_axis
+from qdq_cli.data.batches import Batch, Group, full_runs, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.errors import LimitError, UsageError
 from qdq_cli.graph.runner import Runner
@@ -58,8 +58,7 @@ def verify(
     """
     if samples is None or config.samples == 0:
         return None
-    indices, held_back = _choose(samples, config.samples)
-    groups = plan_batches(samples.every, indices).groups
+    groups, held_back = _choose(samples, config.samples)
     unreadable = UnreadableSamples(len(samples.every))
     outputs: dict[str, _Output] = {}
     seen = 0
@@ -70,18 +69,28 @@ def verify(
             if batch is not None:
                 _compare(runners, batch, outputs)
                 seen += batch.samples
-                held_back = held_back and calibrated.isdisjoint(sample_keys(batch, samples.roots))
+                keys = {sample_key(samples.every.identity(index)) for index in batch.indices}
+                held_back = held_back and calibrated.isdisjoint(keys)
             advance(number, len(groups))
     distances = {name: output.distance() for name, output in outputs.items() if output.compared}
     return Verification(seen, held_back, distances, tuple(name for name in outputs if name not in distances))
 
 
-def _choose(samples: Samples, count: int) -> tuple[tuple[int, ...], bool]:
-    """Return the samples to compare on, and whether calibration did not see them; enough for one run of the model."""
-    least = batch_axis(samples.every.specs).size or 1
-    held_back = samples.selection.held_back
-    chosen = held_back if len(held_back) >= least else samples.selection.calibration
-    return chosen[: max(count, least)], chosen is held_back
+def _choose(samples: Samples, count: int) -> tuple[tuple[Group, ...], bool]:
+    """Return the runs to compare on, at least one, and whether calibration did not see their samples.
+
+    A model with a fixed batch takes samples of equal shape only, and leaves over some of those that should calibrate;
+    they are as good as those that were held back. Where all of these do not fill a run, runs that calibrated serve.
+    """
+    ran = {index for group in samples.batches.groups for index in group}
+    left_over = [index for index in samples.selection.calibration if index not in ran]
+    unseen = full_runs(samples.every, (*samples.selection.held_back, *left_over))
+    chosen: list[Group] = []
+    for group in unseen or full_runs(samples.every, samples.selection.calibration):
+        if chosen and sum(map(len, chosen)) + len(group) > count:
+            break
+        chosen.append(group)
+    return tuple(chosen), bool(unseen)
 
 
 def _compare(runners: tuple[Runner, Runner], batch: Batch, outputs: dict[str, _Output]) -> None:
@@ -104,7 +113,7 @@ class _Output:
             return  # the number of results depends on the values (detections after suppression)
         self.compared = True
         self._comparison.observe(reference, other)
-        if _are_class_scores(reference):
+        if are_class_scores(reference):
             self._agreement = self._agreement or TopAgreement()
             self._agreement.observe(reference, other)
 
@@ -119,38 +128,49 @@ class _Output:
         )
 
 
-def _are_class_scores(array: NDArray[np.generic]) -> bool:
-    """Rows of float scores, at least two a row: what a classifier gives."""
-    return array.dtype.kind == "f" and array.ndim == 2 and array.shape[1] >= 2
-
-
 def require_limits(compared: Verification | None, config: VerifyConfig) -> None:
     """Hold every output against the limits.
 
     Raises:
         LimitError: An output misses one, or no output could be held against one.
     """
-    if compared is None or not config.gates:
+    if compared is not None:
+        hold_limits(compared.outputs, compared.not_compared, config, _HINT)
+
+
+def hold_limits(outputs: Mapping[str, Distance], not_compared: Sequence[str], config: VerifyConfig, hint: str) -> None:
+    """Hold the distances of outputs against the limits.
+
+    Args:
+        outputs: Output name -> distance.
+        not_compared: Outputs without one.
+        config: The limits.
+        hint: What to do where one is missed.
+
+    Raises:
+        LimitError: An output misses one, or no output could be held against one.
+    """
+    if not config.gates:
         return
-    if compared.not_compared:
+    if not_compared:
         raise LimitError(
-            f"Output '{compared.not_compared[0]}' cannot be held against a limit: its shape differs in every sample.",
+            f"Output '{not_compared[0]}' cannot be held against a limit: its shape differs in every sample.",
             "Its size depends on the values, as behind NonMaxSuppression; compare a model without that part.",
         )
-    for name, distance in compared.outputs.items():
+    for name, distance in outputs.items():
         if config.min_sqnr is not None and distance.sqnr_db < config.min_sqnr:
             raise LimitError(
                 f"Output '{name}' reaches an SQNR of {distance.sqnr_db:.2f} dB; --min-sqnr is {config.min_sqnr:g} dB.",
-                _HINT,
+                hint,
             )
         agreement = distance.top1_agreement
         if config.min_agreement is not None and agreement is not None and agreement < config.min_agreement:
             raise LimitError(
                 f"Output '{name}' agrees with FP32 in {agreement:.2f} % of the rows; "
                 f"--min-agreement is {config.min_agreement:g} %.",
-                _HINT,
+                hint,
             )
-    scores = any(distance.top1_agreement is not None for distance in compared.outputs.values())
+    scores = any(distance.top1_agreement is not None for distance in outputs.values())
     if config.min_agreement is not None and not scores:
         raise LimitError(
             "--min-agreement is set, but no output holds class scores (two dimensions, two or more classes).",
