@@ -13,6 +13,7 @@ from calibrators import CalibrationTable, Histogram, Method, MethodName, choose_
 from calibrators.methods.mse import best_sqnr_db
 from qdq_cli.cache.feeding import describe_feeding
 from qdq_cli.cache.model import find, table_of
+from qdq_cli.cache.samples import SampleKeys
 from qdq_cli.calibration_data import Samples
 from qdq_cli.config import RangeConfig
 from qdq_cli.errors import DataError, UsageError
@@ -93,7 +94,8 @@ def observe(
         )
     makes_cache = config.cache is not None and not known.histograms
     tensors = plan.calibrated if makes_cache else missing
-    seen = run_samples(Job(model, tensors), samples, listener, with_keys=config.cache is not None)
+    keys = SampleKeys(samples.every, samples.selection.calibration, listener) if config.cache is not None else None
+    seen = run_samples(Job(model, tensors), samples, listener, keys=keys)
     return _with_seen(known, seen, samples)
 
 

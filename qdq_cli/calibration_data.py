@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -26,14 +25,12 @@ class Samples:
         every: All samples.
         selection: Which calibrate and which are held back.
         batches: The runs that calibrate.
-        roots: The paths the samples came from.
         feeding: How samples become inputs (`feeding_text`).
     """
 
     every: SampleSet
     selection: Selection
     batches: BatchPlan
-    roots: tuple[Path, ...]
     feeding: str = ""
 
 
@@ -54,7 +51,7 @@ def open_data(model: ir.Model, config: DataConfig, hold_back: int) -> Samples | 
     every, feeding = _open(model, config)
     selection = select(len(every), config.samples, config.seed, hold_back)
     batches = plan_batches(every, selection.calibration, config.batch_size)
-    return Samples(every, selection, batches, config.calib, feeding)
+    return Samples(every, selection, batches, feeding)
 
 
 def open_every(model: ir.Model, config: DataConfig) -> Samples:
@@ -70,7 +67,7 @@ def open_every(model: ir.Model, config: DataConfig) -> Samples:
     count = len(every) if config.samples is None else config.samples
     selection = replace(select(len(every), count, config.seed, 0), held_back=())
     batches = plan_batches(every, selection.calibration, config.batch_size)
-    return Samples(every, selection, batches, config.calib, feeding)
+    return Samples(every, selection, batches, feeding)
 
 
 def _open(model: ir.Model, config: DataConfig) -> tuple[SampleSet, str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from calibrators import Histogram
-from qdq_cli.cache.samples import SampleLog
+from qdq_cli.cache.samples import SampleKeys
 from qdq_cli.calibration_data import Samples
 from qdq_cli.data.batches import Batch, Group, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
@@ -52,26 +52,28 @@ class Seen:
     left: int = 0
 
 
-def run_samples(job: Job, samples: Samples, listener: Listener, *, with_keys: bool, stop: Stop = never) -> Seen:
+def run_samples(
+    job: Job, samples: Samples, listener: Listener, *, keys: SampleKeys | None = None, stop: Stop = never
+) -> Seen:
     """Run the calibration samples through the prepared float model and count the values of the job's tensors.
 
     Args:
         job: The model and the tensors.
         samples: The calibration data.
         listener: Told about progress.
-        with_keys: Whether to compute the key of every sample, and to refuse one that is there twice.
+        keys: The keys of the samples, where those of the samples that were run are wanted.
         stop: Asked before every run; runs under way are finished and counted, and no more are begun.
 
     Raises:
         DataError: A sample cannot be used.
         ModelError: The model cannot be run, or makes NaN or Inf.
     """
-    loader = _Loader(samples, stop, with_keys=with_keys)
+    loader = _Loader(samples, keys, stop)
     groups = samples.batches.groups
     with listener.progress("calibrating", len(groups)) as advance:
         tell = _told(advance, listener, stop)
         histograms = runner.observe(job.model, job.tensors, groups, loader.load, threads=job.threads, on_batch=tell)
-    return Seen(histograms, loader.samples, loader.log.keys, tuple(loader.notes()), loader.left)
+    return Seen(histograms, loader.samples, frozenset(loader.found), tuple(loader.notes()), loader.left)
 
 
 def _told(advance: runner.Progress, listener: Listener, stop: Stop) -> runner.Progress:
@@ -92,13 +94,13 @@ def _told(advance: runner.Progress, listener: Listener, stop: Stop) -> runner.Pr
 class _Loader:
     """Reads batches, and counts the samples of those it hands out: what is handed out is run, or the run fails."""
 
-    def __init__(self, samples: Samples, stop: Stop, *, with_keys: bool) -> None:
+    def __init__(self, samples: Samples, keys: SampleKeys | None, stop: Stop) -> None:
         self.samples = 0
         self.left = 0
-        self.log = SampleLog(samples.roots)
+        self.found: set[str] = set()
         self._data = samples
         self._stop = stop
-        self._with_keys = with_keys
+        self._keys = keys
         self._unreadable = UnreadableSamples(len(samples.selection.calibration))
         self._lock = threading.Lock()
 
@@ -111,15 +113,17 @@ class _Loader:
         batch = load_readable_batch(self._data.every, group, self._unreadable)
         if batch is None:
             return None
-        if self._with_keys:
-            self.log.add(batch)
+        found = [] if self._keys is None else [self._keys.of(index) for index in batch.indices]
         with self._lock:
             self.samples += batch.samples
+            self.found.update(found)
         return batch
 
     def notes(self) -> list[str]:
         """What was left out."""
         found = [self._unreadable.note()] if self._unreadable.errors else []
+        if self._keys is not None and (equal := self._keys.equal):
+            found.append(f"{len(equal)} samples hold the same as others, such as {equal[0]}; each of them counts.")
         plan = self._data.batches
         if plan.dropped:
             found.append(f"{plan.dropped} samples were left over: the model takes exactly {plan.batch_size} a run.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from calibrators import CalibrationTable, Histogram
 from qdq_cli.cache.model import table_of
-from qdq_cli.cache.samples import sample_key
+from qdq_cli.cache.samples import SampleKeys
 from qdq_cli.calibration_data import Samples, open_every
 from qdq_cli.config import CalibrateConfig, Shard
 from qdq_cli.data.batches import Group, plan_batches
@@ -92,8 +92,9 @@ def observe_share(
     """
     for note in samples.every.notes:
         listener.note(note)
-    rest, left_out = _without(samples, known, listener, stop) if known else (samples, ())
-    seen = run_samples(job, rest, listener, with_keys=True, stop=stop)
+    keys = SampleKeys(samples.every, samples.selection.calibration, listener, stop)
+    rest, left_out = _without(samples, known, keys, listener, stop) if known else (samples, ())
+    seen = run_samples(job, rest, listener, keys=keys, stop=stop)
     for note in seen.notes:
         listener.note(note)
     chosen = samples.every.preprocessing
@@ -118,25 +119,22 @@ def share_of(samples: Samples, shard: Shard) -> Samples:
 
 
 def _without(
-    samples: Samples, known: frozenset[str], listener: Listener, stop: Stop
+    samples: Samples, known: frozenset[str], keys: SampleKeys, listener: Listener, stop: Stop
 ) -> tuple[Samples, tuple[str, ...]]:
     """Leave out the samples whose key is known; returns the rest, and the files that were left out."""
     indices = [index for group in samples.batches.groups for index in group]
 
-    def known_source(index: int) -> str | None:
-        if stop():
-            return None
+    def is_known(index: int) -> bool:
         try:
-            sample = samples.every.load(index)
+            return not stop() and keys.of(index) in known
         except UnreadableSampleError:
-            return None  # whether it may be left out is decided when it should be run
-        return sample.source if sample_key(sample.digest, sample.source, samples.roots) in known else None
+            return False  # whether it may be left out is decided when it should be run
 
     sources: dict[int, str] = {}
     with ThreadPoolExecutor(cores()) as pool, listener.progress("looking for new samples", len(indices)) as advance:
-        for number, (index, source) in enumerate(zip(indices, pool.map(known_source, indices), strict=True), 1):
-            if source is not None:
-                sources[index] = source
+        for number, (index, found) in enumerate(zip(indices, pool.map(is_known, indices), strict=True), 1):
+            if found:
+                sources[index] = samples.every.name(index)
             advance(number, len(indices))
     groups = _regrouped(samples, frozenset(sources))
     return replace(samples, batches=replace(samples.batches, groups=groups)), tuple(sources.values())

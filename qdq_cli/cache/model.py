@@ -13,6 +13,7 @@ import onnx_ir as ir
 import onnxruntime
 
 from calibrators import CalibrationTable, Entry, Histogram, Provenance
+from qdq_cli.cache.samples import KEY_FORMAT
 from qdq_cli.graph.fingerprint import fingerprint_of, tensor_digests
 from qdq_cli.provenance import tool_version
 
@@ -61,7 +62,7 @@ def table_of(
         name: Entry(histogram, _declared_shape(values[name]), _type_name(values[name]), digests[name])
         for name, histogram in histograms.items()
     }
-    versions = (("qdq", tool_version()), ("onnxruntime", onnxruntime.__version__))
+    versions = (("qdq", tool_version()), ("onnxruntime", onnxruntime.__version__), ("sample keys", KEY_FORMAT))
     return CalibrationTable(
         Provenance(fingerprint_of(model.graph, digests), preprocessing, versions, frozenset(samples)), entries
     )

@@ -1,82 +1,100 @@
-"""Which sample is which: the same key on every machine, so that no sample is counted twice."""
+"""Which sample is which: the same key on every machine and under every name, so that no sample is counted twice."""
 
 from __future__ import annotations
 
 import hashlib
-import threading
-import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
-from qdq_cli.data.batches import Batch
-from qdq_cli.errors import DataError
+from qdq_cli.data.samples import SampleSet
+from qdq_cli.data.unreadable import UnreadableSampleError
+from qdq_cli.graph.session import cores
+from qdq_cli.interrupts import Stop, never
+from qdq_cli.progress import SILENT, Listener
+
+KEY_FORMAT = "2"
+"""Part of a calibration cache's versions: keys of another format name other samples, so such caches are not merged."""
 
 _KEY_LENGTH = 16
+_ROUND = 64  # samples between two questions whether to go on
 
 
-def sample_key(content: str, source: str, roots: Sequence[Path]) -> str:
-    """Digest of one sample: its content, and its place below the calibration data, so that two equal files count twice.
+def sample_key(identity: str, number: int = 0) -> str:
+    """Digest of one sample: what it holds, whatever it is called and wherever it lies.
 
     Args:
-        content: Digest of what is fed.
-        source: The file as the report names it; "calib.npz[3]" is the fourth sample of a file.
-        roots: The paths given with `--calib`; where they lie on this machine does not matter.
+        identity: Digest of what is stored (`SampleSet.identity`).
+        number: How many samples before it in the calibration data hold the same, so that equal samples all count.
 
     Returns:
         16 hexadecimal digits, as `calibrators.Provenance` wants them.
     """
-    text = f"{content} {unicodedata.normalize('NFC', _place(source, roots))}"
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_KEY_LENGTH]
+    return hashlib.sha256(f"{identity} {number}".encode()).hexdigest()[:_KEY_LENGTH]
 
 
-def sample_keys(batch: Batch, roots: Sequence[Path]) -> tuple[str, ...]:
-    """The key of each sample of a batch; equal whatever the batch size."""
-    pairs = zip(batch.digests, batch.sources, strict=True)
-    return tuple(sample_key(content, source, roots) for content, source in pairs)
+class SampleKeys:
+    """The keys of the samples that calibrate. Safe for threads.
 
-
-def _place(source: str, roots: Sequence[Path]) -> str:
-    """Where a sample lies: below the folder it was found in, or the name of the file (or folder) that was given."""
-    path = Path(source)
-    for root in roots:
-        rest = source.removeprefix(str(root)) if source.startswith(str(root)) else None
-        if rest == "" or (rest and rest.startswith("[")):
-            return root.name + rest
-        if path.is_relative_to(root):
-            return path.relative_to(root).as_posix()
-    return path.as_posix()
-
-
-class SampleLog:
-    """The samples that were run, kept as keys. Safe for threads.
+    A share has to number equal samples as a run over all of them would. So all are looked at, but read only where they
+    are of one size: pictures hardly ever are.
 
     Args:
-        roots: The paths given with `--calib`.
+        every: All samples.
+        indices: Those that calibrate, in order, the samples of other shares included.
+        listener: Told about progress.
+        stop: Asked now and then; once it says True, no further sample is looked at (none will be run).
+
+    Attributes:
+        equal: Files of samples that hold the same as one before them.
     """
 
-    def __init__(self, roots: Sequence[Path]) -> None:
-        self._roots = tuple(roots)
-        self._sources: dict[str, str] = {}
-        self._lock = threading.Lock()
+    def __init__(
+        self, every: SampleSet, indices: Sequence[int], listener: Listener = SILENT, stop: Stop = never
+    ) -> None:
+        self._every = every
+        self._identities = _identities(every, _of_equal_size(every, indices), listener, stop)
+        self._numbers: dict[int, int] = {}
+        seen = Counter[str]()
+        for index in indices:
+            if identity := self._identities.get(index):
+                self._numbers[index] = seen[identity]
+                seen[identity] += 1
+        self.equal = tuple(every.name(index) for index, number in self._numbers.items() if number)
 
-    @property
-    def keys(self) -> frozenset[str]:
-        """The key of every sample so far."""
-        with self._lock:
-            return frozenset(self._sources)
-
-    def add(self, batch: Batch) -> None:
-        """Note the samples of a batch.
+    def of(self, index: int) -> str:
+        """The key of a sample.
 
         Raises:
-            DataError: One of them has been run already.
+            UnreadableSampleError: It is a picture that is not there any more.
         """
-        for key, source in zip(sample_keys(batch, self._roots), batch.sources, strict=True):
-            with self._lock:
-                first = self._sources.get(key)
-                self._sources[key] = source
-            if first is not None:
-                raise DataError(
-                    f"The calibration data holds a sample twice: {first} and {source} have the same name and content.",
-                    "Take one of the two out.",
-                )
+        identity = self._identities.get(index) or self._every.identity(index)
+        return sample_key(identity, self._numbers.get(index, 0))
+
+
+def _of_equal_size(every: SampleSet, indices: Sequence[int]) -> list[int]:
+    """Those that can be equal to another one."""
+    by_size = defaultdict[int, list[int]](list)
+    for index in indices:
+        by_size[every.size_bytes(index)].append(index)
+    return sorted(index for alike in by_size.values() if len(alike) > 1 for index in alike)
+
+
+def _identities(every: SampleSet, indices: Sequence[int], listener: Listener, stop: Stop) -> dict[int, str]:
+    """Index -> identity; "" for what cannot be read: whether that may be left out is decided when it should be run."""
+
+    def identity(index: int) -> str:
+        try:
+            return every.identity(index)
+        except UnreadableSampleError:
+            return ""
+
+    found: dict[int, str] = {}
+    with ThreadPoolExecutor(cores()) as pool, listener.progress("looking for equal samples", len(indices)) as advance:
+        for start in range(0, len(indices), _ROUND):
+            if start and stop():
+                break
+            some = indices[start : start + _ROUND]
+            found.update(zip(some, pool.map(identity, some), strict=True))
+            advance(len(found), len(indices))
+    return found

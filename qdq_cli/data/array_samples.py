@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -12,7 +13,7 @@ import numpy as np
 
 from qdq_cli.data.convert import check_type, convert
 from qdq_cli.data.inputs import BatchAxis, InputSpec, batch_axis
-from qdq_cli.data.sample import Kind, Sample
+from qdq_cli.data.sample import Kind, Sample, content_digest
 from qdq_cli.data.shapes import fits, is_dynamic, shape_text
 from qdq_cli.errors import DataError
 
@@ -106,9 +107,21 @@ class ArrayPart:
         """See `Part`."""
         return tuple(array.shape for array in self.arrays)
 
+    def name(self, index: int) -> str:
+        """See `Part`."""
+        return f"{self.source}[{index}]" if self.count > 1 else str(self.source)
+
+    def size_bytes(self, index: int) -> int:
+        """See `Part`."""
+        return sum(math.prod(array.shape) * array.stored.dtype.itemsize for array in self.arrays)
+
+    def identity(self, index: int) -> str:
+        """See `Part`."""
+        return content_digest({array.spec.name: array.read(index) for array in self.arrays})
+
     def load(self, index: int) -> Sample:
         """See `Part`."""
-        source = f"{self.source}[{index}]" if self.count > 1 else str(self.source)
+        source = self.name(index)
         return Sample(source, {a.spec.name: convert(a.read(index), a.spec, source) for a in self.arrays})
 
 

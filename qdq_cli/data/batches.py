@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from qdq_cli.data.inputs import InputSpec, batch_axis
-from qdq_cli.data.sample import Sample, content_digest
+from qdq_cli.data.sample import Sample
 from qdq_cli.data.samples import SampleSet
 from qdq_cli.data.shapes import shape_text
 from qdq_cli.data.unreadable import UnreadableSampleError, UnreadableSamples
@@ -41,19 +40,13 @@ class Batch:
         arrays: Input name -> array.
         sources: The file of each sample.
         samples: How many samples these are.
+        indices: The place of each in its `SampleSet`; () for samples of none.
     """
 
     arrays: Mapping[str, np.ndarray]
     sources: tuple[str, ...]
     samples: int
-
-    @cached_property
-    def digests(self) -> tuple[str, ...]:
-        """`Sample.digest` of each sample; equal whatever the batch size."""
-        if self.samples == 1:
-            return (content_digest(self.arrays),)
-        rows = range(self.samples)
-        return tuple(content_digest({name: array[k : k + 1] for name, array in self.arrays.items()}) for k in rows)
+    indices: Group = ()
 
 
 def plan_batches(sample_set: SampleSet, indices: Sequence[int], batch_size: int | None = None) -> BatchPlan:
@@ -72,7 +65,20 @@ def plan_batches(sample_set: SampleSet, indices: Sequence[int], batch_size: int 
         DataError: Fewer samples than the model takes in one run.
     """
     size = _batch_size(sample_set.specs, batch_size)
-    fixed = batch_axis(sample_set.specs).size
+    groups, waiting = _group(sample_set, indices, size)
+    return _finish(groups, waiting, size, batch_axis(sample_set.specs).size)
+
+
+def full_runs(sample_set: SampleSet, indices: Sequence[int]) -> tuple[Group, ...]:
+    """The runs that some samples fill, as many samples each as the model fixes, else one; none where they are too few.
+
+    They are in the order in which the indices fill them.
+    """
+    return tuple(_group(sample_set, indices, _batch_size(sample_set.specs, None))[0])
+
+
+def _group(sample_set: SampleSet, indices: Sequence[int], size: int) -> tuple[list[Group], list[list[int]]]:
+    """Full runs, and the samples of each shape that do not fill one."""
     groups: list[Group] = []
     pending: dict[object, list[int]] = {}
     for index in indices:
@@ -84,7 +90,7 @@ def plan_batches(sample_set: SampleSet, indices: Sequence[int], batch_size: int 
         waiting.append(index)
         if len(waiting) == size:
             groups.append(tuple(pending.pop(shapes)))
-    return _finish(groups, list(pending.values()), size, fixed)
+    return groups, list(pending.values())
 
 
 def load_batch(sample_set: SampleSet, group: Group) -> Batch:
@@ -93,7 +99,7 @@ def load_batch(sample_set: SampleSet, group: Group) -> Batch:
     Raises:
         DataError: See `SampleSet.load`.
     """
-    return _join([sample_set.load(index) for index in group])
+    return _join({index: sample_set.load(index) for index in group})
 
 
 def load_readable_batch(sample_set: SampleSet, group: Group, unreadable: UnreadableSamples) -> Batch | None:
@@ -105,10 +111,10 @@ def load_readable_batch(sample_set: SampleSet, group: Group, unreadable: Unreada
     Raises:
         DataError: Too many cannot be decoded (`UnreadableSamples`), or see `SampleSet.load`.
     """
-    samples = []
+    samples = {}
     for index in group:
         try:
-            samples.append(sample_set.load(index))
+            samples[index] = sample_set.load(index)
         except UnreadableSampleError as error:
             unreadable.add(error)
     is_short = len(samples) < len(group) and batch_axis(sample_set.specs).size is not None
@@ -154,9 +160,9 @@ def _finish(groups: list[Group], waiting: list[list[int]], size: int, fixed: int
     return BatchPlan(tuple(sorted(groups)), size, dropped)
 
 
-def _join(samples: Sequence[Sample]) -> Batch:
-    sources = tuple(sample.source for sample in samples)
-    if len(samples) == 1:
-        return Batch(samples[0].arrays, sources, 1)
-    names = samples[0].arrays
-    return Batch({name: np.concatenate([s.arrays[name] for s in samples]) for name in names}, sources, len(samples))
+def _join(by_index: Mapping[int, Sample]) -> Batch:
+    samples = list(by_index.values())
+    arrays = samples[0].arrays
+    if len(samples) > 1:
+        arrays = {name: np.concatenate([sample.arrays[name] for sample in samples]) for name in arrays}
+    return Batch(arrays, tuple(sample.source for sample in samples), len(samples), tuple(by_index))

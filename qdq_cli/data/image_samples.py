@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +20,9 @@ from qdq_cli.data.image_input import (
 from qdq_cli.data.images import decode, image_array, pixel_mode
 from qdq_cli.data.inputs import InputSpec
 from qdq_cli.data.preprocess import Preprocessing
-from qdq_cli.data.sample import Kind, Sample
+from qdq_cli.data.sample import Kind, Sample, content_digest
 from qdq_cli.data.shapes import shape_text
+from qdq_cli.data.unreadable import UnreadableSampleError
 from qdq_cli.errors import DataError
 
 _CHANNELS = (1, 3)
@@ -58,6 +61,26 @@ class ImagePart:
         """See `Part`."""
         return (self.setup.target.shape,)
 
+    def name(self, index: int) -> str:
+        """See `Part`."""
+        return str(self.files[index])
+
+    def size_bytes(self, index: int) -> int:
+        """See `Part`."""
+        try:
+            return self.files[index].stat().st_size
+        except OSError:
+            return 0  # as loading it will say
+
+    def identity(self, index: int) -> str:
+        """See `Part`. Of the file, not of its pixels: releases of Pillow decode some pictures differently."""
+        path = self.files[index]
+        try:
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise UnreadableSampleError(path, error.strerror or str(error)) from error
+
     def load(self, index: int) -> Sample:
         """See `Part`."""
         path, preprocessing, target = self.files[index], self.setup.preprocessing, self.setup.target
@@ -89,19 +112,33 @@ class PixelPart:
         """See `Part`."""
         return (self.setup.target.shape,)
 
+    def name(self, index: int) -> str:
+        """See `Part`."""
+        return str(self.source) if self._is_single() else f"{self.source}[{index}]"
+
+    def size_bytes(self, index: int) -> int:
+        """See `Part`."""
+        return math.prod(self.stored.shape if self._is_single() else self.stored.shape[1:])
+
+    def identity(self, index: int) -> str:
+        """See `Part`."""
+        return content_digest({self.setup.target.spec.name: self._pixels(index)})
+
     def load(self, index: int) -> Sample:
         """See `Part`."""
         from PIL import Image
 
-        pixels = self.stored.whole() if self._is_single() else self.stored.item(index)
+        pixels = self._pixels(index)
         if pixels.ndim == 3:
             axis = _channel_axis(pixels.shape)
             pixels = np.moveaxis(pixels, -1 if axis is None else axis, -1)
             pixels = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
         preprocessing, target = self.setup.preprocessing, self.setup.target
         image = Image.fromarray(np.ascontiguousarray(pixels)).convert(pixel_mode(preprocessing))
-        source = str(self.source) if self._is_single() else f"{self.source}[{index}]"
-        return Sample(source, {target.spec.name: image_array(image, preprocessing, target)})
+        return Sample(self.name(index), {target.spec.name: image_array(image, preprocessing, target)})
+
+    def _pixels(self, index: int) -> np.ndarray:
+        return self.stored.whole() if self._is_single() else self.stored.item(index)
 
     def _is_single(self) -> bool:
         return len(self.stored.shape) == 3 and _channel_axis(self.stored.shape) is not None

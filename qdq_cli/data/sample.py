@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
@@ -26,11 +25,6 @@ class Sample:
     source: str
     arrays: Mapping[str, np.ndarray]
 
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of what is fed: names, types, shapes and bytes, in the order of names. Equal on every machine."""
-        return content_digest(self.arrays)
-
 
 class Part(Protocol):
     """Samples of one source. Methods are safe for threads; nothing but names and headers is in memory."""
@@ -44,6 +38,22 @@ class Part(Protocol):
 
     def shapes(self, index: int) -> tuple[tuple[int, ...], ...]:
         """Shape of each input's array in sample `index`, in the order of the inputs; reads nothing."""
+        ...
+
+    def name(self, index: int) -> str:
+        """The `source` of sample `index`; reads nothing."""
+        ...
+
+    def size_bytes(self, index: int) -> int:
+        """What is stored of sample `index`, without reading it; samples that differ in it differ in identity."""
+        ...
+
+    def identity(self, index: int) -> str:
+        """Digest (hex) of what is stored of sample `index`, whatever it is called and wherever it lies.
+
+        Raises:
+            DataError: It cannot be read; UnreadableSampleError for a picture.
+        """
         ...
 
     def load(self, index: int) -> Sample:

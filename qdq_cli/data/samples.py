@@ -52,6 +52,26 @@ class SampleSet:
         part, place = self._find(index)
         return part.shapes(place)
 
+    def name(self, index: int) -> str:
+        """The file of one sample, as users know it, without reading it."""
+        part, place = self._find(index)
+        return part.name(place)
+
+    def size_bytes(self, index: int) -> int:
+        """What is stored of one sample, without reading it; samples that differ in it differ in identity."""
+        part, place = self._find(index)
+        return part.size_bytes(place)
+
+    def identity(self, index: int) -> str:
+        """Digest (hex) of what is stored of one sample: of a picture's file, or of the values of its arrays.
+
+        Raises:
+            UnreadableSampleError: A picture cannot be read.
+            DataError: Anything else cannot be.
+        """
+        part, place = self._find(index)
+        return part.identity(place)
+
     def load(self, index: int) -> Sample:
         """Read and preprocess one sample.
 

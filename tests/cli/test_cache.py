@@ -64,7 +64,7 @@ def test_show_as_json(cache: Path):
     document = qdq("cache", "show", cache, "--json").document
     assert next(iter(document)) == "schema_version"
     assert (document["samples"], document["preprocessing"]) == (10, "")
-    assert set(document["versions"]) == {"qdq", "onnxruntime"}
+    assert set(document["versions"]) == {"qdq", "onnxruntime", "sample keys"}
     assert [tensor["name"] for tensor in document["tensors"]] == sorted(read_cache(cache).entries)
     (images,) = [tensor for tensor in document["tensors"] if tensor["name"] == "images"]
     assert images["count"] == 10 * 3 * SIDE * SIDE

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import pytest
 
-from calibrators import read_cache
+from calibrators import read_cache, write_cache
 from qdq_cli.calibrate import calibrate_model
 from qdq_cli.config import CalibrateConfig, DataConfig
 from qdq_cli.errors import InterruptedRunError
@@ -170,12 +170,47 @@ def test_nothing_to_append_to(space: Workspace):
     assert not (space.folder / "model.qcal").exists()
 
 
-def test_a_sample_that_is_there_twice(space: Workspace):
+def test_renamed_samples_are_not_new(space: Workspace):
+    cache = calibrate(space, "a.qcal")
+    space.arrays.rename(space.folder / "renamed.npz")
+    text = refused(qdq("calibrate", space.model, "--calib", space.folder / "renamed.npz", "-o", cache, "--append"))
+    assert "All 10 samples are in" in text
+    cache = calibrate(space, "b.qcal", "--calib", space.images)
+    for path in space.images.iterdir():
+        path.rename(path.with_name(f"renamed-{path.name}"))
+    text = refused(qdq("calibrate", space.model, "--calib", space.images, "-o", cache, "--append"))
+    assert "All 10 samples are in" in text
+    assert "renamed-0.png" in text
+
+
+def test_equal_samples_all_count(space: Workspace):
+    """Wherever they are: in one run, in shares, in what is left after an interruption."""
     shutil.copytree(space.images, space.folder / "copy")
+    for number in (2, 3, 5):
+        shutil.copy(space.images / "1.png", space.images / f"1{number}.png")
     data = ("--calib", space.images, "--calib", space.folder / "copy")
-    text = refused(qdq("calibrate", space.model, *data))
-    assert "holds a sample twice" in text
-    assert qdq("quantize", space.model, *data).code == 0, "without a cache nobody has to tell them apart"
+    whole = calibrate(space, "whole.qcal", *data)
+    assert read_cache(whole).provenance.sample_count == 23
+    note = qdq("calibrate", space.model, *data, "--json").document["notes"][-1]
+    assert note.startswith("13 samples hold the same as others, such as ")
+    parts = [calibrate(space, f"{k}.qcal", "--shard", f"{k}/3", *data) for k in (1, 2, 3)]
+    assert merge(space, "merged.qcal", *parts).read_bytes() == whole.read_bytes()
+    config = CalibrateConfig(space.model, space.folder / "part.qcal", DataConfig((space.images, space.folder / "copy")))
+    report = calibrate_model(config, stop=stop_after(15))
+    assert 0 < report.samples.new < 23
+    calibrate(space, "part.qcal", "--append", *data)
+    assert config.target.read_bytes() == whole.read_bytes()
+
+
+def test_a_cache_whose_samples_have_other_keys_is_not_added_to(space: Workspace):
+    """Its samples could not be told from new ones, and would count twice."""
+    cache = calibrate(space, "a.qcal")
+    table = read_cache(cache)
+    versions = tuple(pair for pair in table.provenance.versions if pair[0] != "sample keys")
+    write_cache(replace(table, provenance=replace(table.provenance, versions=versions)), cache)
+    text = refused(qdq("calibrate", space.model, "--calib", space.arrays, "-o", cache, "--append"))
+    assert "differ in versions" in text
+    assert qdq("quantize", space.model, "--cache", cache).code == 0
 
 
 def test_no_data(space: Workspace):

@@ -106,6 +106,32 @@ def test_a_fixed_batch(space: Workspace):
     assert space.quantize("--batch-size", "3").code == 2
 
 
+def test_what_a_fixed_batch_leaves_over_is_there_for_verification(space: Workspace):
+    """The ninth sample fills no run alone, but it does with the three that were held back."""
+    save(space, small_convnet(batch=4), "scores")
+    given_arrays(space, {"images": np.concatenate([NORMAL] * 2)[:12]})
+    document = space.quantize("--json", "--samples", "9").document
+    assert document["calibration"] | {"samples": 8} == document["calibration"]
+    assert document["verification"] | {"samples": 4, "held_back": True} == document["verification"]
+
+
+def test_samples_held_back_that_do_not_fill_a_run(space: Workspace):
+    """Those of one shape are too few for a fixed batch: runs that calibrated serve, and the report says so."""
+    net = Network()
+    x = net.conv(net.input("images", (2, 3, "H", "W")), 16, "first", scale=None)
+    net.conv(net.relu(x), 8, "second", scale=None)
+    save(space, net, "second")
+    folder = space.folder / "several"
+    folder.mkdir()
+    for number in range(27):  # three are held back, one of each shape
+        np.save(folder / f"{number}.npy", NORMAL[number % 10][None, :, : 8 + number // 9 * 4, :])
+    done = space.quantize("--json", "--calib", folder)
+    assert done.code == 0, done.err
+    seen = done.document["verification"]
+    assert seen["samples"] > 0
+    assert seen["held_back"] is False
+
+
 def test_channels_last(space: Workspace):
     net = Network()
     x = net.op("Transpose", net.input("images", ("N", SIDE, SIDE, 3)), perm=[0, 3, 1, 2])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdq_cli.data.batches import batches, load_batch, load_readable_batch, plan_batches
+from qdq_cli.data.batches import batches, full_runs, load_batch, load_readable_batch, plan_batches
 from qdq_cli.data.inputs import InputSpec
 from qdq_cli.data.sample import Sample
 from qdq_cli.data.samples import SampleSet
@@ -116,10 +116,17 @@ def test_every_sample_is_in_exactly_one_batch_of_one_shape(shapes, size):
 
 
 @pytest.mark.parametrize("size", [1, 3, 8])
-def test_digests_do_not_depend_on_the_batch_size(size):
+def test_a_batch_says_which_samples_it_holds(size):
     samples = samples_of((None, 2), [(1, 2)] * 8)
-    digests = [digest for batch in batches(samples, range(8), size) for digest in batch.digests]
-    assert digests == [samples.load(index).digest for index in range(8)]
+    found = [pair for run in batches(samples, range(8), size) for pair in zip(run.indices, run.sources, strict=True)]
+    assert found == [(index, f"{index}.png") for index in range(8)]
+
+
+def test_full_runs_of_a_fixed_batch_have_one_shape():
+    samples = samples_of((2, None), [(1, 2), (1, 3), (1, 2), (1, 3), (1, 4)])
+    assert full_runs(samples, (4, 2, 1, 0, 3)) == ((2, 0), (1, 3))
+    assert full_runs(samples, (0, 1)) == ()
+    assert full_runs(samples_of((None, 2), [(1, 2)] * 3), (2, 0)) == ((2,), (0,))
 
 
 def test_any_thread_may_load_any_batch():

@@ -187,13 +187,14 @@ def test_nan_is_named_with_file_and_input(spec, tmp_path):
         samples.load(1)
 
 
-def test_the_digest_says_what_is_fed_and_nothing_else(spec, tmp_path):
-    np.save(tmp_path / "a.npy", np.zeros((2, 4)))
-    np.save(tmp_path / "b.npy", np.zeros((2, 4), np.float32))
-    first, second = (open_samples([tmp_path / name], [spec("x", (None, 4))]).load(0) for name in ("a.npy", "b.npy"))
-    assert first.digest == second.digest
+def test_identity_says_what_is_stored_and_nothing_else(spec, tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((2, 4), np.float32))
+    np.savez(tmp_path / "b.npz", x=np.zeros((2, 4), ">f4"))
+    first, second = (open_samples([tmp_path / name], [spec("x", (None, 4))]) for name in ("a.npy", "b.npz"))
     known = hashlib.sha256(b'["x", "float32", [1, 4]]' + bytes(16)).hexdigest()
-    assert first.digest == known
+    assert first.identity(0) == first.identity(1) == second.identity(0) == known
+    assert first.size_bytes(0) == 16
+    assert [first.name(index) for index in range(2)] == [first.load(index).source for index in range(2)]
 
 
 def test_digests_tell_names_types_shapes_and_values_apart():
