@@ -246,13 +246,22 @@ class Runner:
     def run(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """Return all outputs by name.
 
+        The run is a thread of its own, so that Ctrl-C ends it at its next node.
+
         Raises:
             ModelError: The run failed.
             DataError: An input has no array.
         """
         feed = {name: array_for(name, batch.arrays) for name in self.inputs}
-        with _run_errors(batch):
-            return dict(zip(self.outputs, self._session.run(None, feed), strict=True))
+        options = ort.RunOptions()
+        with _run_errors(batch), ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
+            future = pool.submit(self._session.run, None, feed, options)
+            try:
+                while wait([future], timeout=_POLL_SECONDS).not_done:
+                    pass
+            finally:
+                options.terminate = not future.done()
+            return dict(zip(self.outputs, future.result(), strict=True))
 
 
 Outputs = dict[str, NDArray[Any]]

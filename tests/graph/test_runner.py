@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -303,7 +305,7 @@ def test_an_input_without_an_array_is_named():
         observe(loaded(relu_model()), ["s"], [0], lambda _: Batch({"z": normal(1, 4)}, ("a",), 1))
 
 
-def test_interruption_ends_every_run_and_every_thread():
+def endless_model():
     """A Loop of hours stands for a large model: the interrupt has to get into the run."""
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Mul", ["v", "v"], ["w"])],
@@ -319,7 +321,10 @@ def test_interruption_ends_every_run_and_every_thread():
         ],
     )
     nodes = [helper.make_node("Loop", ["trips", "true", "x"], ["y"], body=body)]
-    model = model_of(nodes, {"x": (FLOAT, [8])}, ["y"], {"trips": np.int64(1 << 60), "true": np.bool_(True)})
+    return model_of(nodes, {"x": (FLOAT, [8])}, ["y"], {"trips": np.int64(1 << 60), "true": np.bool_(True)})
+
+
+def test_interruption_ends_every_run_and_every_thread():
     started = threading.Event()
 
     def load(index):
@@ -334,8 +339,19 @@ def test_interruption_ends_every_run_and_every_thread():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        observe(loaded(model), ["y"], [0, 1], load, threads=2, on_batch=interrupt)
+        observe(loaded(endless_model()), ["y"], [0, 1], load, threads=2, on_batch=interrupt)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("observe")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_interruption_ends_a_run_of_the_runner():
+    found = Runner(source_of(endless_model()))
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        found.run(Batch({"x": np.ones(8, np.float32)}, ("a",), 1))
+    timer.join()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("run")]
 
 
 def test_few_workers_start_where_tensors_are_large(monkeypatch):
