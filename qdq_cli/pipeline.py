@@ -1,6 +1,8 @@
 """The whole story on one page: load, prepare, plan, observe, choose, rewrite, verify, save.
 
-Each stage is a function elsewhere that takes and returns records; here they only get their order and their time.
+Each stage is a function elsewhere that takes and returns records; here they only get their order and their time. The
+story has three parts, which other commands tell with something of their own in between: `open_model`, `lay_groundwork`,
+`write_model`.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from qdq_cli.documents import SCHEMA_VERSION
 from qdq_cli.graph import files
 from qdq_cli.graph.check import check_written
 from qdq_cli.graph.opset import opset_of
-from qdq_cli.graph.plan import Plan, make_plan
+from qdq_cli.graph.plan import Plan, make_plan, observing
 from qdq_cli.graph.prepare import Preparation, prepare
 from qdq_cli.graph.rewrite import rewrite
 from qdq_cli.progress import SILENT, Listener
@@ -56,54 +58,133 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
         QdqError: What keeps the model from being finished; nothing is left under the output name then.
         CalibratorError: The ranges cannot be chosen from what was observed.
     """
-    run = _Run(config, listener)
+    run = Run(config, listener)
     target = files.check_target(config.model, config.target)
+    opened = open_model(run)
+    files.check_data_target(opened.source, target)
+    if config.dry_run:
+        return run.finish(_planned(run, opened))
+    return write_model(run, lay_groundwork(run, opened), target)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that was loaded, prepared and planned; `prepared.model` is still float."""
+
+    source: files.ModelFile
+    prepared: Preparation
+    trt: TensorRT
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Groundwork:
+    """All that is known before a model is changed.
+
+    Args:
+        opened: The prepared model, and the plan that holds after calibration.
+        samples: The calibration data; None where there is none.
+        observed: What calibration saw.
+        ranges: The range of each scale group of the plan.
+    """
+
+    opened: Opened
+    samples: Samples | None
+    observed: Observation
+    ranges: Ranges
+
+    @property
+    def model(self) -> ir.Model:
+        """The prepared model."""
+        return self.opened.prepared.model
+
+    @property
+    def plan(self) -> Plan:
+        """What is to be quantized."""
+        return self.opened.plan
+
+
+def open_model(run: Run) -> Opened:
+    """Load, prepare and plan.
+
+    Raises:
+        QdqError: The model cannot be used, or an option names something that is not there.
+    """
+    config = run.config
     with run.stage("load"):
         source = files.load(config.model)
-        files.check_data_target(source, target)
     with run.stage("prepare"):
         prepared = prepare(source.model)
         trt = oldest_release(prepared.opset, half=prepared.half, weights=config.weights, asked=config.trt)
     with run.stage("plan"):
         plan = make_plan(prepared.model, config.plan)
     run.say(*prepared.notes, *plan.notes)
-    if config.dry_run:
-        return run.finish(_planned(run, source, prepared, plan, trt))
+    return Opened(source, prepared, trt, plan)
 
+
+def lay_groundwork(run: Run, opened: Opened, also: Sequence[str] = ()) -> Groundwork:
+    """Observe the plan's tensors and choose their ranges.
+
+    Args:
+        run: The run.
+        opened: The model.
+        also: Tensors to observe besides, for plans that may take the place of this one.
+
+    Raises:
+        QdqError: The data cannot be used, or the model cannot be run.
+    """
+    config, model = run.config, opened.prepared.model
     with run.stage("load"):
-        samples = open_data(prepared.model, config.data, config.verify.samples)
+        samples = open_data(model, config.data, config.verify.samples)
     run.say(*(samples.every.notes if samples else ()))
     verification.require_samples(config.verify, samples)
-    plan, observed = _observe(run, prepared.model, plan, samples)
+    plan, observed = _observe(run, model, opened.plan, samples, also)
     with run.stage("choose"):
         ranges = calibration.choose(plan, observed, config.ranges)
+    return Groundwork(replace(opened, plan=plan), samples, observed, ranges)
+
+
+def write_model(run: Run, work: Groundwork, target: Path) -> Report:
+    """Rewrite the prepared model, in place, write it and verify it.
+
+    Args:
+        run: The run.
+        work: What to write.
+        target: Absolute path of the result.
+
+    Raises:
+        LimitError: A limit is not met; nothing is left under the output name, as after every other error.
+    """
+    config, opened, samples, observed, ranges = run.config, work.opened, work.samples, work.observed, work.ranges
     with run.stage("rewrite"):
-        rewriting = rewrite(prepared.model, plan, ranges.amax, weights=config.weights, form=config.form)
-        record_provenance(prepared.model, config.ranges, observed.samples, observed.preprocessing)
+        rewriting = rewrite(work.model, work.plan, ranges.amax, weights=config.weights, form=config.form)
+        record_provenance(work.model, config.ranges, observed.samples, observed.preprocessing)
     run.say(*ranges.notes, *rewriting.notes)
-    compared, prediction, size_after = _write(run, prepared.model, source, target, (samples, observed.digests))
+    compared, prediction, size_after = _write(run, work.model, opened.source, target, (samples, observed.digests))
     report = replace(
-        _planned(run, source, prepared, plan, trt),
+        _planned(run, opened),
         output=str(config.target),
         calibration=_calibration(config, samples, observed, ranges),
         verification=compared,
         tensorrt=prediction,
-        size_bytes=SizeBytes(source.size_bytes, size_after),
+        size_bytes=SizeBytes(opened.source.size_bytes, size_after),
         amax=ranges.amax,
     )
     return run.finish(report)
 
 
-def _observe(run: _Run, model: ir.Model, plan: Plan, samples: Samples | None) -> tuple[Plan, Observation]:
+def _observe(
+    run: Run, model: ir.Model, plan: Plan, samples: Samples | None, also: Sequence[str]
+) -> tuple[Plan, Observation]:
     """Observe the plan's tensors, and plan again without the depthwise operators whose input turns out too wide."""
     ranges = run.config.ranges
     with run.stage("observe"):
-        observed = calibration.observe(model, plan, samples, ranges, run.listener)
-    plan = _without_wide(run, model, plan, observed)
+        observed = calibration.observe(model, observing(plan, also), samples, ranges, run.listener)
+    plan = without_wide(run, model, plan, observed)
     with run.stage("observe"):
-        again = calibration.observe(model, plan, samples, ranges, run.listener, observed)
+        again = calibration.observe(model, observing(plan, also), samples, ranges, run.listener, observed)
     if observed.from_cache and not again.from_cache:  # the cache served the first plan alone, so all was run anew
-        plan = _without_wide(run, model, make_plan(model, run.config.plan), again)
+        plan = without_wide(run, model, make_plan(model, run.config.plan), again)
     observed = again
     with run.stage("observe"):
         calibration.save_cache(model, observed, samples, ranges)
@@ -111,7 +192,7 @@ def _observe(run: _Run, model: ir.Model, plan: Plan, samples: Samples | None) ->
     return plan, observed
 
 
-def _without_wide(run: _Run, model: ir.Model, plan: Plan, observed: Observation) -> Plan:
+def without_wide(run: Run, model: ir.Model, plan: Plan, observed: Observation) -> Plan:
     """Plan again without the depthwise operators whose input no range serves; the plan itself where there are none."""
     with run.stage("plan"):
         wide = calibration.wide_depthwise(model, plan, observed, run.config.ranges)
@@ -119,7 +200,7 @@ def _without_wide(run: _Run, model: ir.Model, plan: Plan, observed: Observation)
 
 
 def _write(
-    run: _Run, model: ir.Model, source: files.ModelFile, target: Path, data: tuple[Samples | None, frozenset[str]]
+    run: Run, model: ir.Model, source: files.ModelFile, target: Path, data: tuple[Samples | None, frozenset[str]]
 ) -> tuple[Verification | None, Prediction, int]:
     """Write, check and verify the model in a temporary place; it gets its name only when all of that went well."""
     with contextlib.ExitStack() as stack:
@@ -137,21 +218,22 @@ def _write(
         return compared, prediction, staged.size_bytes
 
 
-def _planned(run: _Run, source: files.ModelFile, prepared: Preparation, plan: Plan, trt: TensorRT) -> Report:
+def _planned(run: Run, opened: Opened) -> Report:
     """The report as far as planning goes; a dry run ends here."""
+    plan = opened.plan
     return Report(
         schema_version=SCHEMA_VERSION,
         model=str(run.config.model),
         output=None,
-        opset=opset_of(prepared.model),
-        trt=trt.value,
+        opset=opset_of(opened.prepared.model),
+        trt=opened.trt.value,
         weighted_ops=WeightedOps(plan.weighted, len(plan.quantized)),
         activations=Activations(len({target.tensor for target in plan.targets}), len(plan.groups)),
         skips=plan.skips,
         calibration=None,
         verification=None,
         tensorrt=None,
-        size_bytes=SizeBytes(source.size_bytes, None),
+        size_bytes=SizeBytes(opened.source.size_bytes, None),
         seconds=Seconds(),
         targets=plan.targets,
         weights=plan.weights,
@@ -193,7 +275,7 @@ def _calibration(
 
 
 @dataclass
-class _Run:
+class Run:
     """The clock and the notes of one run."""
 
     config: QuantizeConfig

@@ -6,7 +6,7 @@ poolings beside them (`wants`), which tensors share a scale (`groups`). Every "n
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -126,6 +126,20 @@ def restricted(plan: Plan, nodes: Set[str]) -> Plan:
     )
 
 
+def observing(plan: Plan, tensors: Iterable[str]) -> Plan:
+    """Return the plan with a scale group of its own, which nothing reads, for each tensor to be observed besides."""
+    known = set(plan.observed)
+    more = tuple(ScaleGroup((name,), (name,)) for name in dict.fromkeys(tensors) if name not in known)
+    return replace(plan, groups=(*plan.groups, *more)) if more else plan
+
+
+def shrinkable(model: ir.Model, config: PlanConfig | None = None) -> tuple[str, ...]:
+    """Return every tensor that the plan, or any plan with fewer of its operators, may observe."""
+    config = config or PlanConfig()
+    graph = topology(model.graph)
+    return _placements(graph, select(model, graph, config))
+
+
 def make_plan(model: ir.Model, config: PlanConfig | None = None) -> Plan:
     """Plan the quantization of a prepared model; pure.
 
@@ -208,13 +222,18 @@ def _weights(graph: Topology, quantized: frozenset[ir.Node], config: PlanConfig)
 
 
 def _candidates(graph: Topology, selection: Selection, config: PlanConfig) -> tuple[str, ...]:
-    """Return what any plan without some of the depthwise convolutions can want: see `Plan.candidates`.
+    """Return what any plan without some of the depthwise convolutions can want: see `Plan.candidates`."""
+    if not config.range_rules or not any(is_depthwise(node) for node in selection.quantized):
+        return ()
+    return _placements(graph, selection)
+
+
+def _placements(graph: Topology, selection: Selection) -> tuple[str, ...]:
+    """Return all tensors that a selection, or any smaller one, can want.
 
     With an operator gone, a residual Add may change the operand it quantizes and a pooling may turn float, so all the
     slots that placement ever looks at are taken.
     """
-    if not config.range_rules or not any(is_depthwise(node) for node in selection.quantized):
-        return ()
     values = dict.fromkeys(input_at(node, slot) for node, slot in candidate_slots(graph, selection))
     return tuple(
         name_of(value)
