@@ -58,7 +58,7 @@ def verify(
     """
     if samples is None or config.samples == 0:
         return None
-    groups, held_back = _choose(samples, config.samples)
+    groups, held_back = verification_runs(samples, config.samples)
     unreadable = UnreadableSamples(len(samples.every))
     outputs: dict[str, _Output] = {}
     seen = 0
@@ -76,7 +76,7 @@ def verify(
     return Verification(seen, held_back, distances, tuple(name for name in outputs if name not in distances))
 
 
-def _choose(samples: Samples, count: int) -> tuple[tuple[Group, ...], bool]:
+def verification_runs(samples: Samples, count: int) -> tuple[tuple[Group, ...], bool]:
     """Return the runs to compare on, at least one, and whether calibration did not see their samples.
 
     A model with a fixed batch takes samples of equal shape only, and leaves over some of those that should calibrate;
