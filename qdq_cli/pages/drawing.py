@@ -1,0 +1,251 @@
+"""The drawings of a page as inline SVG: bars, histograms, box plots, curves.
+
+Places along an axis are in percent, so that a drawing fits any width while its letters keep their size.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+
+from qdq_cli.pages.page import Bar, Bars, BoxPlots, BoxRow, Curve, HistogramPlot
+from qdq_cli.pages.text import escaped, number, percent
+
+HEIGHT = 100  # of a histogram, in its own units
+_MOST_TICKS = 6
+_MOST_OUTLIERS = 24  # drawn in a row
+_NAMED_OUTLIERS = 3
+
+
+def finite(values: Iterable[float | None]) -> list[float]:
+    """The values that can be drawn."""
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
+def bars(block: Bars) -> str:
+    """Rows of one or two bars from 0, with their numbers beside them."""
+    most = math.inf if block.most is None else block.most
+    values = [min(value, most) for row in block.rows for value in finite(row.values)]
+    low, high = min([0.0, *values]), max([0.0, *values])
+    rows = [_bar_row(row, low, high, most) for row in block.rows]
+    return f'<figure>{_key(block)}<ul class="rows" data-find>{"".join(rows)}</ul></figure>'
+
+
+def _key(block: Bars) -> str:
+    """The unit, and with two series which colour and place is which."""
+    if len(block.series) < 2:
+        return f"<figcaption>{escaped(', '.join((*block.series, block.unit)))}</figcaption>"
+    names = [
+        f'<svg class="key" aria-hidden="true"><rect class="{tone}" width="100%" height="100%"/></svg> '
+        f"{escaped(name)} ({place})"
+        for name, tone, place in zip(block.series, ("one", "two"), ("upper", "lower"), strict=True)
+    ]
+    return f"<figcaption>{escaped(block.unit)}: {', '.join(names)}</figcaption>"
+
+
+def _bar_row(row: Bar, low: float, high: float, most: float) -> str:
+    extent = high - low or 1.0
+    thickness = 16 / len(row.values) if row.values else 16
+    shapes = []
+    for place, (value, tone) in enumerate(zip(row.values, ("one", "two"), strict=False)):
+        for drawn in finite((value,)):
+            start, end = sorted((0.0, min(drawn, most)))
+            shapes.append(
+                f'<rect class="{tone}" x="{_percent(start - low, extent)}" y="{place * thickness:g}" '
+                f'width="{_percent(end - start, extent)}" height="{thickness - 1:g}"/>'
+            )
+    if low < 0:
+        zero = _percent(-low, extent)
+        shapes.append(f'<line class="whisker" x1="{zero}" x2="{zero}" y1="0" y2="16"/>')
+    shown = " / ".join(number(value) for value in row.values)
+    return _row(row.label, f'<svg aria-hidden="true">{"".join(shapes)}</svg>', shown, row.note)
+
+
+def _row(label: str, drawing: str, value: str, note: str) -> str:
+    more = f' <span class="faint">{escaped(note)}</span>' if note else ""
+    return f'<li><span>{escaped(label)}</span>{drawing}<span class="value">{escaped(value)}{more}</span></li>'
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{round(100 * part / whole, 2):g}%"
+
+
+def histogram(plot: HistogramPlot, *, is_open: bool) -> str:
+    """One tensor: a small drawing beside its name that grows when it is opened, and the numbers in words."""
+    extent = plot.high - plot.low
+    drawable = math.isfinite(extent) and extent > 0
+    width = max(len(plot.counts), 1)
+    shapes = [f'<path class="bars" d="{_steps(plot.counts)}"/>']
+    if drawable and plot.amax is not None and math.isfinite(plot.amax):
+        shapes += _limits(plot, plot.amax, width, extent)
+    svg = (
+        f'<svg viewBox="0 0 {width} {HEIGHT}" preserveAspectRatio="none" role="img" '
+        f'aria-label="histogram">{"".join(shapes)}</svg>'
+    )
+    note = f"<p>{escaped(plot.note)}</p>" if plot.note else ""
+    ends = f'<div class="ends"><span>{number(plot.low)}</span><span>{number(plot.high)}</span></div>'
+    return (
+        f"<details{' open' if is_open else ''}><summary>{svg}<span>{escaped(plot.tensor)}</span>"
+        f'<span class="meta">{_meta(plot)}</span></summary><div class="body">{ends}{note}</div></details>'
+    )
+
+
+def _meta(plot: HistogramPlot) -> str:
+    if plot.amax is None:
+        return "no range chosen"
+    outside = f"{percent(plot.share_clipped)} clipped" if plot.share_clipped else "nothing clipped"
+    return f"amax {number(plot.amax)}, {outside}"
+
+
+def _limits(plot: HistogramPlot, amax: float, width: int, extent: float) -> list[str]:
+    """Lines at -amax and amax, and a shade over what lies outside; nothing where they are beyond the values."""
+    shapes = []
+    lower, upper = ((end - plot.low) / extent * width for end in (-amax, amax))
+    if 0 < lower <= width:
+        shapes.append(f'<rect class="cut" width="{lower:.2f}" height="{HEIGHT}"/>')
+        shapes.append(f'<path class="amax" d="M{lower:.2f} 0V{HEIGHT}"/>')
+    if 0 <= upper < width:
+        shapes.append(f'<rect class="cut" x="{upper:.2f}" width="{width - upper:.2f}" height="{HEIGHT}"/>')
+        shapes.append(f'<path class="amax" d="M{upper:.2f} 0V{HEIGHT}"/>')
+    return shapes
+
+
+def _steps(counts: Sequence[float]) -> str:
+    """The outline of the bars, one unit wide each, logarithmic in height; equal neighbours are one step."""
+    logs = [math.log1p(count) if math.isfinite(count) and count > 0 else 0.0 for count in counts]
+    highest = max(logs, default=0.0) or 1.0
+    tops = [HEIGHT - max(math.ceil(HEIGHT * log / highest), 0) for log in logs]
+    steps: list[tuple[int, int]] = []
+    for top in tops:
+        last, run = steps[-1] if steps else (-1, 0)
+        if top == last:
+            steps[-1] = (top, run + 1)
+        else:
+            steps.append((top, 1))
+    return f"M0 {HEIGHT}" + "".join(f"V{top}h{run}" for top, run in steps) + f"V{HEIGHT}z"
+
+
+def box_plots(block: BoxPlots) -> str:
+    """Rows of boxes under one logarithmic axis."""
+    numbers = [value for row in block.rows for value in (*row.quantiles, *(spot for _, spot in row.outliers))]
+    positive = [value for value in finite(numbers) if value > 0]
+    low, high = (min(positive), max(positive)) if positive else (1.0, 1.0)
+    if high < low * 1.01:
+        low, high = low / 2, high * 2
+    ticks = log_ticks(low, high)
+    marks = "".join(
+        f'<text class="mid" x="{_log_place(tick, low, high)}" y="14">{number(tick)}</text>' for tick in ticks
+    )
+    axis = (
+        f'<li class="axisrow"><span></span><svg class="axis" aria-hidden="true">{marks}</svg>'
+        '<span class="faint">median (smallest to largest)</span></li>'
+    )
+    rows = "".join(_box_row(row, low, high, ticks) for row in block.rows)
+    caption = f"<figcaption>{escaped(block.unit)}, logarithmic</figcaption>"
+    return f'<figure>{caption}<ul class="rows tall" data-find>{axis}{rows}</ul></figure>'
+
+
+def _box_row(row: BoxRow, low: float, high: float, ticks: Sequence[float]) -> str:
+    least, first, median, third, most = row.quantiles
+    shapes = [
+        f'<line class="tick" x1="{place}" x2="{place}" y1="0" y2="20"/>'
+        for place in (_log_place(tick, low, high) for tick in ticks)
+    ]
+    if len(finite(row.quantiles)) == len(row.quantiles):
+        ends = [_log_share(value, low, high) for value in (least, first, median, third, most)]
+        at = [f"{100 * end:.2f}%" for end in ends]
+        shapes += [
+            f'<line class="whisker" x1="{at[0]}" x2="{at[4]}" y1="10" y2="10"/>',
+            f'<rect class="one" x="{at[1]}" y="4" width="{max(100 * (ends[3] - ends[1]), 0.4):.2f}%" height="12"/>',
+            f'<line class="middle" x1="{at[2]}" x2="{at[2]}" y1="4" y2="16"/>',
+        ]
+    shapes += [
+        f'<circle class="outlier" cx="{_log_place(value, low, high)}" cy="10" r="3"/>'
+        for _, value in row.outliers[:_MOST_OUTLIERS]
+        if math.isfinite(value)
+    ]
+    shown = f"{number(median)} ({number(least)} to {number(most)})"
+    note = "; ".join(text for text in (_named_outliers(row), row.note) if text)
+    return _row(row.label, f'<svg aria-hidden="true">{"".join(shapes)}</svg>', shown, note)
+
+
+def _named_outliers(row: BoxRow) -> str:
+    if not row.outliers:
+        return ""
+    named = ", ".join(f"{name} {number(value)}" for name, value in row.outliers[:_NAMED_OUTLIERS])
+    more = len(row.outliers) - _NAMED_OUTLIERS
+    return f"outliers: {named}" + (f" and {more} more" if more > 0 else "")
+
+
+def _log_share(value: float, low: float, high: float) -> float:
+    """Place 0..1 of a number on a logarithmic axis; 0 and less are at its left end."""
+    inside = min(max(value, low), high)
+    return math.log(inside / low) / math.log(high / low)
+
+
+def _log_place(value: float, low: float, high: float) -> str:
+    return f"{100 * _log_share(value, low, high):.2f}%"
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers on a logarithmic axis: 1, 2 and 5 of each decade, or fewer where they would crowd."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [float(f"{digit}e{decade}") for decade in decades for digit in (1, 2, 5)]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    if len(ticks) > _MOST_TICKS:
+        ticks = [tick for tick in ticks if f"{tick:e}".startswith("1.0")]
+    return ticks[:: -(-len(ticks) // _MOST_TICKS)] if ticks else []
+
+
+def linear_ticks(low: float, high: float) -> list[float]:
+    """Three to seven round numbers between two ends."""
+    rough = (high - low) / 4
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(digit * size for digit in (1, 2, 5, 10) if digit * size >= rough)
+    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def curve(block: Curve) -> str:
+    """The drawing of a curve; the points carry their numbers from the list below it."""
+    spots = [
+        (place, point.x, point.y)
+        for place, point in enumerate(block.points)
+        if math.isfinite(point.x) and math.isfinite(point.y)
+    ]
+    if not spots:
+        return ""
+    (left, right), (bottom, top) = (_padded([x for _, x, _ in spots]), _padded([y for _, _, y in spots]))
+
+    def across(x: float) -> str:
+        return _percent(x - left, right - left)
+
+    def down(y: float) -> str:
+        return _percent(top - y, top - bottom)
+
+    shapes = []
+    for y in linear_ticks(bottom, top):
+        shapes.append(f'<line class="tick" x1="0" x2="100%" y1="{down(y)}" y2="{down(y)}"/>')
+        shapes.append(f'<text class="end" x="-6" y="{down(y)}" dy="4">{number(y)}</text>')
+    for x in linear_ticks(left, right):
+        shapes.append(f'<line class="tick" x1="{across(x)}" x2="{across(x)}" y1="0" y2="100%"/>')
+        shapes.append(f'<text class="mid" x="{across(x)}" y="100%" dy="16">{number(x)}</text>')
+    for (_, x, y), (_, next_x, next_y) in itertools.pairwise(spots):
+        shapes.append(f'<line class="link" x1="{across(x)}" y1="{down(y)}" x2="{across(next_x)}" y2="{down(next_y)}"/>')
+    for place, x, y in spots:
+        spot = f'cx="{across(x)}" cy="{down(y)}"'
+        shapes.append(f'<circle class="point" {spot} r="4"/>')
+        if place == block.chosen:
+            shapes.append(f'<circle class="chosen" {spot} r="9"/>')
+        shapes.append(f'<text class="mid name" x="{across(x)}" y="{down(y)}" dy="-12">{place + 1}</text>')
+    label = escaped(f"{block.y_label} against {block.x_label}")
+    svg = f'<svg role="img" aria-label="{label}">{"".join(shapes)}</svg>'
+    caption = f"up: {escaped(block.y_label)}; to the right: {escaped(block.x_label)}"
+    return f'<figure><figcaption>{caption}</figcaption><div class="curve">{svg}</div></figure>'
+
+
+def _padded(values: list[float]) -> tuple[float, float]:
+    """The ends of an axis with a little room around the values."""
+    low, high = min(values), max(values)
+    room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
+    return low - room, high + room
