@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from calibrators import CalibrationTable, read_cache, write_cache
@@ -99,14 +99,19 @@ def calibrate_model(config: CalibrateConfig, listener: Listener = SILENT, stop: 
 
         with clock.stage("observe"):
             share = observe_on_cluster(config, before, listener, stop)
-    interrupted = share.left != 0
-    _require_samples(config, share, interrupted=interrupted)
-    notes = (*share.notes, *_counted_before(config, share))
-    for note in notes[len(share.notes) :]:
+    _require_samples(config, share)
+    counted_before = _counted_before(config, share)
+    for note in counted_before:
         listener.note(note)
     with clock.stage("save"):
         table = share.table if before is None else join((str(config.target), before), ("the new samples", share.table))
         write_cache(table, target)
+    report = _report(config, table, share, clock)
+    return replace(report, notes=(*share.notes, *counted_before))
+
+
+def _report(config: CalibrateConfig, table: CalibrationTable, share: Share, clock: Clock) -> CalibrationReport:
+    """What was done, the file being written."""
     origin = table.provenance
     return CalibrationReport(
         schema_version=SCHEMA_VERSION,
@@ -119,10 +124,10 @@ def calibrate_model(config: CalibrateConfig, listener: Listener = SILENT, stop: 
         batch_size=share.batch_size,
         preprocessing=describe_feeding(origin.preprocessing),
         assumed=share.assumed,
-        interrupted=interrupted,
-        size_bytes=Path(target).stat().st_size,
+        interrupted=_interrupted(share),
+        size_bytes=config.target.stat().st_size,
         seconds=clock.seconds(),
-        notes=notes,
+        notes=share.notes,
     )
 
 
@@ -166,7 +171,12 @@ def _counted_before(config: CalibrateConfig, share: Share) -> tuple[str, ...]:
     )
 
 
-def _require_samples(config: CalibrateConfig, share: Share, *, interrupted: bool) -> None:
+def _interrupted(share: Share) -> bool:
+    """Whether some samples were not reached."""
+    return share.left != 0
+
+
+def _require_samples(config: CalibrateConfig, share: Share) -> None:
     """Refuse to write a file that would hold nothing new.
 
     Raises:
@@ -175,7 +185,7 @@ def _require_samples(config: CalibrateConfig, share: Share, *, interrupted: bool
     """
     if share.table.provenance.samples:
         return
-    if interrupted:
+    if _interrupted(share):
         raise InterruptedRunError(
             "Interrupted before the first sample was finished.", f"{config.target} is as it was before."
         )

@@ -78,25 +78,42 @@ def observe(
         ModelError: The model cannot be run, or makes NaN or Inf.
     """
     wanted = tuple(tensor for group in groups_to_observe(plan, config) for tensor in group.observed)
-    if known.histograms.keys() >= set(wanted):
-        return known
-    if known is NOTHING or known.from_cache:
-        known = _from_cache(model, wanted, samples, config)
-    elif known.served is not None:
-        known = replace(known, histograms={**find(known.served, model, wanted).histograms, **known.histograms})
+    if not known.histograms.keys() >= set(wanted):
+        known = _with_cache(known, model, wanted, samples, config)
     missing = tuple(tensor for tensor in wanted if tensor not in known.histograms)
     if not missing:
         return known
     if samples is None:
-        raise DataError(
-            f"No calibration data was given, and {len(missing)} tensors need a range.",
-            "Give a folder of images or arrays with --calib, or a calibration cache with --cache.",
+        raise _no_data(config, len(missing))
+    if config.cache is None:
+        return _with_seen(known, run_samples(Job(model, missing), samples, listener), samples)
+    job = Job(model, missing if known.histograms else plan.calibrated)
+    keys = SampleKeys(samples.every, samples.selection.calibration, listener)
+    return _with_seen(known, run_samples(job, samples, listener, keys=keys), samples)
+
+
+def _with_cache(
+    known: Observation, model: ir.Model, wanted: Sequence[str], samples: Samples | None, config: RangeConfig
+) -> Observation:
+    """Add what the cache knows of these tensors; where all came from it so far, they all do or none does."""
+    if known is NOTHING or known.from_cache:
+        return _from_cache(model, wanted, samples, config)
+    if known.served is None:
+        return known
+    return replace(known, histograms={**find(known.served, model, wanted).histograms, **known.histograms})
+
+
+def _no_data(config: RangeConfig, needed: int) -> DataError:
+    """The error where there is neither data nor a cache."""
+    if config.cache is not None and not config.cache.exists():
+        return DataError(
+            f"There is no calibration cache {config.cache}, and no calibration data to make it from was given.",
+            "Check the path, or give a folder of images or arrays with --calib.",
         )
-    makes_cache = config.cache is not None and not known.histograms
-    tensors = plan.calibrated if makes_cache else missing
-    keys = SampleKeys(samples.every, samples.selection.calibration, listener) if config.cache is not None else None
-    seen = run_samples(Job(model, tensors), samples, listener, keys=keys)
-    return _with_seen(known, seen, samples)
+    return DataError(
+        f"No calibration data was given, and {needed} tensors need a range.",
+        "Give a folder of images or arrays with --calib, or a calibration cache with --cache.",
+    )
 
 
 def _with_seen(known: Observation, seen: Seen, samples: Samples) -> Observation:
@@ -127,7 +144,7 @@ def _from_cache(model: ir.Model, tensors: Sequence[str], samples: Samples | None
     found = Observation(hit.histograms, origin.sample_count, True, made, digests=origin.samples, stored=True)
     fed_alike = samples is None or samples.feeding == origin.preprocessing
     if hit.missing:
-        problem = f"{len(hit.missing)} of {len(tensors)} tensors are not in it, such as {_some(list(hit.missing))}"
+        problem = f"{len(hit.missing)} of {len(tensors)} tensors are not in it, such as {_some(list(hit.missing), 10)}"
     elif not fed_alike:
         problem = f"it was made with other preprocessing ({made or 'arrays'})"
     elif not origin.samples:
@@ -138,12 +155,16 @@ def _from_cache(model: ir.Model, tensors: Sequence[str], samples: Samples | None
         return replace(NOTHING, notes=(f"The calibration cache {path} is made again: {problem}.",))
     if samples is not None and config.cache_missing == "calibrate" and fed_alike and hit.missing:
         return replace(found, from_cache=False, served=table, stored=False)
-    raise DataError(f"The calibration cache {path} does not fit the model: {problem}.", _fit_hint(samples, config))
+    raise DataError(
+        f"The calibration cache {path} does not fit the model: {problem}.", _fit_hint(samples, config, hit.missing)
+    )
 
 
-def _fit_hint(samples: Samples | None, config: RangeConfig) -> str:
+def _fit_hint(samples: Samples | None, config: RangeConfig, missing: Sequence[str]) -> str:
     if samples is None:
-        return "It was made for other weights, another network or other options. Give --calib to calibrate again."
+        names = f"qdq cache check MODEL {config.cache} -v names all; give --calib to calibrate again."
+        why = "It was made for other weights, another network or other options"
+        return f"{why}: {names}" if missing else f"{why}. Give --calib to calibrate again."
     if config.cache_missing == "calibrate":
         return "Choose the preprocessing of the cache with --preprocess, or calibrate everything with --recalibrate."
     return "Allow it with --cache-missing calibrate, or calibrate everything with --recalibrate."
@@ -265,8 +286,8 @@ def _merged(histograms: Mapping[str, Histogram], group: ScaleGroup) -> Histogram
     return merged
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def _some(names: list[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _check_manual(plan: Plan, config: RangeConfig) -> None:

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from calibrators import CalibrationTable, merge_tables, read_cache
+from calibrators import CalibrationTable, MismatchError, merge_tables, read_cache
+from qdq_cli.cache.feeding import describe_feeding
 from qdq_cli.errors import UsageError
 
 
@@ -37,6 +38,13 @@ def join(one: tuple[str, CalibrationTable], other: tuple[str, CalibrationTable])
         CalibratorError: They do not belong together, or share samples.
     """
     label, table = other
+    mine, theirs = one[1].provenance, table.provenance
+    ways = [describe_feeding(origin.preprocessing) or "none" for origin in (mine, theirs)]
+    if mine.model == theirs.model and ways[0] != ways[1]:
+        raise MismatchError(
+            f"{one[0]} and {label} differ in preprocessing: {ways[0]} and {ways[1]}.",
+            "Say the same with --preprocess for all of them.",
+        )
     return merge_tables([one, (label, with_names_of(one[1], table))])
 
 

@@ -110,7 +110,11 @@ def draw(summary: CacheSummary, table: CalibrationTable) -> Picture:
     rows = -(-len(summary.tensors) // _COLUMNS)
     width = _COLUMNS * _PANEL[0] + (_COLUMNS + 1) * _MARGIN
     shapes: list[Rectangle | Line | Text] = [
-        Text(_MARGIN, 22, f"{Path(summary.file).name}: {len(summary.tensors)} tensors, {summary.samples} samples")
+        Text(
+            _MARGIN,
+            22,
+            f"{Path(summary.file).name}: {len(summary.tensors)} tensors, {summary.samples} samples; heights are logarithmic",
+        )
     ]
     shapes += [
         Text(width - _MARGIN - 80 * (len(COLOURS) - 1 - place), 22, name, colour, end=True)

@@ -47,7 +47,7 @@ def calibration_lines(report: CalibrationReport, *, full: bool) -> list[str]:
     lines.append(_row("output", f"{report.output}  ({_size(report.size_bytes)})"))
     stages = ", ".join(f"{stage} {value:.1f}" for stage, value in report.seconds.items() if value >= 0.05)
     lines.append(_row("seconds", f"{sum(report.seconds.values()):.1f}" + (f"  ({stages})" if stages else "")))
-    lines.append(_row("next", _next_command(report)))
+    lines += [] if report.interrupted else [_row("next", _next_command(report))]
     return [*lines, "", *(f"  {name}" for name in report.tensors)] if full else lines
 
 
@@ -122,7 +122,7 @@ def drift_lines(difference: Difference, columns: int, *, full: bool) -> list[str
     lines += _lone("only in first", difference.only_first, full=full)
     lines += _lone("only in second", difference.only_second, full=full)
     shown = difference.tensors if full else difference.tensors[:_MOST_LINES]
-    heads = ("amax", "amax then", "ratio", "distance", "drift")
+    heads = ("first amax", "second amax", "ratio", "distance", "drift")
     cells = [
         (f"{t.amax:.4g}", f"{t.other_amax:.4g}", f"{t.ratio:.4g}", f"{t.distance:.3g}", _percent(t.drift_percent))
         for t in shown

@@ -43,6 +43,23 @@ _MAX_DRIFT = click.Option(
     metavar="PERCENT",
     help="Fail (exit 5) where a range or the values of a tensor moved further, or a tensor is in one cache alone.",
 )
+
+
+def _release(text: str) -> str:
+    """Check the number of a TensorRT release.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    from calibrators import ParameterError, tensorrt_version
+
+    try:
+        tensorrt_version(text)
+    except ParameterError as error:
+        raise click.BadParameter(error.message) from None
+    return text
+
+
 _EXPORT = (
     click.Option(
         ["--format"],
@@ -57,6 +74,7 @@ _EXPORT = (
     _PERCENTILE,
     click.Option(
         ["--trt"],
+        type=_release,
         default="8.6.1",
         show_default=True,
         metavar="RELEASE",

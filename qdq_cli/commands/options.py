@@ -191,7 +191,8 @@ RANGES = (
         ["--ranges"],
         _PATH,
         "FILE",
-        "Ranges from a TensorRT calibration cache, a table of ONNX Runtime, or JSON {tensor: amax}; --range wins.",
+        "Ranges from a file, told by its content: a TensorRT calibration cache; ONNX Runtime's table, binary, JSON or "
+        "text; JSON {tensor: amax} or {tensor: [min, max]}; what qdq cache export writes. --range wins.",
     ),
     _one(
         ["--cache"],
@@ -271,6 +272,8 @@ OUTPUT = (
     ),
     _flag(["--dry-run"], "Print the plan and write nothing."),
 )
+
+REPORT = _one(["--report"], _PATH, "FILE.html", "Write a page about the run too: one HTML file that fetches nothing.")
 
 VERIFY = (
     click.Option(

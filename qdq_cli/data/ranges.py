@@ -9,6 +9,7 @@ from calibrators.cache_file import MAGIC
 from calibrators.range_files import LARGEST_FILE
 from qdq_cli.errors import DataError
 
+_TENSORRT = "Let TensorRT write it again, or make one with qdq cache export --format tensorrt."
 _EXAMPLE = 'Write {"conv1_out": 6.0, "fc": 2.5}: the name of a tensor, and the largest absolute value to keep.'
 
 
@@ -48,4 +49,5 @@ def parse(data: bytes, path: Path) -> dict[str, float]:
     try:
         return parse_ranges(data, str(path))
     except CacheFileError as error:
-        raise DataError(f"The ranges file cannot be used. {error.message}", error.hint or _EXAMPLE) from error
+        hint = _TENSORRT if data.startswith(b"TRT-") else _EXAMPLE
+        raise DataError(f"The ranges file cannot be used. {error.message}", error.hint or hint) from error

@@ -237,6 +237,18 @@ def test_what_does_not_belong_together_is_not_merged(
     assert not (tmp_path / "merged.qcal").exists()
 
 
+def test_other_preprocessing_is_told_in_words(space: Workspace, tmp_path: Path):
+    paths = []
+    for preset in ("unit", "raw"):
+        paths.append(tmp_path / f"{preset}.qcal")
+        made = qdq("calibrate", space.model, "--calib", space.images, "--preprocess", preset, "-o", paths[-1])
+        assert made.code == 0
+    text = refused(qdq("cache", "merge", *paths, "-o", tmp_path / "merged.qcal"))
+    assert "differ in preprocessing: unit: rgb, " in text
+    assert " and raw: rgb, " in text
+    assert "{" not in text
+
+
 def test_renamed_tensors_are_merged_under_the_first_names(cache: Path, tmp_path: Path):
     table = read_cache(cache)
     swapped = {"first_relu": "total", "total": "first_relu", "flat": "x"}
@@ -347,7 +359,7 @@ def test_verbose_lists_every_range(cache: Path, tmp_path: Path):
 
 
 def test_what_cannot_be_exported(cache: Path, tmp_path: Path):
-    text = refused(qdq("cache", "export", cache, "--format", "tensorrt", "--trt", "eight", "-o", tmp_path / "a"))
+    text = refused(qdq("cache", "export", cache, "--format", "tensorrt", "--trt", "eight", "-o", tmp_path / "a"), 2)
     assert "'eight' is not a TensorRT release" in text
     assert "is the calibration cache itself" in refused(qdq("cache", "export", cache, "--format", "json", "-o", cache))
     table = read_cache(cache)

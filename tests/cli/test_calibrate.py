@@ -17,6 +17,7 @@ import onnx
 import pytest
 
 from calibrators import read_cache, write_cache
+from qdq_cli.cache.text import calibration_lines
 from qdq_cli.calibrate import calibrate_model
 from qdq_cli.config import CalibrateConfig, DataConfig
 from qdq_cli.errors import InterruptedRunError
@@ -240,6 +241,7 @@ def test_what_was_finished_is_kept_exactly(space: Workspace, begun: int, batch_s
     calibrate_model(replace(config, output=space.folder / "whole.qcal"))
     report = calibrate_model(config, stop=stop_after(begun))  # it is asked between runs too: fewer may be finished
     assert report.interrupted
+    assert not any(line.startswith("next") for line in calibration_lines(report, full=False))
     table = read_cache(config.target)
     assert report.samples.cache == report.samples.new == table.provenance.sample_count
     assert report.samples.left == 10 - report.samples.new

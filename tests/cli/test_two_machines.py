@@ -127,11 +127,18 @@ def test_new_tensors_are_named(space: Workspace, cache: Path):
     before = cache.read_bytes()
     alone = refused(qdq("quantize", space.model, "--cache", cache))
     assert "2 of 5 tensors are not in it, such as total, flat" in alone
+    assert f"qdq cache check MODEL {cache} -v names all" in alone
     strict = space.quantize("--cache", cache, "--cache-missing", "error")
     assert "--cache-missing calibrate" in refused(strict)
     no_data = qdq("quantize", space.model, "--cache", cache, "--cache-missing", "calibrate")
     assert "Give --calib" in refused(no_data)
     assert cache.read_bytes() == before
+
+
+def test_a_cache_that_is_not_there_is_named(space: Workspace):
+    text = refused(qdq("quantize", space.model, "--cache", space.folder / "absent.qcal"))
+    assert f"There is no calibration cache {space.folder / 'absent.qcal'}" in text
+    assert "--calib" in text
 
 
 def test_new_tensors_are_calibrated_alone_on_the_same_samples(space: Workspace, cache: Path):
