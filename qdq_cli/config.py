@@ -164,6 +164,7 @@ class QuantizeConfig:
         weights: How weights are stored.
         form: How INT8 regions are written.
         dry_run: Plan only.
+        report: Where a page about the run goes; None for none.
     """
 
     model: Path
@@ -176,6 +177,7 @@ class QuantizeConfig:
     weights: WeightForm = WeightForm.FP32
     form: Form = Form.PAIRS
     dry_run: bool = False
+    report: Path | None = None
 
     @property
     def target(self) -> Path:

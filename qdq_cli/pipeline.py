@@ -27,6 +27,9 @@ from qdq_cli.graph.opset import opset_of
 from qdq_cli.graph.plan import Plan, make_plan, observing
 from qdq_cli.graph.prepare import Preparation, prepare
 from qdq_cli.graph.rewrite import rewrite
+from qdq_cli.pages.quantize import quantize_page
+from qdq_cli.pages.render import check_page_target, write_page
+from qdq_cli.pages.weights import weight_rows
 from qdq_cli.progress import SILENT, Listener
 from qdq_cli.provenance import record_provenance
 from qdq_cli.report import (
@@ -39,6 +42,7 @@ from qdq_cli.report import (
     Verification,
     WeightedOps,
 )
+from qdq_cli.tensorrt.draft import draft
 from qdq_cli.tensorrt.releases import oldest_release
 from qdq_cli.tensorrt.simulate import simulate
 
@@ -52,7 +56,8 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
         listener: Told about progress and notes; silent by default.
 
     Returns:
-        The report. The model is at `report.output` then, complete and checked; with `dry_run` nothing is written.
+        The report. The model is at `report.output` then, complete and checked; with `dry_run` no
+        model is written.
 
     Raises:
         QdqError: What keeps the model from being finished; nothing is left under the output name then.
@@ -60,11 +65,29 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
     """
     run = Run(config, listener)
     target = files.check_target(config.model, config.target)
+    if config.report is not None:
+        check_page_target(config.report, (config.model, target))
     opened = open_model(run)
     files.check_data_target(opened.source, target)
     if config.dry_run:
-        return run.finish(_planned(run, opened))
-    return write_model(run, lay_groundwork(run, opened), target)
+        report = run.finish(_planned(run, opened))
+        return _with_plan_page(report, opened, config)
+    work = lay_groundwork(run, opened)
+    if config.report is None:
+        return write_model(run, work, target)
+    weights = weight_rows(work.model, work.plan)  # before they are rewritten
+    report = write_model(run, work, target)
+    write_page(quantize_page(report, work.model, work.observed.histograms, weights), config.report)
+    return report
+
+
+def _with_plan_page(report: Report, opened: Opened, config: QuantizeConfig) -> Report:
+    """Write the page of a dry run, if one was asked for: its layers are those of a draft."""
+    if config.report is not None:
+        model, plan = opened.prepared.model, opened.plan
+        page = quantize_page(report, draft(model, plan, form=config.form), {}, weight_rows(model, plan))
+        write_page(page, config.report)
+    return report
 
 
 @dataclass(frozen=True)

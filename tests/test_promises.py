@@ -87,6 +87,7 @@ TOP = ("qdq_cli.commands", "qdq_cli.console", "qdq_cli.main", "qdq_cli.summary")
         ("qdq_cli/data", ("onnxruntime", "onnx_ir", "click", "tqdm", "qdq_cli.graph", "qdq_cli.pipeline", *TOP)),
         ("qdq_cli/inspection", ("onnxruntime", "click", "tqdm", *TOP)),
         ("qdq_cli/cache", ("click", "tqdm", *TOP)),
+        ("qdq_cli/pages", ("onnxruntime", "click", "tqdm", "PIL", "qdq_cli.pipeline", *TOP)),
         ("qdq_cli/pipeline.py", ("click", "tqdm", *TOP)),
         ("qdq_cli/console.py", ("numpy", "onnx", "onnx_ir", "onnxruntime", "PIL")),
     ],

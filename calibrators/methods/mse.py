@@ -93,9 +93,30 @@ def best_sqnr_db(histogram: Histogram) -> float:
     Source: the model of `squared_errors`, with its values spread evenly within each bin.
     """
     require_data(histogram)
+    return _sqnr_db(histogram, candidates(histogram))
+
+
+def sqnr_db_at(histogram: Histogram, amax: float) -> float:
+    """The SQNR in dB that the tensor's values keep at a given INT8 range; Inf where nothing is lost.
+
+    Args:
+        histogram: Counts of one tensor.
+        amax: In the tensor's units, above 0.
+
+    Raises:
+        NoDataError: Nothing was observed.
+
+    Source: the model of `squared_errors`, with its values spread evenly within each bin.
+    """
+    require_data(histogram)
+    return _sqnr_db(histogram, np.array([amax / histogram.bin_width]))
+
+
+def _sqnr_db(histogram: Histogram, tops: NDArray[np.float64]) -> float:
+    """The SQNR at the best of some ranges, which are in bins."""
     magnitudes = histogram.magnitudes()
     energy = _energy(_without_zero_spike(magnitudes))
-    error = float(squared_errors(magnitudes, candidates(histogram)).min()) if energy else 0.0
+    error = float(squared_errors(magnitudes, tops).min()) if energy else 0.0
     return 10.0 * math.log10(energy / error) if error > 0 else math.inf
 
 

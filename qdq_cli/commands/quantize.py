@@ -13,6 +13,7 @@ from qdq_cli.commands.options import (
     OUTPUT,
     PLACEMENT,
     RANGES,
+    REPORT,
     VERIFY,
     Params,
     command_of,
@@ -34,7 +35,7 @@ _SECTIONS = {
     "Calibration data": DATA,
     "Ranges": RANGES,
     "Placement": PLACEMENT,
-    "Output": OUTPUT,
+    "Output": (*OUTPUT, REPORT),
     "Verification": VERIFY,
     "Display": DISPLAY,
 }
@@ -75,6 +76,7 @@ def config_of(params: Params) -> QuantizeConfig:
         weights=WeightForm(params["weights"]),
         form=Form(params["form"]),
         dry_run=params["dry_run"],
+        report=params["report"],
     )
 
 

@@ -115,15 +115,9 @@ def _steps(counts: Sequence[float]) -> str:
     """The outline of the bars, one unit wide each, logarithmic in height; equal neighbours are one step."""
     logs = [math.log1p(count) if math.isfinite(count) and count > 0 else 0.0 for count in counts]
     highest = max(logs, default=0.0) or 1.0
-    tops = [HEIGHT - max(math.ceil(HEIGHT * log / highest), 0) for log in logs]
-    steps: list[tuple[int, int]] = []
-    for top in tops:
-        last, run = steps[-1] if steps else (-1, 0)
-        if top == last:
-            steps[-1] = (top, run + 1)
-        else:
-            steps.append((top, 1))
-    return f"M0 {HEIGHT}" + "".join(f"V{top}h{run}" for top, run in steps) + f"V{HEIGHT}z"
+    tops = [HEIGHT - min(math.ceil(HEIGHT * log / highest), HEIGHT) for log in logs]
+    runs = ((top, sum(1 for _ in equal)) for top, equal in itertools.groupby(tops))
+    return f"M0 {HEIGHT}" + "".join(f"V{top}h{run}" for top, run in runs) + f"V{HEIGHT}z"
 
 
 def box_plots(block: BoxPlots) -> str:

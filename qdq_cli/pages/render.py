@@ -61,11 +61,12 @@ def write_page(page: Page, path: Path) -> None:
     Raises:
         UsageError: The file cannot be written; nothing is left behind.
     """
+    data = render(page).encode("utf-8")
     target = path.resolve()
     part = target.with_name(f".qdq-{secrets.token_hex(8)}.part")
     try:
         with part.open("xb") as file:
-            file.write(render(page).encode("utf-8"))
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         part.replace(target)

@@ -517,6 +517,16 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(space: Workspace):
     assert space.listing() == before
 
 
+@option("--report")
+def test_a_page_about_the_run(space: Workspace):
+    """Its own tests are in tests/pages."""
+    page = space.folder / "page.html"
+    done = space.quantize("--report", page)
+    assert done.code == 0, done.err
+    assert "first_relu" in page.read_text(encoding="utf-8")
+    assert not list(space.folder.glob(".qdq-*"))
+
+
 # verification
 
 
