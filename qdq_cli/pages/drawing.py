@@ -13,6 +13,8 @@ from qdq_cli.pages.page import Bar, Bars, BoxPlots, BoxRow, Curve, HistogramPlot
 from qdq_cli.pages.text import escaped, number, percent
 
 HEIGHT = 100  # of a histogram, in its own units
+_NARROWEST = 1e-9  # the share of the largest number at which a logarithmic axis begins at the latest
+_LONG = 30  # rows
 _MOST_TICKS = 6
 _MOST_OUTLIERS = 24  # drawn in a row
 _NAMED_OUTLIERS = 3
@@ -29,7 +31,7 @@ def bars(block: Bars) -> str:
     values = [min(value, most) for row in block.rows for value in finite(row.values)]
     low, high = min([0.0, *values]), max([0.0, *values])
     rows = [_bar_row(row, low, high, most) for row in block.rows]
-    return f'<figure>{_key(block)}<ul class="rows" data-find>{"".join(rows)}</ul></figure>'
+    return f"<figure>{_key(block)}{_list('rows', rows)}</figure>"
 
 
 def _key(block: Bars) -> str:
@@ -65,6 +67,12 @@ def _bar_row(row: Bar, low: float, high: float, most: float) -> str:
 def _row(label: str, drawing: str, value: str, note: str) -> str:
     more = f' <span class="faint">{escaped(note)}</span>' if note else ""
     return f'<li><span>{escaped(label)}</span>{drawing}<span class="value">{escaped(value)}{more}</span></li>'
+
+
+def _list(kind: str, rows: Sequence[str]) -> str:
+    """Rows, in a box of their own that scrolls where they are many."""
+    long = ' tabindex="0"' if len(rows) > _LONG else ""
+    return f'<ul class="{kind}{" scroll" if long else ""}"{long} data-find>{"".join(rows)}</ul>'
 
 
 def _percent(part: float, whole: float) -> str:
@@ -124,7 +132,8 @@ def box_plots(block: BoxPlots) -> str:
     """Rows of boxes under one logarithmic axis."""
     numbers = [value for row in block.rows for value in (*row.quantiles, *(spot for _, spot in row.outliers))]
     positive = [value for value in finite(numbers) if value > 0]
-    low, high = (min(positive), max(positive)) if positive else (1.0, 1.0)
+    high = max(positive, default=1.0)
+    low = max(min(positive, default=1.0), high * _NARROWEST)
     if high < low * 1.01:
         low, high = low / 2, high * 2
     ticks = log_ticks(low, high)
@@ -135,9 +144,9 @@ def box_plots(block: BoxPlots) -> str:
         f'<li class="axisrow"><span></span><svg class="axis" aria-hidden="true">{marks}</svg>'
         '<span class="faint">median (smallest to largest)</span></li>'
     )
-    rows = "".join(_box_row(row, low, high, ticks) for row in block.rows)
+    rows = [_box_row(row, low, high, ticks) for row in block.rows]
     caption = f"<figcaption>{escaped(block.unit)}, logarithmic</figcaption>"
-    return f'<figure>{caption}<ul class="rows tall" data-find>{axis}{rows}</ul></figure>'
+    return f"<figure>{caption}{_list('rows tall', [axis, *rows])}</figure>"
 
 
 def _box_row(row: BoxRow, low: float, high: float, ticks: Sequence[float]) -> str:

@@ -31,7 +31,9 @@ def layer_section(model: ir.Model) -> Section:
     if simulation.standalone:
         blocks.append(_standalone(simulation, cost))
     if any(layer.uncertain for layer in simulation.layers):
-        blocks.append(Note("A question mark: public sources leave it open; qdq inspect --node says what."))
+        blocks.append(
+            Note("A question mark behind a layer: public sources leave it open; qdq inspect --node says what.")
+        )
     return Section(
         "Predicted TensorRT layers",
         "What TensorRT is predicted to build: kernels in graph order, predicted without TensorRT. Costs are of one "

@@ -80,7 +80,7 @@ def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
         )
     if report.output:
         yield "output", f"{report.output} (opset {report.opset}, {_size(report.size_bytes.after or 0)})"
-    yield "for", f"TensorRT {report.trt} and later"
+    yield "read by", f"TensorRT {report.trt} and later"
 
 
 def _calibration(found: Calibration) -> str:

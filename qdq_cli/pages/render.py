@@ -148,6 +148,11 @@ def _cell(cell: Cell) -> str:
     return escaped(cell)
 
 
+def _long_class(cell: Cell) -> str:
+    """A sentence takes a wider column than a name."""
+    return ' class="long"' if isinstance(cell, str) and len(cell) > 40 and " " in cell else ""
+
+
 def _table(block: Table) -> str:
     if not block.rows:
         return EMPTY
@@ -158,7 +163,9 @@ def _table(block: Table) -> str:
     )  # fmt: skip
     rows = []
     for place, row in enumerate(block.rows):
-        cells = "".join(f"<td{kind}>{_cell(cell)}</td>" for cell, kind in zip(row, number_class, strict=True))
+        cells = "".join(
+            f"<td{kind or _long_class(cell)}>{_cell(cell)}</td>" for cell, kind in zip(row, number_class, strict=True)
+        )
         rows.append(f'<tr class="mark">{cells}</tr>' if place in block.highlight else f"<tr>{cells}</tr>")
     caption = f"<caption>{escaped(block.caption)}</caption>" if block.caption else ""
     body = "\n".join(rows)

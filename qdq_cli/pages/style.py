@@ -25,7 +25,8 @@ dt { color: var(--faint); } dd { margin: 0; } dd span { display: block; } dd .ba
 .scroll { overflow: auto; max-height: 34rem; margin: .5rem 0; border: 1px solid var(--rule); border-radius: .3rem; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; } caption { text-align: left; padding: .3rem .5rem; }
 th, td { padding: .25rem .5rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--rule); }
-td { min-width: 5rem; max-width: 26rem; }
+td { min-width: 3rem; max-width: 26rem; overflow-wrap: break-word; }
+td.long { min-width: 16rem; }
 thead th { position: sticky; top: 0; background: var(--panel); white-space: nowrap; }
 .num { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 td.num { min-width: 0; } tr.mark td { background: var(--mark); }
@@ -33,8 +34,8 @@ th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2p
 input[type=search] { width: 100%; max-width: 24rem; padding: .4rem .6rem; font: inherit; color: inherit;
   background: var(--panel); border: 1px solid var(--faint); border-radius: .3rem; }
 figure { margin: .6rem 0; } svg { display: block; width: 100%; overflow: visible; }
-.rows { margin: .3rem 0; padding: 0; list-style: none; font-size: .9rem; }
-.rows li { display: grid; grid-template-columns: 18rem 1fr 13rem; gap: 0 1rem; align-items: center; padding: .12rem 0;
+.rows { margin: .3rem 0; padding: 0; list-style: none; font-size: .9rem; } .rows.scroll { padding: 0 .5rem; }
+.rows li { display: grid; grid-template-columns: 22rem 1fr 13rem; gap: 0 1rem; align-items: center; padding: .12rem 0;
   border-bottom: 1px solid var(--rule); }
 .rows svg { height: 1rem; } .value { font-variant-numeric: tabular-nums; }
 .one { fill: var(--one); } .two { fill: var(--two); } .zero, .tick { stroke: var(--rule); }
@@ -66,6 +67,7 @@ svg text { fill: var(--faint); font-size: .8rem; } .axis { height: 1.2rem; } .mi
   .rows .axisrow span:empty { display: none; }
   .tensors summary { grid-template-columns: 1.2rem 5.5rem 1fr; }
   .tensors summary .meta { grid-column: 2 / 4; }
+  td { max-width: 14rem; } td.long { min-width: 14rem; }
   .tensors .body { padding-left: .5rem; } .curve { padding: 1rem 1rem 1.8rem 3rem; } .curve svg { height: 13rem; } }
 @media print { .scroll { max-height: none; overflow: visible; border: 0; } input, nav { display: none; }
   thead th { position: static; } body { max-width: none; } * { print-color-adjust: exact; }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from calibrators import NonFiniteError, is_negligible, weight_amax
 from qdq_cli.graph.plan import Plan, WeightTarget
 from qdq_cli.pages.page import BoxRow
 
@@ -24,39 +27,34 @@ def weight_rows(model: ir.Model, plan: Plan) -> tuple[BoxRow, ...]:
         plan: What will be quantized.
 
     Returns:
-        A row for each weight, in the order of the plan, a weight with several readers once. Channels that are zero do
-        not count for the quantiles.
+        A row for each weight, in the order of the plan, a weight with several readers once. Channels that are zero, or
+        too small for a scale, do not count for the quantiles.
     """
     first_use = {target.tensor: target for target in reversed(plan.weights)}
     values = model.graph.initializers
-    rows = []
-    for target in reversed(first_use.values()):
-        tensor = values[target.tensor].const_value if target.tensor in values else None
-        if tensor is not None and tensor.size:
-            rows.append(_row(target, _channel_amax(np.asarray(tensor.numpy()), target.axis)))
-    return tuple(rows)
+    tensors = ((target, values[target.tensor].const_value) for target in reversed(first_use.values()))
+    return tuple(_row(target, tensor.numpy()) for target, tensor in tensors if tensor is not None and tensor.size)
 
 
-def _channel_amax(array: NDArray[np.generic], axis: int | None) -> NDArray[np.float64]:
-    """Largest absolute value of each slice along the axis, or of the whole; nothing as large as the weight is made."""
-    others = None if axis is None else tuple(place for place in range(array.ndim) if place != axis)
-    return np.atleast_1d(np.maximum(array.max(axis=others), -array.min(axis=others))).astype(np.float64)
-
-
-def _row(target: WeightTarget, amax: NDArray[np.float64]) -> BoxRow:
-    label = target.use.node
-    alive = np.flatnonzero(amax > 0)
+def _row(target: WeightTarget, array: NDArray[np.generic]) -> BoxRow:
+    try:
+        amax = np.atleast_1d(weight_amax(array, target.axis)).astype(np.float64)
+    except NonFiniteError:
+        return BoxRow(target.use.node, (math.nan,) * 5, note="holds NaN or Inf")
+    alive = np.flatnonzero(~is_negligible(amax))
+    note = _note(target, amax.size, amax.size - alive.size)
     if not alive.size:
-        return BoxRow(label, (0.0, 0.0, 0.0, 0.0, 0.0), note="all zero")
-    least, first, median, third, most = (float(value) for value in np.quantile(amax[alive], (0, 0.25, 0.5, 0.75, 1)))
+        return BoxRow(target.use.node, (0.0, 0.0, 0.0, 0.0, 0.0), note=note)
+    least, first, median, third, most = np.quantile(amax[alive], (0, 0.25, 0.5, 0.75, 1)).tolist()
     far = [place for place in alive.tolist() if amax[place] > third + FAR * (third - first)]
     far.sort(key=lambda place: (-amax[place], place))
     outliers = tuple((f"channel {place}", float(amax[place])) for place in far)
-    return BoxRow(label, (least, first, median, third, most), outliers, _note(target, amax.size, alive.size))
+    return BoxRow(target.use.node, (least, first, median, third, most), outliers, note)
 
 
-def _note(target: WeightTarget, channels: int, alive: int) -> str:
+def _note(target: WeightTarget, channels: int, zero: int) -> str:
     if target.axis is None:
         return "one scale"
-    zero = f", {channels - alive} of them zero" if alive < channels else ""
-    return f"{channels} channel{'' if channels == 1 else 's'}{zero}"
+    return f"{channels} channel{'' if channels == 1 else 's'}" + (
+        f", {zero} of them zero or next to it" if zero else ""
+    )
