@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from calibrators import CalibrationTable, read_cache, write_cache
 from qdq_cli.cache.feeding import describe_feeding

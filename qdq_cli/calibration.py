@@ -162,9 +162,8 @@ def _from_cache(model: ir.Model, tensors: Sequence[str], samples: Samples | None
 
 def _fit_hint(samples: Samples | None, config: RangeConfig, missing: Sequence[str]) -> str:
     if samples is None:
-        names = f"qdq cache check MODEL {config.cache} -v names all; give --calib to calibrate again."
-        why = "It was made for other weights, another network or other options"
-        return f"{why}: {names}" if missing else f"{why}. Give --calib to calibrate again."
+        more = f"; qdq cache check MODEL {config.cache} -v names all" if missing else ""
+        return f"It was made for other weights, another network or other options. Give --calib to make it again{more}."
     if config.cache_missing == "calibrate":
         return "Choose the preprocessing of the cache with --preprocess, or calibrate everything with --recalibrate."
     return "Allow it with --cache-missing calibrate, or calibrate everything with --recalibrate."

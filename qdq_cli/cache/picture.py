@@ -109,13 +109,8 @@ def draw(summary: CacheSummary, table: CalibrationTable) -> Picture:
     """Lay out a heading and the panels, row by row."""
     rows = -(-len(summary.tensors) // _COLUMNS)
     width = _COLUMNS * _PANEL[0] + (_COLUMNS + 1) * _MARGIN
-    shapes: list[Rectangle | Line | Text] = [
-        Text(
-            _MARGIN,
-            22,
-            f"{Path(summary.file).name}: {len(summary.tensors)} tensors, {summary.samples} samples; heights are logarithmic",
-        )
-    ]
+    counts = f"{len(summary.tensors)} tensors, {summary.samples} samples, log heights"
+    shapes: list[Rectangle | Line | Text] = [Text(_MARGIN, 22, f"{Path(summary.file).name}: {counts}")]
     shapes += [
         Text(width - _MARGIN - 80 * (len(COLOURS) - 1 - place), 22, name, colour, end=True)
         for place, (name, colour) in enumerate(COLOURS.items())
