@@ -1,0 +1,1 @@
+"""`qdq sensitivity`: what each operator and each scale group costs the outputs when it alone is quantized."""

@@ -1,0 +1,92 @@
+"""Choose what stays float: an integer program over estimates, solved exactly.
+
+Pure: numbers in, positions out. Every unit (an operator with quantized inputs) has a noise when it is quantized and a
+cost when it is not; noises add up, costs add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Floor:
+    """A share of something, such as the MACs, that has to stay in INT8.
+
+    Args:
+        weights: What each unit contributes while it is quantized; not negative.
+        least: What the quantized ones have to contribute together.
+    """
+
+    weights: Sequence[float]
+    least: float
+
+
+def cheapest_float(
+    noise: Sequence[float], cost: Sequence[float], budget: float, floor: Floor | None = None
+) -> frozenset[int] | None:
+    """Return the units to leave float: the cheapest set whose remaining noise is within the budget.
+
+    Args:
+        noise: Noise of each unit where it is quantized; not negative.
+        cost: Cost of each unit where it stays float; not negative.
+        budget: Most noise of all quantized units together.
+        floor: What has to stay in INT8; None for nothing.
+
+    Returns:
+        Positions, or None where the floor leaves no set within the budget.
+    """
+    noises, costs = np.asarray(noise, np.float64), np.asarray(cost, np.float64)
+    if budget <= 0:
+        silent = frozenset(np.flatnonzero(noises > 0).tolist())
+        return silent if _keeps(silent, floor) else None
+    # in units of the budget, so that the solver's absolute tolerance means the same for every model; a unit that
+    # exceeds the budget alone is float anyhow, and counting it as just above 1 keeps the numbers near each other
+    return _solve(costs, np.minimum(noises / budget, 2.0), 1.0, floor)
+
+
+def quietest_float(noise: Sequence[float], floor: Floor) -> frozenset[int] | None:
+    """Return the units to leave float for the least remaining noise that a floor allows; None where it cannot be met.
+
+    Args:
+        noise: Noise of each unit where it is quantized; not negative.
+        floor: What has to stay in INT8.
+    """
+    noises = np.asarray(noise, np.float64)
+    largest = float(noises.max(initial=0.0)) or 1.0
+    return _solve(-noises / largest, np.zeros(len(noises)), 1.0, floor)
+
+
+def _solve(
+    cost: NDArray[np.float64], noise: NDArray[np.float64], budget: float, floor: Floor | None
+) -> frozenset[int] | None:
+    """Minimize the cost of the float units; x = 1 for float.
+
+    sum noise (1 - x) <= budget, sum weights (1 - x) >= least.
+    """
+    if not cost.size:
+        return frozenset() if floor is None or floor.least <= 0 else None
+    from scipy.optimize import Bounds, LinearConstraint, milp  # takes a third of a second; only tuning needs it
+
+    constraints = [LinearConstraint(noise[None, :], lb=noise.sum() - budget)]
+    if floor is not None:
+        weights = np.asarray(floor.weights, np.float64)
+        scale = float(weights.sum()) or 1.0
+        constraints.append(LinearConstraint(weights[None, :] / scale, ub=(weights.sum() - floor.least) / scale))
+    size = float(np.abs(cost).max()) or 1.0
+    found = milp(
+        cost / size, constraints=constraints, integrality=np.ones(cost.size), bounds=Bounds(0, 1),
+        options={"mip_rel_gap": 0.0},
+    )  # fmt: skip
+    return None if found.x is None else frozenset(np.flatnonzero(found.x > 0.5).tolist())
+
+
+def _keeps(left_float: frozenset[int], floor: Floor | None) -> bool:
+    if floor is None:
+        return True
+    kept = sum(weight for position, weight in enumerate(floor.weights) if position not in left_float)
+    return kept >= floor.least * (1 - 1e-9)

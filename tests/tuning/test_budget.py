@@ -1,0 +1,80 @@
+"""The integer program finds what trying every set finds."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qdq_cli.tuning.budget import Floor, cheapest_float, quietest_float
+
+amounts = st.integers(0, 40).map(lambda number: number / 8)
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[list[float], list[float], float, Floor | None]:
+    size = draw(st.integers(0, 8))
+    noise, cost, weights = (draw(st.lists(amounts, min_size=size, max_size=size)) for _ in range(3))
+    budget = draw(st.integers(0, 100)) / 8
+    floor = draw(st.none() | st.builds(Floor, st.just(weights), st.integers(0, 60).map(lambda number: number / 8)))
+    return noise, cost, budget, floor
+
+
+def quantized(values: list[float], left_float: frozenset[int]) -> float:
+    return sum(value for position, value in enumerate(values) if position not in left_float)
+
+
+def every_set(size: int) -> list[frozenset[int]]:
+    return [frozenset(i for i, taken in enumerate(bits) if taken) for bits in product((0, 1), repeat=size)]
+
+
+def allowed(left_float: frozenset[int], noise: list[float], budget: float, floor: Floor | None) -> bool:
+    enough = floor is None or quantized(list(floor.weights), left_float) >= floor.least
+    return enough and quantized(noise, left_float) <= budget
+
+
+def total(values: list[float], positions: frozenset[int]) -> float:
+    return sum(values[position] for position in positions)
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems())
+def test_it_equals_brute_force(problem: tuple[list[float], list[float], float, Floor | None]):
+    noise, cost, budget, floor = problem
+    found = cheapest_float(noise, cost, budget, floor)
+    possible = [some for some in every_set(len(noise)) if allowed(some, noise, budget, floor)]
+    if not possible:
+        assert found is None
+        return
+    assert found is not None
+    assert allowed(found, noise, budget, floor)
+    assert total(cost, found) <= min(total(cost, some) for some in possible) + 1e-9
+
+
+@settings(max_examples=100, deadline=None)
+@given(problems())
+def test_the_quietest_set_equals_brute_force(problem: tuple[list[float], list[float], float, Floor | None]):
+    noise, _, _, floor = problem
+    if floor is None:
+        return
+    found = quietest_float(noise, floor)
+    possible = [some for some in every_set(len(noise)) if allowed(some, noise, float("inf"), floor)]
+    if not possible:
+        assert found is None
+        return
+    assert found is not None
+    assert quantized(noise, found) == pytest.approx(min(quantized(noise, some) for some in possible))
+
+
+@pytest.mark.parametrize("factor", [2.0**-40, 1.0, 2.0**40])
+def test_the_units_of_noise_and_cost_do_not_matter(factor: float):
+    noise, cost = [8.0, 4.0, 2.0, 1.0, 1.0], [5.0, 1.0, 3.0, 2.0, 4.0]
+    scaled = [factor * value for value in noise], [value / factor for value in cost]
+    assert cheapest_float(noise, cost, 7.0) == cheapest_float(*scaled, 7.0 * factor) == {0, 1}
+
+
+def test_a_unit_far_above_the_budget_hides_no_other():
+    noise = [1e6, 1e-3, 0.6e-3, 0.3e-3]
+    assert cheapest_float(noise, [9.0, 1.0, 1.0, 1.0], 0.95e-3) == {0, 1}

@@ -1,0 +1,143 @@
+"""The user's program: how its command is read, which number counts, and what happens when there is none."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from qdq_cli.errors import DataError, UsageError
+from qdq_cli.tuning.config import Evaluation
+from qdq_cli.tuning.evaluate import check_command, evaluate, number_of, words_of
+from tests.workspace import environment
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("87.38\n", 87.38),
+        ("  -3\n\n", -3.0),
+        ("loading 512 images\ntop-1: 87.38 %\n", 87.38),
+        ("accuracy=0.8738\ndone\n", 0.8738),
+        ("1e-3", 1e-3),
+        (".5", 0.5),
+        ("1_000", 1000.0),
+        ("resnet18: 71", 71.0),
+        ("mAP@0.5:0.95 = 37.1", 37.1),
+        ('{"metric": "top1", "value": 97.3, "n": 1000}\n', 97.3),
+        ('{"accuracy": 0.97, "model": "a.onnx"}\n', 0.97),
+        ('{"accuracy": 0.97, "loss": 0.1}\n', None),
+        ('87.0\n{"ok": true}\n', 87.0),
+        ("no number here\n", None),
+        ("v2 conv1x1 a.1\n", None),
+        ("", None),
+    ],
+)
+def test_the_last_number_counts(text: str, value: float | None):
+    assert number_of(text) == value
+
+
+def test_words_are_split_before_the_path_is_put_in():
+    model = Path("/a folder/it's.onnx")
+    assert words_of("python 'my eval.py' --model={model} {model}", model, windows=False) == [
+        "python", "my eval.py", "--model=/a folder/it's.onnx", "/a folder/it's.onnx",
+    ]  # fmt: skip
+
+
+def test_backslashes_of_windows_stay():
+    words = words_of(r'C:\tools\python.exe "C:\my files\eval.py" {model}', Path("m.onnx"), windows=True)
+    assert words == [r"C:\tools\python.exe", r"C:\my files\eval.py", "m.onnx"]
+
+
+@pytest.mark.parametrize("command", ["python eval.py", "", "python eval.py {Model}"])
+def test_a_command_without_a_place_for_the_model_is_refused(command: str):
+    with pytest.raises(UsageError, match="where the model goes"):
+        check_command(Evaluation(command))
+
+
+def test_an_open_quote_is_refused():
+    with pytest.raises(UsageError, match="quote"):
+        check_command(Evaluation("python 'eval.py {model}"))
+
+
+def program(folder: Path, body: str) -> Evaluation:
+    path = folder / "eval.py"
+    path.write_text(textwrap.dedent(body), encoding="utf-8")
+    return Evaluation(f"'{sys.executable}' '{path}' {{model}}")
+
+
+def test_the_program_gets_the_path(tmp_path: Path):
+    asked = program(tmp_path, "import sys; print('name length', len(sys.argv[1]))")
+    model = tmp_path / "a b.onnx"
+    assert evaluate(asked, model) == len(str(model))
+
+
+def test_a_program_that_fails_shows_what_it_said(tmp_path: Path):
+    asked = program(tmp_path, "import sys; print(1.0); print('no such labels', file=sys.stderr); sys.exit(7)")
+    with pytest.raises(DataError, match=r"exit code 7(?s:.)*no such labels") as caught:
+        evaluate(asked, tmp_path / "model.onnx")
+    assert "by hand" in caught.value.hint
+
+
+def test_a_program_without_a_number_shows_both_outputs(tmp_path: Path):
+    asked = program(tmp_path, "import sys; print('fine'); print('slow', file=sys.stderr)")
+    with pytest.raises(DataError, match=r"no number(?s:.)*fine(?s:.)*slow"):
+        evaluate(asked, tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", '{"value": NaN}'])
+def test_what_is_not_finite_is_no_value(tmp_path: Path, value: str):
+    with pytest.raises(DataError, match="no finite number"):
+        evaluate(program(tmp_path, f"print('{value}')"), tmp_path / "model.onnx")
+
+
+def test_a_missing_program_is_named(tmp_path: Path):
+    with pytest.raises(UsageError, match="no-such-program"):
+        evaluate(Evaluation("no-such-program {model}"), tmp_path / "model.onnx")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_an_interrupt_ends_the_program_and_what_it_started(tmp_path: Path):
+    asked = program(
+        tmp_path,
+        f"""
+        import pathlib, subprocess, sys, time
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(child.pid))
+        time.sleep(60)
+        """,
+    )
+    code = (
+        "import pathlib; from qdq_cli.tuning.config import Evaluation; from qdq_cli.tuning.evaluate import evaluate\n"
+        f"evaluate(Evaluation({asked.command!r}), pathlib.Path('m.onnx'))"
+    )
+    running = subprocess.Popen([sys.executable, "-c", code], env=environment(), stderr=subprocess.PIPE)
+    pid = _await_pid(tmp_path / "pid")
+    running.send_signal(signal.SIGINT)
+    assert b"KeyboardInterrupt" in running.communicate(timeout=30)[1]
+    deadline = time.monotonic() + 10
+    while _is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _is_running(pid)
+
+
+def _await_pid(path: Path) -> int:
+    deadline = time.monotonic() + 30
+    while not (path.exists() and path.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return int(path.read_text())
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
