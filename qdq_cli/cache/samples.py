@@ -90,6 +90,8 @@ def _identities(every: SampleSet, indices: Sequence[int], listener: Listener, st
             return ""
 
     found: dict[int, str] = {}
+    if not indices:
+        return found
     with ThreadPoolExecutor(cores()) as pool, listener.progress("looking for equal samples", len(indices)) as advance:
         for start in range(0, len(indices), _ROUND):
             if start and stop():

@@ -80,7 +80,7 @@ def calibrate(params: Params) -> None:
     if report.interrupted:
         left = "others" if report.samples.left is None else report.samples.left
         raise InterruptedRunError(
-            f"Interrupted: {report.output} holds {report.samples.cache} samples; {left} are left.",
+            f"Interrupted: {report.output} holds {report.samples.cache} samples; {left} to go.",
             "The same command with --append goes on from there.",
         )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,24 @@ def test_pictures_of_different_size_are_not_read_to_be_told_apart(tmp_path: Path
     with (tmp_path / "a" / "1.png").open("ab") as file:
         file.write(b"more")
     monkeypatch.setattr(SampleSet, "identity", None)
-    assert SampleKeys(every, range(2)).equal == ()
+    ear = Ear()
+    assert SampleKeys(every, range(2), ear).equal == ()
+    assert ear.titles == [], "there is nothing to wait for"
+
+
+class Ear:
+    """Notes what a user would be shown."""
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+
+    def note(self, text: str) -> None:
+        raise AssertionError(text)
+
+    @contextlib.contextmanager
+    def progress(self, title: str, total: int) -> Iterator[Callable[[int, int], None]]:
+        self.titles.append(title)
+        yield lambda done, total: None
 
 
 def test_pixels_in_an_array(tmp_path: Path):

@@ -302,7 +302,7 @@ def test_a_signal_leaves_a_cache_to_go_on_from(space: Workspace, sent: signal.Si
         assert "Interrupted before the first sample" in err
         return
     seen = read_cache(cache).provenance.sample_count
-    assert f"model.qcal holds {seen} samples; {SLOW_SAMPLES - seen} are left." in err
+    assert f"model.qcal holds {seen} samples; {SLOW_SAMPLES - seen} to go." in err
     assert "--append" in err
     assert "left out by the interruption" in out
     assert not list(space.folder.glob(".qcal-*"))
