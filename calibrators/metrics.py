@@ -80,7 +80,7 @@ class Comparison:
             raise NoDataError("No outputs were compared, so there is no distance to report.")
         return Distances(
             count=self._count,
-            sqnr_db=-SQNR_CEILING_DB if self._non_finite else _decibels(self._signal, self._noise),
+            sqnr_db=-SQNR_CEILING_DB if self._non_finite else sqnr_of_sums(self._signal, self._noise),
             mse=_finite(self._noise / self._count),
             cosine=_cosine(self._product, self._signal, self._other),
             max_error=_finite(self._max_error),
@@ -228,7 +228,8 @@ def _log_shares(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.log(kept / kept.sum(axis=1, keepdims=True)))
 
 
-def _decibels(signal: float, noise: float) -> float:
+def sqnr_of_sums(signal: float, noise: float) -> float:
+    """SQNR in dB of sum reference**2 and sum (reference - other)**2, within +-200 as `Distances` defines it."""
     if noise == 0.0:
         return SQNR_CEILING_DB
     if signal == 0.0 or math.isinf(noise):

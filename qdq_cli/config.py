@@ -342,3 +342,24 @@ class FixConfig:
     def target(self) -> Path:
         """Where the result goes."""
         return self.output or self.model.with_name(f"{self.model.stem}.fixed.onnx")
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """One run of `qdq compare`.
+
+    Args:
+        reference: The float model.
+        quantized: Its quantized form, of any tool.
+        data: Where samples come from; without `samples` 64, evenly spread.
+        layers: Compare every tensor that both models have, too.
+        min_sqnr: Lowest SQNR in dB that every output must reach.
+        min_agreement: Lowest top-1 agreement in percent that every output of class scores must reach.
+    """
+
+    reference: Path
+    quantized: Path
+    data: DataConfig = field(default_factory=DataConfig)
+    layers: bool = False
+    min_sqnr: float | None = None
+    min_agreement: float | None = None

@@ -21,6 +21,7 @@ COMMANDS = {
     "calibrate": "Observe a model's tensors on samples and write the calibration cache.",
     "cache": "Look into calibration caches, compare, merge and convert them.",
     "inspect": "Say what TensorRT will do with a Q/DQ model, without TensorRT.",
+    "compare": "Compare a model with its quantized form, output by output or layer by layer.",
     "fix": "Repair what TensorRT refuses or cannot fuse in a Q/DQ model.",
 }
 """Name of each sub-command (a module of `qdq_cli.commands`) and its line in `qdq --help`."""

@@ -1,0 +1,88 @@
+"""`qdq compare`: parse, compare, show; then hold the result against the limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from qdq_cli import console
+from qdq_cli.commands.options import DATA, VERIFY, Params, command_of, display, record_of
+from qdq_cli.config import CompareConfig, DataConfig
+from qdq_cli.data.preprocess import Overrides
+
+_PATH = click.Path(path_type=Path)
+
+_REFERENCE = click.Argument(["reference"], type=_PATH, metavar="REFERENCE")
+_QUANTIZED = click.Argument(["quantized"], type=_PATH, metavar="QUANTIZED")
+
+_OWN = {
+    "calib": click.Option(
+        ["--data", "calib"],
+        type=_PATH,
+        multiple=True,
+        required=True,
+        metavar="PATH",
+        help="Samples to compare on: a folder of images, a folder of .npy/.npz, one .npz with an array for each input, "
+        "one .npy, or a folder in the ONNX test-data layout. Repeatable.",
+    ),
+    "samples": click.Option(
+        ["--samples"],
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Samples to compare on, evenly spread. [default: all, up to 64]",
+    ),
+}
+_DATA = tuple(_OWN.get(option.name or "", option) for option in DATA)
+
+_LAYERS = (
+    click.Option(["--layers"], is_flag=True, help="Compare every tensor that both models have, and name causes."),
+    click.Option(
+        ["--top"],
+        type=click.IntRange(min=1),
+        default=20,
+        show_default=True,
+        metavar="N",
+        help="With --layers: list the N layers with most error of their own.",
+    ),
+)
+
+_LIMITS = tuple(option for option in VERIFY if option.name in ("min_sqnr", "min_agreement"))
+
+_SECTIONS = {
+    "Data": _DATA,
+    "Layers": _LAYERS,
+    "Limits": _LIMITS,
+    "Display": display("With --layers: list every tensor, each with its cause."),
+}
+
+
+@command_of(_SECTIONS, (_REFERENCE, _QUANTIZED))
+def compare(params: Params) -> None:
+    """Compare a model with its quantized form, output by output or layer by layer.
+
+    Both run on the same samples with ONNX Runtime's graph optimisations off. QUANTIZED may come from any tool that
+    keeps tensor names. With --layers, each layer is also fed the FP32 tensors of REFERENCE, which shows what it adds
+    by itself: where the damage starts, and why.
+
+    \b
+    Examples:
+      qdq compare model.onnx model.qdq.onnx --data images/
+      qdq compare model.onnx model.qdq.onnx --data images/ --layers
+      qdq compare model.onnx model.qdq.onnx --data arrays.npz --min-sqnr 10
+    """
+    from qdq_cli.comparing.compare import compare_models, require_limits
+    from qdq_cli.comparing.text import comparison_lines
+
+    screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
+    config = config_of(params)
+    found = compare_models(config, screen)
+    top = None if params["verbose"] else params["top"]
+    screen.result(found, lambda: comparison_lines(found, top, screen.paint))
+    require_limits(found, config)
+
+
+def config_of(params: Params) -> CompareConfig:
+    """Build the configuration of a run from the parsed options."""
+    data = record_of(DataConfig, params, {"overrides": record_of(Overrides, params)})
+    return record_of(CompareConfig, params, {"data": data})

@@ -1,0 +1,145 @@
+"""Run the measuring graph batch by batch, and say what it read: each tensor's distances, ranked, with their causes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from calibrators.metrics import SQNR_CEILING_DB, sqnr_of_sums
+from qdq_cli.comparing.causes import InputError, activation_cause, weight_cause
+from qdq_cli.comparing.gauges import PairGauges, Readings
+from qdq_cli.comparing.profile import InputGauges, Profile, Row
+from qdq_cli.comparing.record import Cause, LayerError, Layers, TensorDistance
+from qdq_cli.data.batches import Batch
+from qdq_cli.graph.outputs import without_weights
+from qdq_cli.graph.runner import Runner
+from qdq_cli.graph.session import Source
+
+_OWN = 0.5
+"""From this share on, the weights bring most of a layer's error."""
+
+_OWN_DB = 10 * math.log10(_OWN)
+"""The error of a layer itself is most of what has accumulated behind it where that is at most this much worse."""
+
+_NEAR_DB = 3.0
+"""Layers whose SQNR is this near count as equally bad; the first of them is where the damage starts."""
+
+
+class LayerMeter:
+    """Measures the tensors of a profile on one batch after another; keeps sums and extremes alone.
+
+    Args:
+        profile: What to measure.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load the graph.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._readings = Readings()
+        proto, weights = without_weights(profile.model)
+        self._runner = Runner(Source(proto.SerializeToString(), weights))
+
+    def observe(self, batch: Batch) -> None:
+        """Run a batch.
+
+        Raises:
+            ModelError: The run failed.
+        """
+        self._readings.observe(self._profile.gauges, self._runner.run(batch))
+
+    def layers(self) -> Layers:
+        """Say what was measured; at least one batch has to be."""
+        found = [_layer(row, place, self._readings) for place, row in enumerate(self._profile.rows)]
+        measured = [layer for layer in found if layer is not None]
+        lost = [row.match.tensor for row, layer in zip(self._profile.rows, found, strict=True) if layer is None]
+        return Layers(
+            tensors=self._profile.tensors,
+            shared=len(self._profile.rows) + len(self._profile.left_out),
+            start=_start(measured),
+            ranked=tuple(sorted(measured, key=_rank)),
+            not_compared=(*lost, *self._profile.left_out),
+        )
+
+
+def _rank(layer: LayerError) -> tuple[float, float]:
+    return (1000.0 if layer.local is None else layer.local.sqnr_db, layer.order)
+
+
+def _start(layers: Iterable[LayerError]) -> str | None:
+    """The first tensor in the model's order whose own error is near the largest and is most of what is there."""
+    own = [(layer.local.sqnr_db, layer) for layer in layers if layer.local is not None]
+    limit = min((sqnr for sqnr, _ in own), default=0.0) + _NEAR_DB
+    starting = (
+        layer
+        for sqnr, layer in sorted(own, key=lambda pair: pair[1].order)
+        if sqnr <= min(limit, SQNR_CEILING_DB - 1) and layer.accumulated.sqnr_db >= sqnr + _OWN_DB
+    )
+    return next((layer.tensor for layer in starting), None)
+
+
+def _layer(row: Row, place: int, readings: Readings) -> LayerError | None:
+    accumulated = _distance(row.accumulated, readings)
+    if accumulated is None:
+        return None
+    local = None if row.local is None else _distance(row.local, readings)
+    signal, other = readings.number(row.accumulated.signal), readings.number(row.accumulated.other)
+    return LayerError(
+        tensor=row.match.tensor,
+        node=row.node,
+        op_type=row.op_type,
+        order=place,
+        accumulated=accumulated,
+        local=local,
+        dead=other == 0 < signal,
+        cause=_cause(row, readings),
+    )
+
+
+def _distance(pair: PairGauges, readings: Readings) -> TensorDistance | None:
+    """Distances from sums; None where FP32 itself is not finite."""
+    signal, other, noise = (readings.number(gauge) for gauge in (pair.signal, pair.other, pair.noise))
+    if not math.isfinite(signal):
+        return None
+    if not (math.isfinite(noise) and math.isfinite(other)):
+        return TensorDistance(sqnr_of_sums(signal, math.inf), 0.0, None)
+    product = (signal + other - noise) / 2
+    cosine = (1.0 if signal == other else 0.0) if signal == 0 or other == 0 else product / math.sqrt(signal * other)
+    return TensorDistance(
+        sqnr_db=round(sqnr_of_sums(signal, noise), 4),
+        cosine=round(min(max(cosine, -1.0), 1.0), 6),
+        max_error=readings.number(pair.peak),
+    )
+
+
+def _cause(row: Row, readings: Readings) -> Cause | None:
+    noise = 0.0 if row.local is None else readings.number(row.local.noise)
+    if row.local is None or noise == 0 or not math.isfinite(noise):
+        return None
+    share = 0.0 if row.by_weights is None else min(1.0, readings.number(row.by_weights) / noise)
+    if share >= _OWN or (row.by_weights is not None and not row.inputs):
+        return weight_cause(share, row.weights)
+    return activation_cause(1 - share, [_input(gauges, readings) for gauges in row.inputs])
+
+
+def _input(gauges: InputGauges, readings: Readings) -> InputError:
+    channel, ratio = None, 0.0
+    if gauges.channels is not None:
+        amax = readings.channels(gauges.channels)
+        positive = amax[amax > 0]
+        if amax.size > 1 and positive.size:
+            channel, ratio = int(amax.argmax()), float(amax.max() / np.median(positive))
+    return InputError(
+        tensor=gauges.tensor,
+        signal=readings.number(gauges.signal),
+        noise=readings.number(gauges.noise),
+        clipped=0.0 if gauges.clipped is None else readings.number(gauges.clipped),
+        low=readings.number(gauges.low),
+        high=readings.number(gauges.high),
+        range=gauges.range,
+        channel=channel,
+        ratio=ratio,
+    )

@@ -1,0 +1,66 @@
+"""The running comparison of outputs, each by what it holds: numbers, or scores of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibrators.metrics import SQNR_CEILING_DB, ClassDivergence, Comparison, TopAgreement, are_class_scores
+from qdq_cli.comparing.record import OutputDistance
+
+TOP = 5
+"""How many of the best classes count besides the best one; told for more classes than that."""
+
+
+class OutputMeter:
+    """Compares the outputs of two models, batch by batch; keeps sums alone."""
+
+    def __init__(self) -> None:
+        self._outputs: dict[str, _Output] = {}
+
+    def observe(self, reference: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+        """Add what both models gave for a batch; outputs that are no tensors of numbers are left out."""
+        for name, array in reference.items():
+            if isinstance(array, np.ndarray) and array.dtype.kind in "fiub":
+                self._outputs.setdefault(name, _Output()).observe(array, other[name])
+
+    def distances(self) -> dict[str, OutputDistance]:
+        """Output name -> distance, for those that had the same shape in both models."""
+        return {name: output.distance() for name, output in self._outputs.items() if output.compared}
+
+    def not_compared(self) -> tuple[str, ...]:
+        """The other outputs."""
+        return tuple(name for name, output in self._outputs.items() if not output.compared)
+
+
+class _Output:
+    def __init__(self) -> None:
+        self.compared = False
+        self._comparison = Comparison()
+        self._best, self._among_best, self._divergence = TopAgreement(), TopAgreement(TOP), ClassDivergence()
+
+    def observe(self, reference: NDArray[Any], other: NDArray[Any]) -> None:
+        if reference.shape != other.shape or not reference.size:
+            return  # the number of results depends on the values (detections after suppression)
+        self.compared = True
+        self._comparison.observe(reference, other)
+        if are_class_scores(reference):
+            self._best.observe(reference, other)
+            self._divergence.observe(reference, other)
+            if reference.shape[1] > TOP:
+                self._among_best.observe(reference, other)
+
+    def distance(self) -> OutputDistance:
+        found = self._comparison.distances()
+        return OutputDistance(
+            sqnr_db=round(found.sqnr_db, 4),
+            cosine=round(found.cosine, 8),
+            max_error=found.max_error,
+            equal=found.sqnr_db == SQNR_CEILING_DB,
+            top1_agreement=round(self._best.percent, 4) if self._best.count else None,
+            top5_agreement=round(self._among_best.percent, 4) if self._among_best.count else None,
+            softmax_kl=round(self._divergence.nats, 8) if self._divergence.count else None,
+        )

@@ -1,0 +1,207 @@
+"""The graph that measures layers: float model, deployed model and shadows side by side, and gauges on all of them.
+
+One run of it says for every shared tensor how far the deployed model is from the float model there, and how far the
+piece in front of it is when it is fed FP32: once as it is, once with its activations left in float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from qdq_cli.comparing.activations import CodeRange, code_range, pairs_left_out
+from qdq_cli.comparing.gauges import Gauge, GaugedGraph, PairGauges
+from qdq_cli.comparing.graft import Graft
+from qdq_cli.comparing.match import Match, is_quantize, match_tensors
+from qdq_cli.comparing.shadow import PREFIX, Piece, add_shadows, find_pieces, is_quantization
+from qdq_cli.comparing.weights import WeightError, weight_error
+from qdq_cli.errors import ModelError
+from qdq_cli.graph.nodes import rank
+from qdq_cli.graph.operators import is_weighted
+from qdq_cli.graph.topology import float_tensors
+
+_SIZED_BY_VALUES = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "If", "Loop", "Scan"})
+"""Operators whose results have as many elements as the values say, so that two models need not agree on it."""
+
+
+@dataclass(frozen=True)
+class InputGauges:
+    """Gauges on a tensor that a piece quantizes; the fields of `causes.InputError`."""
+
+    tensor: str
+    signal: Gauge
+    noise: Gauge
+    clipped: Gauge | None
+    low: Gauge
+    high: Gauge
+    channels: Gauge | None
+    range: CodeRange | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One shared tensor and the gauges on it.
+
+    Args:
+        match: The tensor.
+        node: The node that makes it.
+        op_type: Its operator.
+        accumulated: Deployed against FP32.
+        local: Shadow against FP32; None where the piece quantizes nothing.
+        by_weights: The same with the activations of the piece left in float; None where it has no quantized weights.
+        inputs: Tensors that the piece quantizes.
+        weights: What became of the piece's weights; None where that cannot be told.
+    """
+
+    match: Match
+    node: str
+    op_type: str
+    accumulated: PairGauges
+    local: PairGauges | None = None
+    by_weights: Gauge | None = None
+    inputs: tuple[InputGauges, ...] = ()
+    weights: WeightError | None = None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A graph whose outputs are gauges, and what they are of.
+
+    Args:
+        model: The graph; it takes the inputs of both models.
+        gauges: Graph output -> gauge.
+        rows: The shared tensors, in the float model's order.
+        tensors: Float tensors of the float model.
+        left_out: Shared tensors whose size depends on the values.
+    """
+
+    model: ir.Model
+    gauges: Mapping[str, Gauge]
+    rows: tuple[Row, ...]
+    tensors: int
+    left_out: tuple[str, ...]
+
+
+def make_profile(reference: ir.Model, quantized: ir.Model) -> Profile:
+    """Build the graph that measures every tensor two models share.
+
+    Args:
+        reference: The float model, comparable and of the opset of the other (`alignment`); left as it is.
+        quantized: The quantized model.
+
+    Raises:
+        ModelError: They share no tensor but inputs.
+    """
+    matches = match_tensors(reference, quantized)
+    loose = _sized_by_values(reference) | _sized_by_values(quantized)
+    kept = [match for match in matches if match.tensor not in loose and match.measured not in loose]
+    builder = _Builder(reference, quantized, kept)
+    rows = builder.rows()
+    if not rows:
+        raise ModelError(
+            "The two models share no tensor besides their inputs and outputs, so layers cannot be compared.",
+            "Tensors are matched by name: compare with the float model that was quantized, or leave --layers out.",
+        )
+    left_out = tuple(match.tensor for match in matches if match not in kept)
+    gauges = builder.gauged.gauges
+    return Profile(builder.graft.model, gauges, rows, len(float_tensors(reference.graph)), left_out)
+
+
+class _Builder:
+    """Adds everything that is measured to one graph."""
+
+    def __init__(self, reference: ir.Model, quantized: ir.Model, matches: list[Match]) -> None:
+        self._nodes = {node.name: node for node in reference.graph}
+        self._makers = {out.name: node for node in reference.graph for out in node.outputs}
+        self._ends = {value.name for value in reference.graph.outputs}
+        self._quantized = quantized
+        self._others = ir.convenience.create_value_mapping(quantized.graph)
+        self._matches = matches
+        self.graft = Graft(reference, quantized)
+        self.gauged = GaugedGraph(self.graft)
+        self._inputs: dict[ir.Node, InputGauges] = {}
+        self._fed = {self._others[match.fed]: match.tensor for match in matches if match.fed is not None}
+
+    def rows(self) -> tuple[Row, ...]:
+        pieces = find_pieces(self._quantized, self._matches)
+        if all(piece.match.tensor in self._ends for piece in pieces):
+            return ()
+        quantizing = [piece for piece in pieces if piece.quantizes]
+        weighted = [piece for piece in quantizing if self._has_weights(piece)]
+        left_out = pairs_left_out(self._quantized, self.graft.constant_nodes)
+        deployed = self.graft.copy([piece.result for piece in pieces], {}, "deployed/")
+        local = add_shadows(self.graft, quantizing, self._matches, PREFIX)
+        by_weights = add_shadows(self.graft, weighted, self._matches, "weights/", left_out)
+        return tuple(
+            self._row(piece, deployed[piece.result], local.get(piece.match.tensor), by_weights.get(piece.match.tensor))
+            for piece in pieces
+        )
+
+    def _has_weights(self, piece: Piece) -> bool:
+        return any(node in self.graft.constant_nodes and is_quantization(node) for node in piece.nodes)
+
+    def _row(self, piece: Piece, deployed: ir.Value, local: ir.Value | None, by_weights: ir.Value | None) -> Row:
+        source = self.graft.values[piece.match.tensor]
+        node = _main_node(piece, self._makers)
+        accumulated = self.gauged.pair(source, deployed)
+        if local is None:
+            return Row(piece.match, node.name or "", node.op_type, accumulated)
+        noise = None if by_weights is None else self.gauged.squares(self.gauged.difference(source, by_weights))
+        quantizes = [inner for inner in piece.nodes if is_quantize(inner) and inner.inputs[0] in self._fed]
+        return Row(
+            match=piece.match,
+            node=node.name or "",
+            op_type=node.op_type,
+            accumulated=accumulated,
+            local=self.gauged.pair(source, local),
+            by_weights=noise,
+            inputs=tuple(self._input(inner, node) for inner in quantizes),
+            weights=weight_error(node, self._nodes.get(node.name)) if is_weighted(node) else None,
+        )
+
+    def _input(self, quantize: ir.Node, reader: ir.Node) -> InputGauges:
+        """Gauge what a Q and its DQ do to the float model's tensor."""
+        if quantize not in self._inputs:
+            source = quantize.inputs[0]
+            assert source is not None
+            value = self.graft.values[self._fed[source]]
+            image = self.graft.dequantized(quantize, self.graft.add_like(quantize, value))
+            kept = code_range(quantize)
+            dims = rank(value)
+            axis = _channel_axis(reader, dims)
+            self._inputs[quantize] = InputGauges(
+                tensor=self._fed[source],
+                signal=self.gauged.squares(value),
+                noise=self.gauged.squares(self.gauged.difference(value, image)),
+                clipped=None if kept is None else self.gauged.squares(self.gauged.outside(value, kept.low, kept.high)),
+                low=self.gauged.lowest(value),
+                high=self.gauged.highest(value),
+                channels=None if dims is None or axis is None else self.gauged.channel_amax(value, dims, axis),
+                range=kept,
+            )
+        return self._inputs[quantize]
+
+
+def _channel_axis(reader: ir.Node, dims: int | None) -> int | None:
+    """Where channels lie in what a node reads: axis 1, but behind everything else for matrix products."""
+    if dims is None or dims < 2:
+        return None
+    return dims - 1 if reader.op_type in ("MatMul", "Gemm") or dims == 2 else 1
+
+
+def _main_node(piece: Piece, makers: Mapping[str | None, ir.Node]) -> ir.Node:
+    """The weighted node of a piece, the last of several; where there is none, what makes the tensor in FP32."""
+    weighted = [node for node in piece.nodes if is_weighted(node)]
+    return weighted[-1] if weighted else makers[piece.match.tensor]
+
+
+def _sized_by_values(model: ir.Model) -> set[str]:
+    """Names of the tensors that are computed behind an operator whose result has a size that depends on values."""
+    found: set[ir.Value] = set()
+    for node in model.graph:
+        reads: Iterable[ir.Value] = (value for value in node.inputs if value is not None)
+        if node.op_type in _SIZED_BY_VALUES or any(value in found for value in reads):
+            found.update(node.outputs)
+    return {value.name or "" for value in found}

@@ -1,0 +1,166 @@
+"""What a comparison found, as frozen records; `Comparison` is the `--json` document of `qdq compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from qdq_cli.report import Distance
+
+
+@dataclass(frozen=True)
+class OutputDistance(Distance):
+    """Distance of one output; the fields of `Distance`, and for class scores how far the classes are apart.
+
+    Args:
+        top5_agreement: For six classes or more: percent of rows whose FP32 class is among the five best.
+        softmax_kl: Mean Kullback-Leibler divergence of the class probabilities, in nats.
+    """
+
+    top5_agreement: float | None = None
+    softmax_kl: float | None = None
+
+
+@dataclass(frozen=True)
+class TensorDistance:
+    """Distance of one tensor.
+
+    Args:
+        sqnr_db: Signal to quantization noise ratio in dB, within +-200; 200 where the tensors are equal.
+        cosine: Cosine similarity, -1 to 1.
+        max_error: Largest absolute difference; None where a NaN or Inf appeared.
+    """
+
+    sqnr_db: float
+    cosine: float
+    max_error: float | None
+
+
+class Origin(Enum):
+    """What of a layer brings most of its error."""
+
+    WEIGHTS = "weights"
+    ACTIVATION = "activation"
+
+
+class Kind(Enum):
+    """How the error comes about."""
+
+    CLIPPING = "clipping"
+    """Most of the squared error is of values outside the range."""
+    ROUNDING = "rounding"
+    """Most of it is of values inside the range, between two codes."""
+    WIDE_CHANNEL = "wide channel"
+    """It is rounding, and one channel is so much wider than the others that they share few codes."""
+    DEAD = "dead"
+    """All values have one and the same code."""
+    OTHER_WEIGHTS = "other weights"
+    """The weights are further apart than their scale explains: they were trained, folded or replaced."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a layer errs, as far as it can be seen.
+
+    Args:
+        origin: Weights or activation.
+        kind: How.
+        tensor: The tensor whose quantization it is; "" where that is not one.
+        share_percent: Share of the layer's squared error that its origin brings, 0 to 100.
+        range_amax: Largest absolute value the scale can hold; None where there is more than one scale.
+        data_amax: Largest absolute value that was met.
+        channel: For a wide channel: its index.
+        ratio: For a wide channel: its amax over that of the median channel.
+        text: All of it in one sentence.
+    """
+
+    origin: Origin
+    kind: Kind
+    tensor: str
+    share_percent: float
+    range_amax: float | None = None
+    data_amax: float | None = None
+    channel: int | None = None
+    ratio: float | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """One tensor that both models have.
+
+    Args:
+        tensor: Its name.
+        node: The node that makes it: the weighted one, where there is one.
+        op_type: Operator of that node.
+        order: Place in the float model, from 0 on.
+        accumulated: Distance as deployed: with everything quantized before it.
+        local: Distance when what makes it is fed FP32 input: the error of this layer alone. None where nothing between
+            this tensor and those before it is quantized.
+        dead: Whether it is all zero in the quantized model, but not in FP32.
+        cause: Why the layer errs; None without a local error.
+    """
+
+    tensor: str
+    node: str
+    op_type: str
+    order: int
+    accumulated: TensorDistance
+    local: TensorDistance | None
+    dead: bool
+    cause: Cause | None
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What `--layers` found.
+
+    Args:
+        tensors: Float tensors of the reference.
+        shared: How many of them the quantized model has, too.
+        start: Name of the tensor where the damage starts: where most of the error is new for the first time; None where
+            no layer stands out.
+        ranked: Tensors with an error of their own, the largest first, then the others in the model's order.
+        not_compared: Shared tensors that hold NaN or Inf in FP32, or whose size depends on the values.
+    """
+
+    tensors: int
+    shared: int
+    start: str | None
+    ranked: tuple[LayerError, ...]
+    not_compared: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything a run of `qdq compare` found.
+
+    Args:
+        schema_version: Version of this document.
+        reference: Path of the float model.
+        quantized: Path of the quantized model.
+        samples: How many samples both models ran on.
+        batch_size: Most samples a run.
+        preprocessing: One line on how pictures became inputs; "" for arrays.
+        assumed: Whether nobody chose that preprocessing.
+        outputs: Output name -> distance.
+        not_compared: Outputs that have the same shape in both models for no sample; their size depends on the values.
+        layers: What every tensor says; None without `--layers`.
+        seconds: Wall time of each stage.
+        notes: Sentences the user should read.
+    """
+
+    schema_version: int
+    reference: str
+    quantized: str
+    samples: int
+    batch_size: int
+    preprocessing: str
+    assumed: bool
+    outputs: Mapping[str, OutputDistance]
+    not_compared: tuple[str, ...]
+    layers: Layers | None
+    seconds: Mapping[str, float]
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,153 @@
+"""A comparison as lines of text for people, 80 columns wide; the console prints them."""
+
+from __future__ import annotations
+
+import shlex
+
+from qdq_cli.comparing.record import Cause, Comparison, Kind, LayerError, Layers, Origin, OutputDistance
+from qdq_cli.inspection.text import Paint, count_text, elided, names_text, plain, row, wrapped
+
+MAX_EXPLAINED = 3
+"""Layers whose cause is told in a sentence; -v tells all."""
+
+MAX_WIDENING = 2.0
+"""Up to this factor a wider range is worth its coarser steps: it costs one bit."""
+
+_NAME, _LAYER, _CAUSE = 27, 33, 24
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+def comparison_lines(found: Comparison, top: int | None, paint: Paint = plain) -> list[str]:
+    """Return the outputs, then the layers with most error of their own, why they err, and what to try.
+
+    Args:
+        found: The comparison.
+        top: How many layers; None for every shared tensor, each with its cause in a sentence.
+        paint: Colours a text.
+    """
+    lines = row("reference", found.reference) + row("quantized", found.quantized)
+    lines += row("samples", f"{found.samples}; batch size {found.batch_size}")
+    if found.preprocessing:
+        lines += row("", found.preprocessing + (" (assumed; --preprocess chooses)" if found.assumed else ""))
+    lines += ["", *_outputs(found)]
+    if found.layers is not None:
+        lines += ["", *_layers(found.layers, top, paint), *_next(found.layers, found.reference)]
+    return lines
+
+
+def _outputs(found: Comparison) -> list[str]:
+    scores = any(distance.top1_agreement is not None for distance in found.outputs.values())
+    head = f"{'output':<{_NAME}} {'SQNR dB':>8} {'cosine':>9} {'max error':>10}"
+    lines = [head + (f" {'top-1 %':>7} {'top-5 %':>7} {'KL':>6}" if scores else "")]
+    for name, distance in found.outputs.items():
+        lines.append(_output(name, distance))
+    for name in found.not_compared:
+        lines.append(f"{elided(name, _NAME):<{_NAME}} not compared: its shape differs in every sample")
+    return lines
+
+
+def _output(name: str, distance: OutputDistance) -> str:
+    sqnr = "equal" if distance.equal else f"{distance.sqnr_db:.1f}"
+    line = f"{elided(name, _NAME):<{_NAME}} {sqnr:>8} {distance.cosine:>9.6f} {distance.max_error:>10.4g}"
+    if distance.top1_agreement is not None:
+        top5 = "" if distance.top5_agreement is None else f"{distance.top5_agreement:.1f}"
+        divergence = "" if distance.softmax_kl is None else f"{distance.softmax_kl:.4f}"
+        line += f" {distance.top1_agreement:>7.1f} {top5:>7} {divergence:>6}"
+    return line.rstrip()
+
+
+def _layers(layers: Layers, top: int | None, paint: Paint) -> list[str]:
+    own = [layer for layer in layers.ranked if layer.local is not None]
+    wrong = [layer for layer in own if layer.cause is not None]
+    both = f"{layers.shared} of {layers.tensors} float tensors are in both models"
+    lines = row("layers", f"{both}; {len(own)} are computed from quantized ones")
+    lines += row("starts at", _start(layers))
+    if layers.not_compared:
+        why = "they hold NaN or Inf, or their size depends on the values"
+        lines += row("not compared", f"{names_text(layers.not_compared)}: {why}")
+    dead = [layer for layer in layers.ranked if layer.dead]
+    if dead:
+        names = names_text(layer.tensor for layer in dead)
+        lines += row("dead", f"all zero as deployed, though not in FP32: {names}")
+    shown = list(layers.ranked) if top is None else own[:top]
+    lines += ["", f"{'local':>6}  {'accumulated':>11}  {'layer':<{_LAYER}}  cause"]
+    for layer in shown:
+        lines += _layer(layer, layers.start, paint) + (_sentence(layer) if top is None else [])
+    if len(shown) < len(own):
+        lines.append(f"  ... and {count_text(len(own) - len(shown), 'layer')} more (-v, --top)")
+    lines += ["", *wrapped("SQNR in dB. local: fed FP32, the error this layer adds; accumulated: as deployed.", 0)]
+    if top is not None and wrong:
+        lines += ["", "why the worst err:"]
+        lines += [line for layer in wrong[:MAX_EXPLAINED] for line in _explained(layer)]
+    return lines
+
+
+def _start(layers: Layers) -> str:
+    first = next((layer for layer in layers.ranked if layer.tensor == layers.start), None)
+    if first is None or first.local is None:
+        return "no single layer: what there is adds up over many"
+    return (
+        f"{node_text(first)}: {first.local.sqnr_db:.1f} dB by itself, {first.accumulated.sqnr_db:.1f} dB with all that "
+        "comes before"
+    )
+
+
+def _layer(layer: LayerError, start: str | None, paint: Paint) -> list[str]:
+    local = "" if layer.local is None else _decibels(layer.local.sqnr_db)
+    name = f"{elided(node_text(layer), _LAYER):<{_LAYER}}"
+    name = paint(name, "red") if layer.tensor == start else name
+    return [f"{local:>6}  {_decibels(layer.accumulated.sqnr_db):>11}  {name}  {_short(layer.cause)[:_CAUSE]}".rstrip()]
+
+
+def node_text(layer: LayerError) -> str:
+    """The node that makes a tensor, with its operator where the name does not say it."""
+    return layer.node if layer.op_type.lower() in layer.node.lower() else f"{layer.op_type} {layer.node}"
+
+
+def _decibels(sqnr: float) -> str:
+    return "equal" if sqnr >= 200 else f"{sqnr:.1f}"
+
+
+def _short(cause: Cause | None) -> str:
+    if cause is None:
+        return ""
+    return cause.origin.value if cause.kind is Kind.UNKNOWN else f"{cause.origin.value}, {cause.kind.value}"
+
+
+def _sentence(layer: LayerError) -> list[str]:
+    return [] if layer.cause is None else wrapped(layer.cause.text, 8)
+
+
+def _explained(layer: LayerError) -> list[str]:
+    cause = layer.cause
+    assert cause is not None
+    share = f"{cause.share_percent:.0f} % of its error is its {cause.origin.value}"
+    return wrapped(f"{node_text(layer)}: {share}. {cause.text[:1].upper()}{cause.text[1:]}.")
+
+
+def _next(layers: Layers, reference: str) -> list[str]:
+    """What to try about the layer where it starts, or the worst one."""
+    order = sorted(layers.ranked, key=lambda layer: layer.tensor != layers.start)
+    layer = next((layer for layer in order if layer.cause is not None), None)
+    if layer is None or layer.cause is None:
+        return []
+    option, why = _remedy(layer, layer.cause)
+    if not option:
+        return ["", *row("next", why)]
+    return ["", *row("next", why), f"{'':14}qdq quantize {shlex.quote(reference)} --calib ... {option}"]
+
+
+def _remedy(layer: LayerError, cause: Cause) -> tuple[str, str]:
+    """Return the option of `qdq quantize` that goes for a cause, and a sentence."""
+    keep = f"--exclude {shlex.quote(layer.node)}"
+    amax = cause.data_amax if cause.origin is Origin.ACTIVATION else None
+    if cause.kind is Kind.OTHER_WEIGHTS:
+        return "", "Compare with the model that was quantized: these weights were changed."
+    too_wide = cause.range_amax is not None and amax is not None and amax > MAX_WIDENING * cause.range_amax
+    if amax and (cause.kind is Kind.DEAD or (cause.kind is Kind.CLIPPING and not too_wide)):
+        return f"--range {shlex.quote(f'{cause.tensor}={amax:.4g}')}", "Give the tensor the range it needs:"
+    if cause.origin is Origin.WEIGHTS and cause.kind is Kind.WIDE_CHANNEL:
+        return "", "Give the weights one scale an output channel."
+    if layer.op_type in _WEIGHTED:
+        return keep, "Keep it float, and see what comes next:"
+    return "", f"Leave '{cause.tensor or layer.tensor}' without Q/DQ, or quantize with `qdq quantize`, which does."
