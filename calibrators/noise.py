@@ -49,6 +49,16 @@ class ChannelNoise:
             self._signal += _squares(first)
 
     @property
+    def noise(self) -> NDArray[np.float64]:
+        """Sum (reference - other)**2 of each channel, shape (channels,); NaN and Inf where values were."""
+        return self._noise.copy()
+
+    @property
+    def signal(self) -> NDArray[np.float64]:
+        """Sum reference**2 of each channel, shape (channels,)."""
+        return self._signal.copy()
+
+    @property
     def ratio(self) -> float:
         """Mean over the channels of sum (reference - other)**2 / sum reference**2, each at most 1; 0 where equal.
 

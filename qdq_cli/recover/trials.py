@@ -6,7 +6,7 @@ outputs, on samples that had no part in the change, does not grow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,8 @@ from qdq_cli.recover.candidate import Candidate, RoundedWeights, trial_model
 
 _KEPT_BYTES = 512 << 20
 """Most memory for the float outputs and the inputs of the samples; what does not fit is not used."""
+
+_TINY = float(np.finfo(np.float64).tiny)
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -88,25 +90,67 @@ class Trials:
         """How many samples are used."""
         return sum(batch.samples for batch, _ in self._kept)
 
-    def measure(self, candidate: Candidate, *, limit: int | None = None) -> Outcome:
+    @property
+    def batches(self) -> int:
+        """How many batches are used."""
+        return len(self._kept)
+
+    @property
+    def values(self) -> int:
+        """How many float values the outputs of all samples hold."""
+        return sum(array.size for _, outputs in self._kept for array in outputs.values())
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Graph input -> its shape in the first batch."""
+        return {name: array.shape for name, array in self._kept[0][0].arrays.items()}
+
+    def measure(self, candidate: Candidate, *, limit: int | None = None, only: Sequence[int] | None = None) -> Outcome:
         """Run a candidate and compare its outputs with FP32.
 
         Args:
             candidate: What to run.
             limit: Use so many batches only.
+            only: Use the batches with these numbers only, counted from 0.
 
         Raises:
             ModelError: It cannot be run.
         """
-        model = trial_model(self._model, candidate, self._rounded)
-        runner = Runner(source_of(model))
+        kept = self._kept[:limit] if only is None else [self._kept[number] for number in only]
         outputs: dict[str, _Output] = {}
-        for batch, expected in self._kept[:limit]:
-            found = runner.run(batch)
+        for expected, found in self._run(candidate, kept):
             for name, array in expected.items():
                 if array.shape == found[name].shape:
                     outputs.setdefault(name, _Output(array)).observe(array, found[name])
         return _outcome(outputs)
+
+    def noise_by_batch(self, candidate: Candidate) -> tuple[float, ...]:
+        """Run a candidate and return what each batch contributes to its noise, up to a factor all have in common.
+
+        Raises:
+            ModelError: It cannot be run.
+        """
+        signal: dict[str, NDArray[np.float64]] = {}
+        by_batch: list[dict[str, NDArray[np.float64]]] = []
+        for expected, found in self._run(candidate, self._kept):
+            noises = {}
+            for name, array in expected.items():
+                if array.shape == found[name].shape:
+                    sums = _Output(array).noise
+                    sums.observe(array, found[name])
+                    noises[name] = sums.noise
+                    signal[name] = signal.get(name, 0.0) + sums.signal
+            by_batch.append(noises)
+        return tuple(
+            sum(float(np.mean(noise / np.maximum(signal[name], _TINY))) for name, noise in noises.items())
+            for noises in by_batch
+        )
+
+    def _run(self, candidate: Candidate, kept: Sequence[tuple[Batch, Arrays]]) -> Iterator[tuple[Arrays, Arrays]]:
+        """Yield the outputs of each batch, in FP32 and of the candidate."""
+        runner = Runner(source_of(trial_model(self._model, candidate, self._rounded)))
+        for batch, expected in kept:
+            yield expected, runner.run(batch)
 
 
 def source_of(model: ir.Model) -> Source:

@@ -74,6 +74,19 @@ def test_nothing_quantized_has_no_noise_and_the_model_stays_as_it_is() -> None:
     assert ir.to_proto(model).SerializeToString() == before
 
 
+def test_what_batches_contribute_adds_up_to_the_noise() -> None:
+    model = _prepared("digits_resnet")
+    plan = make_plan(model)
+    candidate = Candidate(plan, (1.0,) * len(plan.groups))
+    trials = Trials(model, _batches(model))
+    parts = trials.noise_by_batch(candidate)
+    assert len(parts) == trials.batches == 4
+    assert sum(parts) == pytest.approx(trials.measure(candidate).noise)
+    assert trials.values == 4 * 10
+    assert trials.measure(candidate, only=(0, 1, 2)) == trials.measure(candidate, limit=3)
+    assert trials.measure(candidate, only=(3,)) != trials.measure(candidate, limit=1)
+
+
 def test_a_restricted_plan_quantizes_these_nodes_alone() -> None:
     plan = make_plan(_prepared("digits_resnet"))
     one = restricted(plan, {plan.quantized[2]})
