@@ -6,6 +6,7 @@ fails, caches that people have checked in would fail as well.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ OLD = sorted((REPOSITORY / "tests" / "old_caches").glob("*.qcal"))
 AMAX = {
     "0.1.0-digits_gru.qcal": 7.8423,
     "0.1.0-digits_resnet.qcal": 87.9866,
+    "0.1.0.keys2-digits_resnet.qcal": 108.2028,  # samples have keys of format 2
     "0.1.0-digits_vit.qcal": 34.7589,
 }
 """File -> the sum of all ranges by minmax, rounded."""
@@ -34,6 +36,18 @@ def test_an_old_cache_serves_its_model(cache: Path, tmp_path: Path):
     done = qdq("quantize", model_of(cache), "--cache", cache, "-o", tmp_path / "model.onnx", "--json")
     assert done.code == 0, done.err
     assert done.document["calibration"]["from_cache"] is True
+
+
+def test_nothing_is_added_to_a_cache_whose_samples_are_known_by_name(tmp_path: Path):
+    """They cannot be told from new ones, and would count twice."""
+    cache = next(path for path in OLD if path.name == "0.1.0-digits_resnet.qcal")
+    own = tmp_path / "own.qcal"
+    shutil.copy(cache, own)
+    data = ("--calib", SAMPLES / "images" / "digits", "--preprocess", "unit")
+    done = qdq("calibrate", model_of(cache), *data, "-o", own, "--append")
+    assert done.code == 4
+    assert "differ in versions" in done.err
+    assert own.read_bytes() == cache.read_bytes()
 
 
 @pytest.mark.parametrize("cache", OLD, ids=lambda path: path.stem)

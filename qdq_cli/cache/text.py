@@ -156,7 +156,7 @@ def range_lines(found: RangeFile, *, full: bool) -> list[str]:
     method = f"; method {found.method}" if found.method else ""
     lines = [_row("ranges", f"{len(found.ranges)} of {found.file}  ({kind}{method})")]
     if found.ignored_lines:
-        lines.append(_row("", f"{found.ignored_lines} lines hold no range and were left out"))
+        lines.append(_row("", f"lines without a range, left out: {found.ignored_lines}"))
     if found.output is not None:
         lines.append(_row("output", found.output))
     if full:
