@@ -8,21 +8,24 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from qdq_cli.pages.page import Bar, Bars, BoxPlots, BoxRow, Curve, HistogramPlot
 from qdq_cli.pages.text import escaped, number, percent
 
 HEIGHT = 100  # of a histogram, in its own units
 _NARROWEST = 1e-9  # the share of the largest number at which a logarithmic axis begins at the latest
+_TOO_LARGE = 1e100
 _LONG = 30  # rows
 _MOST_TICKS = 6
 _MOST_OUTLIERS = 24  # drawn in a row
 _NAMED_OUTLIERS = 3
+_MOST_NAMES = 15  # points of a curve that all carry their number
 
 
 def finite(values: Iterable[float | None]) -> list[float]:
-    """The values that can be drawn."""
-    return [value for value in values if value is not None and math.isfinite(value)]
+    """The values that can be drawn: neither NaN nor Inf, nor so large that their differences would be."""
+    return [value for value in values if value is not None and abs(value) < _TOO_LARGE]
 
 
 def bars(block: Bars) -> str:
@@ -82,10 +85,10 @@ def _percent(part: float, whole: float) -> str:
 def histogram(plot: HistogramPlot, *, is_open: bool) -> str:
     """One tensor: a small drawing beside its name that grows when it is opened, and the numbers in words."""
     extent = plot.high - plot.low
-    drawable = math.isfinite(extent) and extent > 0
+    drawable = 1 / _TOO_LARGE < extent < _TOO_LARGE
     width = max(len(plot.counts), 1)
     shapes = [f'<path class="bars" d="{_steps(plot.counts)}"/>']
-    if drawable and plot.amax is not None and math.isfinite(plot.amax):
+    if drawable and plot.amax is not None and finite((plot.amax,)):
         shapes += _limits(plot, plot.amax, width, extent)
     svg = (
         f'<svg viewBox="0 0 {width} {HEIGHT}" preserveAspectRatio="none" role="img" '
@@ -131,7 +134,7 @@ def _steps(counts: Sequence[float]) -> str:
 def box_plots(block: BoxPlots) -> str:
     """Rows of boxes under one logarithmic axis."""
     numbers = [value for row in block.rows for value in (*row.quantiles, *(spot for _, spot in row.outliers))]
-    positive = [value for value in finite(numbers) if value > 0]
+    positive = [value for value in finite(numbers) if value > 1 / _TOO_LARGE]
     high = max(positive, default=1.0)
     low = max(min(positive, default=1.0), high * _NARROWEST)
     if high < low * 1.01:
@@ -166,7 +169,7 @@ def _box_row(row: BoxRow, low: float, high: float, ticks: Sequence[float]) -> st
     shapes += [
         f'<circle class="outlier" cx="{_log_place(value, low, high)}" cy="10" r="3"/>'
         for _, value in row.outliers[:_MOST_OUTLIERS]
-        if math.isfinite(value)
+        if finite((value,))
     ]
     shown = f"{number(median)} ({number(least)} to {number(most)})"
     note = "; ".join(text for text in (_named_outliers(row), row.note) if text)
@@ -209,38 +212,51 @@ def linear_ticks(low: float, high: float) -> list[float]:
     return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
+@dataclass(frozen=True)
+class _Frame:
+    """The ends of the axes of a curve."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+
+    def across(self, x: float) -> str:
+        return _percent(x - self.left, self.right - self.left)
+
+    def down(self, y: float) -> str:
+        return _percent(self.top - y, self.top - self.bottom)
+
+    def grid(self) -> list[str]:
+        """Lines at round numbers, with the numbers."""
+        shapes = []
+        for y in linear_ticks(self.bottom, self.top):
+            shapes.append(f'<line class="tick" x1="0" x2="100%" y1="{self.down(y)}" y2="{self.down(y)}"/>')
+            shapes.append(f'<text class="end" x="-6" y="{self.down(y)}" dy="4">{number(y)}</text>')
+        for x in linear_ticks(self.left, self.right):
+            shapes.append(f'<line class="tick" x1="{self.across(x)}" x2="{self.across(x)}" y1="0" y2="100%"/>')
+            shapes.append(f'<text class="mid" x="{self.across(x)}" y="100%" dy="16">{number(x)}</text>')
+        return shapes
+
+
 def curve(block: Curve) -> str:
     """The drawing of a curve; the points carry their numbers from the list below it."""
     spots = [
-        (place, point.x, point.y)
-        for place, point in enumerate(block.points)
-        if math.isfinite(point.x) and math.isfinite(point.y)
+        (place, point.x, point.y) for place, point in enumerate(block.points) if len(finite((point.x, point.y))) > 1
     ]
     if not spots:
         return ""
-    (left, right), (bottom, top) = (_padded([x for _, x, _ in spots]), _padded([y for _, _, y in spots]))
-
-    def across(x: float) -> str:
-        return _percent(x - left, right - left)
-
-    def down(y: float) -> str:
-        return _percent(top - y, top - bottom)
-
-    shapes = []
-    for y in linear_ticks(bottom, top):
-        shapes.append(f'<line class="tick" x1="0" x2="100%" y1="{down(y)}" y2="{down(y)}"/>')
-        shapes.append(f'<text class="end" x="-6" y="{down(y)}" dy="4">{number(y)}</text>')
-    for x in linear_ticks(left, right):
-        shapes.append(f'<line class="tick" x1="{across(x)}" x2="{across(x)}" y1="0" y2="100%"/>')
-        shapes.append(f'<text class="mid" x="{across(x)}" y="100%" dy="16">{number(x)}</text>')
-    for (_, x, y), (_, next_x, next_y) in itertools.pairwise(spots):
-        shapes.append(f'<line class="link" x1="{across(x)}" y1="{down(y)}" x2="{across(next_x)}" y2="{down(next_y)}"/>')
-    for place, x, y in spots:
-        spot = f'cx="{across(x)}" cy="{down(y)}"'
-        shapes.append(f'<circle class="point" {spot} r="4"/>')
+    frame = _Frame(*_padded([x for _, x, _ in spots]), *_padded([y for _, _, y in spots]))
+    places = [(place, frame.across(x), frame.down(y)) for place, x, y in spots]
+    shapes = frame.grid()
+    for (_, x, y), (_, next_x, next_y) in itertools.pairwise(places):
+        shapes.append(f'<line class="link" x1="{x}" y1="{y}" x2="{next_x}" y2="{next_y}"/>')
+    for place, x, y in places:
+        shapes.append(f'<circle class="point" cx="{x}" cy="{y}" r="4"/>')
         if place == block.chosen:
-            shapes.append(f'<circle class="chosen" {spot} r="9"/>')
-        shapes.append(f'<text class="mid name" x="{across(x)}" y="{down(y)}" dy="-12">{place + 1}</text>')
+            shapes.append(f'<circle class="chosen" cx="{x}" cy="{y}" r="9"/>')
+        if len(spots) <= _MOST_NAMES or place in (0, block.chosen, len(block.points) - 1):
+            shapes.append(f'<text class="mid name" x="{x}" y="{y}" dy="-12">{place + 1}</text>')
     label = escaped(f"{block.y_label} against {block.x_label}")
     svg = f'<svg role="img" aria-label="{label}">{"".join(shapes)}</svg>'
     caption = f"up: {escaped(block.y_label)}; to the right: {escaped(block.x_label)}"
@@ -250,5 +266,8 @@ def curve(block: Curve) -> str:
 def _padded(values: list[float]) -> tuple[float, float]:
     """The ends of an axis with a little room around the values."""
     low, high = min(values), max(values)
-    room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
+    size = max(abs(low), abs(high), 1 / _TOO_LARGE)
+    if high - low > 1e-9 * size:  # closer numbers look equal
+        return low - (high - low) * 0.06, high + (high - low) * 0.06
+    room = 0.1 * size if size > 1 / _TOO_LARGE else 1.0
     return low - room, high + room

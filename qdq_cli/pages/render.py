@@ -190,5 +190,5 @@ def _curve(block: Curve) -> str:
         chosen = Badge("chosen", Tone.GOOD) if place == block.chosen else ""
         rows.append((str(place + 1), point.label, number(point.x), number(point.y), chosen))
     highlight = frozenset(() if block.chosen is None else (block.chosen,))
-    columns = ("point", "", block.x_label, block.y_label, "")
+    columns = ("point", "what", block.x_label, block.y_label, "state")
     return drawing.curve(block) + _table(Table(columns, tuple(rows), frozenset((0, 2, 3)), highlight))

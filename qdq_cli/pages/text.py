@@ -23,6 +23,6 @@ def number(value: float | None) -> str:
 
 def percent(share: float) -> str:
     """A share 0..1 in percent; one that is not 0 never looks like 0."""
-    if not math.isfinite(share):
+    if not math.isfinite(100 * share):
         return NOTHING
     return f"{100 * share:.2g} %" if 0 < share < 0.001 else f"{100 * share:.4g} %"
