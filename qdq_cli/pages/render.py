@@ -40,12 +40,15 @@ def check_page_target(path: Path, others: Iterable[Path] = ()) -> Path:
         others: Files of the same run, read or written, that it must not replace.
 
     Raises:
-        UsageError: The path is one of them, a folder or a device, or lies in a folder that does not exist.
+        UsageError: The path does not end in .html, is one of them, a folder or a device, or lies in a folder that does
+            not exist.
     """
     target = path.absolute()
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--report {path} is no page.", "Name a file that ends in .html.")
     for other in others:
         if target.resolve() == other.absolute().resolve():
-            raise UsageError(f"--report {path} is a model of this run itself.", "Name another file, such as page.html.")
+            raise UsageError(f"--report {path} is another file of this run.", "Name another file, such as page.html.")
     if target.is_dir():
         raise UsageError(f"--report {path} is a folder.", "Name a file, such as page.html.")
     if target.exists() and not target.is_file():

@@ -322,12 +322,14 @@ def test_a_target_is_checked_before_the_work(tmp_path: Path):
     model = tmp_path / "model.onnx"
     model.write_bytes(b"x")
     (tmp_path / "link.html").symlink_to("model.onnx")
+    (tmp_path / "null.html").symlink_to(os.devnull)
+    (tmp_path / "folder.html").mkdir()
     cases = {
-        model: "a model of this run",
-        tmp_path / "link.html": "a model of this run",
-        tmp_path: "is a folder",
+        model: "is no page",
+        tmp_path / "link.html": "is another file of this run",
+        tmp_path / "folder.html": "is a folder",
         tmp_path / "none" / "page.html": "does not exist",
-        Path(os.devnull): "a device or a pipe",
+        tmp_path / "null.html": "a device or a pipe",
     }
     for path, found in cases.items():
         with pytest.raises(UsageError, match=found):
