@@ -355,6 +355,7 @@ class CompareConfig:
         layers: Compare every tensor that both models have, too.
         min_sqnr: Lowest SQNR in dB that every output must reach.
         min_agreement: Lowest top-1 agreement in percent that every output of class scores must reach.
+        report: Where a page about the run goes; None for no page.
     """
 
     reference: Path
@@ -363,3 +364,4 @@ class CompareConfig:
     layers: bool = False
     min_sqnr: float | None = None
     min_agreement: float | None = None
+    report: Path | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from qdq_cli import console
-from qdq_cli.commands.options import DATA, VERIFY, Params, command_of, display, record_of
+from qdq_cli.commands.options import DATA, REPORT, VERIFY, Params, command_of, display, record_of
 from qdq_cli.config import CompareConfig, DataConfig
 from qdq_cli.data.preprocess import Overrides
 
@@ -53,6 +53,7 @@ _SECTIONS = {
     "Data": _DATA,
     "Layers": _LAYERS,
     "Limits": _LIMITS,
+    "Output": (REPORT,),
     "Display": display("With --layers: list every tensor, each with its cause."),
 }
 
@@ -69,6 +70,7 @@ def compare(params: Params) -> None:
     Examples:
       qdq compare model.onnx model.qdq.onnx --data images/
       qdq compare model.onnx model.qdq.onnx --data images/ --layers
+      qdq compare model.onnx model.qdq.onnx --data images/ --report page.html
       qdq compare model.onnx model.qdq.onnx --data arrays.npz --min-sqnr 10
     """
     from qdq_cli.comparing.compare import compare_models, require_limits

@@ -12,6 +12,7 @@ from qdq_cli.clock import Clock
 from qdq_cli.comparing.alignment import make_comparable, require_same_interface, to_one_opset
 from qdq_cli.comparing.layers import LayerMeter
 from qdq_cli.comparing.outputs import OutputMeter
+from qdq_cli.comparing.page import comparison_page
 from qdq_cli.comparing.profile import make_profile
 from qdq_cli.comparing.record import Comparison
 from qdq_cli.comparing.shadow import is_quantization
@@ -23,6 +24,7 @@ from qdq_cli.errors import DataError
 from qdq_cli.graph import files
 from qdq_cli.graph.runner import Runner
 from qdq_cli.graph.session import Source
+from qdq_cli.pages.render import check_page_target, write_page
 from qdq_cli.progress import SILENT, Listener
 from qdq_cli.verification import hold_limits
 
@@ -34,7 +36,7 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
     """Run a float model and its quantized form on the same samples, ONNX Runtime's graph optimisations off.
 
     Args:
-        config: The models, the data, and whether every shared tensor is compared.
+        config: The models, the data, whether every shared tensor is compared, and where a page goes.
         listener: Told about progress and notes.
 
     Raises:
@@ -43,6 +45,8 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
         UsageError: Options contradict each other or the model.
     """
     clock = Clock()
+    if config.report is not None:
+        check_page_target(config.report, (config.reference, config.quantized))
     with clock.stage("load"):
         reference, quantized = files.load(config.reference), files.load(config.quantized)
         for source in (reference, quantized):
@@ -67,7 +71,7 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
 
     seen = _run(samples, observe, listener)
     preprocessing = samples.every.preprocessing
-    return Comparison(
+    found = Comparison(
         schema_version=SCHEMA_VERSION,
         reference=str(config.reference),
         quantized=str(config.quantized),
@@ -81,6 +85,9 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
         seconds=clock.seconds(),
         notes=notes,
     )
+    if config.report is not None:
+        write_page(comparison_page(found), config.report)
+    return found
 
 
 def require_limits(found: Comparison, config: CompareConfig) -> None:

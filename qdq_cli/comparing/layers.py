@@ -96,6 +96,7 @@ def _layer(row: Row, place: int, readings: Readings) -> LayerError | None:
         local=local,
         dead=other == 0 < signal,
         cause=_cause(row, readings),
+        feeds=row.feeds,
     )
 
 

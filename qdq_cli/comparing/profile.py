@@ -18,8 +18,8 @@ from qdq_cli.comparing.match import Match, is_quantize, match_tensors
 from qdq_cli.comparing.shadow import PREFIX, Piece, add_shadows, find_pieces, is_quantization
 from qdq_cli.comparing.weights import WeightError, weight_error
 from qdq_cli.errors import ModelError
-from qdq_cli.graph.nodes import rank
-from qdq_cli.graph.operators import is_weighted
+from qdq_cli.graph.nodes import consumers, rank
+from qdq_cli.graph.operators import commutes, is_weighted
 from qdq_cli.graph.topology import float_tensors
 
 _SIZED_BY_VALUES = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "If", "Loop", "Scan"})
@@ -53,6 +53,7 @@ class Row:
         by_weights: The same with the activations of the piece left in float; None where it has no quantized weights.
         inputs: Tensors that the piece quantizes.
         weights: What became of the piece's weights; None where that cannot be told.
+        feeds: Weighted nodes that read the tensor, behind operators that only move values too.
     """
 
     match: Match
@@ -63,6 +64,7 @@ class Row:
     by_weights: Gauge | None = None
     inputs: tuple[InputGauges, ...] = ()
     weights: WeightError | None = None
+    feeds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ class _Builder:
             by_weights=noise,
             inputs=tuple(self._input(inner, node) for inner in quantizes),
             weights=weight_error(node, self._nodes.get(node.name)) if is_weighted(node) else None,
+            feeds=_weighted_readers(source),
         )
 
     def _input(self, quantize: ir.Node, reader: ir.Node) -> InputGauges:
@@ -182,6 +185,17 @@ class _Builder:
                 range=kept,
             )
         return self._inputs[quantize]
+
+
+def _weighted_readers(value: ir.Value) -> tuple[str, ...]:
+    todo, found = [value], []
+    while todo:
+        for node, _ in consumers(todo.pop()):
+            if is_weighted(node):
+                found.append(node.name or "")
+            elif commutes(node):
+                todo.extend(node.outputs)
+    return tuple(dict.fromkeys(found))
 
 
 def _channel_axis(reader: ir.Node, dims: int | None) -> int | None:

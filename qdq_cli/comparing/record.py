@@ -101,6 +101,7 @@ class LayerError:
             this tensor and those before it is quantized.
         dead: Whether it is all zero in the quantized model, but not in FP32.
         cause: Why the layer errs; None without a local error.
+        feeds: Weighted nodes that read the tensor, behind operators that only move values too.
     """
 
     tensor: str
@@ -111,6 +112,7 @@ class LayerError:
     local: TensorDistance | None
     dead: bool
     cause: Cause | None
+    feeds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

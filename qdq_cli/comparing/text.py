@@ -10,6 +10,9 @@ from qdq_cli.inspection.text import Paint, count_text, elided, names_text, plain
 MAX_EXPLAINED = 3
 """Layers whose cause is told in a sentence; -v tells all."""
 
+MAX_EXCLUDED = 2
+"""Readers of a tensor that the line about what to try names."""
+
 MAX_WIDENING = 2.0
 """Up to this factor a wider range is worth its coarser steps: it costs one bit."""
 
@@ -61,7 +64,7 @@ def _layers(layers: Layers, top: int | None, paint: Paint) -> list[str]:
     wrong = [layer for layer in own if layer.cause is not None]
     both = f"{layers.shared} of {layers.tensors} float tensors are in both models"
     lines = row("layers", f"{both}; {len(own)} are computed from quantized ones")
-    lines += row("starts at", _start(layers))
+    lines += row("starts at", start_text(layers))
     if layers.not_compared:
         why = "they hold NaN or Inf, or their size depends on the values"
         lines += row("not compared", f"{names_text(layers.not_compared)}: {why}")
@@ -75,14 +78,15 @@ def _layers(layers: Layers, top: int | None, paint: Paint) -> list[str]:
         lines += _layer(layer, layers.start, paint) + (_sentence(layer) if top is None else [])
     if len(shown) < len(own):
         lines.append(f"  ... and {count_text(len(own) - len(shown), 'layer')} more (-v, --top)")
-    lines += ["", *wrapped("SQNR in dB. local: fed FP32, the error this layer adds; accumulated: as deployed.", 0)]
+    lines += ["", "SQNR, dB. local: of the layer alone, fed FP32; accumulated: as deployed."]
     if top is not None and wrong:
         lines += ["", "why the worst err:"]
         lines += [line for layer in wrong[:MAX_EXPLAINED] for line in _explained(layer)]
     return lines
 
 
-def _start(layers: Layers) -> str:
+def start_text(layers: Layers) -> str:
+    """Where the damage starts, in words."""
     first = next((layer for layer in layers.ranked if layer.tensor == layers.start), None)
     if first is None or first.local is None:
         return "no single layer: what there is adds up over many"
@@ -94,9 +98,11 @@ def _start(layers: Layers) -> str:
 
 def _layer(layer: LayerError, start: str | None, paint: Paint) -> list[str]:
     local = "" if layer.local is None else _decibels(layer.local.sqnr_db)
-    name = f"{elided(node_text(layer), _LAYER):<{_LAYER}}"
+    name = f"{_ended(node_text(layer), _LAYER):<{_LAYER}}"
     name = paint(name, "red") if layer.tensor == start else name
-    return [f"{local:>6}  {_decibels(layer.accumulated.sqnr_db):>11}  {name}  {_short(layer.cause)[:_CAUSE]}".rstrip()]
+    return [
+        f"{local:>6}  {_decibels(layer.accumulated.sqnr_db):>11}  {name}  {short_cause(layer.cause)[:_CAUSE]}".rstrip()
+    ]
 
 
 def node_text(layer: LayerError) -> str:
@@ -104,11 +110,19 @@ def node_text(layer: LayerError) -> str:
     return layer.node if layer.op_type.lower() in layer.node.lower() else f"{layer.op_type} {layer.node}"
 
 
+def _ended(name: str, width: int) -> str:
+    """Shorten a name to a width: a path keeps its end, which tells blocks apart; any other both ends."""
+    if "/" in name and len(name) > width:
+        return f"...{name[3 - width :]}"
+    return elided(name, width)
+
+
 def _decibels(sqnr: float) -> str:
     return "equal" if sqnr >= 200 else f"{sqnr:.1f}"
 
 
-def _short(cause: Cause | None) -> str:
+def short_cause(cause: Cause | None) -> str:
+    """A cause in two words; "" for none."""
     if cause is None:
         return ""
     return cause.origin.value if cause.kind is Kind.UNKNOWN else f"{cause.origin.value}, {cause.kind.value}"
@@ -139,7 +153,8 @@ def _next(layers: Layers, reference: str) -> list[str]:
 
 def _remedy(layer: LayerError, cause: Cause) -> tuple[str, str]:
     """Return the option of `qdq quantize` that goes for a cause, and a sentence."""
-    keep = f"--exclude {shlex.quote(layer.node)}"
+    nodes = (layer.node,) if layer.op_type in _WEIGHTED else layer.feeds[:MAX_EXCLUDED]
+    keep = " ".join(f"--exclude {shlex.quote(node)}" for node in nodes)
     amax = cause.data_amax if cause.origin is Origin.ACTIVATION else None
     if cause.kind is Kind.OTHER_WEIGHTS:
         return "", "Compare with the model that was quantized: these weights were changed."
@@ -150,4 +165,6 @@ def _remedy(layer: LayerError, cause: Cause) -> tuple[str, str]:
         return "", "Give the weights one scale an output channel."
     if layer.op_type in _WEIGHTED:
         return keep, "Keep it float, and see what comes next:"
-    return "", f"Leave '{cause.tensor or layer.tensor}' without Q/DQ, or quantize with `qdq quantize`, which does."
+    if nodes:
+        return keep, "Keep what reads it float, and see what comes next:"
+    return "", f"Leave '{cause.tensor or layer.tensor}' without Q/DQ."

@@ -69,6 +69,18 @@ def test_json_is_one_document_with_the_records_keys(folder):
     assert compare(folder, "good", "--json").document["layers"] is None
 
 
+def test_a_page(folder, tmp_path):
+    page = tmp_path / "page.html"
+    assert compare(folder, "bad", "--layers", "--report", page).code == 0
+    text = page.read_text(encoding="utf-8")
+    assert "damage starts here" in text and "is cut at" in text and "scores" in text
+    assert compare(folder, "good", "--report", page).code == 0
+    assert "Layers in order" not in page.read_text(encoding="utf-8")
+    refused = compare(folder, "good", "--report", folder / "good.onnx")
+    assert refused.code == 2
+    assert onnx.load(folder / "good.onnx").graph.node
+
+
 def test_quiet_says_nothing(folder):
     done = compare(folder, "good", "-q")
     assert (done.code, done.out, done.err) == (0, "", "")
