@@ -167,7 +167,7 @@ def _table(block: Table) -> str:
     rows = []
     for place, row in enumerate(block.rows):
         cells = "".join(
-            f"<td{kind or _long_class(cell)}>{_cell(cell)}</td>" for cell, kind in zip(row, number_class, strict=True)
+            f"<td{_long_class(cell) or kind}>{_cell(cell)}</td>" for cell, kind in zip(row, number_class, strict=True)
         )
         rows.append(f'<tr class="mark">{cells}</tr>' if place in block.highlight else f"<tr>{cells}</tr>")
     caption = f"<caption>{escaped(block.caption)}</caption>" if block.caption else ""

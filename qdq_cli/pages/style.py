@@ -71,7 +71,7 @@ svg text { fill: var(--faint); font-size: .8rem; } .axis { height: 1.2rem; } .mi
   .tensors .body { padding-left: .5rem; } .curve { padding: 1rem 1rem 1.8rem 3rem; } .curve svg { height: 13rem; } }
 @media print { .scroll { max-height: none; overflow: visible; border: 0; } input, nav { display: none; }
   thead th { position: static; } body { max-width: none; } * { print-color-adjust: exact; }
-  li, tr { break-inside: avoid; } }
+  li, tr { break-inside: avoid; } td, td.long { min-width: 0; overflow-wrap: anywhere; } }
 """
 
 SCRIPT = """
