@@ -85,6 +85,7 @@ TOP = ("qdq_cli.commands", "qdq_cli.console", "qdq_cli.main", "qdq_cli.summary")
         ("qdq_cli/graph", ("click", "tqdm", "PIL", "qdq_cli.pipeline", "qdq_cli.tensorrt", "qdq_cli.inspection", *TOP)),
         ("qdq_cli/tensorrt", ("onnxruntime", "click", "tqdm", "qdq_cli.pipeline", "qdq_cli.data", *TOP)),
         ("qdq_cli/data", ("onnxruntime", "onnx_ir", "click", "tqdm", "qdq_cli.graph", "qdq_cli.pipeline", *TOP)),
+        ("qdq_cli/comparing", ("onnxruntime", "click", "tqdm", "qdq_cli.pipeline", "qdq_cli.tensorrt", *TOP)),
         ("qdq_cli/inspection", ("onnxruntime", "click", "tqdm", *TOP)),
         ("qdq_cli/cache", ("click", "tqdm", *TOP)),
         ("qdq_cli/pages", ("onnxruntime", "click", "tqdm", "PIL", "qdq_cli.pipeline", *TOP)),
