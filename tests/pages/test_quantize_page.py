@@ -14,10 +14,11 @@ from calibrators import Histogram, mse
 from calibrators.methods.mse import best_sqnr_db, sqnr_db_at
 from qdq_cli.graph.plan import Plan, Use, WeightTarget, make_plan
 from qdq_cli.graph.prepare import prepare
+from qdq_cli.pages.text import number
 from qdq_cli.pages.weights import weight_rows
 from tests.networks import Network
 from tests.pages.sample import Reader
-from tests.workspace import SIDE, Workspace, make_workspace, small_convnet
+from tests.workspace import SIDE, Workspace, make_workspace, qdq, small_convnet
 
 
 @pytest.fixture(scope="module")
@@ -203,3 +204,10 @@ def test_the_sqnr_at_a_range_is_the_one_of_quantizing_with_it():
         measured = 10 * math.log10(float(np.sum(values**2)) / float(np.sum(error**2)))
         assert sqnr_db_at(histogram, amax) == pytest.approx(measured, abs=0.15)
     assert sqnr_db_at(histogram, mse(histogram).amax) == pytest.approx(best_sqnr_db(histogram))
+
+
+def test_the_layers_are_those_that_inspect_predicts(space: Workspace):
+    reader = page_of(space)
+    summary = qdq("inspect", space.output, "--json").document["summary"]
+    assert f"{summary['int8_macs_percent']:.1f} % of {number(summary['macs'] / 1e6)} M" in reader.texts
+    assert f"{summary['int8_traffic_percent']:.1f} % of the activation elements moved" in reader.texts
