@@ -70,7 +70,7 @@ def config_of(params: Params) -> QuantizeConfig:
         output=params["output"],
         data=record_of(DataConfig, params, {"overrides": record_of(Overrides, params)}),
         plan=record_of(PlanConfig, params),
-        ranges=record_of(RangeConfig, params, _given_ranges(params)),
+        ranges=record_of(RangeConfig, params, given_ranges(params)),
         verify=record_of(VerifyConfig, params, {"samples": params["verify"]}),
         trt=None if trt is None else TensorRT(trt),
         weights=WeightForm(params["weights"]),
@@ -80,7 +80,7 @@ def config_of(params: Params) -> QuantizeConfig:
     )
 
 
-def _given_ranges(params: Params) -> dict[str, Mapping[str, float]]:
+def given_ranges(params: Params) -> dict[str, Mapping[str, float]]:
     """The ranges of the command line and of the file."""
     file: Path | None = params["ranges"]
     if file is None:

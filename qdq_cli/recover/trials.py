@@ -90,6 +90,10 @@ class Trials:
         """How many samples are used."""
         return sum(batch.samples for batch, _ in self._kept)
 
+    def samples_of(self, numbers: Iterable[int]) -> int:
+        """How many samples the batches with these numbers hold."""
+        return sum(self._kept[number][0].samples for number in numbers)
+
     @property
     def batches(self) -> int:
         """How many batches are used."""

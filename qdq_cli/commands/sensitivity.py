@@ -1,0 +1,88 @@
+"""`qdq sensitivity`: parse, measure, show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import click
+
+from qdq_cli import console
+from qdq_cli.commands.options import DATA, MODEL, PLACEMENT, RANGES, REPORT, Params, command_of, display, record_of
+from qdq_cli.commands.quantize import given_ranges
+from qdq_cli.config import DataConfig, PlanConfig, QuantizeConfig, RangeConfig, VerifyConfig
+from qdq_cli.data.preprocess import Overrides
+from qdq_cli.tuning.config import Evaluation, SensitivityConfig
+
+EVAL = (
+    click.Option(
+        ["--eval", "eval_"],
+        metavar='"CMD {model}"',
+        help="Ask this program how good a model is: {model} becomes a path, the last number it prints counts.",
+    ),
+    click.Option(["--lower-is-better"], is_flag=True, help="The number of --eval is an error or a loss."),
+)
+"""The user's own metric."""
+
+_MEASURE = (
+    click.Option(
+        ["--exact"], is_flag=True, help="Measure every operator on all samples set aside, not on a few of them."
+    ),
+    *EVAL,
+    REPORT,
+)
+
+_SECTIONS = {
+    "Measurement": _MEASURE,
+    "Calibration data": DATA,
+    "Ranges": RANGES,
+    "Placement": PLACEMENT,
+    "Display": display("List every operator and scale group."),
+}
+
+
+@command_of(_SECTIONS, (MODEL,))
+def sensitivity(params: Params) -> None:
+    """Rank operators and scale groups by what they cost the outputs when quantized alone.
+
+    Everything else stays float, so that what reaches the outputs is the noise of one operator: its quantized inputs and
+    its weight. Residual Adds and poolings with INT8 inputs are operators too. With --eval the drop of your own metric
+    is measured for every operator and ranks them. Nothing is written besides the report.
+
+    \b
+    Examples:
+      qdq sensitivity model.onnx --calib images/
+      qdq sensitivity model.onnx --calib images/ --exact --report page.html
+      qdq sensitivity model.onnx --calib images/ --eval "python eval.py {model}"
+    """
+    from qdq_cli.sensitivity.sensitivity import find_sensitivities
+    from qdq_cli.sensitivity.text import sensitivity_lines
+
+    screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
+    report = find_sensitivities(config_of(params), screen)
+    screen.result(report, lambda: sensitivity_lines(report, screen.paint, full=screen.verbose))
+
+
+def config_of(params: Params) -> SensitivityConfig:
+    """Build the configuration of a run from the parsed options."""
+    quantize = QuantizeConfig(
+        model=params["model"],
+        data=record_of(DataConfig, params, {"overrides": record_of(Overrides, params)}),
+        plan=record_of(PlanConfig, params),
+        ranges=record_of(RangeConfig, params, given_ranges(params)),
+        verify=VerifyConfig(samples=0),
+    )
+    return record_of(SensitivityConfig, params, {"quantize": quantize, "evaluation": evaluation_of(params)})
+
+
+def evaluation_of(params: Mapping[str, object]) -> Evaluation | None:
+    """The user's metric, where one was given.
+
+    Raises:
+        click.UsageError: --lower-is-better is given without it.
+    """
+    command = params["eval_"]
+    if command is None:
+        if params["lower_is_better"]:
+            raise click.UsageError("--lower-is-better says something about --eval, which is not given.")
+        return None
+    return Evaluation(str(command), bool(params["lower_is_better"]))

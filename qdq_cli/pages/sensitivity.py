@@ -1,0 +1,75 @@
+"""The page of `qdq sensitivity`: the summary, a bar for each operator and for each scale group."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from qdq_cli.pages.page import Bar, Bars, Block, Cell, Facts, Note, Page, Section
+from qdq_cli.pages.text import number
+from qdq_cli.sensitivity.record import OperatorSensitivity, SensitivityReport
+
+MOST_DB = 80.0
+"""Bars end here: what is quieter does not matter to any output."""
+
+
+def sensitivity_page(report: SensitivityReport) -> Page:
+    """Compose the page of a run."""
+    return Page(
+        "Sensitivity",
+        report.model,
+        (
+            Section("Summary", "", (Facts(tuple(_summary(report))), *(Note(text) for text in report.notes))),
+            Section(
+                "Operators",
+                "The share each operator has in the sum of noises: its activations and weight quantized alone, all "
+                "else float, measured at the outputs.",
+                tuple(_operators(report)),
+            ),
+            Section(
+                "Scale groups",
+                "SQNR of the outputs with the tensors of one scale quantized alone; a short bar is a noisy one.",
+                (Bars("SQNR alone, dB", ("SQNR",), tuple(_groups(report)), MOST_DB),) if report.groups else (),
+            ),
+        ),
+    )
+
+
+def _summary(report: SensitivityReport) -> Iterator[tuple[str, Cell]]:
+    together = report.together
+    yield "samples", f"{report.samples} set aside; the estimate takes {report.estimate_samples} of them"
+    yield "all quantized", f"SQNR {number(together.sqnr_db)} dB"
+    if together.noise > 0:
+        yield "sum of single noises", f"{number(together.sum / together.noise)} times the noise of all together"
+    if together.metric is not None and together.float_metric is not None:
+        yield "metric", f"{number(together.metric)} with all quantized, float {number(together.float_metric)}"
+    if report.rank_correlation is not None:
+        yield "rank correlation", f"{report.rank_correlation:.3f} of the estimate with what was measured"
+
+
+def _operators(report: SensitivityReport) -> Iterator[Block]:
+    if any(operator.drop is not None for operator in report.operators):
+        drops = tuple(Bar(_label(operator), (operator.drop,)) for operator in report.operators)
+        yield Bars("drop of the metric", ("drop",), drops)
+    yield Bars("share of the noise, %", ("share",), tuple(_bar(operator) for operator in report.operators))
+
+
+def _bar(operator: OperatorSensitivity) -> Bar:
+    noise = operator.noise if operator.exact_noise is None else operator.exact_noise
+    work = f"{number(operator.macs_percent)} % of the MACs, {number(operator.traffic_percent)} % of the traffic"
+    return Bar(_label(operator), (operator.noise_percent,), f"SQNR alone {number(_decibels(noise))} dB; {work}")
+
+
+def _label(operator: OperatorSensitivity) -> str:
+    return f"{operator.op_type} {operator.name}"
+
+
+def _groups(report: SensitivityReport) -> Iterator[Bar]:
+    for group in report.groups:
+        noise = group.noise if group.exact_noise is None else group.exact_noise
+        more = f" and {len(group.tensors) - 1} more" if len(group.tensors) > 1 else ""
+        yield Bar(f"{group.tensors[0]}{more}", (_decibels(noise),), f"amax {number(group.amax)}")
+
+
+def _decibels(noise: float) -> float:
+    return -10 * math.log10(noise) if noise > 0 else math.inf

@@ -1,0 +1,104 @@
+"""What a run of `qdq sensitivity` found, as frozen records. They are the `--json` document, key for key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class OperatorSensitivity:
+    """An operator that alone is quantized: its activations and its weight, all else float.
+
+    Args:
+        name: Name of the node.
+        op_type: Its operator.
+        noise: Noise-to-signal ratio of the model's outputs then, estimated: 0 equal to FP32, 1 nothing but noise.
+        noise_percent: Share in the sum over all operators.
+        exact_noise: The same measured on all samples set aside; None where that was not asked for.
+        metric: Value of the user's metric then; None where there is no such metric.
+        drop: How much worse than that of the float model it is.
+        macs_percent: Share of the model's multiply-accumulates that it puts into INT8.
+        traffic_percent: Share of the activation traffic that it puts into INT8.
+    """
+
+    name: str
+    op_type: str
+    noise: float
+    noise_percent: float
+    exact_noise: float | None
+    metric: float | None
+    drop: float | None
+    macs_percent: float
+    traffic_percent: float
+
+
+@dataclass(frozen=True)
+class GroupSensitivity:
+    """A scale group that alone is quantized, for all its readers; weights and all else float.
+
+    Args:
+        tensors: The tensors that share the scale.
+        amax: Their range.
+        noise: Noise-to-signal ratio of the model's outputs then, estimated.
+        exact_noise: The same measured on all samples set aside; None where that was not asked for.
+    """
+
+    tensors: tuple[str, ...]
+    amax: float
+    noise: float
+    exact_noise: float | None
+
+
+@dataclass(frozen=True)
+class Together:
+    """Everything quantized at once, against the sum of the operators quantized one by one, on the same samples.
+
+    Args:
+        noise: Noise-to-signal ratio of the outputs with everything quantized.
+        sum: That of the operators, one by one, added up.
+        sqnr_db: The lowest SQNR of all outputs with everything quantized, on all samples set aside.
+        metric: Value of the user's metric; None where there is no such metric.
+        float_metric: That of the float model.
+    """
+
+    noise: float
+    sum: float
+    sqnr_db: float
+    metric: float | None
+    float_metric: float | None
+
+
+@dataclass(frozen=True)
+class SensitivityReport:
+    """Everything a run of `qdq sensitivity` found.
+
+    Args:
+        schema_version: Version of this document.
+        model: Path of the model.
+        samples: Samples set aside from the calibration data.
+        estimate_samples: Those of them that the estimate took.
+        operators: Most noise first: the measured noise where there is one, else the estimated one. With a metric of
+            the user, the largest drop first.
+        groups: Most noise first.
+        together: How well noises add up.
+        rank_correlation: Spearman's correlation of the estimate with what was measured, over the operators; None
+            where nothing was measured or there is nothing to rank.
+        group_rank_correlation: The same over the scale groups.
+        metric_rank_correlation: That of the estimate with the drop of the user's metric.
+        seconds: Time of each stage.
+        notes: Sentences the user should read.
+    """
+
+    schema_version: int
+    model: str
+    samples: int
+    estimate_samples: int
+    operators: tuple[OperatorSensitivity, ...]
+    groups: tuple[GroupSensitivity, ...]
+    together: Together
+    rank_correlation: float | None
+    group_rank_correlation: float | None
+    metric_rank_correlation: float | None
+    seconds: Mapping[str, float]
+    notes: tuple[str, ...]

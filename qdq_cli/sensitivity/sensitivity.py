@@ -1,0 +1,181 @@
+"""`qdq sensitivity` on one page: calibrate, estimate every operator and scale group, measure them on request, rank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibrators.ranks import rank_correlation
+from qdq_cli.documents import SCHEMA_VERSION
+from qdq_cli.errors import DataError
+from qdq_cli.graph.plan import Plan
+from qdq_cli.pages.render import check_page_target, write_page
+from qdq_cli.pages.sensitivity import sensitivity_page
+from qdq_cli.pipeline import Run, open_model
+from qdq_cli.progress import SILENT, Listener
+from qdq_cli.sensitivity.measure import group_alone, noise_of, noisiest_runs, operators_alone
+from qdq_cli.sensitivity.record import GroupSensitivity, OperatorSensitivity, SensitivityReport, Together
+from qdq_cli.tuning.config import SensitivityConfig
+from qdq_cli.tuning.evaluate import check_command
+from qdq_cli.tuning.metric import Metric
+from qdq_cli.tuning.stand import Stand, set_up
+
+Numbers = NDArray[np.float64]
+Item = TypeVar("Item")
+
+
+def find_sensitivities(config: SensitivityConfig, listener: Listener = SILENT) -> SensitivityReport:
+    """Say what each operator and each scale group of a model costs when it alone is quantized.
+
+    Args:
+        config: What to do.
+        listener: Told about progress and notes; silent by default.
+
+    Raises:
+        QdqError: The model or the data cannot be used, or the user's program gives no number.
+    """
+    if config.evaluation is not None:
+        check_command(config.evaluation)
+    if config.report is not None:
+        check_page_target(config.report, (config.quantize.model,))
+    run = Run(config.quantize, listener)
+    if not config.quantize.data.calib:
+        raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
+    stand = set_up(run, open_model(run))
+    with run.stage("estimate"):
+        runs = noisiest_runs(stand.trials, stand.candidate)
+    operators, groups = operators_alone(stand.work.plan, stand.names), _groups(stand)
+    estimated = _Measured(
+        _measure(run, stand, "estimate", operators, runs), _measure(run, stand, "estimate", groups, runs)
+    )
+    exact = None
+    if config.exact:
+        exact = _Measured(
+            _measure(run, stand, "measure", operators, None), _measure(run, stand, "measure", groups, None)
+        )
+    metrics = _metrics(run, stand, config, operators)
+    report = _report(run, stand, (estimated, exact, metrics), runs)
+    if config.report is not None:
+        write_page(sensitivity_page(report), config.report)
+    return report
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Noise of the operators and of the scale groups."""
+
+    operators: Numbers
+    groups: Numbers
+
+
+@dataclass(frozen=True)
+class _Metrics:
+    """The user's metric: of the float model, with all quantized, with each operator quantized alone; and the drops."""
+
+    float_value: float
+    together: float
+    alone: Numbers
+    drops: Numbers
+
+
+def _groups(stand: Stand) -> tuple[Plan, ...]:
+    plan = stand.work.plan
+    return tuple(group_alone(plan, number) for number in range(len(plan.groups)))
+
+
+def _measure(run: Run, stand: Stand, stage: str, plans: tuple[Plan, ...], runs: tuple[int, ...] | None) -> Numbers:
+    title = "estimating" if stage == "estimate" else "measuring"
+    with run.stage(stage), run.listener.progress(title, len(plans)) as advance:
+        return noise_of(stand.trials, stand.candidate, plans, runs, advance)
+
+
+def _metrics(run: Run, stand: Stand, config: SensitivityConfig, plans: tuple[Plan, ...]) -> _Metrics | None:
+    if config.evaluation is None:
+        return None
+    external = stand.work.opened.source.external
+    with run.stage("evaluate"), run.listener.progress("evaluating", len(plans) + 2) as advance:
+        metric = Metric(config.evaluation, stand.work.model, config.quantize, external=external)
+        advance(1, len(plans) + 2)
+        together = metric.of(stand.candidate)
+        advance(2, len(plans) + 2)
+        alone = []
+        for number, plan in enumerate(plans):
+            alone.append(metric.of(replace(stand.candidate, plan=plan)))
+            advance(number + 3, len(plans) + 2)
+    drops = [metric.drop(value) for value in alone]
+    return _Metrics(metric.float_value, together, np.array(alone), np.array(drops))
+
+
+def _report(
+    run: Run, stand: Stand, found: tuple[_Measured, _Measured | None, _Metrics | None], runs: tuple[int, ...]
+) -> SensitivityReport:
+    estimated, exact, metrics = found
+    best = exact or estimated
+    with run.stage("measure"):
+        outcome = stand.trials.measure(stand.candidate)
+        together = outcome if exact else stand.trials.measure(stand.candidate, only=runs)
+    operators = _operators(stand, estimated, exact, metrics)
+    groups = _group_records(stand, estimated, exact)
+    return SensitivityReport(
+        schema_version=SCHEMA_VERSION,
+        model=str(run.config.model),
+        samples=stand.trials.samples,
+        estimate_samples=stand.trials.samples_of(runs),
+        operators=_ranked(operators, best.operators if metrics is None else metrics.drops, best.operators),
+        groups=_ranked(groups, best.groups, best.groups),
+        together=Together(
+            noise=together.noise,
+            sum=float(best.operators.sum()),
+            sqnr_db=outcome.worst_sqnr_db,
+            metric=None if metrics is None else metrics.together,
+            float_metric=None if metrics is None else metrics.float_value,
+        ),
+        rank_correlation=None if exact is None else rank_correlation(estimated.operators, exact.operators),
+        group_rank_correlation=None if exact is None else rank_correlation(estimated.groups, exact.groups),
+        metric_rank_correlation=None if metrics is None else rank_correlation(best.operators, metrics.drops),
+        seconds={name: round(value, 4) for name, value in run.seconds.items()},
+        notes=tuple(run.notes),
+    )
+
+
+def _operators(
+    stand: Stand, estimated: _Measured, exact: _Measured | None, metrics: _Metrics | None
+) -> list[OperatorSensitivity]:
+    shares = stand.meter.by_operator(stand.work.plan, stand.names)
+    best = (exact or estimated).operators
+    total = float(best.sum()) or 1.0
+    return [
+        OperatorSensitivity(
+            name=node.name or "",
+            op_type=node.op_type,
+            noise=float(estimated.operators[number]),
+            noise_percent=100.0 * float(best[number]) / total,
+            exact_noise=None if exact is None else float(exact.operators[number]),
+            metric=None if metrics is None else float(metrics.alone[number]),
+            drop=None if metrics is None else float(metrics.drops[number]),
+            macs_percent=share.macs_percent,
+            traffic_percent=share.traffic_percent,
+        )
+        for number, (node, share) in enumerate(zip(stand.operators, shares, strict=True))
+    ]
+
+
+def _group_records(stand: Stand, estimated: _Measured, exact: _Measured | None) -> list[GroupSensitivity]:
+    return [
+        GroupSensitivity(
+            tensors=group.tensors,
+            amax=amax,
+            noise=float(estimated.groups[number]),
+            exact_noise=None if exact is None else float(exact.groups[number]),
+        )
+        for number, (group, amax) in enumerate(zip(stand.work.plan.groups, stand.candidate.amax, strict=True))
+    ]
+
+
+def _ranked(items: list[Item], first: Numbers, second: Numbers) -> tuple[Item, ...]:
+    """Order things by two numbers, largest first; what is equal keeps its place."""
+    order = sorted(range(len(items)), key=lambda number: (-first[number], -second[number]))
+    return tuple(items[number] for number in order)

@@ -1,0 +1,140 @@
+"""The sensitivities as lines of text for people, 80 columns wide; the console prints them."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable
+
+from qdq_cli.sensitivity.record import SensitivityReport
+
+WIDTH = 80
+LABEL_WIDTH = 14
+MAX_OPERATORS = 15
+MAX_GROUPS = 5
+ADDITIVE = 0.5, 2.0
+"""Where the sum of single noises over the noise of all together is outside, the text says that they do not add up."""
+
+Paint = Callable[[str, str], str]
+"""Colours a text: (text, colour name) -> text."""
+
+
+def sensitivity_lines(report: SensitivityReport, paint: Paint, *, full: bool) -> list[str]:
+    """Return the summary, the operators and the scale groups; cut to one screen unless `full`."""
+    lines = row("model", report.model)
+    lines += row("judged on", _samples(report))
+    lines += row("together", _together(report))
+    lines += row("adding up", _adding_up(report))
+    if report.rank_correlation is not None or report.metric_rank_correlation is not None:
+        lines += row("estimate", _correlations(report))
+    lines += row("seconds", _seconds(report))
+    lines += _operators(report, paint, full=full)
+    lines += _groups(report, full=full)
+    return [*lines, *_next(report)]
+
+
+def row(label: str, text: str) -> list[str]:
+    """A label and a text, wrapped beside it."""
+    room = WIDTH - LABEL_WIDTH
+    parts = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    return [f"{label:<{LABEL_WIDTH}}{parts[0]}", *(f"{'':<{LABEL_WIDTH}}{part}" for part in parts[1:])]
+
+
+def decibels(noise: float) -> str:
+    """A noise-to-signal ratio as SQNR."""
+    return "no noise" if noise <= 0 else f"{-10 * math.log10(noise):.1f} dB"
+
+
+def shortened(name: str, width: int) -> str:
+    """A name that fits, its end kept: the end tells nodes apart."""
+    return name if len(name) <= width else "..." + name[len(name) - width + 3 :]
+
+
+def value_text(value: float) -> str:
+    """A value of the user's metric."""
+    return f"{value:.6g}"
+
+
+def _samples(report: SensitivityReport) -> str:
+    samples = f"{report.samples} samples set aside from the calibration data"
+    if report.rank_correlation is not None or report.estimate_samples == report.samples:
+        return samples
+    return f"the {report.estimate_samples} noisiest of {samples}; --exact takes all"
+
+
+def _together(report: SensitivityReport) -> str:
+    together = report.together
+    text = f"all quantized, the outputs keep an SQNR of {together.sqnr_db:.1f} dB"
+    if together.metric is None or together.float_metric is None:
+        return text
+    return f"{text}; metric {value_text(together.metric)}, float {value_text(together.float_metric)}"
+
+
+def _adding_up(report: SensitivityReport) -> str:
+    together = report.together
+    if together.noise <= 0:
+        return "there is no noise"
+    ratio = together.sum / together.noise
+    text = f"single noises sum up to {ratio:.2f} times the noise of all together"
+    low, high = ADDITIVE
+    if low <= ratio <= high:
+        return text
+    why = (
+        "operators that read the same tensors count its noise each" if ratio > high else "the errors amplify each other"
+    )
+    return f"{text}: {why}, so take shares as an order rather than as amounts"
+
+
+def _correlations(report: SensitivityReport) -> str:
+    parts = []
+    if report.rank_correlation is not None:
+        parts.append(f"of operators with exact {report.rank_correlation:.3f}")
+    if report.group_rank_correlation is not None:
+        parts.append(f"of scale groups {report.group_rank_correlation:.3f}")
+    if report.metric_rank_correlation is not None:
+        parts.append(f"of noise with the metric's drops {report.metric_rank_correlation:.3f}")
+    return f"rank correlation {', '.join(parts)}"
+
+
+def _seconds(report: SensitivityReport) -> str:
+    shown = [f"{stage} {value:.1f}" for stage, value in report.seconds.items() if value >= 0.05]
+    return f"{sum(report.seconds.values()):.1f}" + (f"  ({', '.join(shown)})" if shown else "")
+
+
+def _operators(report: SensitivityReport, paint: Paint, *, full: bool) -> list[str]:
+    measured = any(operator.metric is not None for operator in report.operators)
+    drop = "     drop" if measured else ""
+    lines = ["", "operators quantized alone, " + ("largest drop" if measured else "most noise") + " first:"]
+    lines.append(f"  share  SQNR alone{drop}   MACs  moved  operator")
+    shown = report.operators if full else report.operators[:MAX_OPERATORS]
+    for operator in shown:
+        noise = operator.noise if operator.exact_noise is None else operator.exact_noise
+        cells = f"  {operator.noise_percent:4.1f}%  {decibels(noise):>10}"
+        cells += "" if operator.drop is None else f"  {value_text(operator.drop):>7}"
+        cells += f"  {operator.macs_percent:4.1f}%  {operator.traffic_percent:4.1f}%  "
+        room = WIDTH - len(cells) - len(operator.op_type) - 1
+        lines.append(f"{cells}{paint(operator.op_type, 'blue')} {shortened(operator.name, room)}")
+    return lines + _more(len(report.operators) - len(shown))
+
+
+def _groups(report: SensitivityReport, *, full: bool) -> list[str]:
+    if not report.groups:
+        return []
+    lines = ["", "scale groups quantized alone (activations only), most noise first:"]
+    lines.append("  SQNR alone       amax  tensors")
+    shown = report.groups if full else report.groups[:MAX_GROUPS]
+    for group in shown:
+        noise = group.noise if group.exact_noise is None else group.exact_noise
+        cells = f"  {decibels(noise):>10}  {group.amax:9.4g}  "
+        more = f" and {len(group.tensors) - 1} more" if len(group.tensors) > 1 else ""
+        lines.append(f"{cells}{shortened(group.tensors[0], WIDTH - len(cells) - len(more))}{more}")
+    return lines + _more(len(report.groups) - len(shown))
+
+
+def _more(count: int) -> list[str]:
+    return [f"  ... and {count} more (-v, --json)"] if count > 0 else []
+
+
+def _next(report: SensitivityReport) -> list[str]:
+    lines = ["", "share: of the sum of noises. MACs, moved: what it puts into INT8 of the model's"]
+    return [*lines, "multiply-accumulates and activation traffic. qdq tune weighs one against the other."]

@@ -1,0 +1,63 @@
+"""What sensitivities and tuning start from: a calibrated model, all it may need observed, and samples to judge on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from qdq_cli.errors import DataError
+from qdq_cli.graph.plan import shrinkable
+from qdq_cli.pipeline import Groundwork, Opened, Run, lay_groundwork
+from qdq_cli.recover.candidate import Candidate
+from qdq_cli.recover.samples import split
+from qdq_cli.recover.trials import Trials
+from qdq_cli.sensitivity.measure import operators_of
+from qdq_cli.tuning.work import WorkMeter
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A model that is ready for trials.
+
+    Args:
+        work: The model, its plan and the ranges; histograms serve every smaller plan too.
+        trials: Runs variants on samples set aside from the calibration data.
+        candidate: The model with all of the plan quantized.
+        operators: The nodes with quantized inputs.
+        meter: Predicts how much work a plan puts into INT8.
+    """
+
+    work: Groundwork
+    trials: Trials
+    candidate: Candidate
+    operators: tuple[ir.Node, ...]
+    meter: WorkMeter
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the operators."""
+        return tuple(node.name or "" for node in self.operators)
+
+
+def set_up(run: Run, opened: Opened) -> Stand:
+    """Calibrate a model and run its float version on the samples to judge on.
+
+    Raises:
+        DataError: There are no samples, or nothing of the model is quantized.
+    """
+    model = opened.prepared.model
+    work = lay_groundwork(run, opened, shrinkable(model, run.config.plan))
+    if work.samples is None:
+        raise DataError(
+            "There are no samples to run quantized variants of the model on.",
+            "Give a folder of images or arrays with --calib; a calibration cache saves calibrating, not measuring.",
+        )
+    operators = operators_of(model, work.plan)
+    if not operators:
+        raise DataError("Nothing of this model is quantized.", "List the reasons with qdq quantize --dry-run -v.")
+    with run.stage("judge"):
+        parts = split(work.samples)
+        trials = Trials(model, parts.load(parts.judge))
+    meter = WorkMeter(model, trials.shapes)
+    return Stand(work, trials, Candidate(work.plan, work.ranges.amax), operators, meter)
