@@ -136,10 +136,11 @@ class _Builder:
         deployed = self.graft.copy([piece.result for piece in pieces], {}, "deployed/")
         local = add_shadows(self.graft, quantizing, self._matches, PREFIX)
         by_weights = add_shadows(self.graft, weighted, self._matches, "weights/", left_out)
-        return tuple(
+        rows = [
             self._row(piece, deployed[piece.result], local.get(piece.match.tensor), by_weights.get(piece.match.tensor))
-            for piece in pieces
-        )
+            for piece in reversed(pieces)  # the runtime takes up last what comes first: so it need not hold much
+        ]
+        return tuple(reversed(rows))
 
     def _has_weights(self, piece: Piece) -> bool:
         return any(node in self.graft.constant_nodes and is_quantization(node) for node in piece.nodes)

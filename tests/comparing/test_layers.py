@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from qdq_cli.data.batches import Batch
 from tests.comparing.models import CHANNELS, LAYERS, SIDE, chain, comparable, compare, layer
 from tests.foreign import make_ort_models
 from tests.networks import Network
+from tests.workspace import REPOSITORY, environment
 
 FOREIGN = Path(make_ort_models.__file__).parent
 
@@ -134,6 +137,40 @@ def test_a_run_hands_out_numbers_alone_however_many_samples_there_are():
         kept.append(sum(value.size for value in meter._readings._values.values()))
     assert set(kept) == {kept[0]}
     assert kept[0] <= len(profile.gauges) * CHANNELS
+
+
+DEEP = """
+import resource, sys
+import numpy as np
+from qdq_cli.comparing.layers import LayerMeter
+from qdq_cli.comparing.profile import make_profile
+from qdq_cli.data.batches import Batch
+from tests.comparing.models import comparable
+from tests.networks import Network
+from tests.workspace import REPOSITORY, environment
+
+def deep(scale):
+    net = Network()
+    x = net.input("x", (1, 4, 512, 512))
+    for number in range(40):
+        x = net.op("LeakyRelu", x if scale is None else net.pair(x, scale), name=f"layer{number}", alpha=0.5)
+    return net.proto(x)
+
+meter = LayerMeter(make_profile(*comparable(deep(None), deep(0.03125))))
+batch = Batch({"x": np.zeros((1, 4, 512, 512), np.float32)}, ("x",), 1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+meter.observe(batch)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_run_does_not_hold_the_tensors_of_all_layers():
+    """Each of the 40 layers has tensors of 4 MB: those of all three models together would take 480 MB."""
+    done = subprocess.run(
+        [sys.executable, "-c", DEEP], cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=True
+    )
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert int(done.stdout) * unit < 150e6
 
 
 def test_samples_in_one_run_or_in_several(tmp_path):
