@@ -105,9 +105,9 @@ class Trials:
         return sum(array.size for _, outputs in self._kept for array in outputs.values())
 
     @property
-    def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Graph input -> its shape in the first batch."""
-        return {name: array.shape for name, array in self._kept[0][0].arrays.items()}
+    def example(self) -> Batch:
+        """The first batch."""
+        return self._kept[0][0]
 
     def measure(self, candidate: Candidate, *, limit: int | None = None, only: Sequence[int] | None = None) -> Outcome:
         """Run a candidate and compare its outputs with FP32.

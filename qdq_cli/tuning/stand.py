@@ -13,6 +13,7 @@ from qdq_cli.recover.candidate import Candidate
 from qdq_cli.recover.samples import split
 from qdq_cli.recover.trials import Trials
 from qdq_cli.sensitivity.measure import operators_of
+from qdq_cli.tuning.shapes import shapes_in
 from qdq_cli.tuning.work import WorkMeter
 
 
@@ -59,5 +60,5 @@ def set_up(run: Run, opened: Opened) -> Stand:
     with run.stage("judge"):
         parts = split(work.samples)
         trials = Trials(model, parts.load(parts.judge))
-    meter = WorkMeter(model, trials.shapes)
+    meter = WorkMeter(model, shapes_in(model, trials.example))
     return Stand(work, trials, Candidate(work.plan, work.ranges.amax), operators, meter)

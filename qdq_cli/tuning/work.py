@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from qdq_cli.graph.plan import Plan
-from qdq_cli.graph.prepare import infer_shapes
-from qdq_cli.graph.settle import settle_shapes
 from qdq_cli.tensorrt.cost import Cost, LayerCost, cost_of
 from qdq_cli.tensorrt.draft import draft
 from qdq_cli.tensorrt.simulate import simulate
@@ -40,19 +38,18 @@ class Work:
 
 
 class WorkMeter:
-    """Predicts the INT8 work of plans of one model, at the shapes of its samples.
+    """Predicts the INT8 work of plans of one model.
 
     Args:
         model: The prepared float model; left as it is.
-        shapes: Graph input -> shape of a sample.
+        shapes: Tensor -> its shape in a run; others keep what inference knows of them.
     """
 
     def __init__(self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self._model = model.clone()
-        for value in self._model.graph.inputs:
+        for value in _values(self._model):
             shape = shapes.get(value.name or "")
             value.shape = value.shape if shape is None else ir.Shape(list(shape))
-        infer_shapes(self._model)
 
     def of(self, plan: Plan) -> Work:
         """The work that a plan puts into INT8."""
@@ -80,7 +77,6 @@ class WorkMeter:
 
     def _predict(self, plan: Plan) -> tuple[ir.Model, Cost]:
         drafted = draft(self._model, plan)
-        settle_shapes(drafted)
         return drafted, cost_of(drafted, simulate(drafted))
 
 
@@ -92,9 +88,12 @@ def _share(layer: LayerCost | None, read: int, cost: Cost) -> Work:
 
 
 def _elements(model: ir.Model) -> dict[str, int]:
-    values = (*model.graph.inputs, *(value for node in model.graph for value in node.outputs))
     return {
         value.name or "": math.prod(value.shape.numpy())
-        for value in values
+        for value in _values(model)
         if value.shape is not None and value.shape.is_static()
     }
+
+
+def _values(model: ir.Model) -> list[ir.Value]:
+    return [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
