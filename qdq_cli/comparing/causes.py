@@ -93,6 +93,12 @@ def weight_cause(share: float, error: WeightError | None) -> Cause:
     )
 
 
+def codes_cause() -> Cause:
+    """Say of a layer that computes on codes that no more is seen."""
+    text = "it computes on codes, so weights and activations cannot be told apart"
+    return Cause(Origin.EITHER, Kind.UNKNOWN, "", 100.0, text=text)
+
+
 def activation_cause(share: float, inputs: Sequence[InputError]) -> Cause:
     """Explain a layer whose error comes from the activations it reads.
 

@@ -20,7 +20,7 @@ from qdq_cli.config import CompareConfig, DataConfig, VerifyConfig
 from qdq_cli.data.batches import Batch, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.documents import SCHEMA_VERSION
-from qdq_cli.errors import DataError
+from qdq_cli.errors import DataError, ModelError
 from qdq_cli.graph import files
 from qdq_cli.graph.runner import Runner
 from qdq_cli.graph.session import Source
@@ -60,7 +60,7 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
     with clock.stage("load"):
         runners = Runner(Source(reference.path)), Runner(Source(quantized.path))
         if config.layers:
-            meter = LayerMeter(make_profile(*to_one_opset(reference.model, quantized.model)))
+            meter = _layer_meter(reference.model, quantized.model)
 
     def observe(batch: Batch) -> None:
         with clock.stage("outputs"):
@@ -107,6 +107,14 @@ def _open(model: ir.Model, config: DataConfig) -> Samples:
     if config.samples is None and len(samples.every) > DEFAULT_SAMPLES:
         samples = open_every(model, replace(config, samples=DEFAULT_SAMPLES))
     return samples
+
+
+def _layer_meter(reference: ir.Model, quantized: ir.Model) -> LayerMeter:
+    profile = make_profile(*to_one_opset(reference, quantized))
+    try:
+        return LayerMeter(profile)
+    except ModelError as error:  # each model by itself was loaded before
+        raise ModelError(f"Layers cannot be compared: {error.message}", "Leave --layers out.") from error
 
 
 def _about(quantized: ir.Model) -> tuple[str, ...]:

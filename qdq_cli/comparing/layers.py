@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable
 
 import numpy as np
 
 from calibrators.metrics import SQNR_CEILING_DB, sqnr_of_sums
-from qdq_cli.comparing.causes import InputError, activation_cause, weight_cause
+from qdq_cli.comparing.causes import InputError, activation_cause, codes_cause, weight_cause
 from qdq_cli.comparing.gauges import PairGauges, Readings
 from qdq_cli.comparing.profile import InputGauges, Profile, Row
 from qdq_cli.comparing.record import Cause, LayerError, Layers, TensorDistance
@@ -22,6 +23,9 @@ _OWN = 0.5
 
 _OWN_DB = 10 * math.log10(_OWN)
 """The error of a layer itself is most of what has accumulated behind it where that is at most this much worse."""
+
+_STANDS_OUT_DB = 10.0
+"""A layer stands out that adds ten times the error of the median layer, for its signal."""
 
 _NEAR_DB = 3.0
 """Layers whose SQNR is this near count as equally bad; the first of them is where the damage starts."""
@@ -70,9 +74,13 @@ def _rank(layer: LayerError) -> tuple[float, float]:
 
 
 def _start(layers: Iterable[LayerError]) -> str | None:
-    """The first tensor in the model's order whose own error is near the largest and is most of what is there."""
+    """The first tensor in the model's order whose own error stands out and is most of what is there."""
     own = [(layer.local.sqnr_db, layer) for layer in layers if layer.local is not None]
-    limit = min((sqnr for sqnr, _ in own), default=0.0) + _NEAR_DB
+    if not own:
+        return None
+    limit = min(sqnr for sqnr, _ in own) + _NEAR_DB
+    if len(own) > 1:
+        limit = min(limit, statistics.median(sqnr for sqnr, _ in own) - _STANDS_OUT_DB)
     starting = (
         layer
         for sqnr, layer in sorted(own, key=lambda pair: pair[1].order)
@@ -120,6 +128,8 @@ def _cause(row: Row, readings: Readings) -> Cause | None:
     noise = 0.0 if row.local is None else readings.number(row.local.noise)
     if row.local is None or noise == 0 or not math.isfinite(noise):
         return None
+    if row.on_codes:
+        return codes_cause()
     share = 0.0 if row.by_weights is None else min(1.0, readings.number(row.by_weights) / noise)
     if share >= _OWN or (row.by_weights is not None and not row.inputs):
         return weight_cause(share, row.weights)

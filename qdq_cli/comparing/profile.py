@@ -54,6 +54,7 @@ class Row:
         inputs: Tensors that the piece quantizes.
         weights: What became of the piece's weights; None where that cannot be told.
         feeds: Weighted nodes that read the tensor, behind operators that only move values too.
+        on_codes: Whether the piece computes on codes, so that weights and activations cannot be told apart.
     """
 
     match: Match
@@ -65,6 +66,7 @@ class Row:
     inputs: tuple[InputGauges, ...] = ()
     weights: WeightError | None = None
     feeds: tuple[str, ...] = ()
+    on_codes: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ class _Builder:
             inputs=tuple(self._input(inner, node) for inner in quantizes),
             weights=weight_error(node, self._nodes.get(node.name)) if is_weighted(node) else None,
             feeds=_weighted_readers(source),
+            on_codes=piece.computes_on_codes,
         )
 
     def _input(self, quantize: ir.Node, reader: ir.Node) -> InputGauges:

@@ -42,6 +42,8 @@ class Origin(Enum):
 
     WEIGHTS = "weights"
     ACTIVATION = "activation"
+    EITHER = "weights or activation"
+    """It computes on codes (ConvInteger, QLinearConv), which does not let them be told apart."""
 
 
 class Kind(Enum):
@@ -122,8 +124,8 @@ class Layers:
     Args:
         tensors: Float tensors of the reference.
         shared: How many of them the quantized model has, too.
-        start: Name of the tensor where the damage starts: where most of the error is new for the first time; None where
-            no layer stands out.
+        start: Name of the tensor where the damage starts: the first that adds ten times as much error as the median
+            layer, and most of what has accumulated there; None where no layer stands out.
         ranked: Tensors with an error of their own, the largest first, then the others in the model's order.
         not_compared: Shared tensors that hold NaN or Inf in FP32, or whose size depends on the values.
     """

@@ -43,6 +43,12 @@ class Piece:
         """Whether anything of the piece is quantization: Q, DQ or an operator on codes. If not, it adds no error."""
         return any(is_quantization(node) for node in self.nodes)
 
+    @property
+    def computes_on_codes(self) -> bool:
+        """Whether an operator of the piece works on codes itself, as ConvInteger does."""
+        others = (node for node in self.nodes if node.op_type not in ("QuantizeLinear", "DequantizeLinear"))
+        return any(is_quantization(node) for node in others)
+
 
 def is_quantization(node: ir.Node) -> bool:
     """Say whether an operator quantizes, dequantizes or computes on codes, of any domain."""

@@ -135,6 +135,8 @@ def _sentence(layer: LayerError) -> list[str]:
 def _explained(layer: LayerError) -> list[str]:
     cause = layer.cause
     assert cause is not None
+    if cause.origin is Origin.EITHER:
+        return wrapped(f"{node_text(layer)}: {cause.text}.")
     share = f"{cause.share_percent:.0f} % of its error is its {cause.origin.value}"
     return wrapped(f"{node_text(layer)}: {share}. {cause.text[:1].upper()}{cause.text[1:]}.")
 

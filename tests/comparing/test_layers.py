@@ -194,6 +194,32 @@ def test_models_of_onnx_runtime(name, tmp_path):
     assert all(entry.accumulated.sqnr_db <= entry.local.sqnr_db + 3 for entry in own)
 
 
+def test_operators_on_codes_have_an_error_but_no_cause(tmp_path):
+    """As dynamic quantization writes them: DynamicQuantizeLinear and ConvInteger."""
+
+    def net(*, quantized: bool) -> onnx.ModelProto:
+        net = Network()
+        x = net.input("images", (1, CHANNELS, SIDE, SIDE))
+        weight = net.weight(CHANNELS, CHANNELS, 1, 1)
+        if not quantized:
+            return net.proto(net.relu(net.op("Conv", x, net.constant(weight, "w"), name="conv"), "out"))
+        net._nodes.append(onnx.helper.make_node("DynamicQuantizeLinear", [x], ["codes", "step", "zero"], name="q"))
+        codes = net.constant((weight * 8).astype(np.int8), "w_codes")
+        sums = net.op("Cast", net.op("ConvInteger", "codes", codes, "zero"), to=TensorProto.FLOAT)
+        scaled = net.op("Mul", net.op("Mul", sums, "step"), net.constant(np.float32(1 / 8)), name="conv")
+        return net.proto(net.relu(scaled, "out"))
+
+    onnx.save(net(quantized=False), tmp_path / "float.onnx")
+    onnx.save(net(quantized=True), tmp_path / "quantized.onnx")
+    values = np.random.default_rng(0).normal(size=(4, CHANNELS, SIDE, SIDE)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", images=values)
+    data = DataConfig(calib=(tmp_path / "data.npz",))
+    found = compare_models(CompareConfig(tmp_path / "float.onnx", tmp_path / "quantized.onnx", data, layers=True))
+    entry = layer(found, "conv")
+    assert 30 < entry.local.sqnr_db < 60
+    assert (entry.cause.origin, entry.cause.kind) == (Origin.EITHER, Kind.UNKNOWN)
+
+
 def test_half_precision(tmp_path):
     net = Network(opset=19)
     x = net.input("images", ("N", CHANNELS, SIDE, SIDE), TensorProto.FLOAT16)
