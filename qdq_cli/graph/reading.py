@@ -1,4 +1,4 @@
-"""Bring a model as it was loaded into the state that inspection reads: valid, sorted, named, constants lifted, typed.
+"""Bring a model as it was loaded into the state that inspection reads: valid, named, constants lifted, typed.
 
 Unlike preparation this keeps every operator and the opset, so that what is said about the model is said about the file.
 """
@@ -27,15 +27,13 @@ def make_readable(model: ir.Model) -> None:
     """Check a loaded model and make it readable, in place; its weights are not read.
 
     Raises:
-        ModelError: The model is malformed: a cycle, a name that nothing makes, a wrong attribute, an operator that the
-            opset does not have with these inputs.
+        ModelError: The model is malformed: a wrong attribute, an operator that the opset does not have with these
+            inputs.
     """
     opset_of(model)
-    sort_nodes(model.graph)
     proto = require_well_formed(model)
     had_functions = bool(model.functions)
     inline_functions(model)
-    _require_values(model)
     lift_constants(model)
     drop_shared_constants(model.graph)
     name_everything(model)
@@ -43,31 +41,6 @@ def make_readable(model: ir.Model) -> None:
         infer_shapes(model)
     else:
         take_inferred(model, proto)  # the same nodes and names: one protobuf serves both
-
-
-def sort_nodes(graph: ir.Graph) -> None:
-    """Sort the nodes of a graph if the order of the file is not valid.
-
-    Raises:
-        ModelError: The graph has a cycle.
-    """
-    if is_sorted(graph):
-        return  # the simulator looks at the order of the file (rules, section 4.4)
-    try:
-        graph.sort()
-    except ValueError as error:
-        raise ModelError(f"The graph '{graph.name}' has a cycle.", "Export the model again.") from error
-
-
-def is_sorted(graph: ir.Graph) -> bool:
-    """Say whether every node of a graph comes behind the nodes it reads from."""
-    seen: set[ir.Node] = set()
-    for node in graph:
-        sources = (value.producer() for value in node.inputs if value is not None)
-        if any(source is not None and source.graph is graph and source not in seen for source in sources):
-            return False
-        seen.add(node)
-    return True
 
 
 def require_well_formed(model: ir.Model) -> onnx.ModelProto:
@@ -88,18 +61,6 @@ def require_well_formed(model: ir.Model) -> onnx.ModelProto:
         raise ModelError(
             f"The model is not well-formed ONNX: {reason.rstrip('.')}.", "Export it again, or check where it came from."
         ) from error
-
-
-def _require_values(model: ir.Model) -> None:
-    """Refuse attributes that refer to those of a function, in nodes that are in none."""
-    for node in model.graph.all_nodes():
-        for name, attribute in node.attributes.items():
-            if attribute.is_ref():
-                raise ModelError(
-                    f"The attribute '{name}' of {node.op_type} '{node.name}' refers to a function's attribute "
-                    f"'{attribute.ref_attr_name}', and the node is in no function.",
-                    "Export the model again.",
-                )
 
 
 def drop_shared_constants(graph: ir.Graph) -> None:

@@ -60,7 +60,8 @@ def check_wellformed(proto: onnx.ModelProto) -> None:
 
     Raises:
         ModelError: No outputs or opset; a name is undefined, defined twice or not text; a tensor is smaller or larger
-            than its shape; sparse tensors or training info, which the graph library drops.
+            than its shape; an attribute refers to a function's where there is none; sparse tensors or training info,
+            which the graph library drops.
     """
     if proto.ir_version < OLDEST_IR_VERSION or not proto.opset_import or not proto.graph.output:
         raise ModelError(
@@ -72,6 +73,7 @@ def check_wellformed(proto: onnx.ModelProto) -> None:
     if proto.training_info:
         raise ModelError("it holds training info, which cannot be kept", "Export the model for inference.")
     _check_graph(proto.graph, (), opset_in(proto.opset_import))
+    _require_values(proto.graph)
     for function in proto.functions:
         scope = set(function.input)
         _check_nodes(function.node, (scope,), opset_in(function.opset_import))
@@ -134,6 +136,19 @@ def bodies_of(attribute: AttributeProto) -> Sequence[GraphProto]:
     if attribute.ref_attr_name:
         return ()
     return (attribute.g,) if attribute.type == AttributeProto.GRAPH else attribute.graphs
+
+
+def _require_values(graph: GraphProto) -> None:
+    """Refuse attributes that refer to those of a function, in nodes that are in none."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.ref_attr_name:
+                raise ModelError(
+                    f"the attribute '{attribute.name}' of {_title(node)} refers to the attribute "
+                    f"'{attribute.ref_attr_name}' of a function, and the node is in no function"
+                )
+            for body in bodies_of(attribute):
+                _require_values(body)
 
 
 def _tensors_of(attribute: AttributeProto) -> Iterator[TensorProto]:

@@ -24,8 +24,8 @@ from qdq_cli.graph.nodes import (
     static_dims,
 )
 from qdq_cli.graph.operators import is_weighted
-from qdq_cli.graph.reading import sort_nodes
 from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize
+from qdq_cli.graph.wellformed import sort_nodes
 
 _ONNX_NODE = "qdq.onnx_node"
 

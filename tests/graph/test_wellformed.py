@@ -111,6 +111,22 @@ def test_sparse_attributes_are_refused(kind):
         check_wellformed(model)
 
 
+def test_references_to_attributes_of_a_function_need_a_function():
+    model = small()
+    model.graph.node[0].attribute.add(name="group", type=AttributeProto.INT, ref_attr_name="groups")
+    with pytest.raises(ModelError, match="'group' of Conv node 'conv' refers to the attribute 'groups' of a function"):
+        check_wellformed(model)
+    model = parsed(f"g (float[2] x, bool c) => (float[2] y) {{ y = If(c) {BODY % 't = LeakyRelu(x)'} }}")
+    body = model.graph.node[0].attribute[0].g
+    body.node[0].attribute.add(name="alpha", type=AttributeProto.FLOAT, ref_attr_name="slope")
+    with pytest.raises(ModelError, match="'alpha' of LeakyRelu node 't' refers to the attribute 'slope'"):
+        check_wellformed(model)
+    function = '<domain: "local", opset_import: ["" : 17]> f <slope> (a) => (b) { b = LeakyRelu <alpha = @slope> (a) }'
+    model = parsed(f"g (float[2] x) => (float[2] y) {{ y = local.f <slope = 0.5> (x) }}\n{function}")
+    model.functions[0].node[0].attribute[0].type = AttributeProto.FLOAT
+    check_wellformed(model)
+
+
 def test_tensors_of_attributes_are_measured_too():
     model = parsed("g (float[2] x) => (float[2] y) { c = Constant <value = float[2] {1.0, 2.0}> ()\ny = Add(x, c) }")
     check_wellformed(model)
