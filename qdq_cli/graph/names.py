@@ -15,6 +15,8 @@ class Names:
     def __init__(self, graph: ir.Graph) -> None:
         self._values: set[str] = set()
         self._nodes: set[str] = set()
+        self._next_value: dict[str, int] = {}
+        self._next_node: dict[str, int] = {}
         for part in (graph, *graph.subgraphs()):
             self._values.update(value.name or "" for value in (*part.inputs, *part.initializers.values()))
             for node in part:
@@ -23,17 +25,21 @@ class Names:
 
     def value(self, wanted: str) -> str:
         """Reserve a value name: `wanted`, or `wanted_1`, `wanted_2`... where that is taken."""
-        return _reserve(wanted, self._values)
+        return _reserve(wanted, self._values, self._next_value)
 
     def node(self, wanted: str) -> str:
         """Reserve a node name: `wanted`, or `wanted_1`, `wanted_2`... where that is taken."""
-        return _reserve(wanted, self._nodes)
+        return _reserve(wanted, self._nodes, self._next_node)
 
 
-def _reserve(wanted: str, taken: set[str]) -> str:
-    name, number = wanted, 0
+def _reserve(wanted: str, taken: set[str], numbers: dict[str, int]) -> str:
+    """Return the first free name; `numbers` keeps where the search for each name ended, as names never free up."""
+    name, number = wanted, numbers.get(wanted, 0)
+    if number:
+        name = f"{wanted}_{number}"
     while name in taken:
         number += 1
         name = f"{wanted}_{number}"
+    numbers[wanted] = number
     taken.add(name)
     return name

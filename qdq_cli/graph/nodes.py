@@ -22,7 +22,7 @@ _SHAPE_MARK = "qdq.computed_from_shapes"
 
 def is_op(node: ir.Node | None, *op_types: str) -> bool:
     """Say whether `node` is one of these operators of the default ONNX domain."""
-    return node is not None and node.domain == ONNX_DOMAIN and node.op_type in op_types
+    return node is not None and node.op_type in op_types and node.domain == ONNX_DOMAIN
 
 
 def int_attribute(node: ir.Node, name: str, default: int) -> int:
@@ -51,7 +51,8 @@ def string_attribute(node: ir.Node, name: str, default: str) -> str:
 
 def input_at(node: ir.Node, index: int) -> ir.Value | None:
     """Return the value in an input slot, or None where the slot is absent or left empty."""
-    return node.inputs[index] if 0 <= index < len(node.inputs) else None
+    inputs = node.inputs
+    return inputs[index] if 0 <= index < len(inputs) else None
 
 
 def is_constant(value: ir.Value | None) -> bool:
