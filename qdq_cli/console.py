@@ -153,10 +153,11 @@ class Console:
         return shutil.get_terminal_size((160, 24)).columns
 
     def show(self, report: Report) -> None:
-        """Show the result: one JSON document, or the summary and, for a dry run or on request, the plan."""
-        from qdq_cli.summary import plan_lines, summary_lines
+        """Show the result: one JSON document, or the summary and, on request, the plan."""
+        from qdq_cli.plan_text import plan_lines
+        from qdq_cli.summary import summary_lines
 
         width = shutil.get_terminal_size().columns  # COLUMNS, the terminal's, or 80
         self.result(report, lambda: summary_lines(report, width, lambda label: _paint(label, sys.stdout, bold=True)))
-        if not self._as_json and (self._verbose or report.output is None):
-            self.write(plan_lines(report, width, full=self._verbose))
+        if self._verbose and not self._as_json:
+            self.write(plan_lines(report, width, full=True))

@@ -45,6 +45,7 @@ from qdq_cli.report import (
 from qdq_cli.tensorrt.draft import draft
 from qdq_cli.tensorrt.releases import oldest_release
 from qdq_cli.tensorrt.simulate import simulate
+from qdq_cli.tensorrt.simulation import Simulation
 
 
 def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Report:
@@ -70,8 +71,7 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
     opened = open_model(run)
     files.check_data_target(opened.source, target)
     if config.dry_run:
-        report = run.finish(_planned(run, opened))
-        return _with_plan_page(report, opened, config)
+        return finish_plan(run, opened)
     work = lay_groundwork(run, opened)
     if config.report is None:
         return write_model(run, work, target)
@@ -81,8 +81,9 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
     return report
 
 
-def _with_plan_page(report: Report, opened: Opened, config: QuantizeConfig) -> Report:
-    """Write the page of a dry run, if one was asked for: its layers are those of a draft."""
+def finish_plan(run: Run, opened: Opened) -> Report:
+    """End a dry run: return its report, and write its page, if one was asked for, with the layers of a draft."""
+    report, config = run.finish(_planned(run, opened)), run.config
     if config.report is not None:
         model, plan = opened.prepared.model, opened.plan
         page = quantize_page(report, draft(model, plan, form=config.form), {}, weight_rows(model, plan))
@@ -127,15 +128,19 @@ class Groundwork:
         return self.opened.plan
 
 
-def open_model(run: Run) -> Opened:
+def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
     """Load, prepare and plan.
+
+    Args:
+        run: The run.
+        source: The model where it is loaded already; it is used up.
 
     Raises:
         QdqError: The model cannot be used, or an option names something that is not there.
     """
     config = run.config
     with run.stage("load"):
-        source = files.load(config.model)
+        source = source or files.load(config.model)
     with run.stage("prepare"):
         prepared = prepare(source.model)
         trt = oldest_release(prepared.opset, half=prepared.half, weights=config.weights, asked=config.trt)
@@ -231,7 +236,7 @@ def _write(
             staged = stack.enter_context(files.staged(model, target, external=source.external))
             run.say(*check_written(staged.path, source.path))
         with run.stage("predict"):
-            prediction = _prediction(model)
+            prediction = prediction_of(simulate(model))
         with run.stage("verify"):
             models, (samples, calibrated) = (source.path, staged.path), data
             compared = verification.verify(models, samples, run.config.verify, run.listener, calibrated)
@@ -264,9 +269,8 @@ def _planned(run: Run, opened: Opened) -> Report:
     )
 
 
-def _prediction(model: ir.Model) -> Prediction:
-    """Let the simulator say what TensorRT will do with the result (section 4.6)."""
-    simulation = simulate(model)
+def prediction_of(simulation: Simulation) -> Prediction:
+    """Return what the simulator says TensorRT will do with the result, in numbers (section 4.6)."""
     return Prediction(
         int8_layers=simulation.weighted_int8,
         weighted_layers=simulation.weighted_total,

@@ -101,7 +101,7 @@ def inspect(params: Params) -> None:
 
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
     gates = gates_of(params)
-    inspection = inspect_model(config_of(params))
+    inspection = inspect_model(config_of(params), screen)
     _show(screen, inspection, params)
     require_gates(inspection, gates)
 
@@ -155,10 +155,7 @@ def _show(screen: console.Console, inspection: Inspection, params: Params) -> No
     elif params["layers"]:
         screen.write(text.layer_lines(inspection, screen.paint))
     else:
-        if inspection.plan is not None:
-            screen.show(inspection.plan)
-            screen.write([""])
-        screen.write(text.summary_lines(inspection, screen.paint))
+        screen.write(text.summary_lines(inspection, screen.paint, full=screen.verbose))
 
 
 def _show_on_github(screen: console.Console, annotations: list[str], summary: str) -> None:

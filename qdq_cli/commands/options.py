@@ -270,7 +270,9 @@ OUTPUT = (
         None,
         "TensorRT release that must read the result. [default: the oldest that can, 8.4 for most]",
     ),
-    _flag(["--dry-run"], "Print the plan and write nothing."),
+    _flag(
+        ["--dry-run"], "Show the plan and what TensorRT will do with its result, as qdq inspect does; write nothing."
+    ),
 )
 
 REPORT = _one(["--report"], _PATH, "FILE.html", "Write a page about the run too: one HTML file that fetches nothing.")

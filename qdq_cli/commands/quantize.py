@@ -55,11 +55,23 @@ def quantize(params: Params) -> None:
       qdq quantize model.onnx --calib arrays.npz --cache model.qcal --min-sqnr 20
       qdq quantize model.onnx --dry-run
     """
+    screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
+    config = config_of(params)
+    if config.dry_run:
+        _show_plan(config, screen)
+        return
     from qdq_cli.pipeline import quantize_model
 
-    screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
-    report = quantize_model(config_of(params), screen)
-    screen.show(report)
+    screen.show(quantize_model(config, screen))
+
+
+def _show_plan(config: QuantizeConfig, screen: console.Console) -> None:
+    """Show what `qdq inspect` shows of a model without Q/DQ."""
+    from qdq_cli.inspection.inspect import inspect_plan
+    from qdq_cli.inspection.text import summary_lines
+
+    inspection = inspect_plan(config, screen)
+    screen.result(inspection, lambda: summary_lines(inspection, screen.paint, full=screen.verbose))
 
 
 def config_of(params: Params) -> QuantizeConfig:

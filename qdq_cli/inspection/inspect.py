@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -19,14 +19,15 @@ from qdq_cli.documents import SCHEMA_VERSION
 from qdq_cli.errors import LimitError
 from qdq_cli.graph import files
 from qdq_cli.graph.opset import opset_of
-from qdq_cli.graph.plan import make_plan
-from qdq_cli.graph.prepare import prepare
+from qdq_cli.graph.prepare import infer_shapes
 from qdq_cli.graph.reading import make_readable
 from qdq_cli.graph.settle import settle_shapes, take_one_sample
-from qdq_cli.pipeline import quantize_model
+from qdq_cli.pages.render import check_page_target
+from qdq_cli.pipeline import Run, finish_plan, open_model, prediction_of
+from qdq_cli.progress import SILENT, Listener
 from qdq_cli.report import Report
 from qdq_cli.tensorrt.cost import Cost, LayerCost, cost_of
-from qdq_cli.tensorrt.draft import draft
+from qdq_cli.tensorrt.draft import write_draft
 from qdq_cli.tensorrt.findings import Finding, Severity
 from qdq_cli.tensorrt.lint import lint, lint_simulation
 from qdq_cli.tensorrt.simulate import simulate
@@ -116,11 +117,12 @@ class Inspection:
     plan: Report | None = None
 
 
-def inspect_model(config: InspectConfig) -> Inspection:
-    """Say what TensorRT would do with a model.
+def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspection:
+    """Say what TensorRT would do with a model; for one without Q/DQ, with the result of its plan.
 
     Args:
         config: The model, and how to look at it.
+        listener: Told about notes of the plan; silent by default.
 
     Raises:
         ModelError: The model cannot be read or is malformed.
@@ -128,27 +130,31 @@ def inspect_model(config: InspectConfig) -> Inspection:
     """
     with _garbage_collection_paused():
         source = files.load(config.model)
-        subject = _subject(source.model, config)
-        settle_shapes(subject.model)
-        simulation = simulate(subject.model, deconv_absorbs_q=config.deconv_absorbs_q)
-        findings = _that_hold((*subject.findings, *lint_simulation(simulation)), config.trt)
-        cost = cost_of(subject.model, simulation)
-        return Inspection(
-            schema_version=SCHEMA_VERSION,
-            model=str(config.model),
-            opset=subject.opset,
-            size_bytes=source.size_bytes,
-            trt=None if config.trt is None else config.trt.value,
-            quantized=subject.plan is None,
-            summary=_summary(simulation, findings, cost, batched=subject.batched),
-            findings=findings,
-            layers=simulation.layers,
-            layer_costs=cost.layers,
-            standalone=simulation.standalone,
-            standalone_costs=cost.standalone,
-            other_nodes=_other_nodes(subject.model, simulation),
-            plan=subject.plan,
-        )
+        if _is_quantized(source.model):
+            return _inspection(source, _as_it_is(source.model, config), config)
+        planned = QuantizeConfig(model=config.model, plan=config.plan, trt=config.trt, dry_run=True)
+        return _inspection(source, _as_planned(source, config, Run(planned, listener)), config)
+
+
+def inspect_plan(config: QuantizeConfig, listener: Listener = SILENT) -> Inspection:
+    """Say what `qdq quantize` would do with a model, and TensorRT with the result: a dry run, no model is written.
+
+    Args:
+        config: What to do.
+        listener: Told about notes; silent by default.
+
+    Raises:
+        ModelError: The model cannot be read or prepared.
+        UsageError: An option names something that is not there, or the output could not be written.
+    """
+    look = InspectConfig(config.model, trt=config.trt, plan=config.plan, input_shape=config.data.input_shape)
+    with _garbage_collection_paused():
+        target = files.check_target(config.model, config.target)
+        if config.report is not None:
+            check_page_target(config.report, (config.model, target))
+        source = files.load(config.model)
+        files.check_data_target(source, target)
+        return _inspection(source, _as_planned(source, look, Run(config, listener)), look)
 
 
 @dataclass(frozen=True)
@@ -156,25 +162,53 @@ class _Subject:
     """What is simulated: the model itself, or a draft of what its plan would make of it."""
 
     model: ir.Model
-    findings: tuple[Finding, ...]
     opset: int
     batched: bool
     plan: Report | None
 
 
-def _subject(model: ir.Model, config: InspectConfig) -> _Subject:
-    """Make a loaded model readable and lint it; for a model without Q/DQ, plan it and lint the draft too."""
+def _as_it_is(model: ir.Model, config: InspectConfig) -> _Subject:
     _fix_shapes(model, config)
     batched = take_one_sample(model)
     make_readable(model)
-    opset = opset_of(model)
-    findings = lint(model)
-    if any(_is_quantizing(node) for node in model.graph.all_nodes()):
-        return _Subject(model, findings, opset, batched, plan=None)
-    plan = quantize_model(QuantizeConfig(model=config.model, plan=config.plan, trt=config.trt, dry_run=True))
-    prepared = prepare(model).model
-    drafted = draft(prepared, make_plan(prepared, config.plan))
-    return _Subject(drafted, (*findings, *lint(drafted)), opset, batched, plan)
+    return _Subject(model, opset_of(model), batched, plan=None)
+
+
+def _as_planned(source: files.ModelFile, config: InspectConfig, run: Run) -> _Subject:
+    opened = open_model(run, source)
+    report = finish_plan(run, opened)
+    model = opened.prepared.model
+    write_draft(model, opened.plan, form=run.config.form)
+    _fix_shapes(model, config)
+    batched = take_one_sample(model)
+    if batched or config.input_shape:
+        infer_shapes(model)
+    return _Subject(model, opened.prepared.opset_before, batched, report)
+
+
+def _inspection(source: files.ModelFile, subject: _Subject, config: InspectConfig) -> Inspection:
+    model, report = subject.model, subject.plan
+    found = lint(model)
+    settle_shapes(model)
+    simulation = simulate(model, deconv_absorbs_q=config.deconv_absorbs_q)
+    findings = _that_hold((*found, *lint_simulation(simulation)), config.trt)
+    cost = cost_of(model, simulation)
+    return Inspection(
+        schema_version=SCHEMA_VERSION,
+        model=str(config.model),
+        opset=subject.opset,
+        size_bytes=source.size_bytes,
+        trt=None if config.trt is None else config.trt.value,
+        quantized=report is None,
+        summary=_summary(simulation, findings, cost, batched=subject.batched),
+        findings=findings,
+        layers=simulation.layers,
+        layer_costs=cost.layers,
+        standalone=simulation.standalone,
+        standalone_costs=cost.standalone,
+        other_nodes=_other_nodes(model, simulation),
+        plan=None if report is None else replace(report, tensorrt=prediction_of(simulation)),
+    )
 
 
 @contextlib.contextmanager
@@ -225,6 +259,12 @@ def _matches(entry: Finding, wanted: str) -> bool:
     if wanted == "E":
         return entry.severity is Severity.ERROR
     return wanted in ("W", entry.code)
+
+
+def _is_quantized(model: ir.Model) -> bool:
+    """Say whether a model holds Q/DQ or other quantized operators, in its bodies and local functions too."""
+    places: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    return any(_is_quantizing(node) for place in places for node in place.all_nodes())
 
 
 def _is_quantizing(node: ir.Node) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from qdq_cli.errors import UsageError
 from qdq_cli.inspection.inspect import Inspection, Summary
+from qdq_cli.plan_text import next_rows, plan_lines, plan_rows
 from qdq_cli.tensorrt.cost import LayerCost
 from qdq_cli.tensorrt.findings import RULES, Finding, Severity
 from qdq_cli.tensorrt.simulation import ElementType, Layer, LayerKind, Standalone
@@ -31,9 +32,17 @@ def plain(text: str, colour: str) -> str:
     return text
 
 
-def summary_lines(inspection: Inspection, paint: Paint = plain) -> list[str]:
-    """Return the report that fits one screen: numbers, findings by code, stand-alone kernels, costly float layers."""
+def summary_lines(inspection: Inspection, paint: Paint = plain, *, full: bool = False) -> list[str]:
+    """Return the report that fits one screen: numbers, findings by code, stand-alone kernels, costly float layers.
+
+    Args:
+        inspection: What was found.
+        paint: Colours a text.
+        full: For a model without Q/DQ: list every target and skip of its plan.
+    """
     lines = _numbers(inspection)
+    if inspection.plan is not None:
+        lines += plan_lines(inspection.plan, WIDTH, full=full)
     lines += _findings(inspection.findings, paint)
     lines += _standalone(inspection, paint)
     lines += _float_layers(inspection, paint)
@@ -43,9 +52,11 @@ def summary_lines(inspection: Inspection, paint: Paint = plain) -> list[str]:
 
 def _numbers(inspection: Inspection) -> list[str]:
     summary = inspection.summary
-    kind = "Q/DQ model" if inspection.quantized else "float model: what follows is predicted for its plan"
+    kind = "Q/DQ model" if inspection.quantized else "planned; the rest is predicted for its result"
     size = f"{inspection.size_bytes / 1e6:.1f} MB" if inspection.size_bytes >= 1e5 else f"{inspection.size_bytes} B"
     lines = row("model", f"{inspection.model}  (opset {inspection.opset}, {size}, {kind})")
+    if inspection.plan is not None:
+        lines += plan_rows(inspection.plan, WIDTH)
     lines += row("TensorRT", inspection.trt or "8.4 to 11")
     lines += row("INT8", f"{_int8(summary)}")
     lines += row("cost", _cost(summary))
@@ -53,7 +64,8 @@ def _numbers(inspection: Inspection) -> list[str]:
     counts = f"{summary.standalone} Q/DQ kernels inside, {summary.boundary} at the boundary"
     lines += row("stand-alone", counts + (f" ({reasons})" if reasons else ""))
     lines += row("findings", f"{count_text(summary.errors, 'error')}, {count_text(summary.warnings, 'warning')}")
-    return lines + (row("note", REFUSED) if summary.errors else [])
+    lines += row("note", REFUSED) if summary.errors else []
+    return lines if inspection.plan is None else lines + next_rows(inspection.plan)
 
 
 def _int8(summary: Summary) -> str:

@@ -25,13 +25,18 @@ def draft(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> ir.Model:
         form: How the INT8 regions are written.
     """
     clone = model.clone()
+    write_draft(clone, plan, form=form)
+    return clone
+
+
+def write_draft(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> None:
+    """Write the planned Q/DQ into a prepared model, in place; all that can be looked at afterwards is its structure."""
     for target in plan.weights:
-        value = clone.graph.initializers.get(target.tensor)
+        value = model.graph.initializers.get(target.tensor)
         if value is not None and value.const_value is not None:
             value.const_value = _stand_in(value.const_value)
     amax = [1.0 + number for number in range(len(plan.groups))]
-    rewrite(clone, plan, amax, weights=WeightForm.FP32, form=form)
-    return clone
+    rewrite(model, plan, amax, weights=WeightForm.FP32, form=form)
 
 
 def predict_plan(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> Simulation:

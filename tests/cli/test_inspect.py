@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -231,6 +233,18 @@ def test_svg_is_drawn_by_graphviz(folder, tmp_path, monkeypatch):
     assert (tmp_path / "graph.svg").read_text() == "<svg>\n</svg>\n"
 
 
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+def test_graphviz_draws_every_layer_in_its_colour(folder, tmp_path, capsys):
+    assert inspect(folder, "residual", "-q", "--svg", str(tmp_path / "graph.svg")) == 0
+    drawn = ElementTree.parse(tmp_path / "graph.svg").getroot()
+    fills = [shape.get("fill") for shape in drawn.iter("{http://www.w3.org/2000/svg}path")]
+    found = document(folder, "residual", capsys)
+    int8 = sum(layer["int8"] for layer in found["layers"])
+    counts = [fills.count(drawing.COLOURS[kind]) for kind in ("int8", "float", "standalone")]
+    assert counts == [int8, len(found["layers"]) - int8, len(found["standalone"])]
+    assert len(list(drawn.iterfind(".//*[@class='edge']"))) > len(found["layers"])
+
+
 def test_a_file_that_cannot_be_written(folder, tmp_path, capsys):
     assert inspect(folder, "plain", "--dot", str(tmp_path / "missing" / "graph.dot")) == 2
     assert "cannot be written" in capsys.readouterr().err
@@ -244,16 +258,22 @@ def test_a_float_model_is_planned_and_predicted(folder, capsys):
     assert found["summary"]["batch_is_symbolic"] is True
     assert found["summary"]["macs"] == 2 * 64 * 32 * 32 * 9
     assert inspect(folder, "float") == 0
-    assert "float model: what follows is predicted" in " ".join(capsys.readouterr().out.split())
+    assert "planned; the rest is predicted for its result" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_plan_is_the_dry_run(folder, capsys):
-    assert inspect(folder, "float", "--exclude", "conv2") == 0
-    shown = capsys.readouterr().out
-    assert run(["quantize", str(folder / "float.onnx"), "--dry-run", "--exclude", "conv2"]) == 0
-    planned = capsys.readouterr().out
-    without_times = [line for line in planned.splitlines() if not line.startswith("seconds")]
-    assert set(without_times) <= set(shown.splitlines())
+    for options in ((), ("-v",), ("--json",), ("--trt", "8.6"), ("-q",)):
+        assert inspect(folder, "float", "--exclude", "conv2", *options) == 0
+        shown = capsys.readouterr()
+        assert run(["quantize", str(folder / "float.onnx"), "--dry-run", "--exclude", "conv2", *options]) == 0
+        planned = capsys.readouterr()
+        assert without_times(planned.out) == without_times(shown.out)
+        assert planned.err == shown.err
+    assert list(folder.glob("float.qdq*")) == []
+
+
+def without_times(text: str) -> str:
+    return re.sub(r'"(load|prepare|plan)": [0-9.]+', "", text)
 
 
 def test_a_given_shape_makes_costs_known(tmp_path, capsys):

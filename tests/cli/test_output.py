@@ -53,7 +53,9 @@ def test_json_keeps_notes_on_stderr_and_in_the_document(space: Workspace):
 
 
 def test_json_of_a_dry_run(space: Workspace):
-    document = space.quantize("--dry-run", "--json").document
+    inspection = space.quantize("--dry-run", "--json").document
+    document = inspection["plan"]
+    assert document["tensorrt"]["int8_layers"] == inspection["summary"]["weighted_int8"] > 0
     assert (document["output"], document["calibration"], document["verification"]) == (None, None, None)
     assert next(target["tensor"] for target in document["targets"]) == "images"
 

@@ -69,7 +69,9 @@ def test_a_second_plan_finds_its_tensors_in_the_cache(tmp_path: Path):
     assert {skip["node"]: skip["code"] for skip in alone.document["skips"]}["deep"] == "WIDE_RANGE"
     assert alone.document["calibration"]["from_cache"] is True
     targets = {target["tensor"] for target in alone.document["targets"]}
-    first = {target["tensor"] for target in qdq("quantize", space.model, "--dry-run", "--json").document["targets"]}
+    first = {
+        target["tensor"] for target in qdq("quantize", space.model, "--dry-run", "--json").document["plan"]["targets"]
+    }
     assert targets - first == {"deep"}
     other = space.folder / "other.qcal"
     together = quantized(space, "b.onnx", "--calib", space.arrays, "--samples", "10", "--cache", other)
