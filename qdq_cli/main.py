@@ -20,6 +20,7 @@ COMMANDS = {
     "quantize": "Quantize an FP32 ONNX model to INT8 with Q/DQ nodes.",
     "calibrate": "Observe a model's tensors on samples and write the calibration cache.",
     "cache": "Look into calibration caches, compare, merge and convert them.",
+    "tune": "Quantize a model and leave operators float until it meets a target.",
     "sensitivity": "Rank operators and scale groups by what they cost the outputs when quantized alone.",
     "inspect": "Say what TensorRT will do with a Q/DQ model, without TensorRT.",
     "compare": "Compare a model with its quantized form, output by output or layer by layer.",

@@ -18,8 +18,9 @@ class OperatorSensitivity:
         exact_noise: The same measured on all samples set aside; None where that was not asked for.
         metric: Value of the user's metric then; None where there is no such metric.
         drop: How much worse than that of the float model it is.
-        macs_percent: Share of the model's multiply-accumulates that it puts into INT8.
-        traffic_percent: Share of the activation traffic that it puts into INT8.
+        macs_percent: Share of the model's multiply-accumulates that INT8 would lose were it left float.
+        traffic_percent: Share of the activation traffic that INT8 would lose, with all that follows for its
+            neighbours; below 0 where there would be more.
     """
 
     name: str

@@ -22,6 +22,7 @@ from qdq_cli.tuning.config import SensitivityConfig
 from qdq_cli.tuning.evaluate import check_command
 from qdq_cli.tuning.metric import Metric
 from qdq_cli.tuning.stand import Stand, set_up
+from qdq_cli.tuning.work import Work
 
 Numbers = NDArray[np.float64]
 Item = TypeVar("Item")
@@ -117,7 +118,9 @@ def _report(
     with run.stage("measure"):
         outcome = stand.trials.measure(stand.candidate)
         together = outcome if exact else stand.trials.measure(stand.candidate, only=runs)
-    operators = _operators(stand, estimated, exact, metrics)
+    with run.stage("predict"):
+        work = stand.meter.lost_without(stand.work.plan, run.config.plan, stand.names)
+    operators = _operators((stand, work), estimated, exact, metrics)
     groups = _group_records(stand, estimated, exact)
     return SensitivityReport(
         schema_version=SCHEMA_VERSION,
@@ -142,9 +145,9 @@ def _report(
 
 
 def _operators(
-    stand: Stand, estimated: _Measured, exact: _Measured | None, metrics: _Metrics | None
+    ground: tuple[Stand, tuple[Work, ...]], estimated: _Measured, exact: _Measured | None, metrics: _Metrics | None
 ) -> list[OperatorSensitivity]:
-    shares = stand.meter.by_operator(stand.work.plan, stand.names)
+    stand, shares = ground
     best = (exact or estimated).operators
     total = float(best.sum()) or 1.0
     return [

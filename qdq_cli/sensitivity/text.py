@@ -30,7 +30,7 @@ def sensitivity_lines(report: SensitivityReport, paint: Paint, *, full: bool) ->
     lines += row("seconds", _seconds(report))
     lines += _operators(report, paint, full=full)
     lines += _groups(report, full=full)
-    return [*lines, *_next(report)]
+    return [*lines, *_legend()]
 
 
 def row(label: str, text: str) -> list[str]:
@@ -105,13 +105,13 @@ def _operators(report: SensitivityReport, paint: Paint, *, full: bool) -> list[s
     measured = any(operator.metric is not None for operator in report.operators)
     drop = "     drop" if measured else ""
     lines = ["", "operators quantized alone, " + ("largest drop" if measured else "most noise") + " first:"]
-    lines.append(f"  share  SQNR alone{drop}   MACs  moved  operator")
+    lines.append(f"  share  SQNR alone{drop}   MACs  traffic  operator")
     shown = report.operators if full else report.operators[:MAX_OPERATORS]
     for operator in shown:
         noise = operator.noise if operator.exact_noise is None else operator.exact_noise
         cells = f"  {operator.noise_percent:4.1f}%  {decibels(noise):>10}"
         cells += "" if operator.drop is None else f"  {value_text(operator.drop):>7}"
-        cells += f"  {operator.macs_percent:4.1f}%  {operator.traffic_percent:4.1f}%  "
+        cells += f"  {operator.macs_percent:4.1f}%    {operator.traffic_percent:4.1f}%  "
         room = WIDTH - len(cells) - len(operator.op_type) - 1
         lines.append(f"{cells}{paint(operator.op_type, 'blue')} {shortened(operator.name, room)}")
     return lines + _more(len(report.operators) - len(shown))
@@ -135,6 +135,6 @@ def _more(count: int) -> list[str]:
     return [f"  ... and {count} more (-v, --json)"] if count > 0 else []
 
 
-def _next(report: SensitivityReport) -> list[str]:
-    lines = ["", "share: of the sum of noises. MACs, moved: what it puts into INT8 of the model's"]
-    return [*lines, "multiply-accumulates and activation traffic. qdq tune weighs one against the other."]
+def _legend() -> list[str]:
+    lines = ["", "share: of the sum of noises. MACs, traffic: what INT8 loses of the model's with the"]
+    return [*lines, "operator left float. qdq tune weighs the one against the other."]

@@ -1,0 +1,119 @@
+"""`qdq tune`: parse, search, show; then hold the result against its target."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+
+from qdq_cli import console
+from qdq_cli.commands.options import (
+    DATA,
+    MODEL,
+    OUTPUT,
+    PLACEMENT,
+    RANGES,
+    REPORT,
+    VERIFY,
+    Params,
+    command_of,
+    display,
+)
+from qdq_cli.commands.quantize import config_of as quantize_config
+from qdq_cli.commands.sensitivity import EVAL, evaluation_of
+from qdq_cli.commands.spelling import spelled
+from qdq_cli.tuning.config import TuneConfig
+
+if TYPE_CHECKING:
+    from qdq_cli.tuning.record import TuneReport
+
+_TARGET_HELP = {
+    "min_sqnr": "Lowest SQNR of any output.",
+    "min_agreement": "Lowest top-1 agreement of any output of class scores.",
+}
+_TARGET = (
+    *(
+        click.Option(option.opts, type=option.type, metavar=option.metavar, help=_TARGET_HELP[option.name or ""])
+        for option in VERIFY
+        if option.name in _TARGET_HELP
+    ),
+    *EVAL,
+    click.Option(
+        ["--max-drop"],
+        type=click.FLOAT,
+        metavar="X",
+        help="Most that the number of --eval may be worse than that of the float model, in its own unit.",
+    ),
+    click.Option(
+        ["--min-int8-macs"],
+        type=click.FloatRange(min=0, max=100),
+        metavar="PERCENT",
+        help="Keep at least this share of the multiply-accumulates in INT8.",
+    ),
+)
+_WRITING = tuple(option for option in OUTPUT if option.name != "dry_run")
+_VERIFYING = tuple(option for option in VERIFY if option.name not in _TARGET_HELP)
+
+_SECTIONS = {
+    "Target": _TARGET,
+    "Calibration data": DATA,
+    "Ranges": RANGES,
+    "Placement": PLACEMENT,
+    "Output": (*_WRITING, REPORT),
+    "Verification": _VERIFYING,
+    "Display": display("List every operator that is left float, and the plan."),
+}
+
+
+@command_of(_SECTIONS, (MODEL,))
+def tune(params: Params) -> None:
+    """Quantize a model and leave operators float until it meets a target.
+
+    Of all choices that meet the target, the one is sought that keeps most work in INT8: the mean of the shares of
+    multiply-accumulates and activation traffic, as qdq inspect predicts them. Everything in INT8 is tried first. Where
+    no choice meets the target, the exit code is 5, and the best that was found is kept as MODEL.qdq.best.onnx.
+
+    \b
+    Examples:
+      qdq tune model.onnx --calib images/ --min-sqnr 30
+      qdq tune model.onnx --calib images/ --min-agreement 99 --report page.html
+      qdq tune model.onnx --calib images/ --eval "python eval.py {model}" --max-drop 0.5
+    """
+    from qdq_cli.tuning.tune import require_target, tune_model
+
+    screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
+    report = tune_model(config_of(params), screen)
+    show(screen, report, params)
+    require_target(report)
+
+
+def config_of(params: Params) -> TuneConfig:
+    """Build the configuration of a run from the parsed options."""
+    return TuneConfig(
+        quantize=quantize_config({**params, "dry_run": False, "report": None}),
+        evaluation=evaluation_of(params),
+        max_drop=params["max_drop"],
+        min_int8_macs=params["min_int8_macs"],
+        report=params["report"],
+    )
+
+
+def show(screen: console.Console, report: TuneReport, params: Params) -> None:
+    """Show one JSON document; or the frontier, the summary of what was written, and how to write it again."""
+    from qdq_cli.tuning.text import command_lines, tune_lines
+
+    screen.result(report, lambda: tune_lines(report, screen.paint, full=screen.verbose))
+    if params["json"]:
+        return
+    screen.show(report.quantize)
+    if report.left_float:
+        screen.write(["", *command_lines(same_command(report, params))])
+
+
+def same_command(report: TuneReport, params: Params) -> tuple[str, ...]:
+    """The words of a `qdq quantize` that makes the same model."""
+    options = [*DATA, *RANGES, *PLACEMENT, *(option for option in _WRITING if option.name != "output"), *_VERIFYING]
+    excluded = (f"--exclude {shlex.quote(name)}" for name in report.frontier[report.chosen].left_float)
+    output = (f"-o {shlex.quote(report.output)}",) if params["output"] is not None or not report.met else ()
+    return ("qdq quantize", shlex.quote(report.model), *spelled(options, params), *excluded, *output)

@@ -1,0 +1,123 @@
+"""Measure a variant and hold it against the target.
+
+SQNR and agreement are those of the samples set aside from the calibration data and of those that verification holds
+back, whichever are worse: what is chosen here then passes the verification of what is written.
+"""
+
+from __future__ import annotations
+
+from qdq_cli.data.batches import load_readable_batch
+from qdq_cli.data.unreadable import UnreadableSamples
+from qdq_cli.errors import LimitError
+from qdq_cli.recover.candidate import Candidate
+from qdq_cli.recover.trials import Outcome, Trials
+from qdq_cli.tuning.config import TuneConfig
+from qdq_cli.tuning.metric import Metric
+from qdq_cli.tuning.record import Point, Target
+from qdq_cli.tuning.stand import Stand
+from qdq_cli.verification import verification_runs
+
+_TOLERANCE = 1e-9  # of a drop or a share, which are differences of rounded numbers
+
+
+class Judge:
+    """Measures variants of one model.
+
+    Args:
+        stand: The model and the samples set aside.
+        config: The target.
+
+    Raises:
+        LimitError: Agreement is asked for, and no output holds class scores.
+        DataError: The user's program gives no number for the float model.
+    """
+
+    def __init__(self, stand: Stand, config: TuneConfig) -> None:
+        verify = config.quantize.verify
+        self.target = Target(verify.min_sqnr, verify.min_agreement, config.max_drop, config.min_int8_macs)
+        self._stand = stand
+        self._verifying = _verifying(stand, verify.samples)
+        external = stand.work.opened.source.external
+        self._metric = (
+            None
+            if config.evaluation is None
+            else Metric(config.evaluation, stand.work.model, config.quantize, external=external)
+        )
+
+    @property
+    def float_metric(self) -> float | None:
+        """Value of the user's metric for the float model."""
+        return None if self._metric is None else self._metric.float_value
+
+    @property
+    def held_back(self) -> int:
+        """How many samples of verification are measured on."""
+        return 0 if self._verifying is None else self._verifying.samples
+
+    def point(self, left_float: tuple[str, ...], candidate: Candidate) -> Point:
+        """Measure a variant.
+
+        Raises:
+            QdqError: It cannot be run, or the user's program gives no number.
+        """
+        outcomes = [self._stand.trials.measure(candidate)]
+        if self._verifying is not None:
+            outcomes.append(self._verifying.measure(candidate))
+        sqnr_db = min(outcome.worst_sqnr_db for outcome in outcomes)
+        agreement = self._agreement(outcomes)
+        metric = None if self._metric is None else self._metric.of(candidate)
+        drop = None if metric is None or self._metric is None else self._metric.drop(metric)
+        work = self._stand.meter.of(candidate.plan)
+        missing = self._missing(sqnr_db, agreement, drop, work.macs_percent)
+        only_sqnr = self.target.max_drop is None and self.target.min_agreement is None
+        decides = self.target.min_sqnr is not None and (only_sqnr or missing[0] > 0)
+        return Point(
+            left_float=left_float,
+            int8_macs_percent=work.macs_percent,
+            int8_traffic_percent=work.traffic_percent,
+            int8_work_percent=work.percent,
+            sqnr_db=sqnr_db,
+            agreement=agreement,
+            metric=metric,
+            drop=drop,
+            met=not any(missing),
+            excess_db=(self.target.min_sqnr or 0.0) - sqnr_db if decides else None,
+            shortfall=sum(missing),
+        )
+
+    def _agreement(self, outcomes: list[Outcome]) -> float | None:
+        found = [outcome.worst_agreement for outcome in outcomes]
+        known = [agreement for agreement in found if agreement is not None]
+        if not known and self.target.min_agreement is not None:
+            raise LimitError(
+                "--min-agreement is set, but no output holds class scores (two dimensions, two or more classes).",
+                "Use --min-sqnr for this model.",
+            )
+        return min(known, default=None)
+
+    def _missing(
+        self, sqnr_db: float, agreement: float | None, drop: float | None, macs_percent: float
+    ) -> tuple[float, float, float, float]:
+        """How much of each part of the target is missing: SQNR, agreement, metric, work; 0 for what is met."""
+        target = self.target
+        return (
+            0.0 if target.min_sqnr is None else max(0.0, target.min_sqnr - sqnr_db),
+            0.0 if target.min_agreement is None or agreement is None else max(0.0, target.min_agreement - agreement),
+            0.0 if target.max_drop is None or drop is None else _above(drop, target.max_drop),
+            0.0 if target.min_int8_macs is None else _above(target.min_int8_macs, macs_percent),
+        )
+
+
+def _above(value: float, limit: float) -> float:
+    return value - limit if value - limit > _TOLERANCE else 0.0
+
+
+def _verifying(stand: Stand, count: int) -> Trials | None:
+    """Trials on the samples that verification will take; None where there is no verification."""
+    samples = stand.work.samples
+    if samples is None or count == 0:
+        return None
+    groups, _ = verification_runs(samples, count)
+    unreadable = UnreadableSamples(len(samples.every))
+    batches = (load_readable_batch(samples.every, group, unreadable) for group in groups)
+    return Trials(stand.work.model, (batch for batch in batches if batch is not None))

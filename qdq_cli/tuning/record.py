@@ -1,0 +1,118 @@
+"""What a run of `qdq tune` found, as frozen records. They are the `--json` document, key for key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qdq_cli.report import Report
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the model has to keep; None where nothing was asked.
+
+    Args:
+        min_sqnr: Lowest SQNR in dB on every output.
+        min_agreement: Lowest top-1 agreement in percent on every output of class scores.
+        max_drop: Most that the user's metric may be worse than the float model's.
+        min_int8_macs: Least share of the multiply-accumulates in INT8, in percent.
+    """
+
+    min_sqnr: float | None
+    min_agreement: float | None
+    max_drop: float | None
+    min_int8_macs: float | None
+
+
+@dataclass(frozen=True)
+class Point:
+    """A variant of the model that was measured.
+
+    Args:
+        left_float: Names of the operators left float for the target.
+        int8_macs_percent: Share of the multiply-accumulates predicted in INT8.
+        int8_traffic_percent: Share of the activation traffic predicted in INT8.
+        int8_work_percent: The mean of both: what tuning keeps as large as it can.
+        sqnr_db: Lowest SQNR of all outputs.
+        agreement: Lowest top-1 agreement of the outputs of class scores, in percent; None without such.
+        metric: Value of the user's metric; None without one.
+        drop: How much worse than that of the float model it is.
+        met: Whether the target is met.
+        excess_db: How far the noise is above what `min_sqnr` allows; None where something else decides.
+        shortfall: How much is missing, summed over what was asked: dB, percent and units of the metric.
+    """
+
+    left_float: tuple[str, ...]
+    int8_macs_percent: float
+    int8_traffic_percent: float
+    int8_work_percent: float
+    sqnr_db: float
+    agreement: float | None
+    metric: float | None
+    drop: float | None
+    met: bool
+    excess_db: float | None
+    shortfall: float
+
+
+@dataclass(frozen=True)
+class LeftFloat:
+    """An operator that the chosen variant leaves float.
+
+    Args:
+        name: Name of the node.
+        op_type: Its operator.
+        noise: Noise-to-signal ratio of the outputs with it alone quantized, estimated.
+        noise_percent: Share in the sum over all operators.
+        macs_percent: Share of the multiply-accumulates that INT8 loses.
+        traffic_percent: Share of the activation traffic that INT8 loses.
+    """
+
+    name: str
+    op_type: str
+    noise: float
+    noise_percent: float
+    macs_percent: float
+    traffic_percent: float
+
+
+@dataclass(frozen=True)
+class TuneReport:
+    """Everything a run of `qdq tune` found.
+
+    Args:
+        schema_version: Version of this document.
+        model: Path of the model.
+        output: Path of the result; where the target is not met, of the best that was found.
+        target: What was asked.
+        met: Whether it is met.
+        float_metric: Value of the user's metric for the float model.
+        samples: Samples that variants are measured on, set aside from the calibration data.
+        held_back: Further samples, those that verification holds back.
+        operators: How many operators could be left float.
+        adding_up: Sum of their single noises over the noise of all together; None where nothing was estimated.
+        frontier: Variants measured, most INT8 work first.
+        chosen: Which of them was written, counted from 0.
+        left_float: The operators it leaves float, most noise first.
+        quantize: The report of what was written.
+        seconds: Time of each stage.
+        notes: Sentences the user should read.
+    """
+
+    schema_version: int
+    model: str
+    output: str
+    target: Target
+    met: bool
+    float_metric: float | None
+    samples: int
+    held_back: int
+    operators: int
+    adding_up: float | None
+    frontier: tuple[Point, ...]
+    chosen: int
+    left_float: tuple[LeftFloat, ...]
+    quantize: Report
+    seconds: Mapping[str, float]
+    notes: tuple[str, ...]

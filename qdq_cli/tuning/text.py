@@ -1,0 +1,121 @@
+"""The result of tuning as lines of text for people, 80 columns wide; the console prints them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from qdq_cli.sensitivity.text import WIDTH, decibels, row, shortened, value_text
+from qdq_cli.tuning.record import Point, Target, TuneReport
+
+MAX_LEFT_FLOAT = 12
+ADDITIVE = 0.5, 2.0
+
+Paint = Callable[[str, str], str]
+"""Colours a text: (text, colour name) -> text."""
+
+
+def tune_lines(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
+    """Return the target, the frontier and what is left float; cut to one screen unless `full`."""
+    lines = row("model", report.model)
+    lines += row("target", target_text(report.target))
+    lines += row("judged on", _judged_on(report))
+    lines += row("operators", _operators(report))
+    lines += row("result", result_text(report))
+    lines += ["", *_frontier(report, paint)]
+    return [*lines, *_left_float(report, paint, full=full), ""]
+
+
+def target_text(target: Target) -> str:
+    """What was asked, in words."""
+    parts = []
+    if target.min_sqnr is not None:
+        parts.append(f"SQNR of at least {target.min_sqnr:g} dB")
+    if target.min_agreement is not None:
+        parts.append(f"top-1 agreement of at least {target.min_agreement:g} %")
+    if target.max_drop is not None:
+        parts.append(f"metric at most {target.max_drop:g} worse than the float model's")
+    if target.min_int8_macs is not None:
+        parts.append(f"at least {target.min_int8_macs:g} % of the MACs in INT8")
+    return ", ".join(parts)
+
+
+def result_text(report: TuneReport) -> str:
+    """What came out, in a sentence."""
+    chosen = report.frontier[report.chosen]
+    float_count = len(chosen.left_float)
+    if not report.met:
+        return f"the target is not met; the best that was found leaves {float_count} operators float"
+    if not float_count:
+        return "everything in INT8 meets the target; nothing had to be left float"
+    count = "1 operator" if float_count == 1 else f"{float_count} operators"
+    return f"{count} left float, {chosen.int8_macs_percent:.1f} % of the MACs in INT8"
+
+
+def command_lines(words: Sequence[str]) -> list[str]:
+    """The command that makes the same model again, as a shell takes it, on lines that continue."""
+    lines = ["the same model without tuning:", f"  {words[0]}"]
+    for word in words[1:]:
+        if len(lines[-1]) + 1 + len(word) <= WIDTH - 2:
+            lines[-1] += f" {word}"
+        else:
+            lines[-1] += " \\"
+            lines.append(f"    {word}")
+    return lines
+
+
+def _judged_on(report: TuneReport) -> str:
+    text = f"{report.samples} samples set aside from the calibration data"
+    return f"{text} and {report.held_back} held back; the worse counts" if report.held_back else text
+
+
+def _operators(report: TuneReport) -> str:
+    text = f"{report.operators} can be left float"
+    return (
+        text
+        if report.adding_up is None
+        else f"{text}; their single noises sum up to {report.adding_up:.2f} times that of all"
+    )
+
+
+def _frontier(report: TuneReport, paint: Paint) -> list[str]:
+    points = report.frontier
+    agreement = any(point.agreement is not None for point in points)
+    metric = any(point.metric is not None for point in points)
+    head = "  in INT8:  MACs  traffic  left float     SQNR"
+    lines = [head + ("  agreement" if agreement else "") + ("    metric" if metric else "")]
+    for number, point in enumerate(points):
+        lines.append(_point(point, agreement=agreement, metric=metric))
+        if number == report.chosen:
+            lines[-1] = paint(f"{lines[-1]}  <- chosen", "green")
+        elif point.met:
+            lines[-1] += "  met"
+    if report.float_metric is not None:
+        width = len(head) + (11 if agreement else 0)
+        lines.append(f"{'  float model':<{width}}{value_text(report.float_metric):>10}")
+    return lines
+
+
+def _point(point: Point, *, agreement: bool, metric: bool) -> str:
+    text = f"         {point.int8_macs_percent:5.1f}%   {point.int8_traffic_percent:5.1f}%  {len(point.left_float):10d}"
+    text += f"  {point.sqnr_db:4.1f} dB" if point.sqnr_db < 200 else "    equal"
+    if agreement:
+        text += " " * 11 if point.agreement is None else f"  {point.agreement:7.1f} %"
+    return text + ("" if point.metric is None or not metric else f"{value_text(point.metric):>10}")
+
+
+def _left_float(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
+    if not report.left_float:
+        return []
+    lines = [
+        "",
+        "left float, most noise first (share of all noise; what INT8 loses of the MACs",
+        "and of the traffic):",
+    ]
+    shown = report.left_float if full else report.left_float[:MAX_LEFT_FLOAT]
+    for operator in shown:
+        cells = f"  {operator.noise_percent:4.1f}%  {decibels(operator.noise):>8} alone  "
+        cells += f"{operator.macs_percent:4.1f}%  {operator.traffic_percent:4.1f}%  "
+        room = WIDTH - len(cells) - len(operator.op_type) - 1
+        lines.append(f"{cells}{paint(operator.op_type, 'blue')} {shortened(operator.name, room)}")
+    more = len(report.left_float) - len(shown)
+    return [*lines, *([f"  ... and {more} more (-v, --json)"] if more else [])]

@@ -1,0 +1,237 @@
+"""`qdq tune` on one page: calibrate, measure all in INT8, estimate the operators, search, write the best choice."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdq_cli.config import QuantizeConfig
+from qdq_cli.documents import SCHEMA_VERSION
+from qdq_cli.errors import DataError, LimitError, UsageError
+from qdq_cli.graph import files
+from qdq_cli.pages.render import check_page_target, write_page
+from qdq_cli.pages.tune import tune_page
+from qdq_cli.pipeline import Run, open_model, write_model
+from qdq_cli.progress import SILENT, Listener
+from qdq_cli.report import Report, Seconds
+from qdq_cli.sensitivity.measure import noise_of, noisiest_runs, operators_alone
+from qdq_cli.tuning.budget import Floor, cheapest_float, quietest_float
+from qdq_cli.tuning.config import TuneConfig
+from qdq_cli.tuning.evaluate import check_command
+from qdq_cli.tuning.judge import Judge
+from qdq_cli.tuning.record import LeftFloat, Point, TuneReport
+from qdq_cli.tuning.search import FloatSet, Problem, search
+from qdq_cli.tuning.stand import Stand, set_up
+from qdq_cli.tuning.variants import without
+from qdq_cli.tuning.work import Work
+
+_FOR_NOTHING = 1e-3
+"""Percent of INT8 work that leaving any operator float is taken to cost at least: none is left float for nothing."""
+
+
+def tune_model(config: TuneConfig, listener: Listener = SILENT) -> TuneReport:
+    """Quantize a model so that it meets a target, with as little as possible left float.
+
+    Args:
+        config: What to do.
+        listener: Told about progress and notes; silent by default.
+
+    Returns:
+        The report. Where the target is not met, the best that was found is written to another file.
+
+    Raises:
+        LimitError: Less than `min_int8_macs` runs in INT8 even with everything quantized.
+        QdqError: What keeps the model from being finished, as in `quantize_model`.
+    """
+    _check(config)
+    target = files.check_target(config.quantize.model, config.quantize.target)
+    if config.report is not None:
+        check_page_target(config.report, (config.quantize.model, target))
+    run = Run(config.quantize, listener)
+    opened = open_model(run)
+    files.check_data_target(opened.source, target)
+    stand = set_up(run, opened)
+    with run.stage("judge"):
+        judge = Judge(stand, config)
+    tuning = _Tuning(run, stand, judge, config)
+    measured = tuning.search()
+    report = tuning.write(measured, target)
+    if config.report is not None:
+        write_page(tune_page(report), config.report)
+    return report
+
+
+def require_target(report: TuneReport) -> None:
+    """Hold the report against its target.
+
+    Raises:
+        LimitError: It is not met.
+    """
+    if report.met:
+        return
+    raise LimitError(
+        f"No choice of operators to leave float was found that meets the target; the best is kept at {report.output}.",
+        "Ask for less, or try another --method; qdq sensitivity ranks the operators.",
+    )
+
+
+def _check(config: TuneConfig) -> None:
+    """Refuse what asks for nothing or contradicts itself.
+
+    Raises:
+        UsageError: There is no target, or --eval and --max-drop are not together.
+        DataError: There are no samples.
+    """
+    if (config.evaluation is None) != (config.max_drop is None):
+        given, missing = ("--eval", "--max-drop") if config.max_drop is None else ("--max-drop", "--eval")
+        raise UsageError(f"{given} needs {missing}.", "The one measures the model, the other says what it may lose.")
+    if config.evaluation is not None:
+        check_command(config.evaluation)
+    elif not config.quantize.verify.gates:
+        raise UsageError("There is no target.", "Give --min-sqnr, --min-agreement, or --eval with --max-drop.")
+    if not config.quantize.data.calib:
+        raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
+
+
+@dataclass
+class _Tuning:
+    """One run: what was measured, and the estimates once they are needed."""
+
+    run: Run
+    stand: Stand
+    judge: Judge
+    config: TuneConfig
+    shares: tuple[Work, ...] = ()
+    noise: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    adding_up: float | None = None
+
+    def search(self) -> dict[FloatSet, Point]:
+        """Measure everything in INT8; where that misses the target, estimate and search."""
+        everything = self._measure(frozenset())
+        if everything.met:
+            return {frozenset(): everything}
+        self._require_floor(everything)
+        self._estimate()
+        noise = tuple(self.noise.tolist())
+        cost = tuple(max(0.0, share.percent) + _FOR_NOTHING for share in self.shares)
+        floor = self._floor()
+        pick = partial(cheapest_float, noise, cost, floor=floor)
+        with self.run.stage("search"):
+            measured = search(Problem(noise, cost, pick, lambda some: self._measure(some) if some else everything))
+            if floor is not None and not any(point.met for point in measured.values()):
+                quietest = quietest_float(noise, floor)
+                if quietest is not None and quietest not in measured:
+                    measured[quietest] = self._measure(quietest)
+        return measured
+
+    def _measure(self, left_float: FloatSet) -> Point:
+        names = tuple(self.stand.names[number] for number in sorted(left_float))
+        variant = without(self.run, self.stand, names)
+        return self.judge.point(names, variant.candidate)
+
+    def _estimate(self) -> None:
+        """Estimate the noise of each operator alone, and how well these noises add up."""
+        stand, listener = self.stand, self.run.listener
+        plans = operators_alone(stand.work.plan, stand.names)
+        with self.run.stage("estimate"), listener.progress("estimating", len(plans)) as advance:
+            runs = noisiest_runs(stand.trials, stand.candidate)
+            self.noise = noise_of(stand.trials, stand.candidate, plans, runs, advance)
+            together = stand.trials.measure(stand.candidate, only=runs).noise
+        with self.run.stage("predict"):
+            self.shares = stand.meter.lost_without(stand.work.plan, self.run.config.plan, stand.names)
+        self.adding_up = float(self.noise.sum()) / together if together > 0 else None
+
+    def _floor(self) -> Floor | None:
+        least = self.config.min_int8_macs
+        return None if least is None else Floor([share.macs_percent for share in self.shares], least)
+
+    def _require_floor(self, everything: Point) -> None:
+        least = self.config.min_int8_macs
+        if least is not None and everything.int8_macs_percent < least:
+            raise LimitError(
+                f"Even with everything quantized, {everything.int8_macs_percent:.2f} % of the MACs run in INT8; "
+                f"--min-int8-macs is {least:g} %.",
+                "qdq inspect ranks the layers that stay float by what they cost.",
+            )
+
+    def write(self, measured: dict[FloatSet, Point], target: Path) -> TuneReport:
+        """Write the cheapest variant that meets the target, or else the best under another name; returns the report."""
+        chosen = _best(measured)
+        point = measured[chosen]
+        config = self._config_of(point, target)
+        variant = without(self.run, self.stand, point.left_float)
+        own = {item.name for item in dataclasses.fields(Seconds)}
+        seconds = {name: value for name, value in self.run.seconds.items() if name in own}
+        writing = Run(config, self.run.listener, seconds, self.run.notes)
+        written = write_model(writing, variant.work, config.target.absolute())
+        others = {name: value for name, value in self.run.seconds.items() if name not in own}
+        return self._report(measured, chosen, written, {**dataclasses.asdict(written.seconds), **others})
+
+    def _config_of(self, point: Point, target: Path) -> QuantizeConfig:
+        """How the chosen variant is written: without limits and under another name where it misses the target."""
+        config = self.run.config
+        plan = replace(config.plan, exclude=(*config.plan.exclude, *point.left_float))
+        if point.met:
+            return replace(config, plan=plan)
+        output = config.target.with_name(f"{config.target.stem}.best{config.target.suffix}")
+        files.check_target(config.model, output)
+        return replace(
+            config, plan=plan, output=output, verify=replace(config.verify, min_sqnr=None, min_agreement=None)
+        )
+
+    def _report(
+        self, measured: dict[FloatSet, Point], chosen: FloatSet, written: Report, seconds: dict[str, float]
+    ) -> TuneReport:
+        points = sorted(measured.values(), key=lambda point: (-point.int8_work_percent, point.sqnr_db))
+        return TuneReport(
+            schema_version=SCHEMA_VERSION,
+            model=str(self.config.quantize.model),
+            output=written.output or "",
+            target=self.judge.target,
+            met=measured[chosen].met,
+            float_metric=self.judge.float_metric,
+            samples=self.stand.trials.samples,
+            held_back=self.judge.held_back,
+            operators=len(self.stand.operators),
+            adding_up=self.adding_up,
+            frontier=tuple(points),
+            chosen=points.index(measured[chosen]),
+            left_float=self._left_float(chosen),
+            quantize=written,
+            seconds={name: round(value, 4) for name, value in seconds.items()},
+            notes=written.notes,
+        )
+
+    def _left_float(self, chosen: FloatSet) -> tuple[LeftFloat, ...]:
+        total = float(self.noise.sum()) or 1.0
+        found = [
+            LeftFloat(
+                name=self.stand.names[number],
+                op_type=self.stand.operators[number].op_type,
+                noise=float(self.noise[number]),
+                noise_percent=100.0 * float(self.noise[number]) / total,
+                macs_percent=self.shares[number].macs_percent,
+                traffic_percent=self.shares[number].traffic_percent,
+            )
+            for number in sorted(chosen)
+        ]
+        return tuple(sorted(found, key=lambda operator: -operator.noise))
+
+
+def _best(measured: dict[FloatSet, Point]) -> FloatSet:
+    """The set with the most INT8 work of those that meet the target; else the one that misses it least."""
+    return min(
+        measured,
+        key=lambda some: (
+            not measured[some].met,
+            0.0 if measured[some].met else measured[some].shortfall,
+            -measured[some].int8_work_percent,
+            -measured[some].sqnr_db,
+            len(some),
+        ),
+    )
