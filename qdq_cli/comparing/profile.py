@@ -119,6 +119,7 @@ class _Builder:
     def __init__(self, reference: ir.Model, quantized: ir.Model, matches: list[Match]) -> None:
         self._nodes = {node.name: node for node in reference.graph}
         self._makers = {out.name: node for node in reference.graph for out in node.outputs}
+        self._values = ir.convenience.create_value_mapping(reference.graph)
         self._ends = {value.name for value in reference.graph.outputs}
         self._quantized = quantized
         self._others = ir.convenience.create_value_mapping(quantized.graph)
@@ -164,7 +165,7 @@ class _Builder:
             by_weights=noise,
             inputs=tuple(self._input(inner, node) for inner in quantizes),
             weights=weight_error(node, self._nodes.get(node.name)) if is_weighted(node) else None,
-            feeds=_weighted_readers(source),
+            feeds=_weighted_readers(self._values[piece.match.tensor]),
             on_codes=piece.computes_on_codes,
         )
 

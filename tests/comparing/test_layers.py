@@ -57,6 +57,21 @@ def test_local_error_does_not_see_what_came_before(tmp_path):
     assert layer(bad, "c").accumulated.sqnr_db < layer(good, "c").accumulated.sqnr_db - 3
 
 
+def test_what_reads_a_tensor_is_named(tmp_path):
+    found = compare(tmp_path, chain())
+    assert [layer(found, name).feeds for name in LAYERS] == [(), (), ()], "a Relu does not only move values"
+    folder = tmp_path / "moved"
+    folder.mkdir()
+    for name, scale in (("float", None), ("quantized", 0.25)):
+        net = Network()
+        x = net.input("images", (1, CHANNELS, SIDE, SIDE))
+        y = net.op("Transpose", x if scale is None else net.pair(x, scale), name="turned", perm=[0, 1, 3, 2])
+        onnx.save(net.proto(net.conv(net.maxpool(y, "pool"), CHANNELS, "conv", scale=scale)), folder / f"{name}.onnx")
+    data = DataConfig(calib=(tmp_path / "data1.npz",))
+    moved = compare_models(CompareConfig(folder / "float.onnx", folder / "quantized.onnx", data, layers=True))
+    assert layer(moved, "turned").feeds == ("conv",)
+
+
 def test_all_values_in_one_code(tmp_path):
     found = compare(tmp_path, chain(scales={"b": 1e6}))
     entry = layer(found, "b")
