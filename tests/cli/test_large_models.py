@@ -15,6 +15,7 @@ from qdq_cli.main import run
 from tests.networks import Network
 
 NODES = 15_000
+PAIRS = 2_000
 HUGE = (23_200, 23_200)  # 2.15 GB in FP32
 
 
@@ -32,13 +33,30 @@ def test_fifteen_thousand_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert summary["unknown_costs"] == 0
 
 
-@pytest.fixture
-def huge_model(tmp_path: Path) -> Path:
-    """A quantized product with 2 GB of weights in a sparse data file."""
+def test_thousands_of_nodes_on_one_weight_are_planned(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    net = Network()
+    y = net.input("x", (1, 32, 8, 8))
+    weight = net.constant(np.full((32, 32, 1, 1), 0.1, np.float32))
+    for _ in range(PAIRS):
+        y = net.relu(net.op("Conv", y, weight))
+    onnx.save(net.proto(y), tmp_path / "shared.onnx")
+    assert run(["inspect", str(tmp_path / "shared.onnx"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["plan"]["weighted_ops"] == {"total": PAIRS, "quantized": PAIRS}
+    assert found["summary"]["weighted_int8"] == PAIRS
+    assert found["summary"]["standalone"] == 0
+
+
+@pytest.fixture(params=["quantized", "float"])
+def huge_model(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A product, with Q/DQ or still to be planned, with 2 GB of weights in a sparse data file."""
     net = Network()
     x = net.input("x", ("n", HUGE[0]))
-    weight = net.quantized_weight(np.zeros((1, 1), np.float32), None, "w")
-    proto = net.proto(net.op("MatMul", net.pair(x), weight, name="matmul"))
+    if request.param == "quantized":
+        weight = net.quantized_weight(np.zeros((1, 1), np.float32), None, "w")
+        proto = net.proto(net.op("MatMul", net.pair(x), weight, name="matmul"))
+    else:
+        proto = net.proto(net.op("MatMul", x, net.constant(np.zeros((1, 1), np.float32), "w"), name="matmul"))
     tensor = next(tensor for tensor in proto.graph.initializer if tensor.name == "w")
     tensor.CopyFrom(TensorProto(name="w", data_type=TensorProto.FLOAT, dims=HUGE))
     tensor.data_location = TensorProto.EXTERNAL
