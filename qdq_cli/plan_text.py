@@ -35,14 +35,15 @@ def next_rows(report: Report, paint: Paint = plain) -> list[str]:
 
 def plan_lines(report: Report, width: int = 80, *, full: bool) -> list[str]:
     """Return the plan: tensors with their scale group and readers, then what is kept float; cut unless `full`."""
-    out = ["", "group  amax        tensor -> readers"]
+    known = bool(report.amax)
+    out = ["", "group  amax        tensor -> readers" if known else "group  tensor -> readers"]
     for target in report.targets:
-        amax = f"{report.amax[target.group]:.4g}" if report.amax else ""
+        start = f"{target.group:>5}  " + (f"{report.amax[target.group]:<10.4g}  " if known else "")
         readers = ", ".join(f"{use.node}:{use.slot}" for use in target.uses)
         opens = " (opens a run)" if target.opens_run else ""
         text = f"{target.tensor} -> {readers}{opens}"
         out += textwrap.wrap(
-            text, width, initial_indent=f"{target.group:>5}  {amax:<10}  ", subsequent_indent=" " * 23,
+            text, width, initial_indent=start, subsequent_indent=" " * (len(start) + 4),
             break_long_words=False, break_on_hyphens=False,
         )  # fmt: skip
     if report.skips:

@@ -138,11 +138,10 @@ def _show(screen: console.Console, inspection: Inspection, params: Params) -> No
     """Write the files that were asked for, then show one view."""
     from qdq_cli.inspection import drawing, pipelines, text
 
-    dot = drawing.dot_of(inspection)
     if params["svg"] is not None:
-        _write(params["svg"], drawing.svg_of(dot))
+        _write(params["svg"], drawing.svg_of(drawing.dot_of(inspection)))
     if params["dot"] is not None:
-        _write(params["dot"], dot)
+        _write(params["dot"], drawing.dot_of(inspection))
     if params["format_"] == "junit":
         _write(params["file"], pipelines.junit_xml(inspection))
     if params["json"]:
