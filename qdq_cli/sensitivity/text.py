@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from qdq_cli.sensitivity.record import SensitivityReport
 
@@ -27,7 +27,7 @@ def sensitivity_lines(report: SensitivityReport, paint: Paint, *, full: bool) ->
     lines += row("adding up", _adding_up(report))
     if report.rank_correlation is not None or report.metric_rank_correlation is not None:
         lines += row("estimate", _correlations(report))
-    lines += row("seconds", _seconds(report))
+    lines += row("seconds", seconds_text(report.seconds))
     lines += _operators(report, paint, full=full)
     lines += _groups(report, full=full)
     return [*lines, *_legend()]
@@ -48,6 +48,12 @@ def decibels(noise: float) -> str:
 def shortened(name: str, width: int) -> str:
     """A name that fits, its end kept: the end tells nodes apart."""
     return name if len(name) <= width else "..." + name[len(name) - width + 3 :]
+
+
+def seconds_text(seconds: Mapping[str, float]) -> str:
+    """The time of a run, and of the stages that took some."""
+    shown = [f"{stage} {value:.1f}" for stage, value in seconds.items() if value >= 0.05]
+    return f"{sum(seconds.values()):.1f}" + (f"  ({', '.join(shown)})" if shown else "")
 
 
 def value_text(value: float) -> str:
@@ -96,11 +102,6 @@ def _correlations(report: SensitivityReport) -> str:
     return f"rank correlation {', '.join(parts)}"
 
 
-def _seconds(report: SensitivityReport) -> str:
-    shown = [f"{stage} {value:.1f}" for stage, value in report.seconds.items() if value >= 0.05]
-    return f"{sum(report.seconds.values()):.1f}" + (f"  ({', '.join(shown)})" if shown else "")
-
-
 def _operators(report: SensitivityReport, paint: Paint, *, full: bool) -> list[str]:
     measured = any(operator.metric is not None for operator in report.operators)
     drop = "     drop" if measured else ""
@@ -136,5 +137,5 @@ def _more(count: int) -> list[str]:
 
 
 def _legend() -> list[str]:
-    lines = ["", "share: of the sum of noises. MACs, traffic: what INT8 loses of the model's with the"]
-    return [*lines, "operator left float. qdq tune weighs the one against the other."]
+    lines = ["", "share: of the sum of noises. MACs, traffic: what INT8 loses of the model's with"]
+    return [*lines, "the operator left float. qdq tune weighs the one against the other."]

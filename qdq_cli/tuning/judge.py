@@ -6,6 +6,8 @@ back, whichever are worse: what is chosen here then passes the verification of w
 
 from __future__ import annotations
 
+import math
+
 from qdq_cli.data.batches import load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.errors import LimitError
@@ -55,7 +57,7 @@ class Judge:
         return 0 if self._verifying is None else self._verifying.samples
 
     def point(self, left_float: tuple[str, ...], candidate: Candidate) -> Point:
-        """Measure a variant.
+        """Measure a variant. One with nothing in INT8 is equal to FP32, but no answer, so it never meets the target.
 
         Raises:
             QdqError: It cannot be run, or the user's program gives no number.
@@ -80,9 +82,9 @@ class Judge:
             agreement=agreement,
             metric=metric,
             drop=drop,
-            met=not any(missing),
+            met=bool(candidate.plan.quantized) and not any(missing),
             excess_db=(self.target.min_sqnr or 0.0) - sqnr_db if decides else None,
-            shortfall=sum(missing),
+            shortfall=sum(missing) if candidate.plan.quantized else math.inf,
         )
 
     def _agreement(self, outcomes: list[Outcome]) -> float | None:

@@ -38,9 +38,10 @@ class Point:
         agreement: Lowest top-1 agreement of the outputs of class scores, in percent; None without such.
         metric: Value of the user's metric; None without one.
         drop: How much worse than that of the float model it is.
-        met: Whether the target is met.
+        met: Whether the target is met, and anything is left in INT8.
         excess_db: How far the noise is above what `min_sqnr` allows; None where something else decides.
-        shortfall: How much is missing, summed over what was asked: dB, percent and units of the metric.
+        shortfall: How much is missing, summed over what was asked: dB, percent and units of the metric;
+            infinite (null in JSON) where nothing is left in INT8.
     """
 
     left_float: tuple[str, ...]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from qdq_cli.sensitivity.text import WIDTH, decibels, row, shortened, value_text
+from qdq_cli.sensitivity.text import WIDTH, decibels, row, seconds_text, shortened, value_text
 from qdq_cli.tuning.record import Point, Target, TuneReport
 
 MAX_LEFT_FLOAT = 12
-ADDITIVE = 0.5, 2.0
 
 Paint = Callable[[str, str], str]
 """Colours a text: (text, colour name) -> text."""
@@ -16,10 +15,10 @@ Paint = Callable[[str, str], str]
 
 def tune_lines(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
     """Return the target, the frontier and what is left float; cut to one screen unless `full`."""
-    lines = row("model", report.model)
-    lines += row("target", target_text(report.target))
+    lines = row("target", target_text(report.target))
     lines += row("judged on", _judged_on(report))
     lines += row("operators", _operators(report))
+    lines += row("seconds", seconds_text(report.seconds))
     lines += row("result", result_text(report))
     lines += ["", *_frontier(report, paint)]
     return [*lines, *_left_float(report, paint, full=full), ""]

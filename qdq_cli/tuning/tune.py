@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,19 +21,22 @@ from qdq_cli.pages.tune import tune_page
 from qdq_cli.pipeline import Run, open_model, write_model
 from qdq_cli.progress import SILENT, Listener
 from qdq_cli.report import Report, Seconds
-from qdq_cli.sensitivity.measure import noise_of, noisiest_runs, operators_alone
+from qdq_cli.sensitivity.measure import Advance, noise_of, noisiest_runs, operators_alone
 from qdq_cli.tuning.budget import Floor, cheapest_float, quietest_float
 from qdq_cli.tuning.config import TuneConfig
 from qdq_cli.tuning.evaluate import check_command
 from qdq_cli.tuning.judge import Judge
 from qdq_cli.tuning.record import LeftFloat, Point, TuneReport
-from qdq_cli.tuning.search import FloatSet, Problem, search
+from qdq_cli.tuning.search import MAX_MEASUREMENTS, FloatSet, Problem, search
 from qdq_cli.tuning.stand import Stand, set_up
 from qdq_cli.tuning.variants import without
 from qdq_cli.tuning.work import Work
 
 _FOR_NOTHING = 1e-3
 """Percent of INT8 work that leaving any operator float is taken to cost at least: none is left float for nothing."""
+
+
+_MUCH_DB = 2.0
 
 
 def tune_model(config: TuneConfig, listener: Listener = SILENT) -> TuneReport:
@@ -109,6 +114,8 @@ class _Tuning:
     shares: tuple[Work, ...] = ()
     noise: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     adding_up: float | None = None
+    _measured: int = 0
+    _advance: Advance = field(default=lambda done, total: None)
 
     def search(self) -> dict[FloatSet, Point]:
         """Measure everything in INT8; where that misses the target, estimate and search."""
@@ -121,7 +128,7 @@ class _Tuning:
         cost = tuple(max(0.0, share.percent) + _FOR_NOTHING for share in self.shares)
         floor = self._floor()
         pick = partial(cheapest_float, noise, cost, floor=floor)
-        with self.run.stage("search"):
+        with self.run.stage("search"), self._progress():
             measured = search(Problem(noise, cost, pick, lambda some: self._measure(some) if some else everything))
             if floor is not None and not any(point.met for point in measured.values()):
                 quietest = quietest_float(noise, floor)
@@ -132,7 +139,15 @@ class _Tuning:
     def _measure(self, left_float: FloatSet) -> Point:
         names = tuple(self.stand.names[number] for number in sorted(left_float))
         variant = without(self.run, self.stand, names)
-        return self.judge.point(names, variant.candidate)
+        point = self.judge.point(names, variant.candidate)
+        self._measured += 1
+        self._advance(min(self._measured, MAX_MEASUREMENTS), MAX_MEASUREMENTS)
+        return point
+
+    @contextlib.contextmanager
+    def _progress(self) -> Iterator[None]:
+        with self.run.listener.progress("measuring variants", MAX_MEASUREMENTS) as self._advance:
+            yield
 
     def _estimate(self) -> None:
         """Estimate the noise of each operator alone, and how well these noises add up."""
@@ -163,6 +178,7 @@ class _Tuning:
         """Write the cheapest variant that meets the target, or else the best under another name; returns the report."""
         chosen = _best(measured)
         point = measured[chosen]
+        self.run.say(*_uneven(list(measured.values()), self.config.max_drop))
         config = self._config_of(point, target)
         variant = without(self.run, self.stand, point.left_float)
         own = {item.name for item in dataclasses.fields(Seconds)}
@@ -234,4 +250,20 @@ def _best(measured: dict[FloatSet, Point]) -> FloatSet:
             -measured[some].sqnr_db,
             len(some),
         ),
+    )
+
+
+def _uneven(points: list[Point], max_drop: float | None) -> tuple[str, ...]:
+    """Say so where variants with much less noise have a worse metric: it then is too coarse for the drop allowed."""
+    worse = [
+        (other.drop or 0.0) - (point.drop or 0.0)
+        for point in points
+        for other in points
+        if other.sqnr_db > point.sqnr_db + _MUCH_DB
+    ]
+    if max_drop is None or max(worse, default=0.0) <= max(0.0, max_drop):
+        return ()
+    return (
+        f"Variants with much less noise are worse in the metric by up to {max(worse):.6g}, more than --max-drop is: "
+        "chance decides; let --eval take more samples, or allow a larger drop.",
     )

@@ -1,0 +1,235 @@
+"""`qdq tune`: what it writes meets the target and is what `qdq quantize --exclude` writes; else it says why not."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+
+from qdq_cli.config import DataConfig, PlanConfig, QuantizeConfig, VerifyConfig
+from qdq_cli.errors import LimitError
+from qdq_cli.tuning.config import Evaluation, TuneConfig
+from qdq_cli.tuning.record import TuneReport
+from qdq_cli.tuning.tune import tune_model
+from tests.tuning.networks_to_tune import BAD, with_a_bad_layer
+from tests.workspace import SAMPLES, Workspace, make_workspace, qdq
+
+
+@pytest.fixture
+def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.chdir(tmp_path)
+    return make_workspace(tmp_path, with_a_bad_layer(2))
+
+
+def tuned(space: Workspace, verify: VerifyConfig | None = None, **changes: object) -> TuneReport:
+    data = DataConfig(calib=(space.arrays,))
+    return tune_model(TuneConfig(QuantizeConfig(space.model, data=data, verify=verify or VerifyConfig()), **changes))
+
+
+def full_sqnr(space: Workspace) -> float:
+    return tuned(space, VerifyConfig(min_sqnr=-100.0)).frontier[0].sqnr_db
+
+
+def tune(space: Workspace, *options: object):
+    return qdq("tune", space.model, "--calib", space.arrays, *options)
+
+
+def test_the_bad_layer_alone_is_left_float(space: Workspace):
+    report = tuned(space, VerifyConfig(min_sqnr=full_sqnr(space) + 6))
+    assert report.met
+    assert [operator.name for operator in report.left_float] == [BAD]
+    assert report.left_float[0].noise_percent > 50
+    chosen = report.frontier[report.chosen]
+    assert chosen.met and chosen.left_float == (BAD,)
+    assert 0 < chosen.int8_macs_percent < 100
+    assert chosen.int8_macs_percent == pytest.approx(100 - report.left_float[0].macs_percent)
+
+
+def test_all_in_int8_is_enough_where_it_meets_the_target(space: Workspace):
+    report = tuned(space, VerifyConfig(min_sqnr=full_sqnr(space) - 1))
+    assert (report.met, report.left_float, len(report.frontier)) == (True, (), 1)
+    plain = space.folder / "plain.onnx"
+    assert qdq("quantize", space.model, "--calib", space.arrays, "-o", plain).code == 0
+    assert plain.read_bytes() == space.output.read_bytes()
+
+
+@pytest.mark.parametrize("gain_db", [3.0, 12.0])
+@pytest.mark.parametrize("name", ["digits_resnet", "digits_mobilenetv2"])
+def test_the_command_it_shows_writes_the_same_bytes(tmp_path: Path, name: str, gain_db: float):
+    model, data = SAMPLES / f"{name}.onnx", ("--calib", SAMPLES / "images" / "digits", "--preprocess", "unit")
+    one, two = tmp_path / "one.onnx", tmp_path / "two.onnx"
+    plain = qdq("tune", model, *data, "-o", one, "--min-sqnr", "-100", "--json").document["frontier"][0]["sqnr_db"]
+    done = qdq("tune", model, *data, "-o", one, "--min-sqnr", plain + gain_db, "--samples", 60)
+    assert done.code == 0, done.err
+    shown = done.out.partition("the same model without tuning:\n")[2].replace("\\\n", "")
+    words = shlex.split(shown)
+    assert words[:2] == ["qdq", "quantize"] and "--exclude" in words
+    again = qdq(*words[1:], "-o", two)
+    assert again.code == 0, again.err
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_the_same_command_twice_gives_the_same_bytes(space: Workspace):
+    target = full_sqnr(space) + 8
+    files = []
+    for name in ("one.onnx", "two.onnx"):
+        assert tune(space, "--min-sqnr", target, "-o", space.folder / name).code == 0
+        files.append((space.folder / name).read_bytes())
+    assert files[0] == files[1]
+
+
+def test_what_is_written_passes_the_gates_of_quantize(space: Workspace):
+    target = full_sqnr(space) + 5
+    report = tuned(space, VerifyConfig(min_sqnr=target))
+    verification = report.quantize.verification
+    assert verification is not None and all(found.sqnr_db >= target for found in verification.outputs.values())
+    assert report.output == report.quantize.output == str(space.output)
+
+
+def test_a_target_that_cannot_be_met_keeps_the_best_elsewhere(space: Workspace):
+    done = tune(space, "--min-sqnr", 190)
+    best = space.folder / "model.qdq.best.onnx"
+    assert done.code == 5
+    assert not space.output.exists()
+    assert best.exists() and str(best) in done.err
+    onnx.checker.check_model(onnx.load(best))
+    assert any(node.op_type == "QuantizeLinear" for node in onnx.load(best).graph.node)
+    assert "<- chosen" in done.out and "not met" in done.out
+
+
+def test_a_floor_under_the_work_in_int8_is_kept(space: Workspace):
+    target = full_sqnr(space) + 20
+    free = tuned(space, VerifyConfig(min_sqnr=target))
+    share = free.frontier[free.chosen].int8_macs_percent
+    bound = tuned(space, VerifyConfig(min_sqnr=target), min_int8_macs=min(99.0, share + 10))
+    assert not bound.met
+    assert bound.frontier[bound.chosen].int8_macs_percent >= min(99.0, share + 10)
+    assert bound.output.endswith("model.qdq.best.onnx")
+
+
+def test_a_floor_that_not_even_int8_reaches_is_said_at_once(tmp_path: Path):
+    space = make_workspace(tmp_path)
+    config = QuantizeConfig(
+        space.model,
+        data=DataConfig(calib=(space.arrays,)),
+        plan=PlanConfig(exclude=("first",)),
+        verify=VerifyConfig(min_sqnr=150),
+    )
+    with pytest.raises(LimitError, match="Even with everything quantized"):
+        tune_model(TuneConfig(config, min_int8_macs=99.0))
+    assert not space.output.exists()
+
+
+# the user's metric
+
+
+def program(folder: Path, body: str) -> str:
+    path = folder / "value.py"
+    path.write_text(body, encoding="utf-8")
+    return f'"{sys.executable}" "{path}" {{model}}'
+
+
+COUNTS_BAD = (
+    "import onnx, sys\n"
+    "nodes = onnx.load(sys.argv[1]).graph.node\n"
+    "bad = any('bad_w' in node.input[0] for node in nodes if node.op_type == 'QuantizeLinear')\n"
+    "print(70 if bad else 90)\n"
+)
+
+
+def test_the_users_metric_decides(space: Workspace):
+    report = tuned(space, evaluation=Evaluation(program(space.folder, COUNTS_BAD)), max_drop=1.0)
+    assert report.met and report.float_metric == 90.0
+    chosen = report.frontier[report.chosen]
+    assert BAD in chosen.left_float and chosen.metric == 90.0 and chosen.drop == 0.0
+    everything = next(point for point in report.frontier if not point.left_float)
+    assert (everything.metric, everything.drop, everything.met) == (70.0, 20.0, False)
+
+
+def test_a_smaller_number_can_be_the_better_one(space: Workspace):
+    asked = Evaluation(program(space.folder, COUNTS_BAD), lower_is_better=True)
+    report = tuned(space, evaluation=asked, max_drop=0.0)
+    assert (report.met, report.left_float) == (True, ())
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        ("import sys; print('broken dataset', file=sys.stderr); sys.exit(3)", 4, "broken dataset"),
+        ("print('all good')", 4, "no number"),
+    ],
+)
+def test_a_program_without_a_number_ends_the_run(space: Workspace, body: str, code: int, message: str):
+    before = space.listing()
+    done = tune(space, "--eval", program(space.folder, body), "--max-drop", 1)
+    assert (done.code, done.out) == (code, "")
+    assert message in done.err
+    assert sorted({*space.listing()} - {*before}) == ["value.py"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--calib", "arrays.npz"), 2, "no target"),
+        (("--min-sqnr", "30"), 4, "No calibration data"),
+        (("--calib", "arrays.npz", "--eval", "x {model}"), 2, "--max-drop"),
+        (("--calib", "arrays.npz", "--max-drop", "1"), 2, "--eval"),
+        (("--calib", "arrays.npz", "--eval", "x", "--max-drop", "1"), 2, "where the model goes"),
+        (("--calib", "arrays.npz", "--min-sqnr", "30", "--verify", "0"), 2, "--verify"),
+        (("--calib", "arrays.npz", "--min-sqnr", "30", "-o", "model.onnx"), 2, "input model itself"),
+        (("--calib", "arrays.npz", "--min-sqnr", "30", "--exclude", "*"), 4, "Nothing of this model"),
+        (("--calib", "arrays.npz", "--min-sqnr", "30", "--exclude", "nothing"), 2, "matches nothing"),
+    ],
+)
+def test_bad_input(space: Workspace, options: tuple[str, ...], code: int, message: str):
+    done = qdq("tune", "model.onnx", *options)
+    assert (done.code, done.out) == (code, ""), done.err
+    assert message in done.err
+    assert not space.output.exists()
+
+
+def test_agreement_is_a_target_of_class_scores_only(tmp_path: Path):
+    done = qdq(
+        "tune", SAMPLES / "superres_fsrcnn.onnx", "--calib", SAMPLES / "images" / "digits", "--min-agreement", "99",
+        "-o", tmp_path / "out.onnx", "--color", "gray", "--samples", "4", "--verify", "2",
+    )  # fmt: skip
+    assert done.code == 5, done.err
+    assert "no output holds class scores" in done.err
+
+
+def test_given_ranges_stay_with_the_tensors_that_are_quantized(space: Workspace):
+    """Tensors that a variant does not quantize have no use for the range, and that is no error."""
+    target = full_sqnr(space) + 6
+    done = tune(space, "--min-sqnr", target, "--range", "images=4", "--json")
+    assert done.code == 0, done.err
+    amax = done.document["quantize"]["amax"]
+    assert 4.0 in amax
+
+
+# the text
+
+
+def test_the_text_fits_the_screen(space: Workspace, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    done = tune(space, "--min-sqnr", full_sqnr(space) + 6, "--report", "page.html")
+    assert done.code == 0
+    ours = done.out.partition("\nmodel  ")[0].splitlines()
+    assert max(map(len, ours)) <= 80
+    assert "page.html" in space.listing()
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert BAD in page and "INT8 work" in page
+
+
+def test_one_document_with_json(space: Workspace):
+    document = tune(space, "--min-sqnr", full_sqnr(space) + 6, "--json").document
+    assert next(iter(document)) == "schema_version"
+    assert document["frontier"][document["chosen"]]["met"]
+    assert document["quantize"]["output"] == document["output"]
+
+
+def test_quiet_says_nothing(space: Workspace):
+    done = tune(space, "--min-sqnr", full_sqnr(space) + 6, "-q")
+    assert (done.code, done.out, done.err) == (0, "", "")
