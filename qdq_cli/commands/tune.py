@@ -78,7 +78,8 @@ def tune(params: Params) -> None:
     Examples:
       qdq tune model.onnx --calib images/ --min-sqnr 30
       qdq tune model.onnx --calib images/ --min-agreement 99 --report page.html
-      qdq tune model.onnx --calib images/ --eval "python eval.py {model}" --max-drop 0.5
+      qdq tune model.onnx --calib images/ --max-drop 0.5 \\
+        --eval "python eval.py {model}"
     """
     from qdq_cli.tuning.tune import require_target, tune_model
 

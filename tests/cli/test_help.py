@@ -44,9 +44,9 @@ def help_text(words: Words, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def examples(text: str) -> list[str]:
-    """The lines of the block `Examples:`."""
-    block = text.partition("Examples:\n")[2].partition("\n\n")[0]
-    return [line.strip() for line in block.splitlines()]
+    """The commands of the block `Examples:`; one may go on behind a backslash."""
+    block = text.partition("Examples:\n")[2].partition("\n\n")[0].replace("\\\n", "")
+    return [" ".join(line.split()) for line in block.splitlines()]
 
 
 def test_the_help_fits_80_columns(help_text: str):
