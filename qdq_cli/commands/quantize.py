@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+
+import click
 
 from qdq_cli import console
 from qdq_cli.commands.options import (
@@ -30,13 +33,20 @@ from qdq_cli.config import (
     WeightForm,
 )
 from qdq_cli.data.preprocess import Overrides
+from qdq_cli.tuning.config import TuneConfig
+
+_TUNE = click.Option(
+    ["--tune"],
+    is_flag=True,
+    help="Leave operators float where --min-sqnr or --min-agreement asks for it, instead of failing; as qdq tune does.",
+)
 
 _SECTIONS = {
     "Calibration data": DATA,
     "Ranges": RANGES,
     "Placement": PLACEMENT,
     "Output": (*OUTPUT, REPORT),
-    "Verification": VERIFY,
+    "Verification": (*VERIFY, _TUNE),
     "Display": DISPLAY,
 }
 
@@ -57,12 +67,28 @@ def quantize(params: Params) -> None:
     """
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
     config = config_of(params)
+    if params["tune"]:
+        _tune(config, screen, params)
+        return
     if config.dry_run:
         _show_plan(config, screen)
         return
     from qdq_cli.pipeline import quantize_model
 
     screen.show(quantize_model(config, screen))
+
+
+def _tune(config: QuantizeConfig, screen: console.Console, params: Params) -> None:
+    """Do what `qdq tune` does.
+
+    Raises:
+        click.UsageError: A dry run is asked for, which cannot measure anything.
+    """
+    from qdq_cli.commands.tune import tune_and_show
+
+    if config.dry_run:
+        raise click.UsageError("--tune has to run the model, which --dry-run does not.")
+    tune_and_show(screen, TuneConfig(replace(config, report=None), report=config.report), params)
 
 
 def _show_plan(config: QuantizeConfig, screen: console.Console) -> None:

@@ -81,10 +81,19 @@ def tune(params: Params) -> None:
       qdq tune model.onnx --calib images/ --max-drop 0.5 \\
         --eval "python eval.py {model}"
     """
+    screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
+    tune_and_show(screen, config_of(params), params)
+
+
+def tune_and_show(screen: console.Console, config: TuneConfig, params: Params) -> None:
+    """Tune a model and show what came out.
+
+    Raises:
+        LimitError: The target is not met; the best is kept, and has been shown.
+    """
     from qdq_cli.tuning.tune import require_target, tune_model
 
-    screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
-    report = tune_model(config_of(params), screen)
+    report = tune_model(config, screen)
     show(screen, report, params)
     require_target(report)
 

@@ -233,3 +233,27 @@ def test_one_document_with_json(space: Workspace):
 def test_quiet_says_nothing(space: Workspace):
     done = tune(space, "--min-sqnr", full_sqnr(space) + 6, "-q")
     assert (done.code, done.out, done.err) == (0, "", "")
+
+
+# qdq quantize --tune
+
+
+def test_quantize_reaches_its_gates_in_the_same_way(space: Workspace):
+    target = full_sqnr(space) + 6
+    one, two = space.folder / "one.onnx", space.folder / "two.onnx"
+    done = tune(space, "--min-sqnr", target, "-o", one)
+    same = space.quantize("--min-sqnr", target, "--tune", "-o", two)
+    assert same.code == 0, same.err
+    assert one.read_bytes() == two.read_bytes()
+    shown = "the same model without tuning:"
+    assert same.out.partition(shown)[2] == done.out.partition(shown)[2].replace("one.onnx", "two.onnx")
+    assert space.quantize("--min-sqnr", target, "-o", two).code == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [(("--tune",), "no target"), (("--tune", "--min-sqnr", "30", "--dry-run"), "--dry-run")]
+)
+def test_tuning_without_a_target_or_without_a_run_is_refused(space: Workspace, options: tuple[str, ...], message: str):
+    done = qdq("quantize", space.model, "--calib", space.arrays, *options)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
