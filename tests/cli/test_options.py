@@ -584,6 +584,15 @@ def test_options_of_display_are_in_another_module():
     assert (Path(__file__).parent / "test_output.py").is_file()
 
 
+@option("--tune")
+def test_tuning_leaves_operators_float_until_the_limit_is_reached(space: Workspace):
+    """In full in tests/tuning."""
+    (found,) = document_of(space)["verification"]["outputs"].values()
+    document = document_of(space, "--tune", "--min-sqnr", found["sqnr_db"] + 3)
+    assert document["met"]
+    assert document["left_float"]
+
+
 def test_no_option_is_forgotten():
     names = {name for param in quantize.params for name in param.opts if name.startswith("-")}
     assert names - TESTED == set()
