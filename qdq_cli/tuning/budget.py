@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qdq_cli.tuning.silence import native_output_hidden
+
 
 @dataclass(frozen=True)
 class Floor:
@@ -78,10 +80,11 @@ def _solve(
         scale = float(weights.sum()) or 1.0
         constraints.append(LinearConstraint(weights[None, :] / scale, ub=(weights.sum() - floor.least) / scale))
     size = float(np.abs(cost).max()) or 1.0
-    found = milp(
-        cost / size, constraints=constraints, integrality=np.ones(cost.size), bounds=Bounds(0, 1),
-        options={"mip_rel_gap": 0.0},
-    )  # fmt: skip
+    with native_output_hidden():
+        found = milp(
+            cost / size, constraints=constraints, integrality=np.ones(cost.size), bounds=Bounds(0, 1),
+            options={"mip_rel_gap": 0.0},
+        )  # fmt: skip
     return None if found.x is None else frozenset(np.flatnonzero(found.x > 0.5).tolist())
 
 

@@ -2,7 +2,8 @@
 
 The estimates rank operators well, but single noises do not quite add up to the noise of all together. So the integer
 program is solved for a budget, the set is measured, and the budget is corrected by what was measured: a bisection over
-budgets. Afterwards operators return to INT8, dearest first, as far as the target allows.
+budgets. Afterwards operators return to INT8, those first that cost most for their noise, as
+far as the target allows.
 """
 
 from __future__ import annotations
@@ -106,17 +107,21 @@ def _corrected(budget: float, excess_db: float | None, good: float, bad: float) 
 
 
 def _return_to_int8(problem: Problem[V], measured: dict[FloatSet, V], chosen: FloatSet) -> None:
-    """Quantize operators again that seem not to be needed float, as far as the target allows it."""
-    tried = 0
-    for operator in sorted(chosen, key=lambda number: (-_worth(problem, number), number)):
-        if tried == _MAX_RETURNS:
+    """Quantize operators again that seem not to be needed float: half of them, or a half of that half, and so on."""
+    count = max(1, len(chosen) // 2)
+    needed: set[int] = set()
+    for _ in range(_MAX_RETURNS):
+        ranked = sorted(chosen - needed, key=lambda number: (-_worth(problem, number), number))
+        smaller = chosen - set(ranked[:count])
+        if not ranked or not smaller:
             return
-        smaller = chosen - {operator}
         if smaller not in measured:
             measured[smaller] = problem.measure(smaller)
-            tried += 1
         if measured[smaller].met:
             chosen = smaller
+        elif count == 1:
+            needed.add(ranked[0])
+        count = max(1, count // 2)
 
 
 def _worth(problem: Problem[V], number: int) -> float:
