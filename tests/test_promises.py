@@ -71,7 +71,7 @@ def test_calibrators_import_numpy_and_numba_alone():
     assert not found
 
 
-HEAVY = ("numpy", "numba", "onnx", "onnx_ir", "onnxruntime", "PIL", "tqdm")
+HEAVY = ("numpy", "numba", "scipy", "onnx", "onnx_ir", "onnxruntime", "PIL", "tqdm")
 TOP = ("qdq_cli.commands", "qdq_cli.console", "qdq_cli.main", "qdq_cli.summary")
 """What only the top may know."""
 
@@ -88,6 +88,10 @@ TOP = ("qdq_cli.commands", "qdq_cli.console", "qdq_cli.main", "qdq_cli.summary")
         ("qdq_cli/comparing", ("onnxruntime", "click", "tqdm", "qdq_cli.pipeline", "qdq_cli.tensorrt", *TOP)),
         ("qdq_cli/inspection", ("onnxruntime", "click", "tqdm", *TOP)),
         ("qdq_cli/cache", ("click", "tqdm", *TOP)),
+        ("qdq_cli/sensitivity", ("click", "tqdm", *TOP)),
+        ("qdq_cli/tuning", ("click", "tqdm", *TOP)),
+        ("qdq_cli/tuning/budget.py", ("onnx", "onnx_ir", "onnxruntime", "qdq_cli.graph", "qdq_cli.pipeline")),
+        ("qdq_cli/tuning/search.py", ("numpy", "onnx", "onnx_ir", "onnxruntime", "qdq_cli.graph", "qdq_cli.pipeline")),
         ("qdq_cli/pages", ("onnxruntime", "click", "tqdm", "PIL", "qdq_cli.pipeline", *TOP)),
         ("qdq_cli/pipeline.py", ("click", "tqdm", *TOP)),
         ("qdq_cli/console.py", ("numpy", "onnx", "onnx_ir", "onnxruntime", "PIL")),
