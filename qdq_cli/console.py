@@ -33,7 +33,11 @@ def _say(label: str, text: str, fg: str, bold: bool = False) -> None:
     """Write a sentence on stderr: broken between words on a terminal, else on one line, as logs are searched."""
     if _is_terminal(sys.stderr):
         width = shutil.get_terminal_size().columns - len(label) - 1
-        parts = textwrap.wrap(text, max(20, width), break_long_words=False, break_on_hyphens=False)
+        lines = (
+            textwrap.wrap(line, max(20, width), break_long_words=False, break_on_hyphens=False)
+            for line in text.splitlines()
+        )
+        parts = [part for line in lines for part in line or [""]]
         text = f"\n{' ' * (len(label) + 1)}".join(parts)
     _print(f"{_paint(label, sys.stderr, fg=fg, bold=bold)} {text}", sys.stderr)
 

@@ -118,7 +118,7 @@ def _report(
     with run.stage("measure"):
         outcome = stand.trials.measure(stand.candidate)
         together = outcome if exact else stand.trials.measure(stand.candidate, only=runs)
-    with run.stage("predict"):
+    with run.stage("weigh"):
         work = stand.meter.lost_without(stand.work.plan, run.config.plan, stand.names)
     operators = _operators((stand, work), estimated, exact, metrics)
     groups = _group_records(stand, estimated, exact)

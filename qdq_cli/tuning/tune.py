@@ -157,7 +157,7 @@ class _Tuning:
             runs = noisiest_runs(stand.trials, stand.candidate)
             self.noise = noise_of(stand.trials, stand.candidate, plans, runs, advance)
             together = stand.trials.measure(stand.candidate, only=runs).noise
-        with self.run.stage("predict"):
+        with self.run.stage("weigh"):
             self.shares = stand.meter.lost_without(stand.work.plan, self.run.config.plan, stand.names)
         self.adding_up = float(self.noise.sum()) / together if together > 0 else None
 

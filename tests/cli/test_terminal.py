@@ -97,3 +97,13 @@ def test_without_a_terminal_there_is_neither(space: Workspace):
 def test_quiet_means_no_progress_either(space: Workspace):
     done = in_terminal("quantize", "model.onnx", "--calib", "images", "-q", cwd=space.folder)
     assert (done.code, done.out, done.err) == (0, "", "")
+
+
+def test_what_a_program_of_the_user_said_keeps_its_lines(tmp_path: Path):
+    space = make_workspace(tmp_path)
+    (tmp_path / "eval.py").write_text("import sys; sys.exit('Traceback:\\n  line 3\\nno labels')", encoding="utf-8")
+    asked = ("--eval", f"'{sys.executable}' eval.py {{model}}", "--max-drop", "1")
+    done = in_terminal("tune", "model.onnx", "--calib", "arrays.npz", *asked, cwd=space.folder)
+    assert done.code == 4
+    lines = [COLOR.sub("", line).strip() for line in done.err.splitlines()]
+    assert lines[lines.index("Traceback:") :][:3] == ["Traceback:", "line 3", "no labels"]
