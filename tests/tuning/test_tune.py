@@ -155,6 +155,20 @@ def test_a_smaller_number_can_be_the_better_one(space: Workspace):
     assert (report.met, report.left_float) == (True, ())
 
 
+COUNTS_PAIRS = (
+    "import onnx, sys\n"
+    "nodes = onnx.load(sys.argv[1]).graph.node\n"
+    "print(sum(node.op_type == 'QuantizeLinear' for node in nodes))\n"
+)
+
+
+def test_a_metric_that_chance_decides_is_told(space: Workspace):
+    """More in float is less noise, and here a worse number."""
+    done = tune(space, "--eval", program(space.folder, COUNTS_PAIRS), "--max-drop", "-1000")
+    assert done.code == 5
+    assert "chance decides" in done.err
+
+
 @pytest.mark.parametrize(
     ("body", "code", "message"),
     [
