@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
@@ -17,6 +18,7 @@ from calibrators.metrics import Comparison, TopAgreement
 from calibrators.noise import ChannelNoise
 from qdq_cli.data.batches import Batch
 from qdq_cli.errors import DataError
+from qdq_cli.graph.nodes import input_at, int_attribute, is_op, name_of
 from qdq_cli.graph.outputs import without_weights
 from qdq_cli.graph.runner import Runner
 from qdq_cli.graph.session import Source
@@ -36,7 +38,8 @@ class Outcome:
 
     Args:
         noise: Mean over the float outputs of `ChannelNoise.ratio`: 0 equal to FP32, 1 nothing but noise. Contributions
-            of layers add up in it.
+            of layers add up in it. Of an output that Softmax or Sigmoid makes, it is that of the scores before: behind
+            them a few undecided samples hold nearly all of the noise.
         sqnr_db: Output -> SQNR in dB.
         agreement: Output of class scores -> top-1 agreement in percent.
     """
@@ -71,8 +74,9 @@ class Trials:
     def __init__(self, model: ir.Model, batches: Iterable[Batch]) -> None:
         self._model = model
         self._rounded = RoundedWeights()
+        self._scores = _scores(model)
         self._kept: list[tuple[Batch, Arrays]] = []
-        runner, size_bytes = Runner(source_of(model)), 0
+        runner, size_bytes = self._runner(model), 0
         for batch in batches:
             outputs = {name: array for name, array in runner.run(batch).items() if _is_float(array)}
             size_bytes += sum(array.nbytes for array in (*outputs.values(), *batch.arrays.values()))
@@ -102,7 +106,7 @@ class Trials:
     @property
     def values(self) -> int:
         """How many float values the outputs of all samples hold."""
-        return sum(array.size for _, outputs in self._kept for array in outputs.values())
+        return sum(array.size for _, arrays in self._kept for _, array in self._outputs(arrays))
 
     @property
     def example(self) -> Batch:
@@ -123,9 +127,12 @@ class Trials:
         kept = self._kept[:limit] if only is None else [self._kept[number] for number in only]
         outputs: dict[str, _Output] = {}
         for expected, found in self._run(candidate, kept):
-            for name, array in expected.items():
+            for name, array in self._outputs(expected):
                 if array.shape == found[name].shape:
-                    outputs.setdefault(name, _Output(array)).observe(array, found[name])
+                    scores = self._scores.get(name, Scores(name))
+                    output = outputs.setdefault(name, _Output(array, expected[scores.tensor]))
+                    output.observe(array, found[name])
+                    output.noise.observe(scores.of(expected), scores.of(found))
         return _outcome(outputs)
 
     def noise_by_batch(self, candidate: Candidate) -> tuple[float, ...]:
@@ -138,10 +145,11 @@ class Trials:
         by_batch: list[dict[str, NDArray[np.float64]]] = []
         for expected, found in self._run(candidate, self._kept):
             noises = {}
-            for name, array in expected.items():
+            for name, array in self._outputs(expected):
                 if array.shape == found[name].shape:
-                    sums = _Output(array).noise
-                    sums.observe(array, found[name])
+                    scores = self._scores.get(name, Scores(name))
+                    sums = ChannelNoise(channel_axis(expected[scores.tensor].shape))
+                    sums.observe(scores.of(expected), scores.of(found))
                     noises[name] = sums.noise
                     signal[name] = signal.get(name, 0.0) + sums.signal
             by_batch.append(noises)
@@ -152,14 +160,61 @@ class Trials:
 
     def _run(self, candidate: Candidate, kept: Sequence[tuple[Batch, Arrays]]) -> Iterator[tuple[Arrays, Arrays]]:
         """Yield the outputs of each batch, in FP32 and of the candidate."""
-        runner = Runner(source_of(trial_model(self._model, candidate, self._rounded)))
+        runner = self._runner(trial_model(self._model, candidate, self._rounded))
         for batch, expected in kept:
             yield expected, runner.run(batch)
 
+    def _runner(self, model: ir.Model) -> Runner:
+        return Runner(source_of(model, [scores.tensor for scores in self._scores.values()]))
 
-def source_of(model: ir.Model) -> Source:
-    """A model in memory as a session takes it; its weights are not copied and have to stay as they are."""
+    def _outputs(self, arrays: Arrays) -> Iterator[tuple[str, NDArray[np.generic]]]:
+        """The outputs of the model itself."""
+        names = {value.name for value in self._model.graph.outputs}
+        return ((name, array) for name, array in arrays.items() if name in names)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Where the noise of an output is measured.
+
+    Args:
+        tensor: The tensor: the output itself, or what its Softmax or Sigmoid reads.
+        axis: Axis of a Softmax, along which a common shift says nothing; None elsewhere.
+    """
+
+    tensor: str
+    axis: int | None = None
+
+    def of(self, arrays: Arrays) -> NDArray[np.generic]:
+        """The scores among the tensors of a run."""
+        array = arrays[self.tensor]
+        return array if self.axis is None else array - array.mean(axis=self.axis, keepdims=True, dtype=np.float64)
+
+
+def _scores(model: ir.Model) -> dict[str, Scores]:
+    """Output -> its scores, for outputs that Softmax or Sigmoid makes."""
+    fed = set(model.graph.inputs)
+    found = {}
+    for value in model.graph.outputs:
+        maker = value.producer()
+        read = input_at(maker, 0) if maker is not None and is_op(maker, "Softmax", "Sigmoid") else None
+        if maker is not None and read is not None and read not in fed:
+            axis = int_attribute(maker, "axis", -1) if is_op(maker, "Softmax") else None
+            found[name_of(value)] = Scores(name_of(read), axis)
+    return found
+
+
+def source_of(model: ir.Model, also: Iterable[str] = ()) -> Source:
+    """A model in memory as a session takes it; its weights are not copied and have to stay as they are.
+
+    Args:
+        model: The model.
+        also: Tensors to hand out besides its outputs.
+    """
     proto, weights = without_weights(model)
+    outputs = {value.name for value in proto.graph.output}
+    further = (name for name in dict.fromkeys(also) if name not in outputs)
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in further)
     return Source(proto.SerializeToString(), weights)
 
 
@@ -194,13 +249,12 @@ def _outcome(outputs: Mapping[str, _Output]) -> Outcome:
 class _Output:
     """The running comparison of one output."""
 
-    def __init__(self, example: NDArray[np.generic]) -> None:
-        self.noise = ChannelNoise(channel_axis(example.shape))
+    def __init__(self, example: NDArray[np.generic], scores: NDArray[np.generic]) -> None:
+        self.noise = ChannelNoise(channel_axis(scores.shape))
         self.comparison = Comparison()
         self.agreement = TopAgreement() if example.ndim == 2 and example.shape[1] >= 2 else None
 
     def observe(self, reference: NDArray[np.generic], other: NDArray[np.generic]) -> None:
-        self.noise.observe(reference, other)
         self.comparison.observe(reference, other)
         if self.agreement is not None:
             self.agreement.observe(reference, other)

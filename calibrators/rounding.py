@@ -1,0 +1,114 @@
+"""Round a layer's weight so that its output keeps, instead of rounding every weight to the nearest code.
+
+Both searches look at the layer's samples only through their second moments (`Gram`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from calibrators.gram import Array, Gram
+from calibrators.qtypes import INT8, QType
+
+_MAX_SWEEPS = 8
+_DAMPING = 0.01
+"""Share of the mean diagonal added to H, as in GPTQ (section 3.3, step 3)."""
+
+
+def nearest(weight: Array, scale: Array, qtype: QType = INT8) -> Array:
+    """The codes plain quantization gives, as float64.
+
+    Args:
+        weight: Shape [groups, K, O].
+        scale: Shape [groups, 1, O] or one that broadcasts.
+        qtype: Where codes end.
+    """
+    return np.clip(np.rint(weight / scale), qtype.qmin, qtype.qmax)
+
+
+def adaround(weight: Array, scale: Array, gram: Gram, qtype: QType = INT8) -> Array:
+    """Choose for every weight the code below or above it, so that the layer's squared error falls.
+
+    Starts from the nearest codes and flips one input after the other in all outputs where that lowers the error; the
+    change is exact: flipping code k by d steps changes ||X w - Xq wq||^2 by 2 d s (H wq - C w)_k + (d s)^2 H_kk.
+    Sweeps until nothing flips.
+
+    Args:
+        weight: W, shape [groups, K, O].
+        scale: Of every output, shape [groups, 1, O].
+        gram: Moments of the layer's samples.
+        qtype: Where codes end.
+
+    Returns:
+        Codes as float64, each floor(w / s) or ceil(w / s); the error is at most that of the nearest codes.
+
+    Source: the objective is equation 11 of Nagel et al. 2020, arXiv 2004.10568 (no activation function, so that the
+    samples enter through their Gram matrix); coordinate descent takes the place of its relaxation.
+    """
+    low = np.clip(np.floor(weight / scale), qtype.qmin, qtype.qmax)
+    high = np.clip(np.ceil(weight / scale), qtype.qmin, qtype.qmax)
+    codes = nearest(weight, scale, qtype)
+    wide = np.broadcast_to(scale, weight.shape)
+    slope = gram.quantized @ (codes * wide) - gram.cross @ weight
+    for _ in range(_MAX_SWEEPS):
+        if not _sweep(codes, (low, high), wide, slope, gram.quantized):
+            break
+    return codes
+
+
+def _sweep(codes: Array, ends: tuple[Array, Array], scale: Array, slope: Array, curvature: Array) -> bool:
+    """Flip where the error falls, input by input, in place; returns whether anything flipped."""
+    low, high = ends
+    flipped = False
+    for k in range(codes.shape[1]):
+        step = (low[:, k] + high[:, k] - 2 * codes[:, k]) * scale[:, k]  # [groups, O]
+        change = step * (2 * slope[:, k] + step * curvature[:, k, k, None])
+        step = np.where(change < 0, step, 0.0)
+        if step.any():
+            flipped = True
+            codes[:, k] += np.rint(step / scale[:, k])
+            slope += curvature[:, :, k, None] * step[:, None, :]
+    return flipped
+
+
+def gptq(weight: Array, scale: Array, gram: Gram, qtype: QType = INT8) -> Array:
+    """Round input after input, and let the inputs that are still float make up for each error.
+
+    What is rounded is the weight that answers the quantized inputs best, (H + d)^-1 (C + d) W with the damping d; it
+    equals W where Xq = X.
+
+    Args:
+        weight: W, shape [groups, K, O].
+        scale: Of every output, shape [groups, 1, O].
+        gram: Moments of the layer's samples.
+        qtype: Where codes end.
+
+    Returns:
+        Codes as float64.
+
+    Source: Frantar et al. 2022, arXiv 2210.17323, algorithm 1 (columns left to right, Cholesky factor of the inverse);
+    the weight for quantized inputs as in its follow-ups, from the normal equations.
+    """
+    codes = np.empty_like(weight)
+    for group in range(weight.shape[0]):
+        codes[group] = _gptq_group(weight[group], scale[group, 0], gram.quantized[group], gram.cross[group], qtype)
+    return codes
+
+
+def _gptq_group(weight: Array, scale: Array, hessian: Array, cross: Array, qtype: QType) -> Array:
+    size = hessian.shape[0]
+    damping = _DAMPING * max(float(np.trace(hessian)) / size, np.finfo(np.float64).tiny)
+    damped = hessian + damping * np.eye(size)
+    rest = np.asarray(np.linalg.solve(damped, cross @ weight + damping * weight))
+    factor = np.linalg.cholesky(_inverse(damped)).T  # upper triangular
+    codes = np.empty_like(rest)
+    for k in range(size):
+        codes[k] = np.clip(np.rint(rest[k] / scale), qtype.qmin, qtype.qmax)
+        error = (rest[k] - codes[k] * scale) / factor[k, k]
+        rest[k + 1 :] -= np.outer(factor[k, k + 1 :], error)
+    return codes
+
+
+def _inverse(matrix: Array) -> Array:
+    found = np.asarray(np.linalg.inv(matrix), np.float64)
+    return (found + found.T) / 2

@@ -1,0 +1,236 @@
+"""Equalize channels across layers: what the model computes stays, and one range serves all channels of a tensor better.
+
+Steps `equalize` (channels that weighted operators make) and `smooth` (channels that a LayerNorm makes). Tensors that
+share a channel class or a scale form a component; each component takes the exponent that the judge likes best, or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from calibrators import Histogram
+from calibrators.equalization import EXPONENTS, channel_factors
+from qdq_cli import calibration
+from qdq_cli.calibration import Observation
+from qdq_cli.data.batches import Batch
+from qdq_cli.graph.channel_rules import scalable_channels
+from qdq_cli.graph.channels import Channels, scaled_constants
+from qdq_cli.graph.plan import Plan
+from qdq_cli.observing import Job, run_samples
+from qdq_cli.recover.candidate import Candidate, set_constants
+from qdq_cli.recover.changes import Judge, Verdict
+from qdq_cli.recover.rows import TensorRunner
+from qdq_cli.recover.start import Start
+
+_MAX_COMPONENTS = 24
+"""Components tried one by one; further ones take the exponent that is best for all together."""
+
+
+@dataclass(frozen=True)
+class Equalized:
+    """What equalization left.
+
+    Args:
+        model: The float model with equalized constants; it computes what the prepared model does.
+        constants: Those constants.
+        histograms: Of every calibrated tensor, in the equalized model.
+        verdicts: One a component, named by its first tensor.
+    """
+
+    model: ir.Model
+    constants: Mapping[str, NDArray[np.floating]]
+    histograms: Mapping[str, Histogram]
+    verdicts: tuple[Verdict, ...]
+
+
+def equalize(start: Start, judge: Judge, kinds: Iterable[str]) -> Equalized:
+    """Equalize what helps.
+
+    Args:
+        start: The model, its plan and its samples.
+        judge: Holds the candidate; gets a better one.
+        kinds: `equalize`, `smooth` or both.
+
+    Raises:
+        QdqError: The model cannot be run, or a sample cannot be used.
+    """
+    wanted = frozenset(kinds)
+    channels = _chosen(scalable_channels(start.model.graph), wanted)
+    parts = _components(channels, start) if channels.count else ()
+    if not parts:
+        return Equalized(start.model, {}, start.observed.histograms, ())
+    work = _Work(start, channels, parts)
+    choice = _choose(work, judge)
+    model, constants = work.model(choice)
+    histograms = work.histograms(choice)
+    return Equalized(model, constants, histograms, tuple(work.verdicts))
+
+
+def _chosen(channels: Channels, kinds: frozenset[str]) -> Channels:
+    """The classes of these kinds alone; the others keep their values."""
+    norms = np.array(sorted(channels.norms), int)
+    is_norm = np.isin(np.arange(channels.count), norms)
+    keep = (is_norm & ("smooth" in kinds)) | (~is_norm & ("equalize" in kinds))
+    numbers = np.append(np.where(keep, np.cumsum(keep) - 1, -1), -1)
+    tensors = {name: (axis, numbers[classes]) for name, (axis, classes) in channels.tensors.items()}
+    constants = tuple(replace(scaled, classes=numbers[scaled.classes]) for scaled in channels.constants)
+    return Channels(int(keep.sum()), tensors, constants, frozenset())
+
+
+@dataclass(frozen=True)
+class _Component:
+    """Tensors whose factors and ranges depend on each other."""
+
+    name: str
+    classes: NDArray[np.intp]
+    groups: tuple[int, ...]
+
+
+def _components(channels: Channels, start: Start) -> tuple[_Component, ...]:
+    """Find the components with a quantized tensor; one with a range that was given or is known is left alone."""
+    free = {id(group) for group in calibration.groups_to_observe(start.plan, start.config)}
+    by_group: dict[int, set[int]] = {}
+    names: dict[int, str] = {}
+    for target in start.plan.targets:
+        _, classes = channels.tensors.get(target.tensor, (0, np.array([-1])))
+        by_group.setdefault(target.group, set()).update(classes[classes >= 0].tolist())
+        names.setdefault(target.group, target.tensor)
+    found: list[tuple[set[int], list[int]]] = []
+    for group, classes in by_group.items():
+        if classes:
+            met = [part for part in found if part[0] & classes]
+            found = [part for part in found if not part[0] & classes]
+            found.append((classes.union(*(part[0] for part in met)), sum((part[1] for part in met), [group])))
+    return tuple(
+        _Component(names[min(groups)], np.array(sorted(classes)), tuple(sorted(groups)))
+        for classes, groups in sorted(found, key=lambda part: min(part[1]))
+        if all(id(start.plan.groups[group]) in free for group in groups)
+    )
+
+
+Choice = tuple[int, ...]
+"""For each component: 0 for none, else a position in `EXPONENTS` plus one."""
+
+
+class _Work:
+    """Factors, ranges and histograms under every exponent, computed when first asked for."""
+
+    def __init__(self, start: Start, channels: Channels, parts: tuple[_Component, ...]) -> None:
+        self.parts = parts
+        self.verdicts: list[Verdict] = []
+        self._start = start
+        self._channels = channels
+        activations = _activation_shares(start, channels, start.split.load(start.split.learn))
+        weights = _weight_shares(start.model, start.plan, channels)
+        self._factors = [np.ones(channels.count)]
+        self._factors += [channel_factors(activations, weights, exponent) for exponent in EXPONENTS]
+        self._observed: dict[int, tuple[Mapping[str, Histogram], tuple[float, ...]]] = {
+            0: (start.observed.histograms, start.amax)
+        }
+
+    def model(self, choice: Choice) -> tuple[ir.Model, Mapping[str, NDArray[np.floating]]]:
+        """The float model under a choice, and the constants that differ."""
+        constants = scaled_constants(self._start.model.graph, self._channels, self._combined(choice))
+        model = self._start.model.clone()
+        set_constants(model, Candidate(self._start.plan, (), weights=constants))
+        return model, constants
+
+    def candidate(self, choice: Choice) -> Candidate:
+        """The candidate of a choice, ranges and all."""
+        amax = list(self._start.amax)
+        for part, position in zip(self.parts, choice, strict=True):
+            for group in part.groups:
+                amax[group] = self._seen(position)[1][group]
+        return Candidate(self._start.plan, tuple(amax), weights=self.model(choice)[1])
+
+    def histograms(self, choice: Choice) -> Mapping[str, Histogram]:
+        """Histograms of all calibrated tensors under a choice."""
+        found = dict(self._start.observed.histograms)
+        for part, position in zip(self.parts, choice, strict=True):
+            seen = self._seen(position)[0]
+            mine = set(part.classes.tolist())
+            for name, (_, classes) in self._channels.tensors.items():
+                if name in seen and mine.intersection(classes.tolist()):
+                    found[name] = seen[name]
+        return found
+
+    def _combined(self, choice: Choice) -> NDArray[np.float64]:
+        factors = np.ones(self._channels.count)
+        for part, position in zip(self.parts, choice, strict=True):
+            factors[part.classes] = self._factors[position][part.classes]
+        return factors
+
+    def _seen(self, position: int) -> tuple[Mapping[str, Histogram], tuple[float, ...]]:
+        """Histograms and ranges with every component at one exponent: components do not reach into each other."""
+        if position not in self._observed:
+            start = self._start
+            model, _ = self.model((position,) * len(self.parts))
+            job = Job(model, tuple(start.observed.histograms))
+            seen = run_samples(job, start.samples, start.listener)
+            observed = Observation(seen.histograms, seen.samples)
+            self._observed[position] = (seen.histograms, calibration.choose(start.plan, observed, start.config).amax)
+        return self._observed[position]
+
+
+def _choose(work: _Work, judge: Judge) -> Choice:
+    """The best exponent for all components together, then for each of the first ones its neighbours and none."""
+    best: Choice = (0,) * len(work.parts)
+    for position in range(1, len(EXPONENTS) + 1):
+        everywhere = (position,) * len(work.parts)
+        best = everywhere if judge.accepts(work.candidate(everywhere)) else best
+    for number, part in enumerate(work.parts):
+        before = judge.noise
+        if number < _MAX_COMPONENTS:
+            best = _refine(work, judge, best, number)
+        work.verdicts.append(Verdict(part.name, best[number] > 0, before, judge.noise))
+    return best
+
+
+def _refine(work: _Work, judge: Judge, best: Choice, number: int) -> Choice:
+    now = best[number]
+    for position in sorted({0, max(now - 1, 0), min(now + 1, len(EXPONENTS))} - {now}):
+        tried = (*best[:number], position, *best[number + 1 :])
+        best = tried if judge.accepts(work.candidate(tried)) else best
+    return best
+
+
+def _activation_shares(start: Start, channels: Channels, batches: Iterable[Batch]) -> NDArray[np.float64]:
+    """Largest absolute value of every class, by the largest of its tensor, over the quantized tensors it is in."""
+    names = tuple(dict.fromkeys(t.tensor for t in start.plan.targets if t.tensor in channels.tensors))
+    runner = TensorRunner(start.model, names)
+    largest: dict[str, NDArray[np.float64]] = {}
+    for batch in batches:
+        for name, array in runner.run(batch).items():
+            found = _largest_by_channel(array, channels.tensors[name][0])
+            largest[name] = np.maximum(largest.get(name, found), found)
+    shares = np.zeros(channels.count)
+    for name, values in largest.items():
+        classes = channels.tensors[name][1]
+        if values.any():
+            np.maximum.at(shares, classes[classes >= 0], (values / values.max())[classes >= 0])
+    return shares
+
+
+def _largest_by_channel(array: NDArray[np.generic], axis: int) -> NDArray[np.float64]:
+    rows = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
+    found: NDArray[np.float64] = np.maximum(rows.max(axis=1), -rows.min(axis=1)).astype(np.float64)
+    return found
+
+
+def _weight_shares(model: ir.Model, plan: Plan, channels: Channels) -> NDArray[np.float64]:
+    """Largest absolute weight that reads every class, by the largest of the same scale."""
+    axes = {target.tensor: target.axis for target in plan.weights}
+    shares = np.zeros(channels.count)
+    for scaled in channels.constants:
+        if scaled.divides and scaled.name in axes:
+            weight = np.abs(np.asarray(model.graph.initializers[scaled.name].const_value)).astype(np.float64)
+            others = tuple(axis for axis in range(weight.ndim) if axis != axes[scaled.name])
+            relative = weight / np.maximum(weight.max(axis=others, keepdims=True), np.finfo(np.float64).tiny)
+            classes = np.broadcast_to(scaled.classes, weight.shape)
+            np.maximum.at(shares, classes[classes >= 0], relative[classes >= 0])
+    return shares

@@ -1,0 +1,39 @@
+"""Where recovery starts: the prepared model, how it is quantized so far, and the samples it may use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from qdq_cli.calibration import Observation
+from qdq_cli.calibration_data import Samples
+from qdq_cli.config import RangeConfig
+from qdq_cli.graph.plan import Plan
+from qdq_cli.progress import Listener
+from qdq_cli.recover.samples import Split
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where recovery starts.
+
+    Args:
+        model: The prepared float model; not changed.
+        plan: What is quantized.
+        amax: Range of each scale group.
+        observed: What calibration saw.
+        samples: The calibration data.
+        split: Which of it steps learn from, and which the judge keeps.
+        config: How ranges are chosen.
+        listener: Told about progress.
+    """
+
+    model: ir.Model
+    plan: Plan
+    amax: tuple[float, ...]
+    observed: Observation
+    samples: Samples
+    split: Split
+    config: RangeConfig
+    listener: Listener
