@@ -14,6 +14,13 @@ DEFAULT_METHOD = "mse"
 """The method that keeps most accuracy over the measured models; the table is in docs/accuracy.md."""
 
 
+RECOVERY_STEPS = ("equalize", "smooth", "ranges", "weight-ranges", "adaround", "gptq", "scales", "bias")
+"""What recovery can do, in the order it is done (`qdq_cli.recover`)."""
+
+DEFAULT_RECOVERY = ("equalize", "smooth", "ranges", "gptq", "bias")
+"""The recipe of `--recover`: the steps that gain on most of the measured models (docs/accuracy.md)."""
+
+
 class WeightForm(Enum):
     """How quantized weights are stored (rules, section 1.7)."""
 
@@ -164,6 +171,7 @@ class QuantizeConfig:
         weights: How weights are stored.
         form: How INT8 regions are written.
         dry_run: Plan only.
+        recover: Steps of recovery to take, out of `RECOVERY_STEPS`; none by default.
         report: Where a page about the run goes; None for none.
     """
 
@@ -177,6 +185,7 @@ class QuantizeConfig:
     weights: WeightForm = WeightForm.FP32
     form: Form = Form.PAIRS
     dry_run: bool = False
+    recover: tuple[str, ...] = ()
     report: Path | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""The whole story on one page: load, prepare, plan, observe, choose, rewrite, verify, save.
+"""The whole story on one page: load, prepare, plan, observe, choose, recover, rewrite, verify, save.
 
 Each stage is a function elsewhere that takes and returns records; here they only get their order and their time. The
 story has three parts, which other commands tell with something of their own in between: `open_model`, `lay_groundwork`,
@@ -21,6 +21,7 @@ from qdq_cli.calibration import Observation, Ranges
 from qdq_cli.calibration_data import Samples, open_data
 from qdq_cli.config import QuantizeConfig, TensorRT
 from qdq_cli.documents import SCHEMA_VERSION
+from qdq_cli.errors import DataError
 from qdq_cli.graph import files
 from qdq_cli.graph.check import check_written
 from qdq_cli.graph.opset import opset_of
@@ -32,6 +33,11 @@ from qdq_cli.pages.render import check_page_target, write_page
 from qdq_cli.pages.weights import weight_rows
 from qdq_cli.progress import SILENT, Listener
 from qdq_cli.provenance import record_provenance
+from qdq_cli.recover.candidate import Candidate, set_constants
+from qdq_cli.recover.record import Recovery
+from qdq_cli.recover.recover import recover
+from qdq_cli.recover.samples import split
+from qdq_cli.recover.start import Start
 from qdq_cli.report import (
     Activations,
     Calibration,
@@ -110,12 +116,16 @@ class Groundwork:
         samples: The calibration data; None where there is none.
         observed: What calibration saw.
         ranges: The range of each scale group of the plan.
+        candidate: What is to be written: the same ranges, and what recovery changed.
+        recovery: What recovery did; None where it was not asked for.
     """
 
     opened: Opened
     samples: Samples | None
     observed: Observation
     ranges: Ranges
+    candidate: Candidate
+    recovery: Recovery | None = None
 
     @property
     def model(self) -> ir.Model:
@@ -169,7 +179,37 @@ def lay_groundwork(run: Run, opened: Opened, also: Sequence[str] = ()) -> Ground
     plan, observed = _observe(run, model, opened.plan, samples, also)
     with run.stage("choose"):
         ranges = calibration.choose(plan, observed, config.ranges)
-    return Groundwork(replace(opened, plan=plan), samples, observed, ranges)
+    work = Groundwork(replace(opened, plan=plan), samples, observed, ranges, Candidate(plan, ranges.amax))
+    return recover_accuracy(run, work) if config.recover else work
+
+
+def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
+    """Take the steps of recovery that were asked for; the prepared model gets its equalized constants, in place.
+
+    Raises:
+        DataError: There are no samples to recover on.
+        QdqError: The model cannot be run.
+    """
+    config, samples = run.config, work.samples
+    if samples is None:
+        raise DataError(
+            "Recovery has to run the model, and there are no samples.",
+            "Give --calib too: a calibration cache holds ranges alone.",
+        )
+    with run.stage("recover"):
+        parts = split(samples)
+        start = Start(
+            work.model, work.plan, work.ranges.amax, work.observed, samples, parts, config.ranges, run.listener
+        )
+        found = recover(start, config.recover)
+        set_constants(work.model, Candidate(work.plan, (), weights=found.base))
+    return replace(
+        work,
+        observed=replace(work.observed, histograms=found.histograms),
+        ranges=replace(work.ranges, amax=found.candidate.amax),
+        candidate=found.candidate,
+        recovery=found.record,
+    )
 
 
 def write_model(run: Run, work: Groundwork, target: Path) -> Report:
@@ -185,7 +225,15 @@ def write_model(run: Run, work: Groundwork, target: Path) -> Report:
     """
     config, opened, samples, observed, ranges = run.config, work.opened, work.samples, work.observed, work.ranges
     with run.stage("rewrite"):
-        rewriting = rewrite(work.model, work.plan, ranges.amax, weights=config.weights, form=config.form)
+        set_constants(work.model, work.candidate)
+        rewriting = rewrite(
+            work.model,
+            work.plan,
+            ranges.amax,
+            weights=config.weights,
+            form=config.form,
+            weight_ranges=work.candidate.weight_ranges,
+        )
         record_provenance(work.model, config.ranges, observed.samples, observed.preprocessing)
     run.say(*ranges.notes, *rewriting.notes)
     compared, prediction, size_after = _write(run, work.model, opened.source, target, (samples, observed.digests))
@@ -193,6 +241,7 @@ def write_model(run: Run, work: Groundwork, target: Path) -> Report:
         _planned(run, opened),
         output=str(config.target),
         calibration=_calibration(config, samples, observed, ranges),
+        recovery=work.recovery,
         verification=compared,
         tensorrt=prediction,
         size_bytes=SizeBytes(opened.source.size_bytes, size_after),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from qdq_cli.graph.plan import ScaleGroup, Target, WeightTarget
 from qdq_cli.graph.selection import Skip
+from qdq_cli.recover.record import Recovery
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ class Seconds:
     plan: float = 0.0
     observe: float = 0.0
     choose: float = 0.0
+    recover: float = 0.0
     rewrite: float = 0.0
     predict: float = 0.0
     verify: float = 0.0
@@ -146,6 +148,7 @@ class Report:
         activations: How many activation tensors and scales there are.
         skips: Operator inputs that stay float, with reasons.
         calibration: How ranges were found; None where nothing is calibrated.
+        recovery: What recovery did; None where it was not asked for.
         verification: Distance from the FP32 model; None where it was not run.
         tensorrt: What TensorRT is predicted to do; None where nothing was written.
         size_bytes: Model sizes.
@@ -175,3 +178,4 @@ class Report:
     weights: tuple[WeightTarget, ...] = ()
     groups: tuple[ScaleGroup, ...] = ()
     amax: tuple[float, ...] = ()
+    recovery: Recovery | None = None

@@ -22,6 +22,7 @@ from qdq_cli.plan_text import (
     short_path,
     wrapped,
 )
+from qdq_cli.recover.record import Recovery
 from qdq_cli.report import Calibration, Distance, Prediction, Report, Verification
 
 MAX_OUTPUTS = 4
@@ -44,6 +45,8 @@ def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list
     ]
     if report.calibration is not None:
         rows.append(("calibration", _calibration(report.calibration, width)))
+    if report.recovery is not None:
+        rows.append(("recovery", _recovery(report.recovery, width)))
     if report.verification is not None:
         rows.append(("verification", _verification(report.verification, width)))
     if report.tensorrt is not None and report.weighted_ops.quantized:
@@ -81,6 +84,16 @@ def _calibration(calibration: Calibration, width: int) -> list[str]:
     if calibration.preprocessing:
         assumed = " (assumed; --preprocess chooses)" if calibration.assumed else ""
         lines += wrapped(calibration.preprocessing + assumed, width, indent=2)
+    return lines
+
+
+def _recovery(recovery: Recovery, width: int) -> list[str]:
+    judged = f"judged on {count(recovery.samples, 'sample')} set aside:"
+    lines = [judged, f"  SQNR {recovery.before_db:.1f} dB before, {recovery.after_db:.1f} dB after"]
+    for step in recovery.steps:
+        lines += wrapped(
+            f"{step.step}: {step.gain_db:+.1f} dB, {step.accepted} of {step.tried} accepted", width, indent=2
+        )
     return lines
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from qdq_cli.config import DEFAULT_METHOD, METHODS, Form, Shard, TensorRT, WeightForm
+from qdq_cli.config import DEFAULT_METHOD, METHODS, RECOVERY_STEPS, Form, Shard, TensorRT, WeightForm
 from qdq_cli.data.preprocess import CHOICES
 
 Record = TypeVar("Record")
@@ -245,6 +245,20 @@ PLACEMENT = (
         ["--pooling/--no-pooling"], default=True, help="Quantize average pooling between INT8 operators. [default: on]"
     ),
     _flag(["--safe"], "Treat operators with thin evidence in TensorRT (Gather) as float."),
+)
+
+RECOVERY = (
+    _flag(
+        ["--recover"],
+        "Recover accuracy: equalize channels, search ranges, round weights to the layers' outputs, correct biases; "
+        "each change stays only where the measured error falls.",
+    ),
+    click.Option(
+        ["--recover-step"],
+        type=click.Choice(RECOVERY_STEPS),
+        multiple=True,
+        help="Take this step of recovery, and only those named. Repeatable.",
+    ),
 )
 
 OUTPUT = (

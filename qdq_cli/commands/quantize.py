@@ -16,6 +16,7 @@ from qdq_cli.commands.options import (
     OUTPUT,
     PLACEMENT,
     RANGES,
+    RECOVERY,
     REPORT,
     VERIFY,
     Params,
@@ -23,6 +24,7 @@ from qdq_cli.commands.options import (
     record_of,
 )
 from qdq_cli.config import (
+    DEFAULT_RECOVERY,
     DataConfig,
     Form,
     PlanConfig,
@@ -45,6 +47,7 @@ _SECTIONS = {
     "Calibration data": DATA,
     "Ranges": RANGES,
     "Placement": PLACEMENT,
+    "Recovery": RECOVERY,
     "Output": (*OUTPUT, REPORT),
     "Verification": (*VERIFY, _TUNE),
     "Display": DISPLAY,
@@ -63,6 +66,7 @@ def quantize(params: Params) -> None:
       qdq quantize model.onnx --calib images/
       qdq quantize model.onnx --calib images/ --preprocess unit -o model.int8.onnx
       qdq quantize model.onnx --calib arrays.npz --cache model.qcal --min-sqnr 20
+      qdq quantize model.onnx --calib images/ --recover
       qdq quantize model.onnx --dry-run
     """
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
@@ -88,7 +92,8 @@ def _tune(config: QuantizeConfig, screen: console.Console, params: Params) -> No
 
     if config.dry_run:
         raise click.UsageError("--tune has to run the model, which --dry-run does not.")
-    tune_and_show(screen, TuneConfig(replace(config, report=None), report=config.report), params)
+    tuned = replace(config, report=None, recover=config.recover or DEFAULT_RECOVERY)
+    tune_and_show(screen, TuneConfig(tuned, report=config.report), params)
 
 
 def _show_plan(config: QuantizeConfig, screen: console.Console) -> None:
@@ -115,7 +120,13 @@ def config_of(params: Params) -> QuantizeConfig:
         form=Form(params["form"]),
         dry_run=params["dry_run"],
         report=params["report"],
+        recover=recovery_of(params),
     )
+
+
+def recovery_of(params: Params) -> tuple[str, ...]:
+    """The steps of recovery that were asked for: those named, else the default ones where `--recover` is given."""
+    return tuple(params["recover_step"]) or (DEFAULT_RECOVERY if params["recover"] else ())
 
 
 def given_ranges(params: Params) -> dict[str, Mapping[str, float]]:

@@ -14,6 +14,7 @@ from qdq_cli.commands.options import (
     OUTPUT,
     PLACEMENT,
     RANGES,
+    RECOVERY,
     REPORT,
     VERIFY,
     Params,
@@ -52,6 +53,11 @@ _TARGET = (
         help="Keep at least this share of the multiply-accumulates in INT8.",
     ),
 )
+_RECOVER = click.Option(
+    ["--recover/--no-recover"],
+    default=True,
+    help="Recover accuracy as qdq quantize --recover does before an operator is left float. [default: on]",
+)
 _WRITING = tuple(option for option in OUTPUT if option.name != "dry_run")
 _VERIFYING = tuple(option for option in VERIFY if option.name not in _TARGET_HELP)
 
@@ -60,6 +66,7 @@ _SECTIONS = {
     "Calibration data": DATA,
     "Ranges": RANGES,
     "Placement": PLACEMENT,
+    "Recovery": (_RECOVER, *RECOVERY[1:]),
     "Output": (*_WRITING, REPORT),
     "Verification": _VERIFYING,
     "Display": display("List every operator that is left float, and the plan."),
@@ -117,7 +124,7 @@ def show(screen: console.Console, report: TuneReport, params: Params) -> None:
     if params["json"]:
         return
     screen.show(report.quantize)
-    if report.left_float:
+    if report.left_float and report.quantize.recovery is None:
         screen.write(["", *command_lines(same_command(report, params))])
 
 

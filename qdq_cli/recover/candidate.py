@@ -38,6 +38,25 @@ class Candidate:
     biases: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
+def with_plan(base: Candidate, plan: Plan, amax: tuple[float, ...]) -> Candidate:
+    """Return the candidate of a smaller plan: what stays quantized keeps its constants, the rest gets its own back.
+
+    Args:
+        base: Of the larger plan.
+        plan: The smaller one.
+        amax: Range of each of its scale groups.
+    """
+    weights = {target.tensor for target in plan.weights}
+    nodes = {target.use.node for target in plan.weights}
+    return Candidate(
+        plan,
+        amax,
+        weight_ranges={name: found for name, found in base.weight_ranges.items() if name in weights},
+        weights={name: array for name, array in base.weights.items() if name in weights},
+        biases={name: array for name, array in base.biases.items() if name in nodes},
+    )
+
+
 def set_constants(model: ir.Model, candidate: Candidate) -> None:
     """Give a prepared model the candidate's weights and biases, in place; nothing is quantized yet."""
     graph = model.graph

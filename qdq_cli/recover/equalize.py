@@ -93,7 +93,7 @@ class _Component:
 
 def _components(channels: Channels, start: Start) -> tuple[_Component, ...]:
     """Find the components with a quantized tensor; one with a range that was given or is known is left alone."""
-    free = {id(group) for group in calibration.groups_to_observe(start.plan, start.config)}
+    free = start.free_groups
     by_group: dict[int, set[int]] = {}
     names: dict[int, str] = {}
     for target in start.plan.targets:
@@ -109,7 +109,7 @@ def _components(channels: Channels, start: Start) -> tuple[_Component, ...]:
     return tuple(
         _Component(names[min(groups)], np.array(sorted(classes)), tuple(sorted(groups)))
         for classes, groups in sorted(found, key=lambda part: min(part[1]))
-        if all(id(start.plan.groups[group]) in free for group in groups)
+        if free.issuperset(groups)
     )
 
 

@@ -16,7 +16,6 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from calibrators import Histogram
-from qdq_cli.graph.plan import Plan
 from qdq_cli.recover.bench import Bench
 from qdq_cli.recover.candidate import Candidate
 from qdq_cli.recover.changes import Change, Judge, changed
@@ -89,7 +88,7 @@ def _work_on_layers(start: Start, equalized: Equalized, judge: Judge, steps: Seq
             groups = _benches(start, equalized.model, portion)
             for position, name in enumerate(steps):
                 before = judge.noise
-                gains = _take_step(name, groups, judge)
+                gains = _take_step(name, groups, judge, start.free_groups)
                 log.add(name, before, judge.noise, gains)
                 advance(number * len(steps) + position + 1, len(found) * len(steps))
 
@@ -106,12 +105,14 @@ def _benches(start: Start, model: ir.Model, portion: Sequence[Layer]) -> list[li
     return list(groups.values())
 
 
-def _take_step(name: str, groups: Iterable[Sequence[Bench]], judge: Judge) -> list[LayerGain]:
+def _take_step(name: str, groups: Iterable[Sequence[Bench]], judge: Judge, free: frozenset[int]) -> list[LayerGain]:
     """Collect what helps layers on held-back samples, and let the judge decide on it."""
     changes: list[Change] = []
     gains: dict[str, LayerGain] = {}
     for benches in groups:
         for change in STEPS[name](benches, judge.candidate):
+            if not free.issuperset(change.amax):
+                continue
             before, after = _local_errors(benches, change, judge.candidate)
             gains[change.where] = LayerGain(name, change.where, False, _db(before), _db(after))
             if after < before:
@@ -128,31 +129,6 @@ def _local_errors(benches: Sequence[Bench], change: Change, candidate: Candidate
     new = changed(candidate, [change])
     before = sum(bench.held_error(candidate) for bench in concerned)
     return before, sum(bench.held_error(new) for bench in concerned)
-
-
-def without_layers(recovered: Recovered, plan: Plan, amax: tuple[float, ...]) -> Candidate:
-    """What is recovered of a plan that quantizes fewer layers.
-
-    Args:
-        recovered: Of the larger plan.
-        plan: The smaller one.
-        amax: Its ranges, chosen from `recovered.histograms`; those that a step searched take their place.
-
-    Returns:
-        A candidate whose float layers compute what they did.
-    """
-    best = recovered.candidate
-    found = {plan_group.tensors: best.amax[number] for number, plan_group in enumerate(best.plan.groups)}
-    quantized = {target.tensor for target in plan.weights}
-    nodes = {target.use.node for target in plan.weights}
-    changed_weights = {name: array for name, array in best.weights.items() if name in quantized}
-    return Candidate(
-        plan,
-        tuple(found.get(group.tensors, value) for group, value in zip(plan.groups, amax, strict=True)),
-        {name: array for name, array in best.weight_ranges.items() if name in quantized},
-        {**recovered.base, **changed_weights},
-        {name: bias for name, bias in best.biases.items() if name in nodes},
-    )
 
 
 class _Log:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from qdq_cli.calibration import Observation
+from qdq_cli.calibration import Observation, groups_to_observe
 from qdq_cli.calibration_data import Samples
 from qdq_cli.config import RangeConfig
 from qdq_cli.graph.plan import Plan
@@ -37,3 +37,9 @@ class Start:
     split: Split
     config: RangeConfig
     listener: Listener
+
+    @property
+    def free_groups(self) -> frozenset[int]:
+        """The scale groups whose range calibration chose: those that are known or were given stay as they are."""
+        free = {id(group) for group in groups_to_observe(self.plan, self.config)}
+        return frozenset(number for number, group in enumerate(self.plan.groups) if id(group) in free)

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from qdq_cli.graph.plan import Plan, restricted
-from qdq_cli.recover.candidate import Candidate
+from qdq_cli.recover.candidate import Candidate, with_plan
 from qdq_cli.recover.trials import Trials
 
 ESTIMATE_RUNS = 4
@@ -85,6 +85,6 @@ def noise_of(
     """
     found = np.empty(len(plans))
     for number, plan in enumerate(plans):
-        found[number] = trials.measure(replace(candidate, plan=plan), only=runs).noise
+        found[number] = trials.measure(with_plan(candidate, plan, candidate.amax), only=runs).noise
         advance(number + 1, len(plans))
     return found

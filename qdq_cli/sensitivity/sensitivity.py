@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from qdq_cli.pages.render import check_page_target, write_page
 from qdq_cli.pages.sensitivity import sensitivity_page
 from qdq_cli.pipeline import Run, open_model
 from qdq_cli.progress import SILENT, Listener
+from qdq_cli.recover.candidate import with_plan
 from qdq_cli.sensitivity.measure import group_alone, noise_of, noisiest_runs, operators_alone
 from qdq_cli.sensitivity.record import GroupSensitivity, OperatorSensitivity, SensitivityReport, Together
 from qdq_cli.tuning.config import SensitivityConfig
@@ -104,7 +105,7 @@ def _metrics(run: Run, stand: Stand, config: SensitivityConfig, plans: tuple[Pla
         advance(2, len(plans) + 2)
         alone = []
         for number, plan in enumerate(plans):
-            alone.append(metric.of(replace(stand.candidate, plan=plan)))
+            alone.append(metric.of(with_plan(stand.candidate, plan, stand.candidate.amax)))
             advance(number + 3, len(plans) + 2)
     drops = [metric.drop(value) for value in alone]
     return _Metrics(metric.float_value, together, np.array(alone), np.array(drops))

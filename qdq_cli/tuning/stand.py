@@ -61,4 +61,4 @@ def set_up(run: Run, opened: Opened) -> Stand:
         parts = split(work.samples)
         trials = Trials(model, parts.load(parts.judge))
     meter = WorkMeter(model, shapes_in(model, trials.example))
-    return Stand(work, trials, Candidate(work.plan, work.ranges.amax), operators, meter)
+    return Stand(work, trials, work.candidate, operators, meter)

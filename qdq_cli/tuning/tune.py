@@ -18,7 +18,7 @@ from qdq_cli.errors import DataError, LimitError, UsageError
 from qdq_cli.graph import files
 from qdq_cli.pages.render import check_page_target, write_page
 from qdq_cli.pages.tune import tune_page
-from qdq_cli.pipeline import Run, open_model, write_model
+from qdq_cli.pipeline import Run, open_model, recover_accuracy, write_model
 from qdq_cli.progress import SILENT, Listener
 from qdq_cli.report import Report, Seconds
 from qdq_cli.sensitivity.measure import Advance, noise_of, noisiest_runs, operators_alone
@@ -57,7 +57,7 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT) -> TuneReport:
     target = files.check_target(config.quantize.model, config.quantize.target)
     if config.report is not None:
         check_page_target(config.report, (config.quantize.model, target))
-    run = Run(config.quantize, listener)
+    run = Run(replace(config.quantize, recover=()), listener)  # recovery waits until it is needed
     opened = open_model(run)
     files.check_data_target(opened.source, target)
     stand = set_up(run, opened)
@@ -118,8 +118,10 @@ class _Tuning:
     _advance: Advance = field(default=lambda done, total: None)
 
     def search(self) -> dict[FloatSet, Point]:
-        """Measure everything in INT8; where that misses the target, estimate and search."""
+        """Measure everything in INT8; where that misses the target, recover; where that does not help, search."""
         everything = self._measure(frozenset())
+        if not everything.met and self.config.quantize.recover:
+            everything = self._recover(everything)
         if everything.met:
             return {frozenset(): everything}
         self._require_floor(everything)
@@ -135,6 +137,18 @@ class _Tuning:
                 if quietest is not None and quietest not in measured:
                     measured[quietest] = self._measure(quietest)
         return measured
+
+    def _recover(self, before: Point) -> Point:
+        """Recover accuracy with everything in INT8, and measure that; what is left float later starts from there."""
+        self.run.config = self.config.quantize
+        work = recover_accuracy(self.run, self.stand.work)
+        self.run.config = replace(self.config.quantize, recover=())
+        self.stand = replace(self.stand, work=work, candidate=work.candidate)
+        after = self._measure(frozenset())
+        self.run.say(
+            f"Recovery: with everything in INT8, {before.sqnr_db:.1f} dB before and {after.sqnr_db:.1f} after."
+        )
+        return after
 
     def _measure(self, left_float: FloatSet) -> Point:
         names = tuple(self.stand.names[number] for number in sorted(left_float))

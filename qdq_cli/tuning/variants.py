@@ -10,7 +10,7 @@ from qdq_cli.calibration import Ranges
 from qdq_cli.config import RangeConfig
 from qdq_cli.graph.plan import Plan, make_plan
 from qdq_cli.pipeline import Groundwork, Run, without_wide
-from qdq_cli.recover.candidate import Candidate
+from qdq_cli.recover.candidate import Candidate, with_plan
 from qdq_cli.tuning.stand import Stand
 
 
@@ -39,7 +39,8 @@ def without(run: Run, stand: Stand, left_float: Iterable[str]) -> Variant:
     ranges = calibration.choose(plan, work.observed, _given(plan, run.config.ranges))
     candidate = carried_over(stand.candidate, plan, ranges)
     ranges = replace(ranges, amax=candidate.amax)
-    return Variant(replace(work, opened=replace(work.opened, plan=plan), ranges=ranges), candidate)
+    opened = replace(work.opened, plan=plan)
+    return Variant(replace(work, opened=opened, ranges=ranges, candidate=candidate), candidate)
 
 
 def carried_over(base: Candidate, plan: Plan, ranges: Ranges) -> Candidate:
@@ -49,15 +50,8 @@ def carried_over(base: Candidate, plan: Plan, ranges: Ranges) -> Candidate:
     keep their range.
     """
     known = {group.tensors: amax for group, amax in zip(base.plan.groups, base.amax, strict=True)}
-    weights = {target.tensor for target in plan.weights}
-    quantized = set(plan.quantized)
-    return Candidate(
-        plan,
-        tuple(known.get(group.tensors, amax) for group, amax in zip(plan.groups, ranges.amax, strict=True)),
-        weight_ranges={name: amax for name, amax in base.weight_ranges.items() if name in weights},
-        weights={name: array for name, array in base.weights.items() if name in weights},
-        biases={name: array for name, array in base.biases.items() if name in quantized},
-    )
+    amax = tuple(known.get(group.tensors, found) for group, found in zip(plan.groups, ranges.amax, strict=True))
+    return with_plan(base, plan, amax)
 
 
 def _given(plan: Plan, config: RangeConfig) -> RangeConfig:
