@@ -14,8 +14,9 @@ import argparse
 import dataclasses
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ from bench.ledger import Entry, Ledger, versions
 from bench.peer_models import PEER_METHODS, quantize_peer, write_samples
 from calibrators import CalibratorError
 from qdq_cli import PlanConfig, QdqError, QuantizeConfig, RangeConfig, VerifyConfig, quantize_model
+from qdq_cli.config import DEFAULT_RECOVERY
+from qdq_cli.errors import DataError, LimitError
+from qdq_cli.tuning.config import TuneConfig
+from qdq_cli.tuning.tune import tune_model
 
 FLOAT = "fp32"
 _EVERY = PlanConfig(mha=True, group_rules=False, channel_rules=False, gemv_rules=False)
@@ -47,6 +52,14 @@ OWN = {
 """Column -> what `qdq quantize` is told. The last three take placement apart: no rule on wide depthwise inputs, every
 weighted operator, and the yardstick of any placement: weighted inputs only, with the largest value as amax."""
 
+KEEPING = ("recover", "tune")
+"""Columns of what keeps the accuracy, with the default method: `--recover`, and `qdq tune`."""
+
+_AGREEMENT = 99.0
+_SQNR_DB = 20.0
+"""What `tune` is asked for, the same for every model and without a look at a test set: so much top-1 agreement with
+FP32 on calibration samples that are held back where the outputs are class scores, else so much SQNR."""
+
 FIRST_PEER = "ort-minmax"
 
 
@@ -66,6 +79,8 @@ class Bench:
                 self._evaluate(subject, column, subject.model, {})
             elif column in OWN:
                 calibrated = self._own(subject, column, again=not calibrated) or calibrated
+            elif column in KEEPING:
+                self._keep(subject, column)
         self._peers(subject, [column for column in columns if column in PEER_METHODS])
 
     def _own(self, subject: Subject, column: str, *, again: bool) -> bool:
@@ -89,6 +104,19 @@ class Bench:
         operators = {"int8_operators": f"{report.weighted_ops.quantized} of {report.weighted_ops.total}"}
         self._evaluate(subject, column, config.target, {**samples, **operators})
         return True
+
+    def _keep(self, subject: Subject, column: str) -> None:
+        """Recover or tune, and evaluate; how long that took is kept with the figure."""
+        output = self.work / f"{subject.name}.{column}.qdq.onnx"
+        config = QuantizeConfig(subject.model, output, subject.data, recover=DEFAULT_RECOVERY)
+        start = time.perf_counter()
+        try:
+            details = _tuned(config) if column == "tune" else _recovered(config)
+        except (QdqError, CalibratorError) as error:
+            self._record(subject, column, Entry("", failure=str(error)))
+            return
+        seconds = round(time.perf_counter() - start, 1)
+        self._evaluate(subject, column, Path(details["output"]), {**details, "output": output.name, "seconds": seconds})
 
     def _peers(self, subject: Subject, columns: Sequence[str]) -> None:
         """Let the peer quantize with the samples `qdq` had, and evaluate."""
@@ -134,6 +162,36 @@ class Bench:
         print(f"{subject.name}, {TITLES[column]}: {found}", file=sys.stderr, flush=True)
 
 
+def _recovered(config: QuantizeConfig) -> dict[str, Any]:
+    found = quantize_model(config)
+    gains = {} if found.recovery is None else {"judged_db": [found.recovery.before_db, found.recovery.after_db]}
+    return {"output": str(config.target), **gains}
+
+
+def _tuned(config: QuantizeConfig) -> dict[str, Any]:
+    """Tune to the agreement, or to the SQNR where the model has no class scores.
+
+    A model with nothing to quantize is its own best: it is written as it is.
+    """
+    try:
+        found = tune_model(TuneConfig(replace(config, verify=VerifyConfig(min_agreement=_AGREEMENT))))
+    except LimitError:
+        found = tune_model(TuneConfig(replace(config, verify=VerifyConfig(min_sqnr=_SQNR_DB))))
+    except DataError:
+        quantize_model(config)
+        return {"output": str(config.target), "left_float": 0}
+    chosen = found.frontier[found.chosen]
+    target = {key: value for key, value in dataclasses.asdict(found.target).items() if value is not None}
+    return {
+        "output": found.output,
+        "target": target,
+        "met": found.met,
+        "left_float": len(chosen.left_float),
+        "int8_macs_percent": round(chosen.int8_macs_percent, 2),
+        "recovered": found.quantize.recovery is not None,
+    }
+
+
 def _entry(key: str, work: Callable[[], Figure]) -> Entry:
     try:
         return Entry(key, work())
@@ -145,7 +203,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="folder with more models")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only this model; repeatable")
-    parser.add_argument("--methods", nargs="+", choices=tuple(OWN), default=list(OWN), metavar="METHOD", help="of qdq")
+    parser.add_argument(
+        "--methods", nargs="+", choices=(*OWN, *KEEPING), default=[*OWN, *KEEPING], metavar="METHOD", help="of qdq"
+    )
     parser.add_argument("--peers", action="store_true", help="all methods of the peer, not only MinMax")
     parser.add_argument("--limit", type=int, metavar="N", help="so many test samples only: a quick look")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="of each evaluation")

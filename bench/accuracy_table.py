@@ -15,6 +15,8 @@ TITLES = {
     "minmax": "minmax",
     "percentile-99.99": "percentile 99.99",
     "percentile-99.999": "percentile 99.999",
+    "recover": "--recover",
+    "tune": "tune",
     "mse-no-range-rules": "without the range rule",
     "mse-every-operator": "every weighted operator",
     "minmax-inputs-only": "minmax, weighted inputs only",
@@ -38,6 +40,7 @@ class _Table:
 
 _TABLES = (
     _Table("Methods", ("entropy", "minmax", "percentile-99.99", "percentile-99.999")),
+    _Table("Recovery and tuning", ("recover", "tune")),
     _Table("Placement", ("mse-no-range-rules", "mse-every-operator", "minmax-inputs-only")),
     _Table(
         "Beside onnxruntime.quantization (ORT)", ("ort-minmax", "ort-minmax-weighted", "ort-entropy", "ort-percentile")
