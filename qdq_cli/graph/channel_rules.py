@@ -15,7 +15,6 @@ from qdq_cli.graph.nodes import (
     input_at,
     int_attribute,
     ints_attribute,
-    is_activation,
     is_constant,
     static_dims,
     string_attribute,
@@ -74,13 +73,18 @@ def _weighted(walk: ChannelWalk, node: ir.Node) -> None:
         _scale_addend(walk, node, 2, made)
 
 
-def _scale_addend(walk: ChannelWalk, node: ir.Node, slot: int, ids: Ids) -> None:
-    """Scale a bias along with what it is added to; where it cannot be, nothing is."""
+def _scale_addend(walk: ChannelWalk, node: ir.Node, slot: int, ids: Ids, behind: int = 1) -> None:
+    """Scale a bias along with what it is added to; where it cannot be, nothing is.
+
+    `behind` is the channel axis, counted from the end: the one along which the bias holds its numbers.
+    """
     value = _own_constant(node, slot)
     array = constant_at(node, slot)
     if array is not None and not np.any(array):
         return
-    if value is None or array is None or array.size != ids.size or not array.ndim:
+    fits = array is not None and array.shape[-behind:][:1] == (ids.size,) and array.size == ids.size
+    if value is None or array is None or array.ndim < behind or not fits:
+        walk.pin(input_at(node, slot))
         walk.tie(ids, walk.fixed(ids.size))
         return
     walk.scale(value, ids.reshape(array.shape), divides=False)
@@ -109,7 +113,7 @@ def _norm(walk: ChannelWalk, node: ir.Node) -> None:
     """LayerNormalization: what it reads keeps its values, what it makes is scaled with its gain and bias."""
     _pin_all(walk, node)
     gain, array, dims = _own_constant(node, 1), constant_at(node, 1), static_dims(node.outputs[0])
-    if gain is None or array is None or array.ndim != 1 or dims is None:
+    if gain is None or array is None or dims is None or array.shape != dims[-1:]:
         return
     if int_attribute(node, "axis", -1) % len(dims) != len(dims) - 1:
         return
@@ -121,23 +125,25 @@ def _norm(walk: ChannelWalk, node: ir.Node) -> None:
         _scale_addend(walk, node, 2, made)
 
 
-def _same(walk: ChannelWalk, node: ir.Node) -> None:
-    """Positively homogeneous, channel by channel."""
-    known = walk.find(input_at(node, 0))
-    for value in node.inputs[1:]:
-        if is_activation(value):
-            _pin_all(walk, node)
-            return
-    if known is not None:
-        walk.put(node.outputs[0], *known)
+def _homogeneous_if(condition: Callable[[ir.Node, int], bool]) -> Callable[[ChannelWalk, ir.Node], None]:
+    """The rule of a positively homogeneous operator that works channel by channel where a condition on it holds.
+
+    The condition is asked with the channel axis. Further operands, as the slope of a PRelu, keep their values.
+    """
+
+    def rule(walk: ChannelWalk, node: ir.Node) -> None:
+        known = walk.find(input_at(node, 0))
+        for value in node.inputs[1:]:
+            walk.pin(value)
+        if known is not None and condition(node, known[0]):
+            walk.put(node.outputs[0], *known)
+        else:
+            walk.pin(input_at(node, 0))
+
+    return rule
 
 
-def _homogeneous_if(condition: Callable[[ir.Node], bool]) -> Callable[[ChannelWalk, ir.Node], None]:
-    """The rule of an operator that passes factors on where a condition holds."""
-    return lambda walk, node: _same(walk, node) if condition(node) else _pin_all(walk, node)
-
-
-def _clips_at_zero_alone(node: ir.Node) -> bool:
+def _clips_at_zero_alone(node: ir.Node, axis: int) -> bool:
     """Clip(0, inf) is Relu; with an upper bound, as ReLU6, it is not homogeneous."""
     low, high = constant_at(node, 1), constant_at(node, 2)
     return (
@@ -147,41 +153,46 @@ def _clips_at_zero_alone(node: ir.Node) -> bool:
     )
 
 
-def _pads_zeros(node: ir.Node) -> bool:
+def _pads_zeros(node: ir.Node, axis: int) -> bool:
     """Zeros, and none of them as further channels."""
     pads, fill = constant_ints(node, 1), constant_at(node, 2)
     zero = input_at(node, 2) is None or (fill is not None and not np.any(fill))
     plain = string_attribute(node, "mode", "constant") == "constant" and input_at(node, 3) is None
-    return plain and zero and pads is not None and len(pads) > 2 and not pads[1] and not pads[1 + len(pads) // 2]
+    return plain and zero and pads is not None and not pads[axis] and not pads[axis + len(pads) // 2]
 
 
-def _resizes_space(node: ir.Node) -> bool:
+def _resizes_space(node: ir.Node, axis: int) -> bool:
     before, after = static_dims(input_at(node, 0)), static_dims(node.outputs[0])
-    keeps = before is not None and after is not None and before[:2] == after[:2] and before[1] is not None
+    keeps = axis == 1 and before is not None and after is not None and before[1] == after[1] is not None
     return keeps and string_attribute(node, "coordinate_transformation_mode", "") != "tf_crop_and_resize"
 
 
-def _one_result(node: ir.Node) -> bool:
-    return not any(value.uses() or value.is_graph_output() for value in node.outputs[1:])
+def _pools_space(node: ir.Node, axis: int) -> bool:
+    """Channels before the axes that are pooled, and places that nobody asks for."""
+    return axis < 2 and not any(value.uses() or value.is_graph_output() for value in node.outputs[1:])
 
 
 def _add(walk: ChannelWalk, node: ir.Node) -> None:
     """Add and Sub: operands are scaled alike; a constant is scaled along."""
-    slots = [slot for slot in (0, 1) if is_activation(input_at(node, slot))]
-    if len(slots) == 2:
+    constants = [slot for slot in (0, 1) if is_constant(input_at(node, slot))]
+    if not constants:
         _tied(walk, node)
         return
-    known = walk.find(input_at(node, slots[0])) if slots else None
+    data = input_at(node, 1 - constants[0])
+    known, rank = walk.find(data), len(static_dims(data) or ())
     if known is None:
         return
-    array, dims = constant_at(node, 1 - slots[0]), static_dims(node.outputs[0])
-    behind = len(dims) - known[0] if dims is not None else 0  # the channel axis, counted from the end
-    at_channels = array is not None and array.ndim >= behind > 0 and array.shape[-behind] == known[1].size == array.size
-    if at_channels or (array is not None and not np.any(array)):
-        _scale_addend(walk, node, 1 - slots[0], known[1])
+    if _keeps_channels(node, rank, known):
+        _scale_addend(walk, node, constants[0], known[1], rank - known[0])
         walk.put(node.outputs[0], *known)
     else:
         _pin_all(walk, node)
+
+
+def _keeps_channels(node: ir.Node, rank: int, known: tuple[int, Ids]) -> bool:
+    """Whether what an operand of this rank is broadcast to has its channels, on the same axis."""
+    dims, (axis, ids) = static_dims(node.outputs[0]), known
+    return dims is not None and len(dims) == rank and dims[axis] == ids.size
 
 
 def _tied(walk: ChannelWalk, node: ir.Node) -> None:
@@ -203,28 +214,17 @@ def _tied(walk: ChannelWalk, node: ir.Node) -> None:
 
 def _product(walk: ChannelWalk, node: ir.Node) -> None:
     """Mul: linear in each operand, so one of them is scaled and the other, a gate or a constant, keeps its values."""
-    slots = [slot for slot in (0, 1) if walk.find(input_at(node, slot)) is not None]
-    rank = len(static_dims(node.outputs[0]) or ())
-    fits = [
-        slot
-        for slot in slots
-        if len(static_dims(input_at(node, slot)) or ()) == rank > 0 and not _is_gate(walk, input_at(node, slot))
-    ]
-    if not fits:
-        _pin_all(walk, node)
-        return
-    known = walk.find(input_at(node, fits[0]))
-    for slot in slots:
-        if slot != fits[0]:
-            walk.pin(input_at(node, slot))
-    dims = static_dims(node.outputs[0])
-    if known is not None and dims is not None and dims[known[0]] == known[1].size:
-        walk.put(node.outputs[0], *known)
-    else:
-        walk.pin(input_at(node, fits[0]))
+    for slot in (0, 1):
+        known, value = walk.find(input_at(node, slot)), input_at(node, slot)
+        rank = len(static_dims(value) or ())
+        if known is not None and _keeps_channels(node, rank, known) and not _is_gate(value):
+            walk.pin(input_at(node, 1 - slot))
+            walk.put(node.outputs[0], *known)
+            return
+    _pin_all(walk, node)
 
 
-def _is_gate(walk: ChannelWalk, value: ir.Value | None) -> bool:
+def _is_gate(value: ir.Value | None) -> bool:
     """One number a channel, broadcast over space."""
     dims = static_dims(value)
     return dims is not None and len(dims) > 2 and all(size == 1 for size in dims[2:])
@@ -315,7 +315,7 @@ def _reshape(walk: ChannelWalk, node: ir.Node) -> None:
         _pin_all(walk, node)
         return
     axis, ids = known
-    if axis == len(before) - 1 and after[-1] == ids.size:
+    if axis == len(before) - 1 and after[-1:] == (ids.size,):
         walk.put(node.outputs[0], len(after) - 1, ids)
     elif axis == 1 and len(after) > 2 and after[1] == ids.size and before[0] == after[0] is not None:
         walk.put(node.outputs[0], 1, ids)
@@ -333,7 +333,7 @@ def _reduce(walk: ChannelWalk, node: ir.Node) -> None:
     """A mean, sum or maximum over axes other than the channels."""
     known, dims = walk.find(input_at(node, 0)), static_dims(input_at(node, 0))
     axes = constant_ints(node, 1) if input_at(node, 1) is not None else ints_attribute(node, "axes")
-    if known is None or dims is None or axes is None:
+    if known is None or dims is None or not axes:  # no axes at all are all axes
         _pin_all(walk, node)
         return
     reduced = {axis % len(dims) for axis in axes}
@@ -344,8 +344,8 @@ def _reduce(walk: ChannelWalk, node: ir.Node) -> None:
     walk.put(node.outputs[0], known[0] - gone, known[1])
 
 
-_ALWAYS = _homogeneous_if(lambda node: True)
-_POOL = _homogeneous_if(_one_result)
+_ALWAYS = _homogeneous_if(lambda node, axis: True)
+_POOL = _homogeneous_if(_pools_space)
 _RULES: Mapping[str, Callable[[ChannelWalk, ir.Node], None]] = {
     **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul"), _weighted),
     "LayerNormalization": _norm,
