@@ -72,23 +72,23 @@ def _place(node: ir.Node, slot: int, channels: int) -> BiasPlace | None:
     return BiasPlace(node, slot, np.broadcast_to(constant.reshape(-1).astype(np.float64), (channels,)).copy())
 
 
-def set_bias(graph: ir.Graph, place: BiasPlace, bias: NDArray[np.floating], dtype: np.dtype[np.generic]) -> None:
+def set_bias(graph: ir.Graph, place: BiasPlace, bias: NDArray[np.generic], names: Names) -> None:
     """Give an operator another bias, in an initializer of its own; others that read the former one keep it.
 
     Args:
         graph: The graph of the node.
         place: Where the bias goes; found in this graph.
-        bias: Shape [O].
-        dtype: Type of the operator's data.
+        bias: Shape [O], in the type of the operator's data.
+        names: The names of the graph.
     """
     node, slot = place.node, place.slot
     former = input_at(node, slot)
     if slot >= len(node.inputs):
         node.resize_inputs(slot + 1)
     node.replace_input_with(slot, None)
-    wanted = f"{node.name}_bias"
     if former is not None and not former.uses() and not former.is_graph_output():
-        wanted = name_of(former)
-        graph.initializers.pop(wanted)
-    value = add_initializer(graph, Names(graph).value(wanted), np.asarray(bias, dtype))
-    node.replace_input_with(slot, value)
+        name = name_of(former)
+        graph.initializers.pop(name)
+    else:
+        name = names.value(f"{node.name}_bias")
+    node.replace_input_with(slot, add_initializer(graph, name, bias))

@@ -64,13 +64,13 @@ def set_constants(model: ir.Model, candidate: Candidate) -> None:
         graph.initializers[name].const_value = ir.Tensor(array, name=name)
     if not candidate.biases:
         return
-    nodes = {node.name: node for node in graph}
+    nodes, names = {node.name: node for node in graph}, Names(graph)
     for name, bias in candidate.biases.items():
         place = bias_place(nodes[name], bias.size)
         data = input_at(nodes[name], 0)
         if place is None or data is None or data.dtype is None:
             raise ValueError(f"node '{name}' has no place for a bias")
-        set_bias(graph, place, bias, np.dtype(data.dtype.numpy()))
+        set_bias(graph, place, bias.astype(data.dtype.numpy()), names)
 
 
 class RoundedWeights:

@@ -14,6 +14,9 @@ from qdq_cli.recover.trials import Trials
 _MARGIN = 0.002
 """Share of the noise that a change has to save: less is what happens to come out on these samples."""
 
+_SPLITS = 2
+"""How often a group that does not help is halved: at most seven runs of the judge for each step and portion."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -76,31 +79,31 @@ class Judge:
     def __init__(self, trials: Trials, candidate: Candidate) -> None:
         self._trials = trials
         self.candidate = candidate
-        self.noise = trials.measure(candidate).noise
+        self.noise = trials.noise(candidate)
 
     def decide(self, changes: Sequence[Change]) -> list[Verdict]:
-        """Try all changes together; where that does not help, each half: one bad change must not keep others out.
+        """Try all changes together; where that does not help, halves and quarters: a bad one must not keep all out.
 
         Together first: what a single layer gains is small against what the rounding of all others happens to do on a
         few samples.
         """
-        return self._decide(changes) if changes else []
+        return self._decide(changes, _SPLITS) if changes else []
 
     def accepts(self, candidate: Candidate) -> bool:
         """Take a whole other candidate if its noise is lower."""
         return self._accept(candidate)[0]
 
     def _accept(self, candidate: Candidate) -> tuple[bool, float]:
-        noise = self._trials.measure(candidate).noise
+        noise = self._trials.noise(candidate)
         if noise < (1 - _MARGIN) * self.noise:
             self.candidate, self.noise = candidate, noise
             return True, noise
         return False, noise
 
-    def _decide(self, group: Sequence[Change]) -> list[Verdict]:
+    def _decide(self, group: Sequence[Change], splits: int) -> list[Verdict]:
         before = self.noise
         accepted, after = self._accept(changed(self.candidate, group))
-        if accepted or len(group) == 1:
+        if accepted or len(group) == 1 or not splits:
             return [Verdict(change.where, accepted, before, after) for change in group]
         half = len(group) // 2
-        return self._decide(group[:half]) + self._decide(group[half:])
+        return self._decide(group[:half], splits - 1) + self._decide(group[half:], splits - 1)

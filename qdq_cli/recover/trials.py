@@ -135,6 +135,21 @@ class Trials:
                     output.noise.observe(scores.of(expected), scores.of(found))
         return _outcome(outputs)
 
+    def noise(self, candidate: Candidate) -> float:
+        """Run a candidate and return `Outcome.noise` alone.
+
+        Raises:
+            ModelError: It cannot be run.
+        """
+        noises: dict[str, ChannelNoise] = {}
+        for expected, found in self._run(candidate, self._kept):
+            for name, array in self._outputs(expected):
+                if array.shape == found[name].shape:
+                    scores = self._scores.get(name, Scores(name))
+                    axis = channel_axis(expected[scores.tensor].shape)
+                    noises.setdefault(name, ChannelNoise(axis)).observe(scores.of(expected), scores.of(found))
+        return _mean_ratio(list(noises.values()))
+
     def noise_by_batch(self, candidate: Candidate) -> tuple[float, ...]:
         """Run a candidate and return what each batch contributes to its noise, up to a factor all have in common.
 
@@ -233,14 +248,18 @@ def _is_float(array: object) -> bool:
     return isinstance(array, np.ndarray) and array.dtype.kind == "f" and array.size > 0
 
 
-def _outcome(outputs: Mapping[str, _Output]) -> Outcome:
-    if not outputs:
+def _mean_ratio(noises: Sequence[ChannelNoise]) -> float:
+    if not noises:
         raise DataError(
             "No output of the quantized model has the shape it has in FP32.",
             "Its size depends on the values, as behind NonMaxSuppression; use a model without that part.",
         )
+    return float(np.mean([noise.ratio for noise in noises]))
+
+
+def _outcome(outputs: Mapping[str, _Output]) -> Outcome:
     return Outcome(
-        noise=float(np.mean([output.noise.ratio for output in outputs.values()])),
+        noise=_mean_ratio([output.noise for output in outputs.values()]),
         sqnr_db={name: output.comparison.distances().sqnr_db for name, output in outputs.items()},
         agreement={name: output.agreement.percent for name, output in outputs.items() if output.agreement},
     )
