@@ -97,7 +97,7 @@ def gptq(weight: Array, scale: Array, gram: Gram, qtype: QType = INT8) -> Array:
 
 def _gptq_group(weight: Array, scale: Array, hessian: Array, cross: Array, qtype: QType) -> Array:
     size = hessian.shape[0]
-    damping = _DAMPING * max(float(np.trace(hessian)) / size, np.finfo(np.float64).tiny)
+    damping = _DAMPING * (float(np.trace(hessian)) / size or 1.0)  # inputs that are all zero leave the nearest codes
     damped = hessian + damping * np.eye(size)
     rest = np.asarray(np.linalg.solve(damped, cross @ weight + damping * weight))
     factor = np.linalg.cholesky(_inverse(damped)).T  # upper triangular
