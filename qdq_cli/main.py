@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import signal
 import sys
@@ -84,7 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in ("SIGTERM", "SIGHUP"):  # like Ctrl-C, so that nothing is left behind; SIGHUP is unknown to Windows
         if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _interrupt)
-    sys.exit(run(arguments))
+    code = run(arguments)
+    gc.freeze()  # a large graph would be looked through for cycles once more before it is dropped
+    sys.exit(code)
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

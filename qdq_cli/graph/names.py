@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from qdq_cli.graph.nodes import every_body, every_node
+
 
 class Names:
     """The names a graph uses, its If/Loop bodies included; one scan, then constant time for each new name.
@@ -17,11 +19,11 @@ class Names:
         self._nodes: set[str] = set()
         self._next_value: dict[str, int] = {}
         self._next_node: dict[str, int] = {}
-        for part in (graph, *graph.subgraphs()):
+        for part in (graph, *every_body(graph)):
             self._values.update(value.name or "" for value in (*part.inputs, *part.initializers.values()))
-            for node in part:
-                self._nodes.add(node.name or "")
-                self._values.update(value.name or "" for value in node.outputs)
+        nodes = list(every_node(graph))
+        self._nodes.update([node.name or "" for node in nodes])
+        self._values.update([value.name or "" for node in nodes for value in node.outputs])
 
     def value(self, wanted: str) -> str:
         """Reserve a value name: `wanted`, or `wanted_1`, `wanted_2`... where that is taken."""

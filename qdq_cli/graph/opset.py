@@ -17,7 +17,7 @@ import onnx.version_converter
 import onnx_ir as ir
 
 from qdq_cli.errors import ModelError
-from qdq_cli.graph.nodes import ONNX_DOMAIN, int_attribute, is_op, rank
+from qdq_cli.graph.nodes import ONNX_DOMAIN, every_node, int_attribute, is_op, rank
 from qdq_cli.graph.wire import is_left_out, root_cause, to_proto, weights_left_out
 
 MIN_OPSET = 13
@@ -62,7 +62,7 @@ def normalize_imports(model: ir.Model) -> None:
     imports = model.opset_imports
     if _LONG_NAME in imports:
         imports.setdefault(ONNX_DOMAIN, imports.pop(_LONG_NAME))
-    if ONNX_DOMAIN not in imports and all(node.domain != ONNX_DOMAIN for node in model.graph.all_nodes()):
+    if ONNX_DOMAIN not in imports and all(node.domain != ONNX_DOMAIN for node in every_node(model.graph)):
         imports[ONNX_DOMAIN] = MIN_OPSET
 
 

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from qdq_cli.config import PlanConfig
 from qdq_cli.graph.groups import Run, int8_runs, scale_groups
-from qdq_cli.graph.nodes import input_at, is_activation, is_constant, is_op, name_of
+from qdq_cli.graph.nodes import every_node, input_at, is_activation, is_constant, is_op, name_of
 from qdq_cli.graph.operators import data_slots, is_depthwise, is_weighted, operator_of
 from qdq_cli.graph.selection import Selection, Skip, select
 from qdq_cli.graph.topology import Topology, activation_inputs, topology
@@ -165,7 +165,7 @@ def make_plan(model: ir.Model, config: PlanConfig | None = None) -> Plan:
         ),
         skips=(*selection.skips, *refused),
         quantized=tuple(node.name or "" for node in graph.nodes if node in selection.quantized),
-        weighted=sum(1 for node in model.graph.all_nodes() if is_weighted(node)),
+        weighted=sum(1 for node in every_node(model.graph) if is_weighted(node)),
         int8_nodes=tuple(node.name or "" for node in graph.nodes if node in runs.nodes),
         notes=tuple(_float_producers(graph, runs, wants)),
         candidates=_candidates(graph, selection, config),

@@ -17,7 +17,7 @@ from onnx_ir.passes import common as passes
 from qdq_cli.errors import ModelError
 from qdq_cli.graph.fold import fold_batch_norms, fold_constants, take_over_output
 from qdq_cli.graph.inline import inline_functions
-from qdq_cli.graph.nodes import constant_at, is_op, mark_shape_computations
+from qdq_cli.graph.nodes import constant_at, every_node, is_op, mark_shape_computations
 from qdq_cli.graph.operators import OpClass, operator_of
 from qdq_cli.graph.opset import HALF_OPSET, MIN_OPSET, normalize_imports, opset_of, raise_opset
 from qdq_cli.graph.wire import root_cause, to_proto, weights_left_out
@@ -118,8 +118,11 @@ def lift_constants(model: ir.Model) -> None:
     Raises:
         ModelError: A Constant node holds something else than a constant.
     """
-    for node in list(model.graph.all_nodes()):
-        if is_op(node, "Constant") and node.graph is not None:
+    constants = [node for node in every_node(model.graph) if is_op(node, "Constant")]
+    if not constants:
+        return
+    for node in constants:
+        if node.graph is not None:
             if not node.outputs[0].name:
                 node.graph.remove(node)
             else:
@@ -181,7 +184,7 @@ def _is_typed(value: ir.Value) -> bool:
 
 def name_everything(model: ir.Model) -> None:
     """Give every node a unique name that does not depend on the order of the file: operator and first output."""
-    nodes = list(model.graph.all_nodes())
+    nodes = list(every_node(model.graph))
     held = Counter(node.name for node in nodes)
     taken = {name for name, count in held.items() if name and count == 1}
     for node in nodes:

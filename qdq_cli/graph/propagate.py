@@ -22,7 +22,7 @@ import onnx_ir as ir
 from qdq_cli.graph.names import Names
 from qdq_cli.graph.nodes import input_at, is_op, name_of, only_consumer
 from qdq_cli.graph.operators import OpClass, commutes, operator_of
-from qdq_cli.graph.scales import TensorScale, holds_constant, is_dequantize, is_quantize, tensor_scale
+from qdq_cli.graph.scales import TensorScale, holds_constant, is_dequantize, is_pair_half, is_quantize, tensor_scale
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,7 @@ class _Parameters:
     attributes: tuple[ir.Attr, ...]
 
     @staticmethod
-    def of(node: ir.Node) -> _Parameters | None:
-        scale = tensor_scale(node)
-        if scale is None:
-            return None
+    def of(node: ir.Node, scale: TensorScale) -> _Parameters:
         # A per-tensor scale makes `axis` meaningless (A4), and over a node that changes the rank it would be invalid.
         kept = tuple(attribute for name, attribute in node.attributes.items() if name != "axis")
         return _Parameters(scale, tuple(node.inputs[1:]), kept)
@@ -117,6 +114,7 @@ class _Engine:
         self._names = Names(graph)
         self._origins: dict[ir.Node, frozenset[str]] = {}
         self._loose: dict[ir.Value, None] = {}
+        self._scales: dict[ir.Node, TensorScale | None] = {}
         self._merges = self._cancels = self._moves = 0
 
     def record(self) -> Propagation:
@@ -124,7 +122,8 @@ class _Engine:
         for value in self._loose:
             if value.is_initializer() and not _is_read(value) and not value.is_graph_input():
                 del self._graph.initializers[name_of(value)]
-        movable = [node for node in self._graph if tensor_scale(node) and not holds_constant(node.outputs[0])]
+        pairs = [node for node in self._graph if is_pair_half(node)]
+        movable = [node for node in pairs if not holds_constant(node.outputs[0]) and self._scale(node)]
         return Propagation(
             int8_nodes=frozenset(node.name or "" for node in nodes_on_codes(self._graph)),
             entries=frozenset(name_of(source) for node in movable if is_quantize(node) and (source := node.inputs[0])),
@@ -132,18 +131,14 @@ class _Engine:
             merges=self._merges,
             cancels=self._cancels,
             moves=self._moves,
-            origins={
-                node.name or "": tuple(sorted(self._origin(node)))
-                for node in self._graph
-                if is_quantize(node) or is_dequantize(node)
-            },
+            origins={node.name or "": tuple(sorted(self._origin(node))) for node in pairs},
         )
 
     # Q backward: R1 and R4.
 
     def move_quantize_backward(self) -> None:
         """Merge equal Qs on a tensor, and move a Q that is alone behind a commuting operator before it."""
-        starts = [node.inputs[0] for node in self._graph if is_quantize(node) and tensor_scale(node)]
+        starts = [node.inputs[0] for node in self._graph if is_quantize(node) and self._scale(node)]
         work = deque(value for value in dict.fromkeys(starts) if value is not None)
         while work:
             tensor = work.popleft()
@@ -163,7 +158,7 @@ class _Engine:
         """R1: keep one Q of each scale on a tensor, the one whose name comes first."""
         by_scale: dict[TensorScale, list[ir.Node]] = defaultdict(list)
         for node in self._quantizes_of(tensor):
-            if (scale := tensor_scale(node)) is not None:
+            if (scale := self._scale(node)) is not None:
                 by_scale[scale].append(node)
         for nodes in by_scale.values():
             kept, *others = sorted(nodes, key=lambda node: (not node.outputs[0].is_graph_output(), _name_order(node)))
@@ -191,7 +186,7 @@ class _Engine:
             use = only_consumer(value)
             if use is None or not is_quantize(use[0]) or use[1] != 0 or use[0].graph is not self._graph:
                 return None
-            found.append(_Parameters.of(use[0]))
+            found.append(self._parameters(use[0]))
         first = found[0] if found else None
         if first is None or any(other is None or other.scale != first.scale for other in found):
             return None
@@ -219,7 +214,7 @@ class _Engine:
 
     def _quantize_on(self, tensor: ir.Value, parameters: _Parameters) -> ir.Node:
         """Return the equal Q that already reads a tensor, or a new one."""
-        equal = [node for node in self._quantizes_of(tensor) if tensor_scale(node) == parameters.scale]
+        equal = [node for node in self._quantizes_of(tensor) if self._scale(node) == parameters.scale]
         if equal:
             self._merges += 1
             kept = min(equal, key=_name_order)
@@ -237,7 +232,7 @@ class _Engine:
 
     def move_dequantize_forward(self) -> None:
         """Cancel DQ and Q of equal scale, and move each DQ behind the commuting operators that read it."""
-        work = deque(node for node in self._graph if is_dequantize(node) and tensor_scale(node))
+        work = deque(node for node in self._graph if is_dequantize(node) and self._scale(node))
         while work:
             dequantize = work.popleft()
             for user, slot in [(use.node, use.idx) for use in dequantize.outputs[0].uses()]:
@@ -253,7 +248,7 @@ class _Engine:
     def _cancel(self, dequantize: ir.Node, quantize: ir.Node) -> None:
         """R3: a Q that undoes a DQ of the same scale is wired through."""
         source, codes = dequantize.inputs[0], quantize.outputs[0]
-        if source is None or tensor_scale(dequantize) is None or tensor_scale(dequantize) != tensor_scale(quantize):
+        if source is None or self._scale(dequantize) is None or self._scale(dequantize) != self._scale(quantize):
             return
         if codes.is_graph_output() and (source.producer() is None or source.is_graph_output()):
             return  # a graph output needs a node of its own
@@ -269,7 +264,9 @@ class _Engine:
         if not self._movable(node):
             return None
         sources = [value.producer() if (value := input_at(node, slot)) is not None else None for slot in _slots(node)]
-        found = [_Parameters.of(source) if source is not None and is_dequantize(source) else None for source in sources]
+        found = [
+            self._parameters(source) if source is not None and is_dequantize(source) else None for source in sources
+        ]
         first = found[0]
         if first is None or any(other is None or other.scale != first.scale for other in found):
             return None
@@ -314,6 +311,16 @@ class _Engine:
     def _quantizes_of(self, tensor: ir.Value) -> list[ir.Node]:
         uses = [use.node for use in tensor.uses() if use.idx == 0 and use.node.graph is self._graph]
         return [node for node in uses if is_quantize(node)]
+
+    def _scale(self, node: ir.Node) -> TensorScale | None:
+        """Return the scale of a Q or DQ, looked up once: nodes are made and removed here, but keep their scales."""
+        if node not in self._scales:
+            self._scales[node] = tensor_scale(node)
+        return self._scales[node]
+
+    def _parameters(self, node: ir.Node) -> _Parameters | None:
+        scale = self._scale(node)
+        return None if scale is None else _Parameters.of(node, scale)
 
     def _origin(self, node: ir.Node) -> frozenset[str]:
         return self._origins.get(node) or frozenset({node.name or ""})

@@ -12,14 +12,14 @@ from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from calibrators.errors import NonFiniteError
 from calibrators.qparams import QParams, is_negligible, quantize, symmetric_qparams, weight_amax
 from qdq_cli.config import Form, WeightForm
 from qdq_cli.errors import ModelError
 from qdq_cli.graph.names import Names
-from qdq_cli.graph.nodes import constant_at, consumers, is_op, name_of
+from qdq_cli.graph.nodes import consumers, is_op, name_of
 from qdq_cli.graph.operators import commutes, operator_of
 from qdq_cli.graph.opset import opset_of
 from qdq_cli.graph.plan import Plan, Use, WeightTarget
@@ -59,7 +59,8 @@ def rewrite(
         amax: Range of each scale group, in the tensors' units; 0.0 for a group that held only zeros.
         weights: How weights are stored.
         form: How the INT8 regions are written.
-        weight_ranges: Weight -> amax a scale, for weights that are not quantized over their whole range.
+        weight_ranges: Weight -> amax a scale, or one for all its scales, where it is not quantized over its whole
+            range. Such a weight is not read, unless it is stored as integers.
 
     Raises:
         ModelError: A weight holds NaN or Inf, or a tensor is BF16.
@@ -129,12 +130,12 @@ class _Writer:
         """
         value = self._values[tensor]
         output = _existing_pair(value)
+        qparams = symmetric_qparams(amax, scale_dtype=_scale_dtype(value))
         if output is None:
-            qparams = symmetric_qparams(amax, scale_dtype=_scale_dtype(value))
             output = self._pair(value, qparams, tensor)
         for use in uses:
             self._nodes[use.node].replace_input_with(use.slot, output)
-        return amax > 0 and bool(is_negligible(amax, scale_dtype=_scale_dtype(value)))
+        return amax > 0 and _negligible(amax, qparams) > 0
 
     def quantize_weight(self, target: WeightTarget, form: WeightForm, given: NDArray[np.float32] | None) -> int:
         """Quantize one constant operand for one node; returns how many of its channels are too small for a scale.
@@ -142,17 +143,15 @@ class _Writer:
         Args:
             target: The operand.
             form: How it is stored.
-            given: Its amax a scale; None for its largest values.
+            given: Its amax a scale, or one for all; None for its largest values.
 
         Raises:
             ModelError: It holds NaN or Inf (A7).
         """
         node = self._nodes[target.use.node]
         value = self._values[target.tensor]
-        array = np.asarray(constant_at(node, target.use.slot))
         try:
-            largest = weight_amax(array, target.axis)
-            amax = largest if given is None else given.reshape(largest.shape)
+            amax = weight_amax(_array_of(value), target.axis) if given is None else _shaped(given, value, target.axis)
             qparams = symmetric_qparams(amax, axis=target.axis, scale_dtype=_scale_dtype(value))
         except NonFiniteError as error:
             raise ModelError(
@@ -163,10 +162,10 @@ class _Writer:
         if form is WeightForm.FP32:
             output = self._pair(value, qparams, target.tensor)
         else:
-            output = self._integer_weight(value, array, qparams, form)
+            output = self._integer_weight(value, _array_of(value), qparams, form)
         node.replace_input_with(target.use.slot, output)
         self._weights[value] = None
-        return int(np.count_nonzero(is_negligible(amax, scale_dtype=_scale_dtype(value))))
+        return _negligible(amax, qparams)
 
     def drop_unread_weights(self) -> None:
         """Remove the float initializers whose INT8 form replaced them everywhere."""
@@ -207,35 +206,47 @@ class _Writer:
     def _quantize(
         self, source: ir.Value, scale: ir.Value, zero_point: ir.Value, axis: int | None, name: str
     ) -> ir.Value:
-        node = self._node("QuantizeLinear", (source, scale, zero_point), axis, name)
-        node.outputs[0].type = ir.TensorType(ir.DataType.INT8)
-        node.outputs[0].shape = source.shape
-        self._place(node, source)
-        return node.outputs[0]
+        codes = ir.Value(type=ir.TensorType(ir.DataType.INT8), shape=source.shape)
+        return self._insert("QuantizeLinear", (source, scale, zero_point), codes, axis, name)
 
     def _dequantize(
         self, source: ir.Value, scale: ir.Value, zero_point: ir.Value, axis: int | None, name: str, like: ir.Value
     ) -> ir.Value:
-        node = self._node("DequantizeLinear", (source, scale, zero_point), axis, name)
-        node.outputs[0].type = like.type
-        node.outputs[0].shape = like.shape
-        self._place(node, source)
-        return node.outputs[0]
+        result = ir.Value(type=like.type, shape=like.shape)
+        return self._insert("DequantizeLinear", (source, scale, zero_point), result, axis, name)
 
-    def _node(self, op_type: str, inputs: Sequence[ir.Value], axis: int | None, name: str) -> ir.Node:
+    def _insert(
+        self, op_type: str, inputs: Sequence[ir.Value], result: ir.Value, axis: int | None, name: str
+    ) -> ir.Value:
+        """Put a new node right behind what it reads, so that the file stays in topological order."""
         attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
         unique = self._names.node(f"{name}_{op_type}")
-        node = ir.Node("", op_type, inputs, attributes, name=unique)
-        node.outputs[0].name = self._names.value(f"{unique}_Output")
-        return node
-
-    def _place(self, node: ir.Node, source: ir.Value) -> None:
-        """Put a node right behind what it reads, so that the file stays in topological order."""
-        maker = source.producer()
+        result.name = self._names.value(f"{unique}_Output")
+        node = ir.Node("", op_type, inputs, attributes, outputs=[result], name=unique)
+        maker = inputs[0].producer()
         if maker is not None:
             self._graph.insert_after(maker, node)
         elif len(self._graph):
             self._graph.insert_before(self._graph[0], node)
+        return result
+
+
+def _array_of(value: ir.Value) -> NDArray[np.generic]:
+    return np.asarray(None if value.const_value is None else value.const_value.numpy())
+
+
+def _shaped(amax: NDArray[np.float32], weight: ir.Value, axis: int | None) -> NDArray[np.float32]:
+    """Give the ranges of a weight the shape of its scales."""
+    if axis is None or weight.const_value is None:
+        return amax.reshape(())
+    return np.broadcast_to(amax.reshape(-1), weight.const_value.shape.numpy()[axis])
+
+
+def _negligible(amax: ArrayLike, qparams: QParams) -> int:
+    """Return how many scales are 1.0 because the range is next to nothing."""
+    if not (qparams.scale == 1.0).any():
+        return 0
+    return int(np.count_nonzero(is_negligible(amax, scale_dtype=qparams.scale.dtype)))
 
 
 def _existing_pair(value: ir.Value) -> ir.Value | None:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from qdq_cli.graph.nodes import constant_at, input_at, int_attribute, is_constant, is_op
+from qdq_cli.graph.nodes import input_at, int_attribute, is_constant
+
+_PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,17 @@ class TensorScale:
 
 def is_quantize(node: ir.Node | None) -> bool:
     """Say whether a node is a QuantizeLinear of the default ONNX domain."""
-    return is_op(node, "QuantizeLinear")
+    return node is not None and node.op_type == "QuantizeLinear" and not node.domain
 
 
 def is_dequantize(node: ir.Node | None) -> bool:
     """Say whether a node is a DequantizeLinear of the default ONNX domain."""
-    return is_op(node, "DequantizeLinear")
+    return node is not None and node.op_type == "DequantizeLinear" and not node.domain
+
+
+def is_pair_half(node: ir.Node) -> bool:
+    """Say whether a node is a QuantizeLinear or a DequantizeLinear of the default ONNX domain."""
+    return node.op_type in _PAIR and not node.domain
 
 
 def tensor_scale(node: ir.Node | None) -> TensorScale | None:
@@ -45,10 +52,10 @@ def tensor_scale(node: ir.Node | None) -> TensorScale | None:
     A scale of exactly one element is per tensor whatever `axis` says (A4); block-wise and computed scales, and scales
     that are not finite and positive (A7), have no value that could be compared.
     """
-    if node is None or not (is_quantize(node) or is_dequantize(node)) or int_attribute(node, "block_size", 0):
+    if node is None or not is_pair_half(node) or int_attribute(node, "block_size", 0):
         return None
-    scale = _single_number(node, 1)
-    zero_point = 0.0 if input_at(node, 2) is None else _single_number(node, 2)
+    scale, offset = _single_number(input_at(node, 1)), input_at(node, 2)
+    zero_point = 0.0 if offset is None else _single_number(offset)
     if scale is None or zero_point is None or not math.isfinite(scale) or scale <= 0:
         return None
     return TensorScale(scale, int(zero_point), stored_type(node))
@@ -73,20 +80,19 @@ def element_count(value: ir.Value) -> int | None:
     return None if value.const_value is None else int(value.const_value.size)
 
 
-def _single_number(node: ir.Node, slot: int) -> float | None:
-    """Return a constant operand of one element; the size is checked before any data is read."""
-    value = input_at(node, slot)
-    if not is_constant(value) or value is None or element_count(value) != 1:
+def _single_number(value: ir.Value | None) -> float | None:
+    """Return a constant of one element as a number; the size is checked before any data is read."""
+    data = value.const_value if value is not None and is_constant(value) else None
+    if data is None or (data.shape.dims and data.size != 1):
         return None
-    array = constant_at(node, slot)
-    return None if array is None else float(array.reshape(()).item())
+    return float(data.numpy().item())
 
 
 def holds_constant(value: ir.Value | None) -> bool:
     """Say whether a value is a constant, or a constant behind Q and DQ: a quantized weight (S3)."""
     for _ in range(2):
         producer = None if value is None else value.producer()
-        if not (is_quantize(producer) or is_dequantize(producer)):
+        if producer is None or not is_pair_half(producer):
             break
-        value = input_at(producer, 0) if producer is not None else None
+        value = input_at(producer, 0)
     return is_constant(value)

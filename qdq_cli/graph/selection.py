@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from qdq_cli.config import PlanConfig
 from qdq_cli.errors import UsageError
-from qdq_cli.graph.nodes import input_at, int_attribute, is_activation, is_constant, is_float, is_op, rank
+from qdq_cli.graph.nodes import every_node, input_at, int_attribute, is_activation, is_constant, is_float, is_op, rank
 from qdq_cli.graph.operators import data_slots, is_depthwise, is_weighted, operator_of
 from qdq_cli.graph.topology import Topology, activation_inputs
 
@@ -88,7 +88,7 @@ def select(model: ir.Model, graph: Topology, config: PlanConfig) -> Selection:
     """
     kept = _kept_by_user(graph, config)
     skips = [
-        skip(node, "IN_BODY") for node in model.graph.all_nodes() if is_weighted(node) and node.graph is not model.graph
+        skip(node, "IN_BODY") for node in every_node(model.graph) if is_weighted(node) and node.graph is not model.graph
     ]
     quantized = []
     for node in graph.nodes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from qdq_cli.graph.nodes import consumers, input_at, is_activation, only_consumer
+from qdq_cli.graph.nodes import consumers, every_node, inner_graphs, input_at, is_activation, only_consumer
 from qdq_cli.graph.operators import OpClass, commutes, data_slots, is_spatial_mean, is_weighted, operator_of
 
 
@@ -41,10 +41,9 @@ def topology(graph: ir.Graph) -> Topology:
 def _reads(node: ir.Node) -> Iterator[ir.Value]:
     """Yield what a node reads, the values captured by its If/Loop bodies included."""
     yield from (value for value in node.inputs if value is not None)
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            for inner in attribute.as_graph().all_nodes():
-                yield from (value for value in inner.inputs if value is not None)
+    for body in inner_graphs(node):
+        for inner in every_node(body):
+            yield from (value for value in inner.inputs if value is not None)
 
 
 def activation_inputs(node: ir.Node) -> tuple[ir.Value, ...]:

@@ -42,6 +42,8 @@ class Wants:
     capable: frozenset[ir.Value]
     safe: bool = False
     _slots: dict[ir.Value, dict[Slot, None]] = field(default_factory=dict)
+    _added: int = 0
+    _leading: frozenset[ir.Value] | None = None
 
     def add(self, node: ir.Node, slot: int) -> bool:
         """Want INT8 in one input slot; returns whether that is new. What a DQ already feeds is left alone."""
@@ -49,9 +51,12 @@ class Wants:
         if value is None or not is_activation(value) or is_op(value.producer(), "DequantizeLinear"):
             return False
         slots = self._slots.setdefault(value, {})
-        new = (node, slot) not in slots
+        if (node, slot) in slots:
+            return False
         slots[node, slot] = None
-        return new
+        self._leading = None
+        self._added += 1
+        return True
 
     def items(self) -> ItemsView[ir.Value, dict[Slot, None]]:
         """Return all wanted tensors with their slots."""
@@ -74,7 +79,10 @@ class Wants:
 
     def leading_to_q(self, graph: Topology, decide: Decide | None = None) -> frozenset[ir.Value]:
         """Return the tensors all of whose readers read INT8, directly or through commuting operators (section 3.5)."""
+        if decide is None and self._leading is not None:
+            return self._leading  # nothing was wanted since
         leading: set[ir.Value] = set()
+        added = self._added
         for node in reversed(graph.nodes):
             leading.update(value for value in node.outputs if self._leads(value, leading))
             if decide is not None:
@@ -82,7 +90,9 @@ class Wants:
         for node in graph.nodes:  # graph inputs have no producer that would have listed them
             sources = (value for value in activation_inputs(node) if value.producer() is None)
             leading.update(value for value in sources if self._leads(value, leading))
-        return frozenset(leading)
+        found = frozenset(leading)
+        self._leading = found if self._added == added else None
+        return found
 
     def _leads(self, value: ir.Value, leading: set[ir.Value]) -> bool:
         if value.is_graph_output() or not value.uses() or not is_activation(value):

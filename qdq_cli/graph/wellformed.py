@@ -18,6 +18,7 @@ import onnx_ir as ir
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
 from qdq_cli.errors import ModelError
+from qdq_cli.graph.nodes import every_body, inner_graphs
 
 OLDEST_IR_VERSION = 3
 """Models below it carry no opset imports, so their operators have no defined meaning."""
@@ -292,7 +293,7 @@ def sort_nodes(graph: ir.Graph) -> None:
     Raises:
         ModelError: The graph has a cycle.
     """
-    if all(map(_is_sorted, (graph, *graph.subgraphs()))):
+    if all(map(_is_sorted, (graph, *every_body(graph)))):
         return
     try:
         graph.sort()
@@ -317,8 +318,6 @@ def _is_behind(value: ir.Value | None, graph: ir.Graph, seen: set[ir.Node]) -> b
 
 def _read_by(node: ir.Node) -> Iterator[ir.Value | None]:
     yield from node.inputs
-    for attribute in node.attributes.values():
-        bodies = attribute.as_graphs() if attribute.type == ir.AttributeType.GRAPHS else ()
-        for body in (attribute.as_graph(),) if attribute.type == ir.AttributeType.GRAPH else bodies:
-            for inner in body:
-                yield from _read_by(inner)
+    for body in inner_graphs(node):
+        for inner in body:
+            yield from _read_by(inner)

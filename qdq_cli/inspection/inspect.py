@@ -18,6 +18,7 @@ from qdq_cli.data.inputs import parse_input_shapes, with_shapes
 from qdq_cli.documents import SCHEMA_VERSION
 from qdq_cli.errors import LimitError
 from qdq_cli.graph import files
+from qdq_cli.graph.nodes import every_node
 from qdq_cli.graph.opset import opset_of
 from qdq_cli.graph.prepare import infer_shapes
 from qdq_cli.graph.reading import make_readable
@@ -26,11 +27,11 @@ from qdq_cli.pages.render import check_page_target
 from qdq_cli.pipeline import Run, finish_plan, open_model, prediction_of
 from qdq_cli.progress import SILENT, Listener
 from qdq_cli.report import Report
-from qdq_cli.tensorrt.cost import Cost, LayerCost, cost_of
+from qdq_cli.tensorrt.cost import Cost, LayerCost, Sizes, price
 from qdq_cli.tensorrt.draft import write_draft
 from qdq_cli.tensorrt.findings import Finding, Severity
 from qdq_cli.tensorrt.lint import lint, lint_simulation
-from qdq_cli.tensorrt.simulate import simulate
+from qdq_cli.tensorrt.simulate import simulate_in_place
 from qdq_cli.tensorrt.simulation import Layer, Simulation, Standalone
 
 QUANTIZING = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinear", "QGemm", "QAttention")
@@ -190,9 +191,10 @@ def _inspection(source: files.ModelFile, subject: _Subject, config: InspectConfi
     model, report = subject.model, subject.plan
     found = lint(model)
     settle_shapes(model)
-    simulation = simulate(model, deconv_absorbs_q=config.deconv_absorbs_q)
+    sizes, operators = Sizes(model), {node.name or "": node.op_type for node in model.graph}
+    simulation = simulate_in_place(model, deconv_absorbs_q=config.deconv_absorbs_q)
     findings = _that_hold((*found, *lint_simulation(simulation)), config.trt)
-    cost = cost_of(model, simulation)
+    cost = price(sizes, simulation)
     return Inspection(
         schema_version=SCHEMA_VERSION,
         model=str(config.model),
@@ -206,7 +208,7 @@ def _inspection(source: files.ModelFile, subject: _Subject, config: InspectConfi
         layer_costs=cost.layers,
         standalone=simulation.standalone,
         standalone_costs=cost.standalone,
-        other_nodes=_other_nodes(model, simulation),
+        other_nodes=_other_nodes(operators, simulation),
         plan=None if report is None else replace(report, tensorrt=prediction_of(simulation)),
     )
 
@@ -220,6 +222,9 @@ def _garbage_collection_paused() -> Iterator[None]:
         yield
     finally:
         if was_on:
+            if not gc.get_freeze_count():  # counts all of it as old, so that it is not looked through at once
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 
@@ -264,7 +269,7 @@ def _matches(entry: Finding, wanted: str) -> bool:
 def _is_quantized(model: ir.Model) -> bool:
     """Say whether a model holds Q/DQ or other quantized operators, in its bodies and local functions too."""
     places: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
-    return any(_is_quantizing(node) for place in places for node in place.all_nodes())
+    return any(_is_quantizing(node) for place in places for node in every_node(place))
 
 
 def _is_quantizing(node: ir.Node) -> bool:
@@ -308,16 +313,16 @@ def _summary(simulation: Simulation, findings: tuple[Finding, ...], cost: Cost, 
     )
 
 
-def _other_nodes(model: ir.Model, simulation: Simulation) -> dict[str, str]:
+def _other_nodes(operators: Mapping[str, str], simulation: Simulation) -> dict[str, str]:
     """Return the nodes of a model that are in no layer, with the reason."""
     placed = {name for layer in simulation.layers for name in (*layer.nodes, *layer.absorbed)}
     placed.update(name for found in simulation.standalone for name in found.nodes)
-    return {name: _why_nowhere(node) for node in model.graph if (name := node.name or "") not in placed}
+    return {name: _why_nowhere(op_type) for name, op_type in operators.items() if name not in placed}
 
 
-def _why_nowhere(node: ir.Node) -> str:
-    if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+def _why_nowhere(op_type: str) -> str:
+    if op_type in ("QuantizeLinear", "DequantizeLinear"):
         return "It is no kernel: it merges with an equal one, cancels, or folds into a constant (R1, R3, S3)."
-    if node.op_type in ("Identity", "Dropout", "Pad", "Reshape"):
+    if op_type in ("Identity", "Dropout", "Pad", "Reshape"):
         return "It changes nothing and is removed at import (S1)."
     return "It is no layer: it computes shapes or constants, or nothing reads its result (S3)."

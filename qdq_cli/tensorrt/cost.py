@@ -78,7 +78,11 @@ def cost_of(model: ir.Model, simulation: Simulation) -> Cost:
         model: The model that was simulated, with inferred shapes.
         simulation: Its simulation.
     """
-    sizes = _Sizes(model)
+    return price(Sizes(model), simulation)
+
+
+def price(sizes: Sizes, simulation: Simulation) -> Cost:
+    """Measure the layers of a simulation by the sizes of its model, which itself may be gone by then."""
     layers = tuple(_layer_cost(layer, sizes) for layer in simulation.layers)
     standalone = tuple(_standalone_cost(found, sizes) for found in simulation.standalone)
     everything = (*layers, *standalone)
@@ -98,51 +102,62 @@ def _total(numbers: Iterable[int | None]) -> int:
     return sum(number for number in numbers if number is not None)
 
 
-class _Sizes:
-    """Shapes and float widths of a model by tensor and node name."""
+class Sizes:
+    """Shapes, float widths and multiply-accumulates of a model, by tensor and node name.
+
+    Args:
+        model: A model with inferred shapes; what happens to its graph afterwards changes nothing here.
+    """
 
     def __init__(self, model: ir.Model) -> None:
         graph = model.graph
-        self.nodes: Mapping[str, ir.Node] = {node.name or "": node for node in graph if is_weighted(node)}
-        values = [*graph.inputs, *(value for node in graph for value in node.outputs)]
-        self._values: Mapping[str, ir.Value] = {value.name or "": value for value in values}
+        self._macs: Mapping[str, int | None] = {node.name or "": _macs(node) for node in graph if is_weighted(node)}
+        values = (*graph.inputs, *(value for node in graph for value in node.outputs))
+        self._values = {value.name or "": (value.shape, value.const_value, value.dtype in _HALF) for value in values}
 
-    def dims(self, value: ir.Value | None) -> tuple[int, ...] | None:
-        """Return the dimensions of a value, or None where one is unknown."""
-        shape = None if value is None else value.shape
-        if shape is None and value is not None and value.const_value is not None:
-            shape = ir.Shape(value.const_value.shape.numpy())
-        if shape is None:
-            return None
-        known = [dim for dim in shape if isinstance(dim, int)]
-        return tuple(known) if len(known) == shape.rank() else None
+    def macs(self, node: str) -> int | None:
+        """Return the multiply-accumulates of a node; 0 for one that is not weighted, None where shapes are unknown."""
+        return self._macs.get(node, 0)
 
     def elements(self, tensor: str) -> int | None:
         """Return the number of elements of a tensor, or None."""
-        dims = self.dims(self._values.get(tensor))
+        shape, data, _ = self._values.get(tensor, _UNKNOWN)
+        dims = _known_dims(shape, data)
         return None if dims is None else math.prod(dims)
 
     def float_bytes(self, tensor: str) -> int:
         """Return the bytes of an element of a tensor where it is float."""
-        value = self._values.get(tensor)
-        return 2 if value is not None and value.dtype in _HALF else 4
+        return 2 if self._values.get(tensor, _UNKNOWN)[2] else 4
 
 
-def _layer_cost(layer: Layer, sizes: _Sizes) -> LayerCost:
+_UNKNOWN = (None, None, False)
+
+
+def _dims(value: ir.Value | None) -> tuple[int, ...] | None:
+    return None if value is None else _known_dims(value.shape, value.const_value)
+
+
+def _known_dims(shape: ir.Shape | None, data: ir.TensorProtocol | None) -> tuple[int, ...] | None:
+    """Return the dimensions of a value, or None where one is unknown."""
+    if shape is None:
+        return None if data is None else tuple(data.shape.numpy())
+    known = tuple(dim for dim in shape if isinstance(dim, int))
+    return known if len(known) == shape.rank() else None
+
+
+def _layer_cost(layer: Layer, sizes: Sizes) -> LayerCost:
     ends = [(operand.tensor, operand.type) for operand in layer.inputs] + [
         (tensor, layer.output_type) for tensor in layer.outputs
     ]
-    node = sizes.nodes.get(layer.name)
-    macs = 0 if node is None else _macs(node, sizes)
-    return _cost(layer.name, macs, ends, sizes)
+    return _cost(layer.name, sizes.macs(layer.name), ends, sizes)
 
 
-def _standalone_cost(found: Standalone, sizes: _Sizes) -> LayerCost:
+def _standalone_cost(found: Standalone, sizes: Sizes) -> LayerCost:
     ends = [(found.tensor, ElementType.FLOAT), (found.tensor, ElementType.INT8)]
     return _cost(found.nodes[0], 0, ends, sizes)
 
 
-def _cost(name: str, macs: int | None, ends: list[tuple[str, ElementType]], sizes: _Sizes) -> LayerCost:
+def _cost(name: str, macs: int | None, ends: list[tuple[str, ElementType]], sizes: Sizes) -> LayerCost:
     counted = [(sizes.elements(tensor), kind, sizes.float_bytes(tensor)) for tensor, kind in ends]
     if any(count is None for count, _, _ in counted):
         return LayerCost(name, macs, None, None, None)
@@ -152,9 +167,9 @@ def _cost(name: str, macs: int | None, ends: list[tuple[str, ElementType]], size
     return LayerCost(name, macs, int8, sum(count for count, _ in floats), size)
 
 
-def _macs(node: ir.Node, sizes: _Sizes) -> int | None:
+def _macs(node: ir.Node) -> int | None:
     """Return the multiply-accumulates of a weighted operator."""
-    data, weight, result = (sizes.dims(value) for value in (input_at(node, 0), input_at(node, 1), node.outputs[0]))
+    data, weight, result = (_dims(value) for value in (input_at(node, 0), input_at(node, 1), node.outputs[0]))
     if is_op(node, "Conv"):
         return None if weight is None or result is None else math.prod(result) * math.prod(weight[1:])
     if is_op(node, "ConvTranspose"):

@@ -31,20 +31,11 @@ def draft(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> ir.Model:
 
 def write_draft(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> None:
     """Write the planned Q/DQ into a prepared model, in place; all that can be looked at afterwards is its structure."""
-    for target in plan.weights:
-        value = model.graph.initializers.get(target.tensor)
-        if value is not None and value.const_value is not None:
-            value.const_value = _stand_in(value.const_value)
     amax = [1.0 + number for number in range(len(plan.groups))]
-    rewrite(model, plan, amax, weights=WeightForm.FP32, form=form)
+    unread = dict.fromkeys((target.tensor for target in plan.weights), np.ones(1, np.float32))
+    rewrite(model, plan, amax, weights=WeightForm.FP32, form=form, weight_ranges=unread)
 
 
 def predict_plan(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> Simulation:
     """Simulate what TensorRT would build from a model that is quantized by this plan."""
     return simulate(draft(model, plan, form=form))
-
-
-def _stand_in(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-    """Return a tensor of ones with the type and shape of a weight; it takes no memory."""
-    ones = np.broadcast_to(np.ones((), tensor.dtype.numpy()), tensor.shape.numpy())
-    return ir.Tensor(ones, dtype=tensor.dtype, name=tensor.name)

@@ -1,4 +1,4 @@
-"""A model as TensorRT's importer sees it (S1-S3, section 4.2), made on a clone: structure only, no weights are read.
+"""A model as TensorRT's importer sees it (S1-S3, section 4.2): structure only, no weights are read.
 
 Identity, inference Dropout and no-op Pad and Reshape are gone; Split is one Slice for each output; constants behind Q
 and DQ are constants, except in weight slots; what computes shapes no longer reads activations; dead nodes are gone.
@@ -6,7 +6,7 @@ and DQ are constants, except in weight slots; what computes shapes no longer rea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -24,6 +24,7 @@ from qdq_cli.graph.nodes import (
     static_dims,
 )
 from qdq_cli.graph.operators import is_weighted
+from qdq_cli.graph.prepare import lift_constants
 from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize
 from qdq_cli.graph.wellformed import sort_nodes
 
@@ -35,8 +36,8 @@ class Imported:
     """A model as the importer leaves it.
 
     Args:
-        model: The clone.
-        tensors: Value of the clone -> the name the user knows it by; for what Q and DQ write, the tensor Q reads.
+        model: The imported model.
+        tensors: Its values -> the name the user knows it by; for what Q and DQ write, the tensor Q reads.
     """
 
     model: ir.Model
@@ -52,22 +53,27 @@ def imported(model: ir.Model) -> Imported:
     Raises:
         ModelError: The graph has a cycle.
     """
-    clone = _sorted_clone(model)
-    if clone.functions:
-        passes.InlinePass()(clone)
-    passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(clone)
-    mark_shape_computations(clone.graph)
-    _let_shapes_go(clone.graph)
-    tensors = _tensor_names(clone.graph)
-    _remove_no_ops(clone.graph)
-    _split_into_slices(clone.graph)
-    _fold_quantized_constants(clone.graph)
-    _remove_dead(clone.graph)
-    return Imported(clone, tensors)
+    return import_in_place(_sorted_clone(model))
+
+
+def import_in_place(model: ir.Model) -> Imported:
+    """Do the same to the model itself, its nodes in a valid order."""
+    _name_nodes(model.graph)
+    if model.functions:
+        passes.InlinePass()(model)
+    lift_constants(model)
+    mark_shape_computations(model.graph)
+    _let_shapes_go(model.graph)
+    tensors = _tensor_names(model.graph)
+    _remove_no_ops(model.graph)
+    _split_into_slices(model.graph)
+    _fold_quantized_constants(model.graph)
+    _remove_dead(model.graph)
+    return Imported(model, tensors)
 
 
 def onnx_name(node: ir.Node) -> str:
-    """Return the name a node of the clone has in the ONNX model."""
+    """Return the name a node of the imported model has in the ONNX model."""
     name = node.meta.get(_ONNX_NODE, node.name)
     return str(name or "")
 
@@ -77,21 +83,23 @@ def _sorted_clone(model: ir.Model) -> ir.Model:
     order = list(model.graph)
     sort_nodes(model.graph)
     clone = model.clone()
-    _name_nodes(clone.graph, [node.name for node in model.graph])
+    for node, original in zip(clone.graph, model.graph, strict=True):
+        node.name = original.name
     if list(model.graph) != order:
         model.graph.extend(order)  # back into the order of the file
     return clone
 
 
-def _name_nodes(graph: ir.Graph, names: Iterable[str | None]) -> None:
+def _name_nodes(graph: ir.Graph) -> None:
     """Give every node of the main graph a name of its own, and let it remember the one the user knows."""
     taken: set[str] = set()
-    for node, name in zip(graph, names, strict=True):
-        first = next((value.name for value in node.outputs if value.name), "")
-        node.meta[_ONNX_NODE] = node.name = name or f"{node.op_type}_{first}"
-        if node.name in taken:
-            node.name = f"{node.name}_{first}"
-        taken.add(node.name)
+    for node in graph:
+        name = node.name
+        if not name or name in taken:
+            first = next((value.name for value in node.outputs if value.name), "")
+            node.meta[_ONNX_NODE] = name = name or f"{node.op_type}_{first}"
+            node.name = name = f"{name}_{first}" if name in taken else name
+        taken.add(name)
 
 
 def _tensor_names(graph: ir.Graph) -> dict[ir.Value, str]:
@@ -140,8 +148,11 @@ def _is_no_op(node: ir.Node) -> bool:
 
 def _split_into_slices(graph: ir.Graph) -> None:
     """Take Split as one Slice for each output (S2), so that a Q crosses each of them alone."""
+    splits = [node for node in graph if is_op(node, "Split")]
+    if not splits:
+        return
     names = Names(graph)
-    for node in [node for node in graph if is_op(node, "Split")]:
+    for node in splits:
         for value in [value for value in node.outputs if value.uses() or value.is_graph_output()]:
             part = ir.Value(name=value.name, type=value.type, shape=value.shape)
             piece = ir.Node("", "Slice", [node.inputs[0]], outputs=[part], name=names.node(f"{node.name}_slice"))

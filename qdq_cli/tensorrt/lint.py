@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
+from qdq_cli.graph.nodes import every_body
 from qdq_cli.graph.operators import is_weighted, operator_of
 from qdq_cli.graph.scales import is_dequantize, is_quantize
 from qdq_cli.tensorrt.findings import Finding, finding
@@ -42,7 +43,7 @@ def _of_standalone(found: Standalone) -> Finding:
 def _findings(model: ir.Model) -> Iterator[Finding]:
     graph = model.graph
     yield from _opset(model)
-    for part in graph.subgraphs():
+    for part in every_body(graph):
         for node in part:
             yield from lint_any(node)
     for value in graph.inputs:

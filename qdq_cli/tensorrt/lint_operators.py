@@ -20,7 +20,7 @@ from qdq_cli.graph.operators import Epilogue, commutes, data_slots, is_depthwise
 from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize, stored_type, tensor_scale
 from qdq_cli.tensorrt.assembly import EIGHT_BITS, Slot, activation_dequantize, unshuffled
 from qdq_cli.tensorrt.findings import Finding, finding
-from qdq_cli.tensorrt.kernels import absorbing_lead, operands_of, weight_obstacle
+from qdq_cli.tensorrt.kernels import Operands, absorbing_lead, operands_of, weight_obstacle
 from qdq_cli.tensorrt.lint_scales import label, scale_count
 
 INTEGER_OPERATORS = frozenset(
@@ -44,11 +44,15 @@ def lint_any(node: ir.Node) -> Iterator[Finding]:
 
 def lint_weighted(node: ir.Node) -> Iterator[Finding]:
     """Yield what is wrong with a weighted operator and its operands."""
-    yield from _bias(node)
-    yield from _half_quantized(node)
-    yield from _weight_axis(node)
-    if _is_quantized(node):
-        yield from _quantized_operator(node)
+    operands = operands_of(node)
+    data = [_reads_dequantized(slot) for slot in operands.data]
+    # In INT8 (A31), its DQs still before the operators they will cross.
+    quantized = all(data) and (operands.weight is None or not weight_obstacle(operands.weight))
+    yield from _bias(node, quantized=quantized)
+    yield from _half_quantized(node, operands, data)
+    yield from _weight_axis(node, operands.weight)
+    if quantized:
+        yield from _quantized_operator(node, operands.weight)
 
 
 def lint_pair(quantize: ir.Node) -> Iterator[Finding]:
@@ -81,7 +85,7 @@ def _output(node: ir.Node) -> str:
     return (node.outputs[0].name or "") if node.outputs else ""
 
 
-def _bias(node: ir.Node) -> Iterator[Finding]:
+def _bias(node: ir.Node, *, quantized: bool) -> Iterator[Finding]:
     slot = operator_of(node).bias
     bias = None if slot is None else input_at(node, slot)
     if bias is None:
@@ -90,15 +94,8 @@ def _bias(node: ir.Node) -> Iterator[Finding]:
     if is_dequantize(producer) and producer is not None:
         found = f"a bias stored as {stored_type(producer).name} behind DQ"
         yield finding("E_BIAS_QUANTIZED", label(node), bias.name or "", found)
-    elif not is_constant(bias) and _is_quantized(node) and is_op(node, "Conv", "ConvTranspose"):
+    elif not is_constant(bias) and quantized and is_op(node, "Conv", "ConvTranspose"):
         yield finding("E_BIAS_NOT_CONST", label(node), bias.name or "", "a bias that is computed at run time")
-
-
-def _is_quantized(node: ir.Node) -> bool:
-    """Say whether an operator will run in INT8 (A31), DQs still before the operators they will cross."""
-    operands = operands_of(node)
-    good_weight = operands.weight is None or not weight_obstacle(operands.weight)
-    return good_weight and all(_reads_dequantized(slot) for slot in operands.data)
 
 
 def _reads_dequantized(slot: Slot) -> bool:
@@ -117,10 +114,8 @@ def _reads_dequantized(slot: Slot) -> bool:
     return True
 
 
-def _half_quantized(node: ir.Node) -> Iterator[Finding]:
+def _half_quantized(node: ir.Node, operands: Operands, data: list[bool]) -> Iterator[Finding]:
     """A31: Q/DQ on one operand only."""
-    operands = operands_of(node)
-    data = [_reads_dequantized(slot) for slot in operands.data]
     weight = None if operands.weight is None else unshuffled(operands.weight.value)
     producer = None if weight is None else weight.producer()
     quantized = is_dequantize(producer)
@@ -135,9 +130,8 @@ def _half_quantized(node: ir.Node) -> Iterator[Finding]:
         yield finding("W_WEIGHT_ONLY_OR_ACT_ONLY", label(node), _output(node), found)
 
 
-def _weight_axis(node: ir.Node) -> Iterator[Finding]:
+def _weight_axis(node: ir.Node, slot: Slot | None) -> Iterator[Finding]:
     """A26: per-channel scales must not run along an axis that the operator sums over."""
-    slot = operands_of(node).weight
     weight = None if slot is None else unshuffled(slot.value)
     producer = None if weight is None else weight.producer()
     if slot is None or weight is None or producer is None or not is_dequantize(producer):
@@ -190,8 +184,7 @@ def output_axes(node: ir.Node, slot: int, dims: tuple[int | None, ...]) -> set[i
     return {last} if slot == 1 else {last - 1}
 
 
-def _quantized_operator(node: ir.Node) -> Iterator[Finding]:
-    weight = operands_of(node).weight
+def _quantized_operator(node: ir.Node, weight: Slot | None) -> Iterator[Finding]:
     producer = None if weight is None or weight.value is None else (unshuffled(weight.value) or weight.value).producer()
     if weight is None or producer is None:
         return

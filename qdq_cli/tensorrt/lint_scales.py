@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from qdq_cli.graph.nodes import FLOAT_TYPES, constant_at, input_at, int_attribute, is_constant, is_op, static_dims
 from qdq_cli.graph.scales import element_count, holds_constant, is_quantize, stored_type
@@ -18,12 +21,24 @@ NEWER_TYPES = frozenset({ir.DataType.FLOAT8E4M3FN, ir.DataType.INT4, ir.DataType
 """Stored types TensorRT 10 and above read (rules, section 7)."""
 
 
+class _Half(NamedTuple):
+    """One Q or DQ with its operands, each looked up once."""
+
+    node: ir.Node
+    data: ir.Value | None
+    scale: ir.Value | None
+    zero_point: ir.Value | None
+    scales: int | None
+    stored: ir.DataType
+
+
 def lint_node(node: ir.Node) -> Iterator[Finding]:
     """Yield what is wrong with one Q or DQ."""
-    yield from _scale(node)
-    yield from _zero_point(node)
-    yield from _types(node)
-    yield from _axis(node)
+    half = _Half(node, input_at(node, 0), input_at(node, 1), input_at(node, 2), scale_count(node), stored_type(node))
+    yield from _scale(half)
+    yield from _zero_point(half)
+    yield from _types(half)
+    yield from _axis(half)
 
 
 def scale_count(node: ir.Node) -> int | None:
@@ -41,68 +56,75 @@ def label(node: ir.Node) -> str:
     return node.name or f"{node.op_type}_{_name(node.outputs[0]) if node.outputs else ''}"
 
 
-def _scale(node: ir.Node) -> Iterator[Finding]:
-    scale = input_at(node, 1)
+def _scale(half: _Half) -> Iterator[Finding]:
+    node, scale = half.node, half.scale
     if scale is None:
         yield finding("E_SCALE_NOT_CONST", label(node), "", "no scale at all")
         return
-    source = scale
-    if is_op(scale.producer(), "Cast") and (before := input_at(scale.producer() or node, 0)) is not None:
+    source, maker = scale, scale.producer()
+    if maker is not None and is_op(maker, "Cast") and (before := input_at(maker, 0)) is not None:
         source = before  # one Cast is let through (A8)
     if not is_constant(source):
         producer = source.producer()
         found = f"computed by {producer.op_type}" if producer is not None else "a graph input"
         yield finding("E_SCALE_NOT_CONST", label(node), _name(scale), found)
-    yield from _scale_type(node, scale)
-    array = constant_at(node, 1) if (scale_count(node) or 0) <= MAX_SCALES_READ else None
-    if array is not None and array.dtype.kind in "fV":
+    yield from _scale_type(half, scale)
+    array = constant_at(node, 1) if (half.scales or 0) <= MAX_SCALES_READ else None
+    if array is not None and array.dtype.kind in "fV" and not _all_positive(array):
         with np.errstate(invalid="ignore"):  # signalling NaNs
             values = np.ravel(array).astype(np.float64)
         wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
-        if wrong.size:
-            found = f"{values[wrong[0]]:g}" if values.size == 1 else f"{wrong.size} of {values.size} elements"
-            yield finding("E_SCALE_NONPOS", label(node), _name(scale), found)
+        found = f"{values[wrong[0]]:g}" if values.size == 1 else f"{wrong.size} of {values.size} elements"
+        yield finding("E_SCALE_NONPOS", label(node), _name(scale), found)
 
 
-def _scale_type(node: ir.Node, scale: ir.Value) -> Iterator[Finding]:
-    dtype, data = scale.dtype, input_at(node, 0)
+def _all_positive(scales: NDArray[np.generic]) -> bool:
+    """Say whether every scale is finite and above 0."""
+    if scales.size == 1:
+        return 0 < float(scales.item()) < math.inf
+    with np.errstate(invalid="ignore"):
+        values = scales.astype(np.float64)
+    return bool(((values > 0) & (values < math.inf)).all())
+
+
+def _scale_type(half: _Half, scale: ir.Value) -> Iterator[Finding]:
+    dtype, node = scale.dtype, half.node
     if dtype is None or dtype == ir.DataType.FLOAT8E8M0:
         return
     if dtype not in FLOAT_TYPES:
         yield finding("E_SCALE_DTYPE", label(node), _name(scale), f"a {dtype.name} scale")
     elif dtype != ir.DataType.FLOAT:
         yield finding("E_SCALE_DTYPE", label(node), _name(scale), f"a {dtype.name} scale", UP_TO_8_6)
-    mixed = data is not None and data.dtype in FLOAT_TYPES and dtype in FLOAT_TYPES and dtype != data.dtype
-    if is_quantize(node) and mixed and data is not None and data.dtype is not None:
-        found = f"a {dtype.name} scale on {data.dtype.name} data"
+    given = None if half.data is None else half.data.dtype
+    if given is not None and given != dtype and {given, dtype} <= FLOAT_TYPES and is_quantize(node):
+        found = f"a {dtype.name} scale on {given.name} data"
         yield finding("E_SCALE_DTYPE", label(node), _name(scale), found, FROM_10)
 
 
-def _zero_point(node: ir.Node) -> Iterator[Finding]:
-    value = input_at(node, 2)
+def _zero_point(half: _Half) -> Iterator[Finding]:
+    node, value = half.node, half.zero_point
     if value is None:
-        if stored_type(node) in (ir.DataType.INT8, ir.DataType.UINT8):
-            yield finding("E_ZP_MISSING", label(node), _name(input_at(node, 0)), "two inputs")
-            yield finding("W_ZP_MISSING", label(node), _name(input_at(node, 0)), "two inputs")
+        if half.stored in (ir.DataType.INT8, ir.DataType.UINT8):
+            yield finding("E_ZP_MISSING", label(node), _name(half.data), "two inputs")
+            yield finding("W_ZP_MISSING", label(node), _name(half.data), "two inputs")
         return
     if value.dtype == ir.DataType.UINT8:
         yield finding("E_ZP_DTYPE", label(node), _name(value), "a UINT8 zero point")
-    if value.const_value is None or not is_constant(value):
+    if not is_constant(value):
         yield finding("E_ZP_NONZERO", label(node), _name(value), "a zero point that is computed at run time")
         return
     size = element_count(value) or 0
-    count = scale_count(node)
-    if count is not None and size != count:
-        yield finding("E_ZP_SIZE", label(node), _name(value), f"{size} zero points and {count} scales")
+    if half.scales is not None and size != half.scales:
+        yield finding("E_ZP_SIZE", label(node), _name(value), f"{size} zero points and {half.scales} scales")
     array = constant_at(node, 2) if size <= MAX_SCALES_READ else None
-    if array is not None and array.size and np.any(array.astype(np.float32) != 0):
+    if array is not None and array.astype(np.float32).any():
         first = np.ravel(array)[np.flatnonzero(np.ravel(array).astype(np.float32))[0]]
         yield finding("E_ZP_NONZERO", label(node), _name(value), f"zero point {first}")
 
 
-def _types(node: ir.Node) -> Iterator[Finding]:
-    data, stored = input_at(node, 0), stored_type(node)
-    if is_quantize(node) and data is not None and data.dtype is not None and data.dtype not in FLOAT_TYPES:
+def _types(half: _Half) -> Iterator[Finding]:
+    node, data, stored = half.node, half.data, half.stored
+    if data is not None and data.dtype is not None and data.dtype not in FLOAT_TYPES and is_quantize(node):
         yield finding("E_QDQ_TYPE", label(node), _name(data), f"Q of {data.dtype.name} data")
     if stored in NEWER_TYPES:
         yield finding("E_QDQ_TYPE", label(node), _name(data), f"{stored.name}", UP_TO_8_6)
@@ -112,9 +134,9 @@ def _types(node: ir.Node) -> Iterator[Finding]:
         yield finding("E_QDQ_TYPE", label(node), _name(data), f"{stored.name} with a scale for each block")
 
 
-def _axis(node: ir.Node) -> Iterator[Finding]:
+def _axis(half: _Half) -> Iterator[Finding]:
     """Check per-channel scales: only on weights, with an axis, as long as the tensor is there (A2-A5, A20)."""
-    count, data = scale_count(node), input_at(node, 0)
+    node, count, data = half.node, half.scales, half.data
     if count is None or count == 1 or int_attribute(node, "block_size", 0) or data is None:
         return
     if not holds_constant(data):
