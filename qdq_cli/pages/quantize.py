@@ -27,6 +27,7 @@ from qdq_cli.pages.page import (
     Section,
     Table,
 )
+from qdq_cli.pages.recovery import recovery_section
 from qdq_cli.pages.text import number
 from qdq_cli.report import Calibration, Report, Verification
 
@@ -48,6 +49,7 @@ def quantize_page(
     sections = (
         Section("Summary", "", (Facts(tuple(_summary(report))), *(Note(text) for text in report.notes))),
         *((_verification(report.verification),) if report.verification else ()),
+        *((recovery_section(report.recovery),) if report.recovery else ()),
         layer_section(model),
         *((_errors(observed), _histograms(report, observed)) if report.amax else ()),
         Section(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qdq_cli.pages.page import Bar, Bars, Block, Cell, Curve, Facts, Note, Page, Point, Section
+from qdq_cli.pages.recovery import recovery_section, recovery_text
 from qdq_cli.pages.text import number
 from qdq_cli.tuning import record
 from qdq_cli.tuning.record import TuneReport
@@ -26,6 +27,7 @@ def tune_page(report: TuneReport) -> Page:
                 tuple(_curves(report)),
             ),
             Section("Left float", "Share of each in the sum of noises.", tuple(_left_float(report))),
+            *((recovery_section(report.quantize.recovery),) if report.quantize.recovery else ()),
         ),
     )
 
@@ -35,6 +37,8 @@ def _summary(report: TuneReport) -> Iterator[tuple[str, Cell]]:
     yield "result", result_text(report)
     yield "output", report.output
     yield "samples", f"{report.samples} set aside, {report.held_back} held back for verification"
+    if report.quantize.recovery is not None:
+        yield "recovery", recovery_text(report.quantize.recovery)
     if report.float_metric is not None:
         yield "metric of the float model", number(report.float_metric)
 
