@@ -1,0 +1,347 @@
+"""`qdq quantize --recover`: it helps, it says what it did, and it leaves alone what it must."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+from qdq_cli.config import DEFAULT_RECOVERY, RECOVERY_STEPS
+from tests.cli.test_terminal import in_terminal
+from tests.networks import Network
+from tests.workspace import SIDE, Outcome, Workspace, command, environment, make_workspace, qdq, small_convnet
+
+WIDE = 40.0
+"""How many times as wide as the others one channel is."""
+
+
+def with_a_wide_channel(batch: int | str = "N", size: int = SIDE, layers: int = 2) -> Network:
+    """Convolutions in a row; of what the second one reads, a channel is very wide and its weights are as small."""
+    net = Network()
+    rng = np.random.default_rng(3)
+    x, channels = net.input("images", (batch, 3, size, size)), 3
+    for number in range(layers):
+        weight = (rng.normal(size=(16, channels, 3, 3)) / np.sqrt(9 * channels)).astype(np.float32)
+        bias = rng.normal(size=16).astype(np.float32) / 8
+        if number == 0:
+            weight[5] *= WIDE
+            bias[5] *= WIDE
+        if number == 1:
+            weight[:, 5] /= WIDE
+        operands = [x, net.constant(weight, f"conv{number}_w"), net.constant(bias, f"conv{number}_b")]
+        x = net.relu(net.op("Conv", *operands, name=f"conv{number}", kernel_shape=[3, 3], pads=[1] * 4), f"x{number}")
+        channels = 16
+    pooled = net.op("Flatten", net.op("GlobalAveragePool", x, name="pool"), name="flat")
+    weight = rng.normal(size=(10, 16)).astype(np.float32)
+    net.op(
+        "Gemm", pooled, net.constant(weight, "fc_w"), net.constant(np.zeros(10, np.float32)), name="scores", transB=1
+    )
+    return net
+
+
+def wide_proto(batch: int | str = "N") -> onnx.ModelProto:
+    return with_a_wide_channel(batch).proto("scores")
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> Workspace:
+    """A workspace whose model has a wide channel."""
+    return make_workspace(tmp_path, wide_proto())
+
+
+def recover(space: Workspace, *options: object) -> Outcome:
+    done = space.quantize("--recover", *options)
+    assert done.code == 0, done.err
+    return done
+
+
+def outputs(model: Path, values: np.ndarray) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    (feed,) = session.get_inputs()
+    (found,) = session.run(None, {feed.name: values})
+    return np.asarray(found)
+
+
+def samples_of(space: Workspace) -> np.ndarray:
+    with np.load(space.arrays) as archive:
+        return np.asarray(archive["images"])
+
+
+@dataclass(frozen=True)
+class Both:
+    """The reports of one model, without and with recovery."""
+
+    plain: Any
+    recovered: Any
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
+    space = make_workspace(tmp_path_factory.mktemp("both"), wide_proto())
+    return Both(space.quantize("--json").document, recover(space, "--json").document)
+
+
+# what it gains, and what it says
+
+
+def test_a_wide_channel_is_recovered(both: Both):
+    """On samples that neither calibration nor recovery saw."""
+    plain, recovered = (
+        report["verification"]["outputs"]["scores"]["sqnr_db"] for report in (both.plain, both.recovered)
+    )
+    assert recovered > plain + 6
+
+
+def test_the_record_says_what_was_done(both: Both):
+    recovery = both.recovered["recovery"]
+    assert recovery["samples"] > 0
+    assert recovery["after_db"] > recovery["before_db"] + 6
+    assert [step["step"] for step in recovery["steps"]] == ["equalize+smooth", *DEFAULT_RECOVERY[2:]]
+    for step in recovery["steps"]:
+        entries = [layer for layer in recovery["layers"] if layer["step"] in step["step"].split("+")]
+        assert step["tried"] == len(entries)
+        assert step["accepted"] == sum(layer["accepted"] for layer in entries)
+    gain = sum(step["gain_db"] for step in recovery["steps"])
+    assert gain == pytest.approx(recovery["after_db"] - recovery["before_db"], abs=0.01)
+    of_layers = [layer for layer in recovery["layers"] if layer["step"] == "gptq"]
+    assert {layer["where"] for layer in of_layers} == {"conv0", "conv1", "scores"}
+    assert all(layer["after_db"] >= layer["before_db"] for layer in of_layers if layer["accepted"])
+
+
+def test_without_it_there_is_no_record(both: Both):
+    assert both.plain["recovery"] is None
+    assert both.plain["seconds"]["recover"] == 0
+    assert both.recovered["seconds"]["recover"] > 0
+
+
+def test_the_summary_fits_a_terminal(wide: Workspace, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(wide.folder)
+    done = qdq("quantize", "model.onnx", "--calib", "arrays.npz", "--recover")
+    assert max(map(len, done.out.splitlines())) <= 80
+    rows = done.out[done.out.index("recovery ") : done.out.index("verification")].splitlines()
+    assert "set aside" in rows[0]
+    assert any("gptq:" in row and "accepted" in row for row in rows)
+
+
+@pytest.mark.parametrize("step", RECOVERY_STEPS)
+def test_each_step_alone(wide: Workspace, step: str):
+    done = wide.quantize("--recover-step", step, "--json")
+    assert done.code == 0, done.err
+    recovery = done.document["recovery"]
+    assert {layer["step"] for layer in recovery["layers"]} <= {step, "equalize"}
+    assert [found["step"] for found in recovery["steps"]] == [step]
+    assert recovery["after_db"] >= recovery["before_db"]
+
+
+def test_steps_that_are_named_take_the_place_of_the_recipe(wide: Workspace):
+    """Their order on the command line does not matter."""
+    recovery = recover(wide, "--recover-step", "gptq", "--recover-step", "equalize", "--json").document["recovery"]
+    assert [step["step"] for step in recovery["steps"]] == ["equalize", "gptq"]
+    first = wide.output.read_bytes()
+    other = wide.quantize("--recover-step", "equalize", "--recover-step", "gptq", "-q")
+    assert other.code == 0
+    assert wide.output.read_bytes() == first
+
+
+def test_an_unknown_step_is_a_usage_error(wide: Workspace):
+    done = wide.quantize("--recover-step", "magic")
+    assert done.code == 2
+    assert "'magic' is not one of" in done.err
+    assert "adaround" in done.err
+
+
+# what it needs, and what it leaves alone
+
+
+def test_without_samples_it_says_what_is_missing(wide: Workspace):
+    cache = wide.folder / "model.qcal"
+    assert wide.quantize("--cache", cache).code == 0
+    wide.output.unlink()
+    before = wide.listing()
+    done = qdq("quantize", wide.model, "--cache", cache, "--recover")
+    assert done.code == 4
+    assert "Recovery has to run the model, and there are no samples." in done.err
+    assert "hint: Give --calib too" in done.err
+    assert wide.listing() == before
+
+
+def test_a_model_with_nothing_to_quantize(tmp_path: Path):
+    net = Network()
+    x = net.input("images", ("N", 3, SIDE, SIDE))
+    net.relu(x, "scores")
+    space = make_workspace(tmp_path, net.proto("scores"))
+    recovery = recover(space, "--json").document["recovery"]
+    assert recovery["layers"] == []
+
+
+def test_everything_excluded(wide: Workspace):
+    found = recover(wide, "--exclude", "*", "--json").document
+    assert found["weighted_ops"]["quantized"] == 0
+    assert found["recovery"]["layers"] == []
+
+
+def test_a_given_range_stays(wide: Workspace):
+    found = recover(wide, "--range", "x0=7.5", "--range", "images=3", "--json").document
+    given = {
+        tensor: amax
+        for group, amax in zip(found["groups"], found["amax"], strict=True)
+        for tensor in group["tensors"]
+        if tensor in ("x0", "images")
+    }
+    assert given == {"x0": 7.5, "images": 3.0}
+    scales = {tensor.name: tensor for tensor in onnx.load(wide.output).graph.initializer}
+    assert onnx.numpy_helper.to_array(scales["x0_scale"]) == pytest.approx(7.5 / 127)
+
+
+def test_a_half_model(tmp_path: Path):
+    proto = small_convnet().proto("scores")
+    for tensor in proto.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            half = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(half, tensor.name))
+    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    space = make_workspace(tmp_path, proto)
+    recovery = recover(space, "--json").document["recovery"]
+    assert recovery["after_db"] >= recovery["before_db"]
+    onnx.checker.check_model(onnx.load(space.output), full_check=True)
+
+
+def test_a_fixed_batch(tmp_path: Path):
+    space = make_workspace(tmp_path, wide_proto(batch=2))
+    recovery = recover(space, "--json").document["recovery"]
+    assert recovery["samples"] % 2 == 0
+    assert recovery["after_db"] > recovery["before_db"] + 6
+
+
+def test_a_dynamic_batch_stays_dynamic(wide: Workspace):
+    recover(wide, "--batch-size", "4")
+    (feed,) = onnx.load(wide.output).graph.input
+    assert feed.type.tensor_type.shape.dim[0].dim_param == "N"
+    values = samples_of(wide)
+    assert outputs(wide.output, values).shape == (10, 10)
+
+
+def test_the_float_model_is_not_changed(wide: Workspace):
+    before = wide.model.read_bytes()
+    recover(wide, "-q")
+    assert wide.model.read_bytes() == before
+
+
+# forms of the result
+
+
+@pytest.mark.parametrize(
+    "form", [("--weights", "int8"), ("--weights", "int8-compat"), ("--form", "int8-regions")], ids=" ".join
+)
+def test_every_form_computes_the_same(wide: Workspace, form: tuple[str, str]):
+    recover(wide, "-q")
+    values = samples_of(wide)
+    expected = outputs(wide.output, values)
+    recover(wide, "-q", *form)
+    onnx.checker.check_model(onnx.load(wide.output), full_check=True)
+    np.testing.assert_allclose(outputs(wide.output, values), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_biases_stay_float(wide: Workspace):
+    """TensorRT quantizes biases itself; no Q or DQ may stand in front of one."""
+    recover(wide, "-q")
+    graph = onnx.load(wide.output).graph
+    floats = {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
+    layers = [node for node in graph.node if node.op_type in ("Conv", "Gemm")]
+    assert len(layers) == 3
+    assert all(node.input[2] in floats for node in layers)
+
+
+def test_equalization_leaves_the_float_function(wide: Workspace):
+    """Without its Q/DQ nodes the result computes what the float model does."""
+    done = wide.quantize("--recover-step", "equalize", "-q")
+    assert done.code == 0, done.err
+    proto = onnx.load(wide.output)
+    passed = {}
+    for node in proto.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            passed[node.output[0]] = passed.get(node.input[0], node.input[0])
+    kept = [node for node in proto.graph.node if node.op_type not in ("QuantizeLinear", "DequantizeLinear")]
+    for node in kept:
+        node.input[:] = [passed.get(name, name) for name in node.input]
+    graph = helper.make_graph(kept, "float", proto.graph.input, proto.graph.output, initializer=proto.graph.initializer)
+    bare = wide.folder / "bare.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=proto.opset_import, ir_version=proto.ir_version), bare)
+    values = samples_of(wide)
+    expected = outputs(wide.model, values)
+    np.testing.assert_allclose(outputs(bare, values), expected, rtol=1e-4, atol=1e-4 * float(np.abs(expected).max()))
+
+
+def test_twice_gives_the_same_bytes(wide: Workspace):
+    first = recover(wide, "--json").document["recovery"], wide.output.read_bytes()
+    assert (recover(wide, "--json").document["recovery"], wide.output.read_bytes()) == first
+
+
+def test_the_cache_is_the_one_without_recovery(wide: Workspace):
+    caches = [wide.folder / name for name in ("plain.qcal", "recovered.qcal")]
+    assert wide.quantize("--cache", caches[0], "-q").code == 0
+    plain = wide.output.read_bytes()
+    recover(wide, "--cache", caches[1], "-q")
+    recovered = wide.output.read_bytes()
+    assert caches[0].read_bytes() == caches[1].read_bytes()
+    assert wide.quantize("--cache", caches[1], "-q").code == 0
+    assert wide.output.read_bytes() == plain
+    recover(wide, "--cache", caches[1], "-q")
+    assert wide.output.read_bytes() == recovered
+
+
+def test_a_limit_that_is_not_met_leaves_nothing(wide: Workspace):
+    before = wide.listing()
+    done = wide.quantize("--recover", "--min-sqnr", "150")
+    assert done.code == 5
+    assert wide.listing() == before
+
+
+# the process
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals of POSIX")
+def test_progress_goes_to_a_terminal_alone(wide: Workspace):
+    shown = in_terminal("quantize", "model.onnx", "--calib", "arrays.npz", "--recover", cwd=wide.folder)
+    assert shown.code == 0
+    assert "recovering" in shown.err
+    assert "recovering" not in shown.out
+    assert recover(wide).err == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_interrupted_it_leaves_nothing(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory):
+    """The calibration cache, which is finished by then, is kept."""
+    space = make_workspace(tmp_path, with_a_wide_channel(size=96, layers=8).proto("scores"))
+    for number in range(10, 60):
+        (space.images / f"{number}.png").symlink_to("0.png")
+    before, temporary = space.listing(), tmp_path_factory.mktemp("temporary")
+    line = command("quantize", "model.onnx", "--calib", "images", "--cache", "model.qcal", "--recover")
+    pipe = subprocess.PIPE
+    running = subprocess.Popen(
+        line, cwd=space.folder, env=environment(TMPDIR=str(temporary)), stdout=pipe, stderr=pipe, text=True
+    )
+    cache = space.folder / "model.qcal"
+    limit = time.monotonic() + 60
+    while not cache.exists() and time.monotonic() < limit:
+        time.sleep(0.02)
+    time.sleep(0.5)  # recovery has begun, and takes seconds
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, out) == (130, "")
+    assert err.strip().splitlines()[-1] == "error: Interrupted before the result was finished."
+    assert space.listing() == sorted([*before, "model.qcal"])
+    assert list(temporary.iterdir()) == []
