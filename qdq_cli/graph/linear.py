@@ -87,16 +87,21 @@ class Linear:
         return found
 
     def column_scales(self, scale: NDArray[np.floating]) -> Matrices:
-        """Spread the scales of a weight, one in all or one an output channel, over its columns: [groups, 1, O]."""
+        """Spread the scales of a weight over its columns: [groups, 1, O].
+
+        There is one in all, one an output channel, or, of a ConvTranspose with groups, one for the channels of equal
+        place in every group.
+        """
         columns = self.channels // self.groups
         if scale.size == 1:
             return np.full((self.groups, 1, columns * self._spread), float(scale.reshape(-1)[0]))
-        return np.repeat(scale.astype(np.float64).reshape(self.groups, 1, columns), self._spread, axis=2)
+        by_group = np.broadcast_to(scale.astype(np.float64).reshape(-1, 1, columns), (self.groups, 1, columns))
+        return np.repeat(by_group, self._spread, axis=2)
 
-    def stored_scales(self, columns: Matrices, *, per_channel: bool) -> NDArray[np.floating]:
-        """The scales of a weight from those of its columns, [O] or [1]: the inverse of `column_scales`."""
-        every = columns.reshape(self.channels, self._spread)[:, 0]
-        return every if per_channel else every[:1]
+    def stored_scales(self, columns: Matrices, axis: int | None) -> NDArray[np.floating]:
+        """The scales of a weight along its axis from those of its columns: the inverse of `column_scales`."""
+        count = 1 if axis is None else self.weight_shape[axis]
+        return columns.reshape(self.channels, self._spread)[:count, 0]
 
     @property
     def _spread(self) -> int:

@@ -113,7 +113,7 @@ def _with_codes(bench: Bench, scale: Array, codes: Array) -> Change:
 
 
 def _amax(scale: Array, layer: Layer) -> NDArray[np.float32]:
-    scales = layer.linear.stored_scales(scale, per_channel=layer.axis is not None)
+    scales = layer.linear.stored_scales(scale, layer.axis)
     return (scales * INT8.steps).astype(np.float32)
 
 

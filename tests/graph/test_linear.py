@@ -63,6 +63,28 @@ def test_rows_of_a_transposed_convolution_scatter_into_its_output() -> None:
     np.testing.assert_array_equal(linear.column_scales(scale).reshape(5, 4), np.repeat(scale[:, None], 4, axis=1))
 
 
+LINEARS = [
+    (Linear("Conv", (6, 2, 3, 3), groups=2), 0),
+    (Linear("Gemm", (7, 3)), 1),
+    (Linear("Gemm", (3, 7), transposed_weight=True), 0),
+    (Linear("MatMul", (7, 3)), 1),
+    (Linear("ConvTranspose", (4, 5, 2, 2)), 1),
+    (Linear("ConvTranspose", (4, 3, 2, 2), groups=2), 1),
+    (Linear("ConvTranspose", (4, 1, 2, 2), groups=4), 0),
+]
+
+
+@pytest.mark.parametrize(("linear", "axis"), LINEARS)
+def test_scales_of_columns_are_those_of_the_stored_weight(linear: Linear, axis: int) -> None:
+    weight = np.random.default_rng(3).standard_normal(linear.weight_shape)
+    scale = np.arange(1.0, linear.weight_shape[axis] + 1)
+    stored = weight * scale.reshape([-1 if one == axis else 1 for one in range(weight.ndim)])
+    columns = linear.column_scales(scale)
+    np.testing.assert_array_equal(linear.matrices(weight) * columns, linear.matrices(stored))
+    np.testing.assert_array_equal(linear.stored_scales(columns, axis), scale)
+    np.testing.assert_array_equal(linear.stored_scales(linear.column_scales(np.array([2.0])), None), [2.0])
+
+
 def test_equal_seeds_take_rows_at_equal_places() -> None:
     linear = Linear("MatMul", (4, 2))
     data = np.arange(400, dtype=np.float32).reshape(100, 4)
