@@ -58,7 +58,10 @@ def _behind_matmul(node: ir.Node, channels: int) -> BiasPlace | None:
     if found is None or not is_op(found[0], "Add"):
         return None
     add, slot = found
-    return _place(add, 1 - slot, channels) if is_constant(input_at(add, 1 - slot)) else None
+    constant, result = input_at(add, 1 - slot), rank(node.outputs[0])
+    if not is_constant(constant) or result is None or (rank(constant) or 0) > result:
+        return None  # a bias of rank 1 would not give the sum the rank that this constant gives it
+    return _place(add, 1 - slot, channels)
 
 
 def _place(node: ir.Node, slot: int, channels: int) -> BiasPlace | None:
