@@ -151,13 +151,14 @@ def mark_shape_computations(graph: ir.Graph) -> None:
 
     Exporters compute attention scales and reshape targets that way, in float too; no Q/DQ belongs there (rule 1.10.5).
     """
+    marked: set[ir.Value | None] = set()
     for node in graph:
-        inputs = [value for value in node.inputs if value is not None]
         from_shapes = node.op_type in ("Shape", "Size") or (
-            any(_SHAPE_MARK in value.meta for value in inputs)
-            and all(_SHAPE_MARK in value.meta or is_constant(value) for value in inputs)
+            not marked.isdisjoint(node.inputs)
+            and all(value is None or value in marked or is_constant(value) for value in node.inputs)
         )
         if from_shapes:
+            marked.update(node.outputs)
             for value in node.outputs:
                 value.meta[_SHAPE_MARK] = True
 

@@ -70,12 +70,12 @@ class Assembly:
     """
 
     def __init__(self, graph: ir.Graph, tensors: Mapping[ir.Value, str], propagation: Propagation) -> None:
-        self.graph = graph
+        self.nodes = tuple(graph)  # the graph stays as it is from here on
         self._tensors = tensors
         self._origins = propagation.origins
         self.on_codes = frozenset(nodes_on_codes(graph))
         self._codes = {value for node in self.on_codes for value in node.outputs}
-        self.position: Mapping[ir.Node, int] = {node: place for place, node in enumerate(graph)}
+        self.position: Mapping[ir.Node, int] = {node: place for place, node in enumerate(self.nodes)}
         self.kernels: list[Kernel] = []
         self.kernel_of: dict[ir.Node, Kernel] = {}
         self.absorbed_slots: set[Slot] = set()

@@ -6,7 +6,7 @@ and DQ are constants, except in weight slots; what computes shapes no longer rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -25,7 +25,7 @@ from qdq_cli.graph.nodes import (
 )
 from qdq_cli.graph.operators import is_weighted
 from qdq_cli.graph.prepare import lift_constants
-from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize
+from qdq_cli.graph.scales import holds_constant, is_dequantize, is_pair_half, is_quantize
 from qdq_cli.graph.wellformed import sort_nodes
 
 _ONNX_NODE = "qdq.onnx_node"
@@ -63,11 +63,12 @@ def import_in_place(model: ir.Model) -> Imported:
         passes.InlinePass()(model)
     lift_constants(model)
     mark_shape_computations(model.graph)
-    _let_shapes_go(model.graph)
-    tensors = _tensor_names(model.graph)
-    _remove_no_ops(model.graph)
+    nodes = tuple(model.graph)
+    _let_shapes_go(nodes)
+    tensors = _tensor_names(nodes)
+    _remove_no_ops(model.graph, nodes)
     _split_into_slices(model.graph)
-    _fold_quantized_constants(model.graph)
+    _fold_quantized_constants(nodes)
     _remove_dead(model.graph)
     return Imported(model, tensors)
 
@@ -102,25 +103,25 @@ def _name_nodes(graph: ir.Graph) -> None:
         taken.add(name)
 
 
-def _tensor_names(graph: ir.Graph) -> dict[ir.Value, str]:
+def _tensor_names(nodes: Sequence[ir.Node]) -> dict[ir.Value, str]:
     names: dict[ir.Value, str] = {}
-    for node in graph:
-        source = input_at(node, 0) if is_quantize(node) or is_dequantize(node) else None
+    for node in nodes:
+        source = input_at(node, 0) if is_pair_half(node) else None
         for value in node.outputs:
             names[value] = (value.name if source is None else names.get(source, source.name)) or ""
     return names
 
 
-def _let_shapes_go(graph: ir.Graph) -> None:
+def _let_shapes_go(nodes: Sequence[ir.Node]) -> None:
     """Detach Shape and Size: shapes are computed on the host and need no tensor to exist."""
-    for node in graph:
+    for node in nodes:
         if is_op(node, "Shape", "Size") and input_at(node, 0) is not None:
             node.replace_input_with(0, None)
 
 
-def _remove_no_ops(graph: ir.Graph) -> None:
-    for node in list(graph):
-        if not _is_no_op(node):
+def _remove_no_ops(graph: ir.Graph, nodes: Sequence[ir.Node]) -> None:
+    for node in nodes:
+        if not is_op(node, "Identity", "Dropout", "Pad", "Reshape") or not _is_no_op(node):
             continue
         source, result = node.inputs[0], node.outputs[0]
         if source is None or (result.is_graph_output() and (source.producer() is None or source.is_graph_output())):
@@ -162,15 +163,15 @@ def _split_into_slices(graph: ir.Graph) -> None:
         graph.remove(node, safe=True)
 
 
-def _fold_quantized_constants(graph: ir.Graph) -> None:
+def _fold_quantized_constants(nodes: Sequence[ir.Node]) -> None:
     """Let a constant behind Q and DQ be a float constant wherever it is no weight (S3)."""
-    for node in list(graph):
+    for node in nodes:
         if not is_dequantize(node) or not holds_constant(node.outputs[0]):
             continue
-        folded = _folded(node)
-        for use in list(node.outputs[0].uses()):
-            if not is_quantize(use.node) and not _is_weight(use.node):
-                use.node.replace_input_with(use.idx, folded)
+        reads = [use for use in node.outputs[0].uses() if not is_quantize(use.node) and not _is_weight(use.node)]
+        folded = _folded(node) if reads else None
+        for use in reads:
+            use.node.replace_input_with(use.idx, folded)
 
 
 def is_shuffle(node: ir.Node) -> bool:

@@ -50,7 +50,7 @@ class Operands:
 
 def fuse_weighted(assembly: Assembly, *, deconv_absorbs_q: bool) -> None:
     """Build the kernels of all weighted operators, in graph order."""
-    for node in assembly.graph:
+    for node in assembly.nodes:
         if is_weighted(node):
             kernel = _absorbed(assembly, node)
             _decide_types(assembly, kernel, deconv_absorbs_q=deconv_absorbs_q)

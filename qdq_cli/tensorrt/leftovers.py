@@ -37,7 +37,7 @@ def build_leftovers(assembly: Assembly) -> None:
     """Build a kernel for every node that is in none yet."""
     for nodes in _pointwise_groups(assembly):
         _build_pointwise(assembly, nodes)
-    for node in assembly.graph:
+    for node in assembly.nodes:
         if node in assembly.kernel_of or is_quantize(node) or is_dequantize(node) or not _is_layer(node):
             continue
         if is_spatial_mean(node):
@@ -122,7 +122,9 @@ def _pointwise_groups(assembly: Assembly) -> list[list[ir.Node]]:
     each other node on the way, and a pointwise node is put off to the level of its readers where they agree; joining
     within a level only can then never close a cycle, whatever the order of the file.
     """
-    free = [node for node in assembly.graph if _is_free(assembly, node)]
+    free = [node for node in assembly.nodes if _is_free(assembly, node)]
+    if not free:
+        return []
     level = _levels(assembly, set(free))
     parent = {node: node for node in free}
     for node in free:
@@ -137,17 +139,18 @@ def _pointwise_groups(assembly: Assembly) -> list[list[ir.Node]]:
 
 
 def _is_free(assembly: Assembly, node: ir.Node) -> bool:
-    pointwise = is_pointwise(node) or is_op(node, "BatchNormalization")
-    return pointwise and node not in assembly.kernel_of and _is_layer(node)
+    if node in assembly.kernel_of:
+        return False
+    return (is_pointwise(node) or is_op(node, "BatchNormalization")) and _is_layer(node)
 
 
 def _levels(assembly: Assembly, free: set[ir.Node]) -> dict[ir.Node, int]:
     level: dict[ir.Node, int] = {}
-    for node in assembly.graph:
+    for node in assembly.nodes:
         before = (value.producer() for value in node.inputs if value is not None)
         highest = max((level.get(source, 0) for source in before if source is not None), default=0)
         level[node] = highest if node in free else highest + 1
-    for node in reversed(assembly.graph):
+    for node in reversed(assembly.nodes):
         readers = _inner_readers(node, free) if node in free else []
         if readers and len({level[reader] for reader in readers}) == 1:
             level[node] = level[readers[0]]

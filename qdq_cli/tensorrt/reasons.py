@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from qdq_cli.graph.nodes import input_at, int_attribute, is_constant, is_op
 from qdq_cli.graph.operators import OpClass, obstacle_to_commuting, operator_of
-from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize
+from qdq_cli.graph.scales import holds_constant, is_dequantize, is_pair_half, is_quantize
 from qdq_cli.tensorrt.assembly import Assembly, Kernel, Slot, activation_dequantize
 from qdq_cli.tensorrt.importing import onnx_name
 from qdq_cli.tensorrt.kernels import DECONV, operands_of
@@ -42,15 +42,15 @@ class _Finding:
 def standalone(assembly: Assembly) -> tuple[Standalone, ...]:
     """Return every Q and every use of a DQ that no kernel absorbed, in graph order; those of constants fold (S3)."""
     found = []
-    for node in assembly.graph:
-        if not node.outputs or holds_constant(node.outputs[0]):
+    for node in assembly.nodes:
+        if not is_pair_half(node) or not node.outputs or holds_constant(node.outputs[0]):
             continue
         tensor = input_at(node, 0)
         if is_quantize(node):
             if tensor is not None and node not in assembly.absorbed_quantizes:
                 finding = _why_quantize(assembly, node, tensor)
                 found.append(_record(assembly, node, assembly.tensor_name(tensor), "", finding))
-        elif is_dequantize(node):
+        else:
             name = assembly.tensor_name(node.outputs[0])
             reads = _why_dequantize(assembly, node.outputs[0])
             found += [_record(assembly, node, name, consumer, finding) for consumer, finding in reads]
