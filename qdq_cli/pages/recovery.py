@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qdq_cli.pages.page import Badge, Bar, Bars, Block, Facts, Section, Table, Tone
-from qdq_cli.pages.text import number
 from qdq_cli.recover.record import LayerGain, Recovery
 
 _MOST_DB = 80.0
@@ -37,15 +36,15 @@ def _steps(recovery: Recovery) -> Table:
     rows = tuple(
         (step.step, str(step.tried), str(step.accepted), f"{step.gain_db + 0.0:+.2f}") for step in recovery.steps
     )
-    columns = ("step", "tried", "accepted", "gain at the outputs, dB")
-    return Table(columns, rows, frozenset((1, 2, 3)))
+    columns = ("step", "tried", "accepted", "gain, dB")
+    return Table(columns, rows, frozenset((1, 2, 3)), caption="gain: SQNR of the model's outputs")
 
 
 def _equalized(recovery: Recovery) -> Iterator[Table]:
     """The changes that have no error of one layer: they are judged by the outputs alone."""
-    rows = tuple((gain.where, gain.step, _verdict(gain)) for gain in recovery.layers if gain.before_db is None)
+    rows = tuple((gain.where, _verdict(gain)) for gain in recovery.layers if gain.before_db is None)
     if rows:
-        yield Table(("channels of", "step", "verdict"), rows, caption="judged by the model's outputs alone")
+        yield Table(("channels of", "verdict"), rows, caption="equalization, judged by the model's outputs alone")
 
 
 def _layers(recovery: Recovery) -> Iterator[Block]:
@@ -57,12 +56,7 @@ def _layers(recovery: Recovery) -> Iterator[Block]:
 
 
 def _bar(gain: LayerGain) -> Bar:
-    verdict = "accepted" if gain.accepted else "rejected"
-    note = verdict
-    if gain.before_db is not None and gain.after_db is not None:
-        change = gain.after_db - gain.before_db
-        note = f"{verdict} ({'+' if change >= 0 else ''}{number(round(change, 2))} dB)"
-    return Bar(gain.where, (gain.before_db, gain.after_db), note)
+    return Bar(gain.where, (gain.before_db, gain.after_db), "accepted" if gain.accepted else "rejected")
 
 
 def _verdict(gain: LayerGain) -> Badge:
