@@ -1,0 +1,74 @@
+"""Where recovery starts in tests: a model, samples in a folder, and what calibration chooses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from qdq_cli import calibration
+from qdq_cli.calibration_data import open_data
+from qdq_cli.config import DataConfig, PlanConfig, RangeConfig
+from qdq_cli.graph.plan import make_plan
+from qdq_cli.graph.prepare import prepare
+from qdq_cli.progress import SILENT
+from qdq_cli.recover.samples import split
+from qdq_cli.recover.start import Start
+from tests.workspace import SAMPLES
+
+EVERY = PlanConfig(channel_rules=False, group_rules=False, gemv_rules=False)
+"""Small networks are quantized too."""
+
+IMAGES = {"digits_resnet": "digits", "digits_vit": "digits", "superres_fsrcnn": "small_patches"}
+
+
+def start_of(
+    model: ir.Model, data: DataConfig, *, plan: PlanConfig | None = None, ranges: RangeConfig | None = None
+) -> Start:
+    model = prepare(model).model
+    plan_config, config = plan or EVERY, ranges or RangeConfig(method="minmax")
+    samples = open_data(model, data, 0)
+    assert samples is not None
+    made = make_plan(model, plan_config)
+    observed = calibration.observe(model, made, samples, config, SILENT)
+    amax = calibration.choose(made, observed, config).amax
+    return Start(model, made, amax, observed, samples, split(samples), config, SILENT)
+
+
+def start_of_network(
+    folder: Path,
+    proto: onnx.ModelProto,
+    *,
+    samples: int = 12,
+    batch_size: int | None = None,
+    plan: PlanConfig | None = None,
+    ranges: RangeConfig | None = None,
+) -> Start:
+    """Samples are random, one array for every input of the network."""
+    rng = np.random.default_rng(7)
+    arrays = {}
+    for value in proto.graph.input:
+        tensor = value.type.tensor_type
+        dims = [dim.dim_value for dim in tensor.shape.dim][1:]
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        arrays[value.name] = rng.standard_normal((samples, *dims)).astype(dtype)
+    path = folder / "samples.npz"
+    np.savez(path, **arrays)
+    return start_of(ir.from_proto(proto), DataConfig(calib=(path,), batch_size=batch_size), plan=plan, ranges=ranges)
+
+
+def start_of_sample_model(name: str, *, samples: int = 8, method: str = "minmax") -> Start:
+    data = DataConfig(calib=(SAMPLES / "images" / IMAGES[name],), preprocess="unit", samples=samples)
+    return start_of(ir.load(SAMPLES / f"{name}.onnx"), data, ranges=RangeConfig(method=method))
+
+
+def with_amax(start: Start, **amax: float) -> Start:
+    """The same start with other ranges of some tensors."""
+    found = list(start.amax)
+    for number, group in enumerate(start.plan.groups):
+        for tensor in group.tensors:
+            found[number] = amax.get(tensor, found[number])
+    return replace(start, amax=tuple(found))
