@@ -199,7 +199,15 @@ def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
     with run.stage("recover"):
         parts = split(samples)
         start = Start(
-            work.model, work.plan, work.ranges.amax, work.observed, samples, parts, config.ranges, run.listener
+            work.model,
+            work.plan,
+            work.ranges.amax,
+            work.observed,
+            samples,
+            parts,
+            config.ranges,
+            run.listener,
+            config.target.with_name(f"{config.target.name}.recovery"),
         )
         found = recover(start, config.recover)
         set_constants(work.model, Candidate(work.plan, (), weights=found.base))

@@ -89,6 +89,10 @@ class Judge:
         """
         return self._decide(changes, _SPLITS) if changes else []
 
+    def take(self, candidate: Candidate, noise: float) -> None:
+        """Go on with a candidate whose noise was measured before."""
+        self.candidate, self.noise = candidate, noise
+
     def accepts(self, candidate: Candidate) -> bool:
         """Take a whole other candidate if its noise is lower."""
         return self._accept(candidate)[0]

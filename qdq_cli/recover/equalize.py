@@ -6,7 +6,7 @@ share a channel class or a scale form a component; each component takes the expo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +31,11 @@ _MAX_COMPONENTS = 24
 """Components tried one by one; further ones take the exponent that is best for all together."""
 
 
+Advance = Callable[[int, int], None]
+Choice = tuple[int, ...]
+"""For each component: 0 for none, else a position in `EXPONENTS` plus one."""
+
+
 @dataclass(frozen=True)
 class Equalized:
     """What equalization left.
@@ -40,12 +45,14 @@ class Equalized:
         constants: Those constants.
         histograms: Of every calibrated tensor, in the equalized model.
         verdicts: One a component, named by its first tensor.
+        choice: The exponent of each component.
     """
 
     model: ir.Model
     constants: Mapping[str, NDArray[np.floating]]
     histograms: Mapping[str, Histogram]
     verdicts: tuple[Verdict, ...]
+    choice: Choice = ()
 
 
 def equalize(start: Start, judge: Judge, kinds: Iterable[str]) -> Equalized:
@@ -59,16 +66,31 @@ def equalize(start: Start, judge: Judge, kinds: Iterable[str]) -> Equalized:
     Raises:
         QdqError: The model cannot be run, or a sample cannot be used.
     """
-    wanted = frozenset(kinds)
-    channels = _chosen(scalable_channels(start.model.graph), wanted)
-    parts = _components(channels, start) if channels.count else ()
-    if not parts:
+    work = _prepare(start, kinds)
+    if work is None:
         return Equalized(start.model, {}, start.observed.histograms, ())
-    work = _Work(start, channels, parts)
-    choice = _choose(work, judge)
-    model, constants = work.model(choice)
-    histograms = work.histograms(choice)
-    return Equalized(model, constants, histograms, tuple(work.verdicts))
+    with start.listener.progress("equalizing", work.trials) as advance:
+        choice = _choose(work, judge, advance)
+    return _equalized(work, choice, tuple(work.verdicts))
+
+
+def repeat(start: Start, kinds: Iterable[str], choice: Choice, verdicts: tuple[Verdict, ...]) -> Equalized:
+    """Equalize as it was chosen before."""
+    work = _prepare(start, kinds) if choice else None
+    if work is None:
+        return Equalized(start.model, {}, start.observed.histograms, ())
+    return _equalized(work, choice, verdicts)
+
+
+def _prepare(start: Start, kinds: Iterable[str]) -> _Work | None:
+    """Find what can be equalized; None where there is nothing."""
+    channels = _chosen(scalable_channels(start.model.graph), frozenset(kinds))
+    parts = _components(channels, start) if channels.count else ()
+    return _Work(start, channels, parts) if parts else None
+
+
+def _equalized(work: _Work, choice: Choice, verdicts: tuple[Verdict, ...]) -> Equalized:
+    return Equalized(*work.model(choice), work.histograms(choice), verdicts, choice)
 
 
 def _chosen(channels: Channels, kinds: frozenset[str]) -> Channels:
@@ -113,10 +135,6 @@ def _components(channels: Channels, start: Start) -> tuple[_Component, ...]:
     )
 
 
-Choice = tuple[int, ...]
-"""For each component: 0 for none, else a position in `EXPONENTS` plus one."""
-
-
 class _Work:
     """Factors, ranges and histograms under every exponent, computed when first asked for."""
 
@@ -132,6 +150,11 @@ class _Work:
         self._observed: dict[int, tuple[Mapping[str, Histogram], tuple[float, ...]]] = {
             0: (start.observed.histograms, start.amax)
         }
+
+    @property
+    def trials(self) -> int:
+        """Steps of the search, for progress."""
+        return len(EXPONENTS) + min(len(self.parts), _MAX_COMPONENTS)
 
     def model(self, choice: Choice) -> tuple[ir.Model, Mapping[str, NDArray[np.floating]]]:
         """The float model under a choice, and the constants that differ."""
@@ -177,16 +200,18 @@ class _Work:
         return self._observed[position]
 
 
-def _choose(work: _Work, judge: Judge) -> Choice:
+def _choose(work: _Work, judge: Judge, advance: Advance) -> Choice:
     """The best exponent for all components together, then for each of the first ones its neighbours and none."""
     best: Choice = (0,) * len(work.parts)
     for position in range(1, len(EXPONENTS) + 1):
         everywhere = (position,) * len(work.parts)
         best = everywhere if judge.accepts(work.candidate(everywhere)) else best
+        advance(position, work.trials)
     for number, part in enumerate(work.parts):
         before = judge.noise
         if number < _MAX_COMPONENTS:
             best = _refine(work, judge, best, number)
+            advance(len(EXPONENTS) + number + 1, work.trials)
         work.verdicts.append(Verdict(part.name, best[number] > 0, before, judge.noise))
     return best
 

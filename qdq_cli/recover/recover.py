@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
@@ -19,7 +20,8 @@ from calibrators import Histogram
 from qdq_cli.recover.bench import Bench
 from qdq_cli.recover.candidate import Candidate
 from qdq_cli.recover.changes import Change, Judge, changed
-from qdq_cli.recover.equalize import Equalized, equalize
+from qdq_cli.recover.equalize import Equalized, equalize, repeat
+from qdq_cli.recover.journal import Journal, Progress
 from qdq_cli.recover.record import LayerGain, Recovery, StepGain
 from qdq_cli.recover.rows import Layer, layers_of, portions, rows_a_batch, take_rows
 from qdq_cli.recover.start import Start
@@ -51,7 +53,7 @@ class Recovered:
 
 
 def recover(start: Start, steps: Sequence[str]) -> Recovered:
-    """Recover accuracy.
+    """Recover accuracy; goes on where a run of the same kind was interrupted, and comes to the same result.
 
     Args:
         start: The model, its plan, its ranges and its samples.
@@ -60,37 +62,74 @@ def recover(start: Start, steps: Sequence[str]) -> Recovered:
     Raises:
         QdqError: The model cannot be run, or a sample cannot be used.
     """
-    trials = Trials(start.model, start.split.load(start.split.judge))
-    judge = Judge(trials, Candidate(start.plan, start.amax))
-    noise = judge.noise
-    log = _Log()
-    first = [step for step in EQUALIZING if step in steps]
-    with start.listener.progress("recovering", 1) as advance:
-        equalized = equalize(start, judge, first)
-        advance(1, 1)
-    if first:
-        log.add(
-            "+".join(first),
-            noise,
-            judge.noise,
-            [LayerGain("equalize", v.where, v.accepted) for v in equalized.verdicts],
+    work = _Work(start, steps)
+    equalized = work.equalize([step for step in EQUALIZING if step in steps])
+    work.on_layers(equalized, [step for step in STEPS if step in steps])
+    work.journal.remove()
+    return Recovered(work.judge.candidate, equalized.constants, equalized.histograms, work.record())
+
+
+class _Work:
+    """One run of recovery: the judge, what came of every step, and the journal that keeps both."""
+
+    def __init__(self, start: Start, steps: Sequence[str]) -> None:
+        self._start = start
+        self._trials = Trials(start.model, start.split.load(start.split.judge))
+        first = Candidate(start.plan, start.amax)
+        self.judge = Judge(self._trials, first)
+        self._noise = self.judge.noise
+        self._log = _Log()
+        self.journal = Journal(start.journal, start.identity, *steps)
+        self._known = self.journal.read(first)
+        if self._known is not None:
+            start.listener.note(f"Recovery goes on where it was interrupted ({start.journal}).")
+            self.judge.take(self._known.candidate, self._known.noise)
+            self._log = _Log(self._known.layers, self._known.gains)
+
+    def equalize(self, kinds: Sequence[str]) -> Equalized:
+        """Take the steps that come first."""
+        if self._known is not None:
+            return repeat(self._start, kinds, self._known.choice, self._known.verdicts)
+        before = self.judge.noise
+        equalized = equalize(self._start, self.judge, kinds)
+        if kinds:
+            gains = [LayerGain(kinds[0], verdict.where, verdict.accepted) for verdict in equalized.verdicts]
+            self._log.add("+".join(kinds), before, self.judge.noise, gains)
+        self._keep(equalized, 0)
+        return equalized
+
+    def on_layers(self, equalized: Equalized, steps: Sequence[str]) -> None:
+        """Take the layers portion by portion through the steps."""
+        start = self._start
+        found = portions(layers_of(equalized.model, start.plan)) if steps else []
+        done = self._known.portions if self._known is not None else 0
+        with start.listener.progress("recovering", len(found) * len(steps)) as advance:
+            for number, portion in enumerate(found[done:], start=done):
+                groups = _benches(start, equalized.model, portion)
+                for position, name in enumerate(steps):
+                    before = self.judge.noise
+                    gains = _take_step(name, groups, self.judge, start.free_groups)
+                    self._log.add(name, before, self.judge.noise, gains)
+                    advance(number * len(steps) + position + 1, len(found) * len(steps))
+                self._keep(equalized, number + 1)
+
+    def record(self) -> Recovery:
+        """What was done."""
+        before, after = _db(self._noise), _db(self.judge.noise)
+        return Recovery(self._trials.samples, before, after, self._log.steps(), tuple(self._log.layers))
+
+    def _keep(self, equalized: Equalized, portions_done: int) -> None:
+        self.journal.write(
+            Progress(
+                self.judge.candidate,
+                self.judge.noise,
+                equalized.choice,
+                equalized.verdicts,
+                portions_done,
+                tuple(self._log.layers),
+                self._log.gains,
+            )
         )
-    _work_on_layers(start, equalized, judge, [step for step in STEPS if step in steps], log)
-    record = Recovery(trials.samples, _db(noise), _db(judge.noise), log.steps(), tuple(log.layers))
-    return Recovered(judge.candidate, equalized.constants, equalized.histograms, record)
-
-
-def _work_on_layers(start: Start, equalized: Equalized, judge: Judge, steps: Sequence[str], log: _Log) -> None:
-    """Take the layers portion by portion through the steps."""
-    found = portions(layers_of(equalized.model, start.plan)) if steps else []
-    with start.listener.progress("recovering layers", len(found) * len(steps)) as advance:
-        for number, portion in enumerate(found):
-            groups = _benches(start, equalized.model, portion)
-            for position, name in enumerate(steps):
-                before = judge.noise
-                gains = _take_step(name, groups, judge, start.free_groups)
-                log.add(name, before, judge.noise, gains)
-                advance(number * len(steps) + position + 1, len(found) * len(steps))
 
 
 def _benches(start: Start, model: ir.Model, portion: Sequence[Layer]) -> list[list[Bench]]:
@@ -132,23 +171,24 @@ def _local_errors(benches: Sequence[Bench], change: Change, candidate: Candidate
 
 
 class _Log:
-    """Gains as they come."""
+    """Gains as they come: of layers, and step -> (tried, accepted, gain in dB)."""
 
-    def __init__(self) -> None:
-        self.layers: list[LayerGain] = []
-        self._gains: dict[str, float] = {}
-        self._counts: dict[str, tuple[int, int]] = {}
+    def __init__(
+        self, layers: Sequence[LayerGain] = (), gains: Mapping[str, tuple[int, int, float]] = MappingProxyType({})
+    ) -> None:
+        self.layers = list(layers)
+        self.gains = dict(gains)
 
     def add(self, step: str, before: float, after: float, gains: Sequence[LayerGain]) -> None:
         """Add what a step did to some layers, and the noise of the model's outputs before and after."""
         self.layers += gains
-        tried, accepted = self._counts.get(step, (0, 0))
-        self._counts[step] = tried + len(gains), accepted + sum(gain.accepted for gain in gains)
-        self._gains[step] = self._gains.get(step, 0.0) + _db(after) - _db(before)
+        tried, accepted, gain_db = self.gains.get(step, (0, 0, 0.0))
+        accepted += sum(gain.accepted for gain in gains)
+        self.gains[step] = tried + len(gains), accepted, round(gain_db + _db(after) - _db(before), 4)
 
     def steps(self) -> tuple[StepGain, ...]:
         """The sums, step by step."""
-        return tuple(StepGain(step, *counts, round(self._gains[step], 4)) for step, counts in self._counts.items())
+        return tuple(StepGain(step, *found) for step, found in self.gains.items())
 
 
 _CEILING_DB = 200.0

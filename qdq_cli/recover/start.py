@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import onnx_ir as ir
 
 from qdq_cli.calibration import Observation, groups_to_observe
 from qdq_cli.calibration_data import Samples
 from qdq_cli.config import RangeConfig
+from qdq_cli.graph.fingerprint import tensor_digests
 from qdq_cli.graph.plan import Plan
 from qdq_cli.progress import Listener
 from qdq_cli.recover.samples import Split
@@ -27,6 +29,7 @@ class Start:
         split: Which of it steps learn from, and which the judge keeps.
         config: How ranges are chosen.
         listener: Told about progress.
+        journal: File to keep progress in while recovery works; None for none.
     """
 
     model: ir.Model
@@ -37,6 +40,15 @@ class Start:
     split: Split
     config: RangeConfig
     listener: Listener
+    journal: Path | None = None
+
+    @property
+    def identity(self) -> str:
+        """What recovery depends on, as a text: the network, the plan, ranges and samples."""
+        tensors = sorted(tensor_digests(self.model.graph).items())
+        every, chosen = self.samples.every, self.samples.selection.calibration
+        held = [every.identity(index) for index in chosen]
+        return repr((tensors, self.plan, self.amax, self.split.learn, self.split.judge, self.samples.feeding, held))
 
     @property
     def free_groups(self) -> frozenset[int]:

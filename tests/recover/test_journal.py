@@ -1,0 +1,116 @@
+"""Interrupted recovery goes on where it was, comes to the same result, and leaves no file behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import qdq_cli.recover.recover as recovery
+from qdq_cli import DataConfig, QuantizeConfig, quantize_model
+from qdq_cli.config import DEFAULT_RECOVERY
+from qdq_cli.graph.plan import Plan
+from qdq_cli.progress import SILENT
+from qdq_cli.recover.candidate import Candidate
+from qdq_cli.recover.journal import Journal, Progress
+from qdq_cli.recover.record import LayerGain
+
+SAMPLES = Path(__file__).parents[2] / "sample_models"
+PLAN = Plan((), (), (), (), (), 0, ())
+
+
+class Told:
+    """A listener that keeps notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def progress(self, title: str, total: int):
+        return SILENT.progress(title, total)
+
+
+def config(output: Path) -> QuantizeConfig:
+    data = DataConfig((SAMPLES / "images" / "digits",), preprocess="unit", samples=40)
+    return QuantizeConfig(SAMPLES / "digits_mobilenetv2.onnx", output, data, recover=DEFAULT_RECOVERY)
+
+
+@pytest.mark.parametrize("steps_before", [0, 4])
+def test_an_interrupted_run_goes_on_and_ends_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps_before: int
+) -> None:
+    monkeypatch.setattr("qdq_cli.recover.rows._ROWS_BYTES", 8 << 20)  # several portions
+    whole, parted = tmp_path / "whole.onnx", tmp_path / "parted.onnx"
+    expected = quantize_model(config(whole)).recovery
+    take_step, taken = recovery._take_step, []
+
+    def interrupted(*arguments: object) -> list[LayerGain]:
+        if len(taken) == steps_before:
+            raise KeyboardInterrupt
+        taken.append(arguments[0])
+        return take_step(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(recovery, "_take_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        quantize_model(config(parted))
+    kept = parted.with_name("parted.onnx.recovery")
+    assert kept.exists() and not parted.exists()
+
+    monkeypatch.setattr(recovery, "_take_step", take_step)
+    told = Told()
+    report = quantize_model(config(parted), told)
+    assert any("goes on" in note for note in told.notes)
+    assert report.recovery == expected
+    assert parted.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parted.onnx", "whole.onnx"]
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j", "model", "steps")
+    candidate = Candidate(
+        PLAN,
+        (1.0, 0.1),
+        {"w/ä:0": np.float32([0.5, 2.0])},
+        {"w/ä:0": np.float16([[1.5]])},
+        {"conv 'x'": np.array([1e-300])},
+    )
+    progress = Progress(
+        candidate, 0.25, (0, 2), (), 3, (LayerGain("bias", "conv", True, 1.0, 2.0),), {"bias": (1, 1, 1.0)}
+    )
+    journal.write(progress)
+    found = journal.read(Candidate(PLAN, ()))
+    assert found is not None
+    assert (found.noise, found.choice, found.portions, found.layers, found.gains) == (
+        0.25, (0, 2), 3, progress.layers, progress.gains,
+    )  # fmt: skip
+    assert found.candidate.amax == candidate.amax
+    for kind in ("weight_ranges", "weights", "biases"):
+        one, two = getattr(candidate, kind), getattr(found.candidate, kind)
+        assert one.keys() == two.keys()
+        for name, array in one.items():
+            np.testing.assert_array_equal(two[name], array)
+            assert two[name].dtype == array.dtype
+
+
+def test_the_journal_of_another_run_is_not_read(tmp_path: Path) -> None:
+    Journal(tmp_path / "j", "model").write(Progress(Candidate(PLAN, ()), 0.5))
+    assert Journal(tmp_path / "j", "other model").read(Candidate(PLAN, ())) is None
+    assert Journal(tmp_path / "j", "model").read(Candidate(PLAN, ())) is not None
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"no archive"])
+def test_a_broken_journal_is_no_journal(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "j").write_bytes(content)
+    assert Journal(tmp_path / "j", "model").read(Candidate(PLAN, ())) is None
+
+
+def test_a_cut_journal_is_no_journal(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j", "model")
+    journal.write(Progress(Candidate(PLAN, (1.0,), weights={"w": np.zeros(1000, np.float32)}), 0.5))
+    whole = (tmp_path / "j").read_bytes()
+    for size in range(0, len(whole), 97):
+        (tmp_path / "j").write_bytes(whole[:size])
+        assert journal.read(Candidate(PLAN, ())) is None
