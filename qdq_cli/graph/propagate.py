@@ -80,7 +80,7 @@ def nodes_on_codes(graph: ir.Graph) -> list[ir.Node]:
     for node in graph:
         if is_quantize(node):
             codes.update(node.outputs)
-        elif operator_of(node).op_class is OpClass.COMMUTING and input_at(node, 0) in codes:
+        elif input_at(node, 0) in codes and operator_of(node).op_class is OpClass.COMMUTING:
             codes.update(_data_outputs(node))
             found.append(node)
     return found

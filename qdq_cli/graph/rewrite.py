@@ -121,6 +121,7 @@ class _Writer:
         self._nodes = {node.name or "": node for node in model.graph}
         self._names = Names(model.graph)
         self._weights: dict[ir.Value, None] = {}
+        self._qparams: dict[tuple[bytes, int | None, np.dtype[np.generic]], QParams] = {}
 
     def quantize_activation(self, tensor: str, uses: Sequence[Use], amax: float) -> bool:
         """Let the uses of a tensor read its DQ; a pair the model already has on the tensor serves them too (P6).
@@ -152,7 +153,7 @@ class _Writer:
         value = self._values[target.tensor]
         try:
             amax = weight_amax(_array_of(value), target.axis) if given is None else _shaped(given, value, target.axis)
-            qparams = symmetric_qparams(amax, axis=target.axis, scale_dtype=_scale_dtype(value))
+            qparams = self._weight_qparams(amax, target.axis, _scale_dtype(value))
         except NonFiniteError as error:
             raise ModelError(
                 f"The weight '{target.tensor}' of {node.op_type} '{node.name}' holds NaN or Inf, or values too large "
@@ -166,6 +167,13 @@ class _Writer:
         node.replace_input_with(target.use.slot, output)
         self._weights[value] = None
         return _negligible(amax, qparams)
+
+    def _weight_qparams(self, amax: NDArray[np.float32], axis: int | None, dtype: np.dtype[np.generic]) -> QParams:
+        """Lay out the ranges of a weight, once for all weights of the same ranges: a draft gives one to all of them."""
+        key = (amax.tobytes(), axis, dtype)
+        if key not in self._qparams:
+            self._qparams[key] = symmetric_qparams(amax, axis=axis, scale_dtype=dtype)
+        return self._qparams[key]
 
     def drop_unread_weights(self) -> None:
         """Remove the float initializers whose INT8 form replaced them everywhere."""
@@ -239,7 +247,8 @@ def _shaped(amax: NDArray[np.float32], weight: ir.Value, axis: int | None) -> ND
     """Give the ranges of a weight the shape of its scales."""
     if axis is None or weight.const_value is None:
         return amax.reshape(())
-    return np.broadcast_to(amax.reshape(-1), weight.const_value.shape.numpy()[axis])
+    channels = weight.const_value.shape.numpy()[axis]
+    return np.full(channels, amax.item(), np.float32) if amax.size == 1 else amax.reshape(channels)
 
 
 def _negligible(amax: ArrayLike, qparams: QParams) -> int:

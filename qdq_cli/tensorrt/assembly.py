@@ -129,7 +129,7 @@ class Assembly:
 
     def origins(self, node: ir.Node) -> tuple[str, ...]:
         """Return the names of the ONNX nodes a Q or DQ of the clone comes from."""
-        return self._origins.get(node.name or "", (onnx_name(node),))
+        return self._origins.get(node.name or "") or (onnx_name(node),)
 
     def _written(self, kernel: Kernel) -> set[str]:
         """Return what leaves a kernel; a result that nothing reads is written all the same."""
