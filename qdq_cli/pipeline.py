@@ -242,7 +242,8 @@ def write_model(run: Run, work: Groundwork, target: Path) -> Report:
             form=config.form,
             weight_ranges=work.candidate.weight_ranges,
         )
-        record_provenance(work.model, config.ranges, observed.samples, observed.preprocessing)
+        steps = () if work.recovery is None else (step.step for step in work.recovery.steps)
+        record_provenance(work.model, config.ranges, observed.samples, observed.preprocessing, steps)
     run.say(*ranges.notes, *rewriting.notes)
     compared, prediction, size_after = _write(run, work.model, opened.source, target, (samples, observed.digests))
     report = replace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from qdq_cli.config import RangeConfig
@@ -19,8 +20,10 @@ def tool_version() -> str:
         return "0+checkout"
 
 
-def record_provenance(model: ir.Model, config: RangeConfig, samples: int, preprocessing: str) -> None:
-    """Write tool, method, samples and preprocessing into the model's metadata, under keys that start with `qdq.`."""
+def record_provenance(
+    model: ir.Model, config: RangeConfig, samples: int, preprocessing: str, recovery: Iterable[str] = ()
+) -> None:
+    """Write tool, method, samples, preprocessing and steps of recovery into the model's metadata, under `qdq.` keys."""
     method = config.method
     if method == "percentile":
         method += f" {config.percentile:g}"
@@ -30,5 +33,6 @@ def record_provenance(model: ir.Model, config: RangeConfig, samples: int, prepro
             "qdq.method": method,
             "qdq.samples": str(samples),
             "qdq.preprocessing": preprocessing,
+            **({"qdq.recovery": steps} if (steps := ", ".join(recovery)) else {}),
         }
     )
