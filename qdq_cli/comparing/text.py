@@ -147,26 +147,37 @@ def _next(layers: Layers, reference: str) -> list[str]:
     layer = next((layer for layer in order if layer.cause is not None), None)
     if layer is None or layer.cause is None:
         return []
-    option, why = _remedy(layer, layer.cause)
-    if not option:
-        return ["", *row("next", why)]
-    return ["", *row("next", why), f"{'':14}qdq quantize {shlex.quote(reference)} --calib ... {option}"]
+    options, why = _remedy(layer, layer.cause)
+    command = f"{'':14}qdq quantize {shlex.quote(reference)} --calib ..."
+    return ["", *row("next", why), *(f"{command} {option}" for option in options)]
 
 
-def _remedy(layer: LayerError, cause: Cause) -> tuple[str, str]:
-    """Return the option of `qdq quantize` that goes for a cause, and a sentence."""
+def _remedy(layer: LayerError, cause: Cause) -> tuple[tuple[str, ...], str]:
+    """Return the options of `qdq quantize` that go for a cause, the first one first, and a sentence."""
     nodes = (layer.node,) if layer.op_type in _WEIGHTED else layer.feeds[:MAX_EXCLUDED]
     keep = " ".join(f"--exclude {shlex.quote(node)}" for node in nodes)
     amax = cause.data_amax if cause.origin is Origin.ACTIVATION else None
     if cause.kind is Kind.OTHER_WEIGHTS:
-        return "", "Compare with the model that was quantized: these weights were changed."
+        return (), (
+            "Compare with the model that was quantized: these weights were changed. --recover changes some too; "
+            "judge its result by the outputs."
+        )
     too_wide = cause.range_amax is not None and amax is not None and amax > MAX_WIDENING * cause.range_amax
     if amax and (cause.kind is Kind.DEAD or (cause.kind is Kind.CLIPPING and not too_wide)):
-        return f"--range {shlex.quote(f'{cause.tensor}={amax:.4g}')}", "Give the tensor the range it needs:"
+        return (f"--range {shlex.quote(f'{cause.tensor}={amax:.4g}')}",), "Give the tensor the range it needs:"
     if cause.origin is Origin.WEIGHTS and cause.kind is Kind.WIDE_CHANNEL:
-        return "", "Give the weights one scale an output channel."
+        return (), "Give the weights one scale an output channel."
+    if layer.op_type in _WEIGHTED and _recoverable(cause):
+        return ("--recover", keep), "Recover accuracy; where that is not enough, keep it float:"
     if layer.op_type in _WEIGHTED:
-        return keep, "Keep it float, and see what comes next:"
+        return (keep,), "Keep it float, and see what comes next:"
     if nodes:
-        return keep, "Keep what reads it float, and see what comes next:"
-    return "", f"Leave '{cause.tensor or layer.tensor}' without Q/DQ."
+        return (keep,), "Keep what reads it float, and see what comes next:"
+    return (), f"Leave '{cause.tensor or layer.tensor}' without Q/DQ."
+
+
+def _recoverable(cause: Cause) -> bool:
+    """Whether a step of recovery goes for the cause: equalization for a wide channel, rounding to the output else."""
+    if cause.origin is Origin.WEIGHTS:
+        return cause.kind is Kind.ROUNDING
+    return cause.kind is Kind.WIDE_CHANNEL

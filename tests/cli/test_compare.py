@@ -51,6 +51,17 @@ def test_layers_name_the_bad_one_and_what_to_do(folder):
     assert all(len(line) <= 80 for line in done.out.splitlines() if str(folder) not in line)
 
 
+def test_weights_that_are_rounded_are_to_be_recovered_first(folder, tmp_path):
+    coarse = tmp_path / "coarse.onnx"
+    onnx.save(chain(weight_scales={"b": 2.0**-4}), coarse)
+    done = qdq("compare", folder / "float.onnx", coarse, "--data", folder / "data.npz", "--layers")
+    assert done.code == 0, done.err
+    assert "weights, rounding" in done.out
+    recover, keep = done.out.splitlines()[-2:]
+    assert recover.endswith("--calib ... --recover")
+    assert keep.endswith("--calib ... --exclude b")
+
+
 def test_top_and_verbose(folder):
     done = compare(folder, "bad", "--layers", "--top", "1")
     assert "... and 2 layers more (-v, --top)" in done.out
