@@ -9,30 +9,93 @@ print(report.verification)
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from qdq_cli.config import DataConfig, PlanConfig, QuantizeConfig, RangeConfig, VerifyConfig
+from qdq_cli.config import (
+    DEFAULT_RECOVERY,
+    RECOVERY_STEPS,
+    CalibrateConfig,
+    CompareConfig,
+    DataConfig,
+    FixConfig,
+    InspectConfig,
+    PlanConfig,
+    QuantizeConfig,
+    RangeConfig,
+    VerifyConfig,
+)
 from qdq_cli.errors import DataError, LimitError, ModelError, QdqError, UsageError
+from qdq_cli.tuning.config import Evaluation, SensitivityConfig, TuneConfig
 
 if TYPE_CHECKING:
+    from qdq_cli.calibrate import CalibrationReport, calibrate_model
+    from qdq_cli.comparing.compare import compare_models
+    from qdq_cli.comparing.record import Comparison
+    from qdq_cli.inspection.inspect import Inspection, inspect_model
     from qdq_cli.pipeline import quantize_model
+    from qdq_cli.repair.fix import fix_model
+    from qdq_cli.repair.record import RepairReport
     from qdq_cli.report import Report
+    from qdq_cli.sensitivity.record import SensitivityReport
+    from qdq_cli.sensitivity.sensitivity import find_sensitivities
+    from qdq_cli.tuning.record import TuneReport
+    from qdq_cli.tuning.tune import tune_model
 
 __all__ = [
+    "DEFAULT_RECOVERY",
+    "RECOVERY_STEPS",
+    "CalibrateConfig",
+    "CalibrationReport",
+    "CompareConfig",
+    "Comparison",
     "DataConfig",
     "DataError",
+    "Evaluation",
+    "FixConfig",
+    "InspectConfig",
+    "Inspection",
     "LimitError",
     "ModelError",
     "PlanConfig",
     "QdqError",
     "QuantizeConfig",
     "RangeConfig",
+    "RepairReport",
     "Report",
+    "SensitivityConfig",
+    "SensitivityReport",
+    "TuneConfig",
+    "TuneReport",
     "UsageError",
     "VerifyConfig",
+    "calibrate_model",
+    "compare_models",
+    "find_sensitivities",
+    "fix_model",
+    "inspect_model",
     "quantize_model",
+    "tune_model",
 ]
+
+_LATER = {
+    "CalibrationReport": "qdq_cli.calibrate",
+    "Comparison": "qdq_cli.comparing.record",
+    "Inspection": "qdq_cli.inspection.inspect",
+    "RepairReport": "qdq_cli.repair.record",
+    "Report": "qdq_cli.report",
+    "SensitivityReport": "qdq_cli.sensitivity.record",
+    "TuneReport": "qdq_cli.tuning.record",
+    "calibrate_model": "qdq_cli.calibrate",
+    "compare_models": "qdq_cli.comparing.compare",
+    "find_sensitivities": "qdq_cli.sensitivity.sensitivity",
+    "fix_model": "qdq_cli.repair.fix",
+    "inspect_model": "qdq_cli.inspection.inspect",
+    "quantize_model": "qdq_cli.pipeline",
+    "tune_model": "qdq_cli.tuning.tune",
+}
+"""What brings ONNX along, which `qdq --help` does not need: name -> module it is imported from when first asked for."""
 
 
 # ONNX Runtime's official builds send usage events, and keep a device id in the home folder, unless this is set before
@@ -41,13 +104,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:
-    """Import the pipeline when it is first asked for: it brings ONNX along, which `qdq --help` does not need."""
-    if name == "quantize_model":
-        from qdq_cli.pipeline import quantize_model
-
-        return quantize_model
-    if name == "Report":
-        from qdq_cli.report import Report
-
-        return Report
+    """Import what was left for later."""
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module 'qdq_cli' has no attribute '{name}'")
