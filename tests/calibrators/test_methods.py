@@ -195,7 +195,7 @@ def test_a_heavy_tail_is_clipped_but_not_away() -> None:
         assert choose_range(histogram, method, depthwise=True) == choose_range(histogram, method)
 
 
-def test_amax_of_known_histograms() -> None:  # T54
+def test_t54_amax_of_known_histograms() -> None:
     """Made without random numbers: quantiles of an exponential, the same behind a Relu, the same with an outlier."""
     exponential = -np.log((np.arange(40_000) + 0.5) / 40_000)
     histograms = [seen(np.append(exponential, more)) for more in ([], np.zeros(120_000), [100.0])]

@@ -31,7 +31,7 @@ tiny: 1
 """
 
 
-def test_the_sample_of_the_specification() -> None:
+def test_t56_the_sample_of_the_specification() -> None:
     cache = parse_tensorrt_cache(SAMPLE)
     assert (cache.version, cache.algorithm, cache.other) == (8503, "EntropyCalibration2", ())
     amax = cache.amax()
@@ -81,7 +81,7 @@ AMAX = st.floats(0.0, float(np.finfo(np.float32).max))
 
 
 @given(st.dictionaries(NAMES, AMAX, max_size=6))
-def test_written_caches_read_back(amax: dict[str, float]) -> None:
+def test_t56_written_caches_read_back(amax: dict[str, float]) -> None:
     cache = make_tensorrt_cache(amax, "10.3.0", "MinMaxCalibration")
     text = format_tensorrt_cache(cache)
     assert parse_tensorrt_cache(text) == cache

@@ -17,7 +17,7 @@ from qdq_cli.inspection import drawing
 from qdq_cli.main import run
 from qdq_cli.tensorrt.findings import RULES
 from tests.networks import Network
-from tests.tensorrt import engines
+from tests.tensorrt import engines, faulty
 
 ENGINES = {
     "plain": engines.resnet18(),
@@ -135,6 +135,14 @@ def test_profiles_filter_findings(folder, capsys):
     new = {entry["code"] for entry in document(folder, "bad", capsys, "--trt", "11")["findings"]}
     assert "E_ZP_MISSING" in old and "W_ZP_MISSING" not in old
     assert "W_ZP_MISSING" in new and "E_ZP_MISSING" not in new
+
+
+@pytest.mark.parametrize("code", RULES)
+def test_every_lint_code_is_found_in_a_file(code, tmp_path, capsys):
+    onnx.save(faulty.MODELS[code](), tmp_path / "model.onnx")
+    shown = document(tmp_path, "model", capsys)
+    assert code in {entry["code"] for entry in shown["findings"]}
+    assert inspect(tmp_path, "model", "--fail-on", code) == 5
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_every_commuting_operator_has_a_case():
 
 
 @pytest.mark.parametrize("op_type", CASES)
-def test_quantizing_before_or_behind_gives_the_same_numbers(op_type):
+def test_t57_quantizing_before_or_behind_gives_the_same_numbers(op_type):
     before, behind = (
         network(op_type, CASES[op_type], pair=pair).graph.node("op").outputs[0] for pair in ("before", "behind")
     )
@@ -104,7 +104,7 @@ def test_operators_without_an_int8_opset_do_not_run_on_int8(op_type):
 
 
 @pytest.mark.parametrize("name", DOES_NOT_COMMUTE)
-def test_what_is_not_in_class_c_gives_different_numbers(name):
+def test_t57_what_is_not_in_class_c_gives_different_numbers(name):
     op_type = name.split()[0]
     node = network(op_type, DOES_NOT_COMMUTE[name], pair="behind").graph.node("op")
     assert not commutes(node)

@@ -24,7 +24,7 @@ def layer(simulation: Simulation, node: str):
     return next(layer for layer in simulation.layers if node in layer.nodes)
 
 
-def test_resnet18_with_convolution_inputs_alone():
+def test_t13_resnet18_with_convolution_inputs_alone():
     found = simulate(engines.resnet18())
     assert types(found) == {"i8->i8": 8, "i8->f": 5, "i8/f->f": 8}
     assert len(found.standalone) == 10
@@ -39,14 +39,14 @@ def test_resnet18_with_convolution_inputs_alone():
     assert not layer(found, "maxpool").int8
 
 
-def test_resnet18_with_residual_pairs():
+def test_t13_resnet18_with_residual_pairs():
     found = simulate(engines.resnet18(residual=True))
     assert types(found) == {"i8->i8": 12, "i8/i8->i8": 7, "i8->f": 1, "i8/f->f": 1}
     assert found.reasons == {"BOUNDARY_INPUT": 1, "RESIDUAL_NOT_REQUANTIZED": 1, "NONCOMMUTING": 1}
     assert layer(found, "maxpool").int8
 
 
-def test_resnet18_with_residual_and_pooling_pairs():
+def test_t13_resnet18_with_residual_and_pooling_pairs():
     found = simulate(engines.resnet18(residual=True, pool=True))
     assert types(found) == {"i8->i8": 12, "i8/i8->i8": 8, "i8->f": 1}
     assert found.reasons == {"BOUNDARY_INPUT": 1}
@@ -54,7 +54,7 @@ def test_resnet18_with_residual_and_pooling_pairs():
     assert layer(found, "avgpool").int8 and layer(found, "flatten").int8
 
 
-def test_mobilenet_v2_with_convolution_inputs_alone():
+def test_t13_mobilenet_v2_with_convolution_inputs_alone():
     found = simulate(engines.mobilenet_v2())
     assert types(found) == {"i8->i8": 36, "i8->f": 7, "i8/f->f": 10}
     depthwise = [layer for layer in found.weighted if layer.name.endswith("depthwise")]
@@ -62,14 +62,14 @@ def test_mobilenet_v2_with_convolution_inputs_alone():
     assert len(found.standalone) == 17
 
 
-def test_mobilenet_v2_with_residual_pairs():
+def test_t13_mobilenet_v2_with_residual_pairs():
     found = simulate(engines.mobilenet_v2(residual=True))
     assert types(found) == {"i8->i8": 41, "i8/i8->i8": 10, "i8->f": 2}
     assert {found.name for found in found.weighted if not _writes_int8(found)} == {"features.18", "fc"}
     assert found.reasons == {"BOUNDARY_INPUT": 1, "NONCOMMUTING": 1}
 
 
-def test_tf_resnet50():
+def test_t13_tf_resnet50():
     found = simulate(engines.tf_resnet50())
     assert types(found) == {"i8->i8": 37, "i8/i8->i8": 16, "i8->f": 1}
     assert [(entry.reason, entry.tensor) for entry in found.standalone] == [(Reason.BOUNDARY_INPUT, "input_pad")]

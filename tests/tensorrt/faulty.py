@@ -1,0 +1,146 @@
+"""One model for each lint code of the rules' section 1.11, as a file of another tool could hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from tests.networks import Network
+
+
+def start(channels: int = 32, opset: int = 17) -> tuple[Network, str]:
+    net = Network(opset)
+    return net, net.input("x", (1, channels, 8, 8))
+
+
+def pair(net: Network, x: str, scale: object, zero_point: object | None = np.int8(0), **attributes: int) -> str:
+    operands = [net.constant(np.asarray(scale))]
+    operands += [] if zero_point is None else [net.constant(np.asarray(zero_point))]
+    q = net.op("QuantizeLinear", x, *operands, name="q", **attributes)
+    return net.op("DequantizeLinear", q, *operands, name="dq", **attributes)
+
+
+def on_the_input(
+    scale: object, zero_point: object | None = np.int8(0), opset: int = 17, **attributes: int
+) -> onnx.ModelProto:
+    net, x = start(opset=opset)
+    data = pair(net, x, scale, zero_point, **attributes)
+    return net.proto(net.op("Conv", data, net.quantized_weight(net.weight(32, 32, 1, 1)), name="conv"))
+
+
+def on_the_weight(scales: int, axis: int | None) -> onnx.ModelProto:
+    net, x = start()
+    attributes = {} if axis is None else {"axis": axis}
+    scale, zero_point = np.full(scales, 0.5, np.float32), np.zeros(scales, np.int8)
+    weight = pair(net, net.constant(net.weight(32, 32, 1, 1)), scale, zero_point, **attributes)
+    return net.proto(net.op("Conv", net.pair(x), weight, name="conv"))
+
+
+def with_bias(make: Callable[[Network], str]) -> onnx.ModelProto:
+    net, x = start()
+    return net.proto(
+        net.op("Conv", net.pair(x), net.quantized_weight(net.weight(32, 32, 1, 1)), make(net), name="conv")
+    )
+
+
+def with_weight(make: Callable[[Network], str], channels: int = 32, shape: tuple[int, ...] = ()) -> onnx.ModelProto:
+    net = Network()
+    x = net.input("x", shape or (1, channels, 8, 8))
+    return net.proto(net.op("Conv", net.pair(x), make(net), name="conv"))
+
+
+def on_half_data() -> onnx.ModelProto:
+    net = Network(19)
+    y = pair(net, net.input("x", (1, 8), TensorProto.FLOAT16), np.float16(0.5))
+    return net.proto(y, output_types={y: TensorProto.FLOAT16})
+
+
+def computed_scale() -> onnx.ModelProto:
+    net, x = start()
+    operands = [net.op("Abs", net.input("s", ())), net.constant(np.int8(0))]
+    return net.proto(net.op("DequantizeLinear", net.op("QuantizeLinear", x, *operands), *operands))
+
+
+def stored_bias(net: Network) -> str:
+    operands = [net.constant(np.full(32, 0.5, np.float32)), net.constant(np.zeros(32, np.int32))]
+    return net.op("DequantizeLinear", net.constant(np.ones(32, np.int32)), *operands, axis=0)
+
+
+def stored_weight(net: Network) -> str:
+    operands = [net.constant(np.full(32, 0.5, np.float32)), net.constant(np.zeros(32, np.int8))]
+    return net.op("DequantizeLinear", net.constant(np.ones((32, 32, 1, 1), np.int8)), *operands, axis=0)
+
+
+def another_domain() -> onnx.ModelProto:
+    net, x = start()
+    operands = [net.constant(np.float32(0.5)), net.constant(np.int8(0))]
+    q = net.op("QuantizeLinear", x, *operands, domain="com.microsoft")
+    return net.proto(net.op("DequantizeLinear", q, *operands, domain="com.microsoft"))
+
+
+def conv(channels: int, out: int, group: int = 1) -> onnx.ModelProto:
+    net, x = start(channels)
+    return net.proto(net.conv(x, out, "conv", group=group))
+
+
+def two_scales() -> onnx.ModelProto:
+    net, x = start()
+    return net.proto(net.conv(x, 32, "a", scale=0.5), net.conv(x, 32, "b", scale=0.25))
+
+
+def requantized() -> onnx.ModelProto:
+    net, x = start()
+    return net.proto(net.conv(net.maxpool(net.pair(x, 0.5)), 32, scale=0.25))
+
+
+def activated(op_type: str) -> onnx.ModelProto:
+    net, x = start()
+    return net.proto(net.conv(net.op(op_type, net.pair(net.conv(x, 32))), 32))
+
+
+def padded() -> onnx.ModelProto:
+    net, x = start()
+    return net.proto(net.conv(net.op("Pad", x, net.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1]))), 32))
+
+
+def float_neighbour(*, before: bool) -> onnx.ModelProto:
+    net, x = start()
+    y = net.conv(net.op("Softmax", net.conv(x, 32)) if before else x, 32)
+    return net.proto(y if before else net.op("Softmax", net.pair(y)))
+
+
+MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
+    "E_SCALE_NONPOS": lambda: on_the_input(np.float32(0)),
+    "E_SCALE_NOT_CONST": computed_scale,
+    "E_SCALE_DTYPE": on_half_data,
+    "E_ZP_MISSING": lambda: on_the_input(np.float32(0.5), None),
+    "W_ZP_MISSING": lambda: on_the_input(np.float32(0.5), None),
+    "E_ZP_NONZERO": lambda: on_the_input(np.float32(0.5), np.int8(3)),
+    "E_ZP_DTYPE": lambda: on_the_input(np.float32(0.5), np.uint8(128)),
+    "E_ZP_SIZE": lambda: on_the_input(np.float32(0.5), np.zeros(2, np.int8)),
+    "E_ACT_PER_AXIS": lambda: on_the_input(np.full(32, 0.5, np.float32), np.zeros(32, np.int8), axis=1),
+    "E_AXIS_MISSING": lambda: on_the_weight(32, None),
+    "E_AXIS_LEN": lambda: on_the_weight(16, 0),
+    "E_AXIS_REDUCTION": lambda: on_the_weight(32, 1),
+    "E_BIAS_QUANTIZED": lambda: with_bias(stored_bias),
+    "E_BIAS_NOT_CONST": lambda: with_bias(lambda net: net.op("Abs", net.input("b", (32,)))),
+    "E_UNSUPPORTED_OP": another_domain,
+    "E_QDQ_TYPE": lambda: on_the_input(np.float32(0.5), np.int16(0), opset=21),
+    "W_OPSET": lambda: on_the_input(np.float32(0.5), opset=21),
+    "W_WEIGHT_ONLY_OR_ACT_ONLY": lambda: with_weight(lambda net: net.constant(net.weight(32, 32, 1, 1))),
+    "W_DQ_ONLY_WEIGHTS": lambda: with_weight(stored_weight),
+    "W_GROUP_ALIGN": lambda: conv(6, 6, 3),
+    "W_CHANNEL_ALIGN": lambda: conv(3, 32),
+    "W_CONV1D": lambda: with_weight(lambda net: net.quantized_weight(net.weight(32, 32, 3)), shape=(1, 32, 8)),
+    "W_SHARED_SCALE_MISMATCH": two_scales,
+    "W_STANDALONE_Q": lambda: float_neighbour(before=True),
+    "W_STANDALONE_DQ": lambda: float_neighbour(before=False),
+    "W_REQUANT": requantized,
+    "W_Q_BEFORE_RELU": lambda: activated("Relu"),
+    "W_OUTPUT_QUANTIZED_THEN_FLOAT_ACT": lambda: activated("Sigmoid"),
+    "W_QDQ_BETWEEN_PAD_AND_CONV": padded,
+}
+"""Lint code -> a model that has it."""
