@@ -18,6 +18,7 @@ from calibrators.equalization import EXPONENTS, channel_factors
 from qdq_cli import calibration
 from qdq_cli.calibration import Observation
 from qdq_cli.data.batches import Batch
+from qdq_cli.errors import ModelError
 from qdq_cli.graph.channel_rules import scalable_channels
 from qdq_cli.graph.channels import Channels, scaled_constants
 from qdq_cli.graph.plan import Plan
@@ -205,7 +206,7 @@ def _choose(work: _Work, judge: Judge, advance: Advance) -> Choice:
     best: Choice = (0,) * len(work.parts)
     for position in range(1, len(EXPONENTS) + 1):
         everywhere = (position,) * len(work.parts)
-        best = everywhere if judge.accepts(work.candidate(everywhere)) else best
+        best = everywhere if _helps(work, judge, everywhere) else best
         advance(position, work.trials)
     for number, part in enumerate(work.parts):
         before = judge.noise
@@ -220,8 +221,16 @@ def _refine(work: _Work, judge: Judge, best: Choice, number: int) -> Choice:
     now = best[number]
     for position in sorted({0, max(now - 1, 0), min(now + 1, len(EXPONENTS))} - {now}):
         tried = (*best[:number], position, *best[number + 1 :])
-        best = tried if judge.accepts(work.candidate(tried)) else best
+        best = tried if _helps(work, judge, tried) else best
     return best
+
+
+def _helps(work: _Work, judge: Judge, choice: Choice) -> bool:
+    """Let the judge try a choice; one under which an FP16 activation overflows helps nobody."""
+    try:
+        return judge.accepts(work.candidate(choice))
+    except ModelError:
+        return False
 
 
 def _activation_shares(start: Start, channels: Channels, batches: Iterable[Batch]) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from qdq_cli.config import RECOVERY_STEPS, PlanConfig, RangeConfig
+from qdq_cli.errors import ModelError
 from qdq_cli.graph.plan import restricted
 from qdq_cli.recover.candidate import Candidate, set_constants
 from qdq_cli.recover.recover import Recovered, recover
@@ -276,3 +277,14 @@ def test_layers_in_the_body_of_an_if_are_left_alone(tmp_path: Path):
     start = start_of_network(tmp_path, net.proto(net.conv("z", 4, "y", scale=None)))
     found = recover(start, RECOVERY_STEPS)
     assert noise(start, found.candidate) <= noise(start, first(start))
+
+
+def test_an_exponent_under_which_the_model_overflows_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def overflow(*arguments: object, **options: object) -> None:
+        raise ModelError("The activation 'a' holds 1 values that are NaN or Inf.")
+
+    start = start_of_network(tmp_path, convnet())
+    monkeypatch.setattr("qdq_cli.recover.equalize.run_samples", overflow)
+    found = recover(start, ["equalize"])
+    assert found.candidate.amax == start.amax
+    assert [gain.accepted for gain in found.record.layers] == [False] * len(found.record.layers)
