@@ -36,3 +36,8 @@ def record_provenance(
             **({"qdq.recovery": steps} if (steps := ", ".join(recovery)) else {}),
         }
     )
+
+
+def recovery_of(model: ir.Model) -> tuple[str, ...]:
+    """Read back the steps of recovery that a model was written with; none for other models."""
+    return tuple(model.metadata_props.get("qdq.recovery", "").replace("+", " ").replace(",", " ").split())

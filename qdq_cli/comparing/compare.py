@@ -26,6 +26,7 @@ from qdq_cli.graph.runner import Runner
 from qdq_cli.graph.session import Source
 from qdq_cli.pages.render import check_page_target, write_page
 from qdq_cli.progress import SILENT, Listener
+from qdq_cli.provenance import recovery_of
 from qdq_cli.verification import hold_limits
 
 DEFAULT_SAMPLES = 64
@@ -53,7 +54,7 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
             make_comparable(source.model)
         require_same_interface(reference.model, quantized.model)
         samples = _open(reference.model, config.data)
-    notes = (*_about(quantized.model), *samples.every.notes)
+    notes = (*_about(quantized.model, layers=config.layers), *samples.every.notes)
     for note in notes:
         listener.note(note)
     outputs, meter = OutputMeter(), None
@@ -117,10 +118,17 @@ def _layer_meter(reference: ir.Model, quantized: ir.Model) -> LayerMeter:
         raise ModelError(f"Layers cannot be compared: {error.message}", "Leave --layers out.") from error
 
 
-def _about(quantized: ir.Model) -> tuple[str, ...]:
-    if any(is_quantization(node) for node in quantized.graph.all_nodes()):
+def _about(quantized: ir.Model, *, layers: bool) -> tuple[str, ...]:
+    """What to know of the second model before its numbers are read."""
+    if not any(is_quantization(node) for node in quantized.graph.all_nodes()):
+        return ("The second model quantizes nothing: it has no Q, DQ or operators on codes.",)
+    steps = recovery_of(quantized)
+    if not layers or not {"equalize", "smooth"}.intersection(steps):
         return ()
-    return ("The second model quantizes nothing: it has no Q, DQ or operators on codes.",)
+    return (
+        f"The second model was recovered ({', '.join(steps)}): between equalized layers, tensors and weights differ "
+        "from the float model's on purpose; judge it by its outputs.",
+    )
 
 
 def _run(samples: Samples, observe: Callable[[Batch], None], listener: Listener) -> int:
