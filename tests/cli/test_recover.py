@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 from qdq_cli.config import DEFAULT_RECOVERY, RECOVERY_STEPS
 from tests.cli.test_terminal import in_terminal
 from tests.networks import Network
-from tests.workspace import SIDE, Outcome, Workspace, command, environment, make_workspace, qdq, small_convnet
+from tests.workspace import SIDE, Outcome, Workspace, command, environment, make_workspace, process, qdq, small_convnet
 
 WIDE = 40.0
 """How many times as wide as the others one channel is."""
@@ -310,6 +310,13 @@ def test_a_limit_that_is_not_met_leaves_nothing(wide: Workspace):
     assert wide.listing() == before
 
 
+def test_compare_knows_that_layers_were_equalized_on_purpose(wide: Workspace):
+    recover(wide, "-q")
+    note = "note: The second model was recovered (equalize, smooth, ranges, gptq, bias)"
+    assert note in " ".join(qdq("compare", wide.model, wide.output, "--data", wide.arrays, "--layers").err.split())
+    assert "recovered" not in qdq("compare", wide.model, wide.output, "--data", wide.arrays).err
+
+
 # the process
 
 
@@ -323,25 +330,31 @@ def test_progress_goes_to_a_terminal_alone(wide: Workspace):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_interrupted_it_leaves_nothing(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory):
-    """The calibration cache, which is finished by then, is kept."""
-    space = make_workspace(tmp_path, with_a_wide_channel(size=96, layers=8).proto("scores"))
-    for number in range(10, 60):
+def test_interrupted_it_leaves_what_it_goes_on_from(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory):
+    """No model, no temporary files: only the calibration cache, which is finished by then, and its own progress."""
+    space = make_workspace(tmp_path, with_a_wide_channel(size=48, layers=4).proto("scores"))
+    for number in range(10, 40):
         (space.images / f"{number}.png").symlink_to("0.png")
     before, temporary = space.listing(), tmp_path_factory.mktemp("temporary")
-    line = command("quantize", "model.onnx", "--calib", "images", "--cache", "model.qcal", "--recover")
+    words = ("quantize", "model.onnx", "--calib", "images", "--cache", "model.qcal", "--recover")
     pipe = subprocess.PIPE
     running = subprocess.Popen(
-        line, cwd=space.folder, env=environment(TMPDIR=str(temporary)), stdout=pipe, stderr=pipe, text=True
+        command(*words), cwd=space.folder, env=environment(TMPDIR=str(temporary)), stdout=pipe, stderr=pipe, text=True
     )
-    cache = space.folder / "model.qcal"
+    progress = space.folder / "model.qdq.onnx.recovery"
     limit = time.monotonic() + 60
-    while not cache.exists() and time.monotonic() < limit:
-        time.sleep(0.02)
-    time.sleep(0.5)  # recovery has begun, and takes seconds
+    while not progress.exists() and time.monotonic() < limit:
+        time.sleep(0.01)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=60)
     assert (running.returncode, out) == (130, "")
     assert err.strip().splitlines()[-1] == "error: Interrupted before the result was finished."
-    assert space.listing() == sorted([*before, "model.qcal"])
+    assert set(space.listing()) - set(before) == {"model.qcal", progress.name}
     assert list(temporary.iterdir()) == []
+    again = process(*words, cwd=space.folder)
+    assert again.code == 0, again.err
+    assert "goes on where it was interrupted" in " ".join(again.err.split())
+    assert set(space.listing()) - set(before) == {"model.qcal", space.output.name}
+    resumed = space.output.read_bytes()
+    assert process(*words, cwd=space.folder).code == 0
+    assert space.output.read_bytes() == resumed
