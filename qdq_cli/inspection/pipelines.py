@@ -39,6 +39,7 @@ def markdown_summary(inspection: Inspection) -> str:
     summary = inspection.summary
     macs = "unknown" if summary.int8_macs_percent is None else f"{summary.int8_macs_percent:.1f} %"
     traffic = "unknown" if summary.int8_traffic_percent is None else f"{summary.int8_traffic_percent:.1f} %"
+    unknown = summary.unknown_costs
     lines = [
         f"### qdq inspect: `{inspection.model}`",
         "",
@@ -47,6 +48,7 @@ def markdown_summary(inspection: Inspection) -> str:
         f"| weighted operators in INT8 | {summary.weighted_int8} of {summary.weighted_ops} |",
         f"| MACs in INT8 | {macs} |",
         f"| activation traffic in INT8 | {traffic} |",
+        *([f"| kernels of unknown shape, not in these shares | {unknown} |"] if unknown else []),
         f"| stand-alone Q/DQ inside / at the boundary | {summary.standalone} / {summary.boundary} |",
         f"| errors / warnings | {summary.errors} / {summary.warnings} |",
         "",

@@ -85,9 +85,10 @@ def _cost(summary: Summary) -> str:
         share = _percent(summary.int8_traffic_percent)
         parts.append(f"{share} of {_big(summary.traffic_elements)} activation elements moved")
     text = " and ".join(parts) + " in INT8" if parts else "unknown"
-    text += ", one sample" if summary.batch_is_symbolic and parts else ""
-    unknown = f"{count_text(summary.unknown_costs, 'kernel')} of unknown shape not counted (--input-shape)"
-    return f"{text}; {unknown}" if summary.unknown_costs else text
+    if not summary.unknown_costs:
+        return text + (", one sample" if summary.batch_is_symbolic and parts else "")
+    unknown = f"unknown for {count_text(summary.unknown_costs, 'kernel')} of unknown shape (--input-shape)"
+    return f"{unknown}; {text} of those that are known" if parts else unknown
 
 
 def _findings(findings: Iterable[Finding], paint: Paint) -> list[str]:
@@ -114,7 +115,8 @@ def _standalone(inspection: Inspection, paint: Paint) -> list[str]:
     inside = [(found, cost) for found, cost in costs if not found.reason.is_boundary]
     if not inside:
         return []
-    inside.sort(key=lambda pair: -(pair[1].size_bytes or 0))
+    # What is not known comes first: dimensions that are left open are those of pictures.
+    inside.sort(key=lambda pair: (pair[1].size_bytes is not None, -(pair[1].size_bytes or 0)))
     lines = ["", "stand-alone Q/DQ kernels inside the network, most traffic first:"]
     for found, cost in inside[:MAX_STANDALONE]:
         lines += _standalone_lines(found, cost, paint)
@@ -125,7 +127,7 @@ def _standalone(inspection: Inspection, paint: Paint) -> list[str]:
 
 def _standalone_lines(found: Standalone, cost: LayerCost, paint: Paint) -> list[str]:
     what = "Q" if found.op_type == "QuantizeLinear" else "DQ"
-    size = "" if cost.size_bytes is None else f", {_bytes(cost.size_bytes)}"
+    size = ", unknown size" if cost.size_bytes is None else f", {_bytes(cost.size_bytes)}"
     lines = [f"  {paint(f'{what} {found.reason.value}', 'red')}  {elided(found.nodes[0], 44)}{size}"]
     lines += wrapped(found.because, 4) + wrapped(f"fix: {found.remedy}", 4)
     return lines + (wrapped(f"uncertain: {found.uncertain}", 4) if found.uncertain else [])
@@ -149,8 +151,11 @@ def _float_layers(inspection: Inspection, paint: Paint) -> list[str]:
 
 
 def _float_traffic(inspection: Inspection, paint: Paint) -> list[str]:
-    """Rank the other layers that stay float by the activations they move, where that is a share worth a line."""
-    whole = inspection.summary.traffic_elements
+    """Rank the other layers that stay float by the activations they move, where that is a share worth a line.
+
+    With some shapes unknown, a share of the rest would say nothing.
+    """
+    whole = 0 if inspection.summary.unknown_costs else inspection.summary.traffic_elements
     costs = zip(inspection.layers, inspection.layer_costs, strict=True)
     floats = [
         (100 * cost.float_elements / whole, layer)

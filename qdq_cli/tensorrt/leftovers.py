@@ -7,7 +7,7 @@ from collections import defaultdict
 import onnx_ir as ir
 
 from qdq_cli.graph.nodes import input_at, is_constant, is_op, is_shape_computation
-from qdq_cli.graph.operators import is_spatial_mean
+from qdq_cli.graph.operators import OpClass, is_spatial_mean, obstacle_to_commuting, operator_of
 from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize
 from qdq_cli.graph.topology import is_pointwise
 from qdq_cli.tensorrt.assembly import (
@@ -45,7 +45,7 @@ def build_leftovers(assembly: Assembly) -> None:
         elif node in assembly.on_codes:
             _build_commuting(assembly, node)
         else:
-            assembly.add(Kernel(node, LayerKind.OTHER, [node], node.outputs[0]))
+            assembly.add(Kernel(node, LayerKind.OTHER, [node], node.outputs[0], because=_why_not_on_codes(node)))
 
 
 def _is_layer(node: ir.Node) -> bool:
@@ -53,6 +53,15 @@ def _is_layer(node: ir.Node) -> bool:
     if is_shape_computation(node) or not node.outputs or holds_constant(unshuffled(node.outputs[0])):
         return False
     return not node.inputs or any(value is not None and not is_constant(value) for value in node.inputs)
+
+
+def _why_not_on_codes(node: ir.Node) -> list[str]:
+    """Say why a class C operator works on floats; there is nothing to say about class F."""
+    if operator_of(node).op_class is not OpClass.COMMUTING:
+        return []
+    if obstacle := obstacle_to_commuting(node):
+        return [f"Neither Q nor DQ can cross it: {obstacle} (section 2.3)."]
+    return ["It could work on INT8 codes (class C), but no Q behind it and no DQ before it reaches it (R4, R5)."]
 
 
 def _build_commuting(assembly: Assembly, node: ir.Node) -> None:

@@ -336,3 +336,37 @@ def test_an_open_question_can_be_decided(tmp_path, capsys):
     decided = document(tmp_path, "deconv", capsys, "--deconv-absorbs-q")
     assert decided["summary"]["standalone"] == 0
     assert "section 9" in decided["layers"][0]["uncertain"]
+
+
+def test_what_is_known_of_half_the_shapes_is_not_told_as_the_whole(tmp_path, capsys):
+    net = Network()
+    x = net.input("x", ("batch", 32, "height", "width"))
+    y = net.op("Softmax", net.conv(x, 32, "wide"), name="soft")
+    pooled = net.op("GlobalAveragePool", y, name="pool")
+    net._channels[pooled] = 32
+    onnx.save(net.proto(net.conv(y, 32, "big"), net.conv(pooled, 32, "small", kernel=1)), tmp_path / "open.onnx")
+    assert inspect(tmp_path, "open") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "cost unknown for" in shown and "--input-shape" in shown
+    assert "in INT8 of those that are known" in shown
+    assert "of the traffic" not in shown
+    kernels = shown[shown.index("stand-alone Q/DQ kernels inside") :]
+    assert kernels.index("soft_QuantizeLinear") < kernels.index("pool_QuantizeLinear")
+    assert "soft_QuantizeLinear, unknown size" in kernels
+    assert inspect(tmp_path, "open", "--format", "github") == 0
+    assert "| kernels of unknown shape, not in these shares |" in capsys.readouterr().out
+
+
+def test_a_float_operator_that_commutes_is_not_called_class_f(tmp_path, capsys):
+    net = Network()
+    x = net.input("x", (1, 32, 8, 8))
+    first, second = net.split(net.relu(net.conv(x, 32, "conv1"), "relu"), 2, name="split")
+    outer = net.op("Pad", second, net.constant(np.array([0, 4, 0, 0, 0, 4, 0, 0])), name="pad")
+    net._channels[outer] = 24
+    onnx.save(net.proto(net.conv(outer, 32, "conv2"), net.op("Softmax", first)), tmp_path / "split.onnx")
+    assert inspect(tmp_path, "split", "--node", "split") == 0
+    shown = capsys.readouterr().out
+    assert "class F" not in shown and "no Q behind it" in " ".join(shown.split())
+    assert inspect(tmp_path, "split", "--node", "pad") == 0
+    shown = capsys.readouterr().out
+    assert "class F" not in shown and "it pads an outer dimension" in " ".join(shown.split())
