@@ -78,8 +78,15 @@ def fix_model(config: FixConfig) -> RepairReport:
         after=_state(*after),
         findings=tuple(entry for entry in after[0] if entry.severity is Severity.ERROR),
         outputs=outputs,
-        notes=(*notes, *note),
+        notes=(*notes, *note, *_unused_ranges(config.ranges, repairs, left)),
     )
+
+
+def _unused_ranges(ranges: Mapping[str, float], repairs: list[Repair], left: list[Left]) -> tuple[str, ...]:
+    """Tell a user whose ranges served no branch although some branch lacks one: its name is another one."""
+    if not ranges or any(entry.tensor in ranges for entry in repairs) or all(entry.rule != "P8" for entry in left):
+        return ()
+    return ("None of the ranges given is of a residual branch without Q; the tensors are listed below.",)
 
 
 def _repair(model: ir.Model, ranges: Mapping[str, float]) -> tuple[list[Repair], list[Left]]:

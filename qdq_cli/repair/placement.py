@@ -215,7 +215,9 @@ def quantize_residuals(
                 continue
             outcome = _quantized(graph, names, value, ranges)
             if outcome is None:
-                left.append(Left("P8", add.name or "", f"its residual '{value.name}' has no Q and no known range"))
+                left.append(
+                    Left("P8", add.name or "", f"its residual '{value.name}' has no Q and no known range (--ranges)")
+                )
                 continue
             result, why = outcome
             add.replace_input_with(slot, result)

@@ -284,6 +284,16 @@ def test_residuals_without_a_q_take_a_known_range(fixed):
     assert scale == np.float32(6.0 / 127)
 
 
+def test_ranges_of_other_tensors_are_told_not_passed_over(fixed):
+    model = ir.serde.serialize_model(engines.resnet18())
+    report, _ = fixed(model, {"layer2.0.conv1": 6.0})
+    assert report.notes == (
+        "None of the ranges given is of a residual branch without Q; the tensors are listed below.",
+    )
+    assert any("'layer2.0.conv2' has no Q and no known range (--ranges)" in entry.why for entry in report.left)
+    assert fixed(model, {"layer2.0.conv1": 6.0, "layer2.0.conv2": 6.0})[0].notes == ()
+
+
 def test_a_change_that_costs_kernels_is_not_made(fixed):
     """T09: in front of a graph output both choices cost one kernel; the float one is more accurate."""
     net, x = start()
