@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qdq_cli import console
+from qdq_cli.collector import collector_paused
 from qdq_cli.commands.options import DISPLAY, MODEL, PLACEMENT, Params, command_of, record_of
 from qdq_cli.config import Gates, InspectConfig, PlanConfig, TensorRT
 from qdq_cli.errors import UsageError
@@ -97,7 +98,8 @@ def inspect(params: Params) -> None:
       qdq inspect model.qdq.onnx --node layer1.0.conv2
       qdq inspect model.qdq.onnx --fail-on E --max-standalone 0
     """
-    from qdq_cli.inspection.inspect import inspect_model, require_gates
+    with collector_paused():
+        from qdq_cli.inspection.inspect import inspect_model, require_gates
 
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
     gates = gates_of(params)

@@ -5,14 +5,13 @@ The record that comes out is the `--json` document.
 
 from __future__ import annotations
 
-import contextlib
-import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from qdq_cli.calibration_data import input_specs
+from qdq_cli.collector import collector_paused
 from qdq_cli.config import Gates, InspectConfig, QuantizeConfig, TensorRT
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
 from qdq_cli.documents import SCHEMA_VERSION
@@ -129,7 +128,7 @@ def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspect
         ModelError: The model cannot be read or is malformed.
         UsageError: An option names something that is not there.
     """
-    with _garbage_collection_paused():
+    with collector_paused():
         source = files.load(config.model)
         if _is_quantized(source.model):
             return _inspection(source, _as_it_is(source.model, config), config)
@@ -149,7 +148,7 @@ def inspect_plan(config: QuantizeConfig, listener: Listener = SILENT) -> Inspect
         UsageError: An option names something that is not there, or the output could not be written.
     """
     look = InspectConfig(config.model, trt=config.trt, plan=config.plan, input_shape=config.data.input_shape)
-    with _garbage_collection_paused():
+    with collector_paused():
         target = files.check_target(config.model, config.target)
         if config.report is not None:
             check_page_target(config.report, (config.model, target))
@@ -211,21 +210,6 @@ def _inspection(source: files.ModelFile, subject: _Subject, config: InspectConfi
         other_nodes=_other_nodes(operators, simulation),
         plan=None if report is None else replace(report, tensorrt=prediction_of(simulation)),
     )
-
-
-@contextlib.contextmanager
-def _garbage_collection_paused() -> Iterator[None]:
-    """Keep Python from looking through a growing graph again and again: half the time of a large model."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            if not gc.get_freeze_count():  # counts all of it as old, so that it is not looked through at once
-                gc.freeze()
-                gc.unfreeze()
-            gc.enable()
 
 
 def require_gates(inspection: Inspection, gates: Gates) -> None:
