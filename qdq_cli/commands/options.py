@@ -257,7 +257,8 @@ RECOVERY = (
         ["--recover-step"],
         type=click.Choice(RECOVERY_STEPS),
         multiple=True,
-        help="Take this step of recovery, and only those named. Repeatable.",
+        metavar="STEP",
+        help=f"Take this step of recovery, and only those named: {', '.join(RECOVERY_STEPS)}. Repeatable.",
     ),
 )
 

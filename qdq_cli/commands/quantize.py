@@ -64,7 +64,6 @@ def quantize(params: Params) -> None:
     \b
     Examples:
       qdq quantize model.onnx --calib images/
-      qdq quantize model.onnx --calib images/ --preprocess unit -o model.int8.onnx
       qdq quantize model.onnx --calib arrays.npz --cache model.qcal --min-sqnr 20
       qdq quantize model.onnx --calib images/ --recover
       qdq quantize model.onnx --dry-run
