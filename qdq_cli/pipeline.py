@@ -210,7 +210,7 @@ def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
             config.target.with_name(f"{config.target.name}.recovery"),
         )
         found = recover(start, config.recover)
-        set_constants(work.model, Candidate(work.plan, (), weights=found.base))
+        set_constants(work.model, found.base)
     return replace(
         work,
         observed=replace(work.observed, histograms=found.histograms),
@@ -233,7 +233,7 @@ def write_model(run: Run, work: Groundwork, target: Path) -> Report:
     """
     config, opened, samples, observed, ranges = run.config, work.opened, work.samples, work.observed, work.ranges
     with run.stage("rewrite"):
-        set_constants(work.model, work.candidate)
+        set_constants(work.model, work.candidate.weights, work.candidate.biases)
         rewriting = rewrite(
             work.model,
             work.plan,

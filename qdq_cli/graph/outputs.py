@@ -59,11 +59,8 @@ def taking_out(model: ir.Model, tensors: Sequence[str], threads: int) -> Iterato
     """
     fed = {value.name for value in model.graph.inputs}
     inputs = tuple(name for name in tensors if name in fed)
-    proto, weights = without_weights(model)
-    set_outputs(proto, [name for name in tensors if name not in fed])
+    proto, source = part_for(model, [name for name in tensors if name not in fed])
     names = tuple(value.name for value in proto.graph.output)
-    needed = {tensor.name for tensor in proto.graph.initializer}
-    source = Source(proto.SerializeToString(), {name: array for name, array in weights.items() if name in needed})
     with contextlib.ExitStack() as stack:
         session = None
         if names and _is_convolutional(proto):
@@ -71,6 +68,19 @@ def taking_out(model: ir.Model, tensors: Sequence[str], threads: int) -> Iterato
         if names and session is None:
             session = make_session(source, SessionOptions(threads=threads, optimize=True))
         yield TakeOut(session, names, inputs)
+
+
+def part_for(model: ir.Model, tensors: Sequence[str]) -> tuple[onnx.ModelProto, Source]:
+    """Cut out what some computed tensors need, as a graph without its large weights and as what a session is made from.
+
+    Raises:
+        ModelError: No node computes one of the tensors.
+    """
+    proto, weights = without_weights(model)
+    set_outputs(proto, tensors)
+    needed = {tensor.name for tensor in proto.graph.initializer}
+    kept = {name: array for name, array in weights.items() if name in needed}
+    return proto, Source(proto.SerializeToString(), kept)
 
 
 def without_weights(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:

@@ -40,8 +40,17 @@ class Bench:
 
     def held_error(self, candidate: Candidate) -> float:
         """Squared error of the layer's output under a candidate on samples held back, by the squared output."""
+        return self._error(self._gram(self.held, candidate), candidate)
+
+    def held_errors(self, before: Candidate, after: Candidate) -> tuple[float, float]:
+        """The errors of two candidates; what both read is looked at once where its range is the same."""
+        group = self.layer.group
+        gram = self._gram(self.held, before)
+        other = gram if after.amax[group] == before.amax[group] else self._gram(self.held, after)
+        return self._error(gram, before), self._error(other, after)
+
+    def _error(self, gram: Gram, candidate: Candidate) -> float:
         weight, quantized = self.weight, self.quantized_weight(candidate)
-        gram = self._gram(self.held, candidate)
         signal = float(gram.signal(weight).sum())
         if signal == 0:
             return 0.0

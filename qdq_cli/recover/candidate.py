@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
@@ -57,15 +58,19 @@ def with_plan(base: Candidate, plan: Plan, amax: tuple[float, ...]) -> Candidate
     )
 
 
-def set_constants(model: ir.Model, candidate: Candidate) -> None:
-    """Give a prepared model the candidate's weights and biases, in place; nothing is quantized yet."""
+def set_constants(
+    model: ir.Model,
+    weights: Mapping[str, NDArray[np.floating]],
+    biases: Mapping[str, NDArray[np.float64]] = MappingProxyType({}),
+) -> None:
+    """Give a prepared model other weights and biases (as in `Candidate`), in place; nothing is quantized yet."""
     graph = model.graph
-    for name, array in candidate.weights.items():
+    for name, array in weights.items():
         graph.initializers[name].const_value = ir.Tensor(array, name=name)
-    if not candidate.biases:
+    if not biases:
         return
     nodes, names = {node.name: node for node in graph}, Names(graph)
-    for name, bias in candidate.biases.items():
+    for name, bias in biases.items():
         place = bias_place(nodes[name], bias.size)
         data = input_at(nodes[name], 0)
         if place is None or data is None or data.dtype is None:
@@ -109,7 +114,7 @@ def trial_model(model: ir.Model, candidate: Candidate, rounded: RoundedWeights) 
     model, bit for bit.
     """
     clone = model.clone()
-    set_constants(clone, candidate)
+    set_constants(clone, candidate.weights, candidate.biases)
     nodes = {node.name: node for node in clone.graph}
     names = Names(clone.graph)
     for target in candidate.plan.weights:

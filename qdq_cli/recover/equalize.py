@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from calibrators import Histogram
 from calibrators.equalization import EXPONENTS, channel_factors
+from calibrators.qparams import weight_amax
 from qdq_cli import calibration
 from qdq_cli.calibration import Observation
 from qdq_cli.data.batches import Batch
@@ -159,9 +160,9 @@ class _Work:
 
     def model(self, choice: Choice) -> tuple[ir.Model, Mapping[str, NDArray[np.floating]]]:
         """The float model under a choice, and the constants that differ."""
-        constants = scaled_constants(self._start.model.graph, self._channels, self._combined(choice))
+        constants = self._constants(choice)
         model = self._start.model.clone()
-        set_constants(model, Candidate(self._start.plan, (), weights=constants))
+        set_constants(model, constants)
         return model, constants
 
     def candidate(self, choice: Choice) -> Candidate:
@@ -170,7 +171,7 @@ class _Work:
         for part, position in zip(self.parts, choice, strict=True):
             for group in part.groups:
                 amax[group] = self._seen(position)[1][group]
-        return Candidate(self._start.plan, tuple(amax), weights=self.model(choice)[1])
+        return Candidate(self._start.plan, tuple(amax), weights=self._constants(choice))
 
     def histograms(self, choice: Choice) -> Mapping[str, Histogram]:
         """Histograms of all calibrated tensors under a choice."""
@@ -183,11 +184,12 @@ class _Work:
                     found[name] = seen[name]
         return found
 
-    def _combined(self, choice: Choice) -> NDArray[np.float64]:
+    def _constants(self, choice: Choice) -> Mapping[str, NDArray[np.floating]]:
+        """The constants that differ under a choice."""
         factors = np.ones(self._channels.count)
         for part, position in zip(self.parts, choice, strict=True):
             factors[part.classes] = self._factors[position][part.classes]
-        return factors
+        return scaled_constants(self._start.model.graph, self._channels, factors)
 
     def _seen(self, position: int) -> tuple[Mapping[str, Histogram], tuple[float, ...]]:
         """Histograms and ranges with every component at one exponent: components do not reach into each other."""
@@ -240,7 +242,7 @@ def _activation_shares(start: Start, channels: Channels, batches: Iterable[Batch
     largest: dict[str, NDArray[np.float64]] = {}
     for batch in batches:
         for name, array in runner.run(batch).items():
-            found = _largest_by_channel(array, channels.tensors[name][0])
+            found = weight_amax(array, channels.tensors[name][0]).astype(np.float64)
             largest[name] = np.maximum(largest.get(name, found), found)
     shares = np.zeros(channels.count)
     for name, values in largest.items():
@@ -248,12 +250,6 @@ def _activation_shares(start: Start, channels: Channels, batches: Iterable[Batch
         if values.any():
             np.maximum.at(shares, classes[classes >= 0], (values / values.max())[classes >= 0])
     return shares
-
-
-def _largest_by_channel(array: NDArray[np.generic], axis: int) -> NDArray[np.float64]:
-    rows = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
-    found: NDArray[np.float64] = np.maximum(rows.max(axis=1), -rows.min(axis=1)).astype(np.float64)
-    return found
 
 
 def _weight_shares(model: ir.Model, plan: Plan, channels: Channels) -> NDArray[np.float64]:

@@ -7,7 +7,6 @@ output error falls on samples held back, and where the error of the model's outp
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,6 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from calibrators import Histogram
+from calibrators.metrics import sqnr_of_sums
 from qdq_cli.recover.bench import Bench
 from qdq_cli.recover.candidate import Candidate
 from qdq_cli.recover.changes import Change, Judge, changed
@@ -165,9 +165,8 @@ def _take_step(name: str, groups: Iterable[Sequence[Bench]], judge: Judge, free:
 def _local_errors(benches: Sequence[Bench], change: Change, candidate: Candidate) -> tuple[float, float]:
     """Error of the layers that a change concerns, on samples held back: without it and with it."""
     concerned = [bench for bench in benches if change.amax or bench.layer.node == change.where]
-    new = changed(candidate, [change])
-    before = sum(bench.held_error(candidate) for bench in concerned)
-    return before, sum(bench.held_error(new) for bench in concerned)
+    errors = [bench.held_errors(candidate, changed(candidate, [change])) for bench in concerned]
+    return sum(before for before, _ in errors), sum(after for _, after in errors)
 
 
 class _Log:
@@ -191,9 +190,6 @@ class _Log:
         return tuple(StepGain(step, *found) for step, found in self.gains.items())
 
 
-_CEILING_DB = 200.0
-
-
 def _db(noise: float) -> float:
-    """A noise-to-signal ratio as SQNR in dB, at most 200."""
-    return round(min(-10.0 * math.log10(noise), _CEILING_DB), 4) if noise > 0 else _CEILING_DB
+    """A noise-to-signal ratio as SQNR in dB, within +-200."""
+    return round(sqnr_of_sums(1.0, max(noise, 0.0)), 4)  # sums of squares by moments may end just below zero

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from qdq_cli.data.batches import Batch
 from qdq_cli.graph.linear import Linear, linear_of
 from qdq_cli.graph.nodes import input_at
-from qdq_cli.graph.outputs import set_outputs, without_weights
+from qdq_cli.graph.outputs import part_for
 from qdq_cli.graph.plan import Plan, Use
 from qdq_cli.graph.runner import Runner
-from qdq_cli.graph.session import Source
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,7 @@ class TensorRunner:
         computed = [name for name in tensors if name not in fed]
         self._runner: Runner | None = None
         if computed:
-            proto, weights = without_weights(model)
-            set_outputs(proto, computed)
-            needed = {tensor.name for tensor in proto.graph.initializer}
-            kept = {name: array for name, array in weights.items() if name in needed}
-            self._runner = Runner(Source(proto.SerializeToString(), kept))
+            self._runner = Runner(part_for(model, computed)[1])
 
     def run(self, batch: Batch) -> dict[str, NDArray[np.generic]]:
         """Return the tensors of one batch by name.

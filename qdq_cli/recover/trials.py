@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from calibrators.metrics import Comparison, TopAgreement
+from calibrators.metrics import Comparison, TopAgreement, are_class_scores
 from calibrators.noise import ChannelNoise
 from qdq_cli.data.batches import Batch
 from qdq_cli.errors import DataError
@@ -126,13 +126,8 @@ class Trials:
         """
         kept = self._kept[:limit] if only is None else [self._kept[number] for number in only]
         outputs: dict[str, _Output] = {}
-        for expected, found in self._run(candidate, kept):
-            for name, array in self._outputs(expected):
-                if array.shape == found[name].shape:
-                    scores = self._scores.get(name, Scores(name))
-                    output = outputs.setdefault(name, _Output(array, expected[scores.tensor]))
-                    output.observe(array, found[name])
-                    output.noise.observe(scores.of(expected), scores.of(found))
+        for pair in self._pairs(candidate, kept):
+            outputs.setdefault(pair.output, _Output(pair)).observe(pair)
         return _outcome(outputs)
 
     def noise(self, candidate: Candidate) -> float:
@@ -142,12 +137,8 @@ class Trials:
             ModelError: It cannot be run.
         """
         noises: dict[str, ChannelNoise] = {}
-        for expected, found in self._run(candidate, self._kept):
-            for name, array in self._outputs(expected):
-                if array.shape == found[name].shape:
-                    scores = self._scores.get(name, Scores(name))
-                    axis = channel_axis(expected[scores.tensor].shape)
-                    noises.setdefault(name, ChannelNoise(axis)).observe(scores.of(expected), scores.of(found))
+        for pair in self._pairs(candidate, self._kept):
+            noises.setdefault(pair.output, pair.no_noise()).observe(*pair.scores)
         return _mean_ratio(list(noises.values()))
 
     def noise_by_batch(self, candidate: Candidate) -> tuple[float, ...]:
@@ -157,27 +148,26 @@ class Trials:
             ModelError: It cannot be run.
         """
         signal: dict[str, NDArray[np.float64]] = {}
-        by_batch: list[dict[str, NDArray[np.float64]]] = []
-        for expected, found in self._run(candidate, self._kept):
-            noises = {}
-            for name, array in self._outputs(expected):
-                if array.shape == found[name].shape:
-                    scores = self._scores.get(name, Scores(name))
-                    sums = ChannelNoise(channel_axis(expected[scores.tensor].shape))
-                    sums.observe(scores.of(expected), scores.of(found))
-                    noises[name] = sums.noise
-                    signal[name] = signal.get(name, 0.0) + sums.signal
-            by_batch.append(noises)
+        by_batch: list[dict[str, NDArray[np.float64]]] = [{} for _ in self._kept]
+        for pair in self._pairs(candidate, self._kept):
+            sums = pair.no_noise()
+            sums.observe(*pair.scores)
+            by_batch[pair.batch][pair.output] = sums.noise
+            signal[pair.output] = signal.get(pair.output, 0.0) + sums.signal
         return tuple(
             sum(float(np.mean(noise / np.maximum(signal[name], _TINY))) for name, noise in noises.items())
             for noises in by_batch
         )
 
-    def _run(self, candidate: Candidate, kept: Sequence[tuple[Batch, Arrays]]) -> Iterator[tuple[Arrays, Arrays]]:
-        """Yield the outputs of each batch, in FP32 and of the candidate."""
+    def _pairs(self, candidate: Candidate, kept: Sequence[tuple[Batch, Arrays]]) -> Iterator[_Pair]:
+        """Yield every output of each batch, in FP32 and of the candidate, that has one shape in both."""
         runner = self._runner(trial_model(self._model, candidate, self._rounded))
-        for batch, expected in kept:
-            yield expected, runner.run(batch)
+        for number, (batch, expected) in enumerate(kept):
+            found = runner.run(batch)
+            for name, array in self._outputs(expected):
+                if array.shape == found[name].shape:
+                    scores = self._scores.get(name, Scores(name))
+                    yield _Pair(number, name, (array, found[name]), (scores.of(expected), scores.of(found)))
 
     def _runner(self, model: ir.Model) -> Runner:
         return Runner(source_of(model, [scores.tensor for scores in self._scores.values()]))
@@ -186,6 +176,27 @@ class Trials:
         """The outputs of the model itself."""
         names = {value.name for value in self._model.graph.outputs}
         return ((name, array) for name, array in arrays.items() if name in names)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One output of one batch, in FP32 and of a candidate.
+
+    Args:
+        batch: Its number.
+        output: Name of the output.
+        arrays: The output, in FP32 and of the candidate.
+        scores: Where its noise is measured (`Scores`), in FP32 and of the candidate.
+    """
+
+    batch: int
+    output: str
+    arrays: tuple[NDArray[np.generic], NDArray[np.generic]]
+    scores: tuple[NDArray[np.generic], NDArray[np.generic]]
+
+    def no_noise(self) -> ChannelNoise:
+        """Sums for the noise of this output, still empty."""
+        return ChannelNoise(channel_axis(self.scores[0].shape))
 
 
 @dataclass(frozen=True)
@@ -268,12 +279,13 @@ def _outcome(outputs: Mapping[str, _Output]) -> Outcome:
 class _Output:
     """The running comparison of one output."""
 
-    def __init__(self, example: NDArray[np.generic], scores: NDArray[np.generic]) -> None:
-        self.noise = ChannelNoise(channel_axis(scores.shape))
+    def __init__(self, example: _Pair) -> None:
+        self.noise = example.no_noise()
         self.comparison = Comparison()
-        self.agreement = TopAgreement() if example.ndim == 2 and example.shape[1] >= 2 else None
+        self.agreement = TopAgreement() if are_class_scores(example.arrays[0]) else None
 
-    def observe(self, reference: NDArray[np.generic], other: NDArray[np.generic]) -> None:
-        self.comparison.observe(reference, other)
+    def observe(self, pair: _Pair) -> None:
+        self.noise.observe(*pair.scores)
+        self.comparison.observe(*pair.arrays)
         if self.agreement is not None:
-            self.agreement.observe(reference, other)
+            self.agreement.observe(*pair.arrays)

@@ -43,7 +43,7 @@ class Metric:
             DataError: The program fails, or prints no number.
         """
         model = self._model.clone()
-        set_constants(model, candidate)
+        set_constants(model, candidate.weights, candidate.biases)
         rewrite(
             model, candidate.plan, candidate.amax, weights=self._config.weights, form=self._config.form,
             weight_ranges=candidate.weight_ranges,

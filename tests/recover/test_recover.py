@@ -70,7 +70,7 @@ def test_the_outputs_of_real_networks_gain(name: str):
     assert ir.to_proto(start.model).SerializeToString() == bytes_before
 
     equalized = start.model.clone()
-    set_constants(equalized, Candidate(start.plan, (), weights=found.base))
+    set_constants(equalized, found.base)
     for one, other in zip(run(equalized), run(start.model), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3 * np.abs(other).max())
 
