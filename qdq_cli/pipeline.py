@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import onnx_ir as ir
 from qdq_cli import calibration, verification
 from qdq_cli.calibration import Observation, Ranges
 from qdq_cli.calibration_data import Samples, open_data
+from qdq_cli.clock import Clock
 from qdq_cli.config import QuantizeConfig, TensorRT
 from qdq_cli.documents import SCHEMA_VERSION
 from qdq_cli.errors import DataError
@@ -365,17 +365,12 @@ class Run:
 
     config: QuantizeConfig
     listener: Listener
-    seconds: dict[str, float] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
     notes: list[str] = field(default_factory=list)
 
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Add the time of the block to a stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+        return self.clock.stage(name)
 
     def say(self, *notes: str) -> None:
         """Keep notes for the report, and pass them on at once."""
@@ -386,5 +381,6 @@ class Run:
 
     def finish(self, report: Report) -> Report:
         """Complete the report with the times and notes."""
-        rounded = {name: round(value, 4) for name, value in self.seconds.items()}
-        return dataclasses.replace(report, seconds=Seconds(**rounded), notes=tuple(self.notes))
+        known = {item.name for item in dataclasses.fields(Seconds)}  # a run of another command has further stages
+        seconds = {name: value for name, value in self.clock.seconds().items() if name in known}
+        return dataclasses.replace(report, seconds=Seconds(**seconds), notes=tuple(self.notes))

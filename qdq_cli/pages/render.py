@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+from calibrators.cache_file import write_atomically
+from calibrators.errors import CacheFileError
 from qdq_cli.errors import UsageError
 from qdq_cli.pages import drawing
 from qdq_cli.pages.page import (
@@ -64,21 +64,10 @@ def write_page(page: Page, path: Path) -> None:
     Raises:
         UsageError: The file cannot be written; nothing is left behind.
     """
-    data = render(page).encode("utf-8")
-    target = path.resolve()
-    part = target.with_name(f".qdq-{secrets.token_hex(8)}.part")
     try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror or error}.", "Is there room on the disk?"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+        write_atomically(path, render(page).encode("utf-8"))
+    except CacheFileError as error:
+        raise UsageError(error.message, "Is there room on the disk?") from error
 
 
 def render(page: Page) -> str:

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibrators.cache_file import write_atomically
+from calibrators.errors import CacheFileError
 from qdq_cli.provenance import tool_version
 from qdq_cli.recover.candidate import Candidate
 from qdq_cli.recover.changes import Verdict
@@ -91,10 +93,8 @@ class Journal:
         buffer = io.BytesIO()
         arrays = {"state": np.array(json.dumps(state)), **_arrays(progress.candidate)}
         np.savez(buffer, allow_pickle=False, **arrays)
-        staged = self.path.with_name(f"{self.path.name}.part")
-        with contextlib.suppress(OSError):
-            staged.write_bytes(buffer.getvalue())
-            staged.replace(self.path)
+        with contextlib.suppress(CacheFileError):
+            write_atomically(self.path, buffer.getvalue())
 
     def remove(self) -> None:
         """Forget everything."""

@@ -140,7 +140,7 @@ def _report(
         rank_correlation=None if exact is None else rank_correlation(estimated.operators, exact.operators),
         group_rank_correlation=None if exact is None else rank_correlation(estimated.groups, exact.groups),
         metric_rank_correlation=None if metrics is None else rank_correlation(best.operators, metrics.drops),
-        seconds={name: round(value, 4) for name, value in run.seconds.items()},
+        seconds=run.clock.seconds(),
         notes=tuple(run.notes),
     )
 

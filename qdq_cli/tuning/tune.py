@@ -20,7 +20,7 @@ from qdq_cli.pages.render import check_page_target, write_page
 from qdq_cli.pages.tune import tune_page
 from qdq_cli.pipeline import Run, open_model, recover_accuracy, write_model
 from qdq_cli.progress import SILENT, Listener
-from qdq_cli.report import Report, Seconds
+from qdq_cli.report import Report
 from qdq_cli.sensitivity.measure import Advance, noise_of, noisiest_runs, operators_alone
 from qdq_cli.tuning.budget import Floor, cheapest_float, quietest_float
 from qdq_cli.tuning.config import TuneConfig
@@ -195,12 +195,9 @@ class _Tuning:
         self.run.say(*_uneven(list(measured.values()), self.config.max_drop))
         config = self._config_of(point, target)
         variant = without(self.run, self.stand, point.left_float)
-        own = {item.name for item in dataclasses.fields(Seconds)}
-        seconds = {name: value for name, value in self.run.seconds.items() if name in own}
-        writing = Run(config, self.run.listener, seconds, self.run.notes)
-        written = write_model(writing, variant.work, config.target.absolute())
-        others = {name: value for name, value in self.run.seconds.items() if name not in own}
-        return self._report(measured, chosen, written, {**dataclasses.asdict(written.seconds), **others})
+        written = write_model(replace(self.run, config=config), variant.work, config.target.absolute())
+        seconds = {**dataclasses.asdict(written.seconds), **self.run.clock.seconds()}
+        return self._report(measured, chosen, written, seconds)
 
     def _config_of(self, point: Point, target: Path) -> QuantizeConfig:
         """How the chosen variant is written: without limits and under another name where it misses the target."""
@@ -233,7 +230,7 @@ class _Tuning:
             chosen=points.index(measured[chosen]),
             left_float=self._left_float(chosen),
             quantize=written,
-            seconds={name: round(value, 4) for name, value in seconds.items()},
+            seconds=seconds,
             notes=written.notes,
         )
 
