@@ -209,7 +209,8 @@ def linear_ticks(low: float, high: float) -> list[float]:
     rough = (high - low) / 4
     size = 10.0 ** math.floor(math.log10(rough))
     step = next(digit * size for digit in (1, 2, 5, 10) if digit * size >= rough)
-    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    numbers = range(math.ceil(low / step), math.floor(high / step) + 1)
+    return [min(max(number * step, low), high) for number in numbers]  # rounding may put a product just outside
 
 
 @dataclass(frozen=True)

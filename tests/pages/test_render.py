@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qdq_cli.errors import UsageError
@@ -187,6 +187,7 @@ def test_a_share_that_is_not_zero_does_not_look_like_zero():
     ]
 
 
+@example(low=812981335.2390234, extent=1e-06)
 @given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e9))
 def test_ticks_lie_inside_and_are_few(low: float, extent: float):
     ticks = linear_ticks(low, low + extent) if low + extent > low else []
