@@ -12,8 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import stdtrit
+
 PROPORTIONS = ("top1", "top-1", "accuracy")
-"""A metric whose name holds one of these is a share of right answers; of others one number says no interval."""
+"""A metric whose name holds one of these is a share of right answers, whose interval follows from their number; of
+others the program has to say it."""
 
 _NORMAL_975 = 1.959963984540054
 
@@ -26,7 +31,7 @@ class Figure:
         metric: Name of the metric.
         value: In the metric's own unit (percent, dB).
         count: Size of the test set in the metric's own units (pictures, decisions); 0 where it is not known.
-        interval: Ends of the 95 % interval; None where the metric is no proportion.
+        interval: Ends of the 95 % interval; None where the metric is no proportion and the program says none.
     """
 
     metric: str
@@ -82,8 +87,15 @@ def wilson_interval(percent: float, count: int) -> tuple[float, float]:
     return max(0.0, 100 * (center - half)), min(100.0, 100 * (center + half))
 
 
+def mean_interval(values: ArrayLike) -> tuple[float, float]:
+    """95 % interval of the mean of independent values, at least two: Student's t."""
+    array = np.asarray(values, np.float64)
+    half = float(stdtrit(array.size - 1, 0.975) * array.std(ddof=1) / math.sqrt(array.size))
+    return float(array.mean()) - half, float(array.mean()) + half
+
+
 def read_figure(printed: str) -> Figure:
-    """Read the last JSON line that an evaluation printed.
+    """Read the last JSON line that an evaluation printed: `metric`, `value`, `n` and, where it knows, `interval_95`.
 
     Raises:
         MeasureError: There is none with a finite number under "value".
@@ -97,8 +109,18 @@ def read_figure(printed: str) -> Figure:
         if isinstance(value, int | float) and math.isfinite(value):
             metric, count = str(document.get("metric", "value")), int(document.get("n", 0))
             share = count > 0 and 0 <= value <= 100 and any(word in metric.casefold() for word in PROPORTIONS)
-            return Figure(metric, float(value), count, wilson_interval(value, count) if share else None)
+            stated = _interval(document.get("interval_95"))
+            return Figure(metric, float(value), count, stated or (wilson_interval(value, count) if share else None))
     raise MeasureError('the evaluation printed no JSON line with a finite "value"')
+
+
+def _interval(stated: object) -> tuple[float, float] | None:
+    """The interval that a program states, if it is one."""
+    if not isinstance(stated, list) or len(stated) != 2:
+        return None
+    low, high = stated
+    ordered = isinstance(low, int | float) and isinstance(high, int | float) and low <= high
+    return (float(low), float(high)) if ordered and math.isfinite(high - low) else None
 
 
 def measure(model: Path, evaluation: Evaluation, effort: Effort) -> Figure:

@@ -9,18 +9,18 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
-
-from sample_models.catalog import find
-from sample_models.evaluate import evaluate
+from bench.figures import mean_interval
+from sample_models.catalog import PSNR, find
+from sample_models.evaluate import evaluate_each
 
 
 def _main() -> None:
     name, model = sys.argv[1:3]
-    ((metric, value),) = evaluate(Path(model), name).items()
-    with np.load(find(name).test_path, allow_pickle=False) as test_set:
-        count = len(test_set["inputs"])
-    print(json.dumps({"metric": metric, "value": round(value, 3), "n": count}))
+    metric, each = find(name).metric, evaluate_each(Path(model), name)
+    document = {"metric": metric, "value": round(float(each.mean()), 3), "n": each.size}
+    if metric == PSNR:
+        document["interval_95"] = [round(end, 3) for end in mean_interval(each)]
+    print(json.dumps(document))
 
 
 if __name__ == "__main__":

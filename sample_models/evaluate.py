@@ -24,24 +24,24 @@ def to_unit(pictures: Array) -> Array:
     return np.ascontiguousarray(channels_last.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
 
 
-def top1_percent(scores: Array, labels: Array) -> float:
-    """Return the percentage of rows of `scores` [N, classes] whose largest entry is at `labels` [N]."""
-    return float(100 * np.mean(scores.argmax(axis=1) == labels))
+def right_percent(scores: Array, labels: Array) -> Array:
+    """Return for each row of `scores` [N, classes] 100 where its largest entry is at `labels` [N], else 0."""
+    return np.asarray(100.0 * (scores.argmax(axis=1) == labels))
 
 
-def psnr_db(restored: Array, targets: Array) -> float:
-    """Return the mean over pictures of the peak signal-to-noise ratio in dB, for values in 0..1 (clipped).
+def psnr_db(restored: Array, targets: Array) -> Array:
+    """Return the peak signal-to-noise ratio of each picture in dB, shape [N], for values in 0..1 (clipped).
 
     Args:
         restored: Output of the network, [N, 3, H, W].
         targets: The undisturbed pictures, `uint8` [N, H, W, 3].
     """
     error = np.clip(restored, 0, 1).astype(np.float64) - to_unit(targets)
-    return float(np.mean(-10 * np.log10(np.mean(np.square(error), axis=(1, 2, 3)))))
+    return np.asarray(-10 * np.log10(np.mean(np.square(error), axis=(1, 2, 3))))
 
 
-METRICS: dict[str, tuple[str, Callable[[Array, Array], float]]] = {
-    TOP1: ("labels", top1_percent),
+METRICS: dict[str, tuple[str, Callable[[Array, Array], Array]]] = {
+    TOP1: ("labels", right_percent),
     PSNR: ("targets", psnr_db),
 }
 
@@ -59,12 +59,17 @@ def evaluate(model_path: Path, name: str) -> dict[str, float]:
     Raises:
         KeyError: The catalog has no model of that name.
     """
+    return {find(name).metric: float(evaluate_each(model_path, name).mean())}
+
+
+def evaluate_each(model_path: Path, name: str) -> Array:
+    """Return the metric of every picture, shape [N]; the metric of the test set is their mean. As `evaluate`."""
     record = find(name)
     answer_key, measure = METRICS[record.metric]
     with np.load(record.test_path, allow_pickle=False) as test_set:
         inputs, answers = test_set["inputs"], test_set[answer_key]
     outputs = np.concatenate(list(_run(model_path, to_unit(inputs))))
-    return {record.metric: measure(outputs, answers)}
+    return measure(outputs, answers)
 
 
 def _run(model_path: Path, pictures: Array) -> Iterator[Array]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.accuracy_table import markdown
-from bench.figures import Evaluation, Figure, MeasureError, fingerprint, read_figure, wilson_interval
+from bench.figures import Evaluation, Figure, MeasureError, fingerprint, mean_interval, read_figure, wilson_interval
 from bench.kit import KitError, folder_subjects, only, sample_subjects, translated
 from bench.ledger import Entry, Ledger
 from bench.readme_table import Row, inside, model_rows, tables
@@ -156,6 +156,20 @@ def test_the_last_json_line_is_the_figure():
     for printed in ("", "[1]", '{"value": NaN}', '{"value": "1"}'):
         with pytest.raises(MeasureError):
             read_figure(printed)
+
+
+@pytest.mark.parametrize(
+    ("stated", "interval"),
+    [("[31.0, 32.5]", (31.0, 32.5)), ("[32.5, 31.0]", None), ("[NaN, 1]", None), ('["a", 1]', None), ("3", None)],
+)
+def test_a_program_may_state_the_interval(stated: str, interval: tuple[float, float] | None):
+    figure = read_figure(f'{{"metric": "psnr_db", "value": 31.5, "n": 5, "interval_95": {stated}}}')
+    assert figure.interval == interval
+
+
+def test_the_interval_of_a_mean_is_students():
+    # 4 values, mean 2.5, deviation 1.29099; t of 3 degrees of freedom at 97.5 % is 3.18245
+    assert mean_interval([1, 2, 3, 4]) == pytest.approx((2.5 - 2.05426, 2.5 + 2.05426), abs=1e-4)
 
 
 def test_a_fingerprint_depends_on_model_script_and_facts(tmp_path):
