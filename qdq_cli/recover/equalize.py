@@ -2,28 +2,25 @@
 
 Steps `equalize` (channels that weighted operators make) and `smooth` (channels that a LayerNorm makes). Tensors that
 share a channel class or a scale form a component; each component takes the exponent that the judge likes best, or none.
+One with channels of both kinds belongs to `smooth`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from calibrators import Histogram
 from calibrators.equalization import EXPONENTS, channel_factors
 from calibrators.qparams import weight_amax
-from qdq_cli import calibration
-from qdq_cli.calibration import Observation
 from qdq_cli.data.batches import Batch
 from qdq_cli.errors import ModelError
 from qdq_cli.graph.channel_rules import scalable_channels
 from qdq_cli.graph.channels import Channels, scaled_constants
 from qdq_cli.graph.plan import Plan
-from qdq_cli.observing import Job, run_samples
 from qdq_cli.recover.candidate import Candidate, set_constants
 from qdq_cli.recover.changes import Judge, Verdict
 from qdq_cli.recover.rows import TensorRunner
@@ -45,16 +42,16 @@ class Equalized:
     Args:
         model: The float model with equalized constants; it computes what the prepared model does.
         constants: Those constants.
-        histograms: Of every calibrated tensor, in the equalized model.
-        verdicts: One a component, named by its first tensor.
+        amax: Range of each scale group in that model.
         choice: The exponent of each component.
+        verdicts: Step -> one a component, named by its first tensor; empty where an earlier run chose.
     """
 
     model: ir.Model
     constants: Mapping[str, NDArray[np.floating]]
-    histograms: Mapping[str, Histogram]
-    verdicts: tuple[Verdict, ...]
+    amax: tuple[float, ...]
     choice: Choice = ()
+    verdicts: Mapping[str, tuple[Verdict, ...]] = field(default_factory=dict)
 
 
 def equalize(start: Start, judge: Judge, kinds: Iterable[str]) -> Equalized:
@@ -70,18 +67,16 @@ def equalize(start: Start, judge: Judge, kinds: Iterable[str]) -> Equalized:
     """
     work = _prepare(start, kinds)
     if work is None:
-        return Equalized(start.model, {}, start.observed.histograms, ())
+        return Equalized(start.model, {}, start.amax)
     with start.listener.progress("equalizing", work.trials) as advance:
-        choice = _choose(work, judge, advance)
-    return _equalized(work, choice, tuple(work.verdicts))
+        choice, verdicts = _choose(work, judge, advance)
+    return _equalized(work, choice, verdicts)
 
 
-def repeat(start: Start, kinds: Iterable[str], choice: Choice, verdicts: tuple[Verdict, ...]) -> Equalized:
+def repeat(start: Start, kinds: Iterable[str], choice: Choice) -> Equalized:
     """Equalize as it was chosen before."""
     work = _prepare(start, kinds) if choice else None
-    if work is None:
-        return Equalized(start.model, {}, start.observed.histograms, ())
-    return _equalized(work, choice, verdicts)
+    return Equalized(start.model, {}, start.amax) if work is None else _equalized(work, choice, {})
 
 
 def _prepare(start: Start, kinds: Iterable[str]) -> _Work | None:
@@ -91,8 +86,8 @@ def _prepare(start: Start, kinds: Iterable[str]) -> _Work | None:
     return _Work(start, channels, parts) if parts else None
 
 
-def _equalized(work: _Work, choice: Choice, verdicts: tuple[Verdict, ...]) -> Equalized:
-    return Equalized(*work.model(choice), work.histograms(choice), verdicts, choice)
+def _equalized(work: _Work, choice: Choice, verdicts: Mapping[str, tuple[Verdict, ...]]) -> Equalized:
+    return Equalized(*work.model(choice), work.candidate(choice).amax, choice, verdicts)
 
 
 def _chosen(channels: Channels, kinds: frozenset[str]) -> Channels:
@@ -103,14 +98,15 @@ def _chosen(channels: Channels, kinds: frozenset[str]) -> Channels:
     numbers = np.append(np.where(keep, np.cumsum(keep) - 1, -1), -1)
     tensors = {name: (axis, numbers[classes]) for name, (axis, classes) in channels.tensors.items()}
     constants = tuple(replace(scaled, classes=numbers[scaled.classes]) for scaled in channels.constants)
-    return Channels(int(keep.sum()), tensors, constants, frozenset())
+    return Channels(int(keep.sum()), tensors, constants, frozenset(numbers[norms[keep[norms]]].tolist()))
 
 
 @dataclass(frozen=True)
 class _Component:
-    """Tensors whose factors and ranges depend on each other."""
+    """Tensors whose factors and ranges depend on each other, and the step they belong to."""
 
     name: str
+    step: str
     classes: NDArray[np.intp]
     groups: tuple[int, ...]
 
@@ -131,32 +127,35 @@ def _components(channels: Channels, start: Start) -> tuple[_Component, ...]:
             found = [part for part in found if not part[0] & classes]
             found.append((classes.union(*(part[0] for part in met)), sum((part[1] for part in met), [group])))
     return tuple(
-        _Component(names[min(groups)], np.array(sorted(classes)), tuple(sorted(groups)))
+        _Component(
+            names[min(groups)],
+            "smooth" if classes & channels.norms else "equalize",
+            np.array(sorted(classes)),
+            tuple(sorted(groups)),
+        )
         for classes, groups in sorted(found, key=lambda part: min(part[1]))
         if free.issuperset(groups)
     )
 
 
 class _Work:
-    """Factors, ranges and histograms under every exponent, computed when first asked for."""
+    """Factors and ranges under every exponent, computed when first asked for."""
 
     def __init__(self, start: Start, channels: Channels, parts: tuple[_Component, ...]) -> None:
         self.parts = parts
-        self.verdicts: list[Verdict] = []
+        self.steps = tuple(step for step in ("equalize", "smooth") if any(part.step == step for part in parts))
         self._start = start
         self._channels = channels
         activations = _activation_shares(start, channels, start.split.load(start.split.learn))
         weights = _weight_shares(start.model, start.plan, channels)
         self._factors = [np.ones(channels.count)]
         self._factors += [channel_factors(activations, weights, exponent) for exponent in EXPONENTS]
-        self._observed: dict[int, tuple[Mapping[str, Histogram], tuple[float, ...]]] = {
-            0: (start.observed.histograms, start.amax)
-        }
+        self._ranges: dict[int, tuple[float, ...]] = {0: start.amax}
 
     @property
     def trials(self) -> int:
         """Steps of the search, for progress."""
-        return len(EXPONENTS) + min(len(self.parts), _MAX_COMPONENTS)
+        return len(self.steps) * len(EXPONENTS) + min(len(self.parts), _MAX_COMPONENTS)
 
     def model(self, choice: Choice) -> tuple[ir.Model, Mapping[str, NDArray[np.floating]]]:
         """The float model under a choice, and the constants that differ."""
@@ -170,19 +169,8 @@ class _Work:
         amax = list(self._start.amax)
         for part, position in zip(self.parts, choice, strict=True):
             for group in part.groups:
-                amax[group] = self._seen(position)[1][group]
+                amax[group] = self._amax(position)[group]
         return Candidate(self._start.plan, tuple(amax), weights=self._constants(choice))
-
-    def histograms(self, choice: Choice) -> Mapping[str, Histogram]:
-        """Histograms of all calibrated tensors under a choice."""
-        found = dict(self._start.observed.histograms)
-        for part, position in zip(self.parts, choice, strict=True):
-            seen = self._seen(position)[0]
-            mine = set(part.classes.tolist())
-            for name, (_, classes) in self._channels.tensors.items():
-                if name in seen and mine.intersection(classes.tolist()):
-                    found[name] = seen[name]
-        return found
 
     def _constants(self, choice: Choice) -> Mapping[str, NDArray[np.floating]]:
         """The constants that differ under a choice."""
@@ -191,32 +179,33 @@ class _Work:
             factors[part.classes] = self._factors[position][part.classes]
         return scaled_constants(self._start.model.graph, self._channels, factors)
 
-    def _seen(self, position: int) -> tuple[Mapping[str, Histogram], tuple[float, ...]]:
-        """Histograms and ranges with every component at one exponent: components do not reach into each other."""
-        if position not in self._observed:
-            start = self._start
+    def _amax(self, position: int) -> tuple[float, ...]:
+        """The ranges with every component at one exponent: components do not reach into each other."""
+        if position not in self._ranges:
             model, _ = self.model((position,) * len(self.parts))
-            job = Job(model, tuple(start.observed.histograms))
-            seen = run_samples(job, start.samples, start.listener)
-            observed = Observation(seen.histograms, seen.samples)
-            self._observed[position] = (seen.histograms, calibration.choose(start.plan, observed, start.config).amax)
-        return self._observed[position]
+            self._ranges[position] = self._start.ranges(self._start.observe(model))
+        return self._ranges[position]
 
 
-def _choose(work: _Work, judge: Judge, advance: Advance) -> Choice:
-    """The best exponent for all components together, then for each of the first ones its neighbours and none."""
+def _choose(work: _Work, judge: Judge, advance: Advance) -> tuple[Choice, Mapping[str, tuple[Verdict, ...]]]:
+    """Choose step by step: the best exponent for all components together, then each one's neighbours and none."""
     best: Choice = (0,) * len(work.parts)
-    for position in range(1, len(EXPONENTS) + 1):
-        everywhere = (position,) * len(work.parts)
-        best = everywhere if _helps(work, judge, everywhere) else best
-        advance(position, work.trials)
-    for number, part in enumerate(work.parts):
-        before = judge.noise
-        if number < _MAX_COMPONENTS:
-            best = _refine(work, judge, best, number)
-            advance(len(EXPONENTS) + number + 1, work.trials)
-        work.verdicts.append(Verdict(part.name, best[number] > 0, before, judge.noise))
-    return best
+    verdicts, done = {}, 0
+    for step in work.steps:
+        numbers = [number for number, part in enumerate(work.parts) if part.step == step]
+        for position in range(1, len(EXPONENTS) + 1):
+            alike = tuple(position if number in numbers else now for number, now in enumerate(best))
+            best = alike if _helps(work, judge, alike) else best
+            advance(done := done + 1, work.trials)
+        found = []
+        for number in numbers:
+            before = judge.noise
+            if number < _MAX_COMPONENTS:
+                best = _refine(work, judge, best, number)
+                advance(done := done + 1, work.trials)
+            found.append(Verdict(work.parts[number].name, best[number] > 0, before, judge.noise))
+        verdicts[step] = tuple(found)
+    return best, verdicts
 
 
 def _refine(work: _Work, judge: Judge, best: Choice, number: int) -> Choice:

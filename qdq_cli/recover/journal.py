@@ -25,7 +25,6 @@ from calibrators.cache_file import write_atomically
 from calibrators.errors import CacheFileError
 from qdq_cli.provenance import tool_version
 from qdq_cli.recover.candidate import Candidate
-from qdq_cli.recover.changes import Verdict
 from qdq_cli.recover.record import LayerGain
 
 Array = NDArray[Any]
@@ -42,7 +41,6 @@ class Progress:
         candidate: The best so far.
         noise: Its noise.
         choice: What equalization chose (`equalize.Choice`).
-        verdicts: What it said of each component.
         portions: Portions of layers that are done.
         layers: Gains of layers so far.
         gains: Step -> (tried, accepted, gain in dB).
@@ -51,7 +49,6 @@ class Progress:
     candidate: Candidate
     noise: float
     choice: tuple[int, ...] = ()
-    verdicts: tuple[Verdict, ...] = ()
     portions: int = 0
     layers: tuple[LayerGain, ...] = ()
     gains: Mapping[str, tuple[int, int, float]] = field(default_factory=dict)
@@ -107,7 +104,6 @@ def _state(progress: Progress) -> dict[str, Any]:
     return {
         "noise": progress.noise,
         "choice": progress.choice,
-        "verdicts": [dataclasses.asdict(verdict) for verdict in progress.verdicts],
         "portions": progress.portions,
         "layers": [dataclasses.asdict(gain) for gain in progress.layers],
         "gains": progress.gains,
@@ -139,7 +135,6 @@ def _progress(state: dict[str, Any], start: Candidate, arrays: Mapping[str, Arra
         candidate,
         float(state["noise"]),
         tuple(state["choice"]),
-        tuple(Verdict(**verdict) for verdict in state["verdicts"]),
         int(state["portions"]),
         tuple(LayerGain(**gain) for gain in state["layers"]),
         {step: (int(tried), int(accepted), float(gain)) for step, (tried, accepted, gain) in state["gains"].items()},

@@ -8,7 +8,7 @@ output error falls on samples held back, and where the error of the model's outp
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -62,11 +62,18 @@ def recover(start: Start, steps: Sequence[str]) -> Recovered:
     Raises:
         QdqError: The model cannot be run, or a sample cannot be used.
     """
-    work = _Work(start, steps)
+    work = _Work(start.learning(), steps)
     equalized = work.equalize([step for step in EQUALIZING if step in steps])
     work.on_layers(equalized, [step for step in STEPS if step in steps])
     work.journal.remove()
-    return Recovered(work.judge.candidate, equalized.constants, equalized.histograms, work.record())
+    observed = start.observe(equalized.model) if any(equalized.choice) else start.observed
+    amax = _of_all_samples(work.judge.candidate.amax, equalized.amax, start.ranges(observed))
+    return Recovered(replace(work.judge.candidate, amax=amax), equalized.constants, observed.histograms, work.record())
+
+
+def _of_all_samples(found: Sequence[float], learnt: Sequence[float], chosen: Sequence[float]) -> tuple[float, ...]:
+    """The ranges that calibration chooses from all samples, but for those that a step found."""
+    return tuple(whole if mine == before else mine for mine, before, whole in zip(found, learnt, chosen, strict=True))
 
 
 class _Work:
@@ -89,12 +96,14 @@ class _Work:
     def equalize(self, kinds: Sequence[str]) -> Equalized:
         """Take the steps that come first."""
         if self._known is not None:
-            return repeat(self._start, kinds, self._known.choice, self._known.verdicts)
+            return repeat(self._start, kinds, self._known.choice)
         before = self.judge.noise
         equalized = equalize(self._start, self.judge, kinds)
-        if kinds:
-            gains = [LayerGain(kinds[0], verdict.where, verdict.accepted) for verdict in equalized.verdicts]
-            self._log.add("+".join(kinds), before, self.judge.noise, gains)
+        for step in kinds:
+            verdicts = equalized.verdicts.get(step, ())
+            after = verdicts[-1].after if verdicts else before
+            self._log.add(step, before, after, [LayerGain(step, each.where, each.accepted) for each in verdicts])
+            before = after
         self._keep(equalized, 0)
         return equalized
 
@@ -124,7 +133,6 @@ class _Work:
                 self.judge.candidate,
                 self.judge.noise,
                 equalized.choice,
-                equalized.verdicts,
                 portions_done,
                 tuple(self._log.layers),
                 self._log.gains,

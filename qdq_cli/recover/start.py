@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx_ir as ir
 
+from qdq_cli import calibration
 from qdq_cli.calibration import Observation, groups_to_observe
 from qdq_cli.calibration_data import Samples
 from qdq_cli.config import RangeConfig
 from qdq_cli.graph.fingerprint import tensor_digests
 from qdq_cli.graph.plan import Plan
+from qdq_cli.observing import Job, run_samples
 from qdq_cli.progress import Listener
 from qdq_cli.recover.samples import Split
 
@@ -41,6 +43,29 @@ class Start:
     config: RangeConfig
     listener: Listener
     journal: Path | None = None
+
+    def learning(self) -> Start:
+        """The same start with ranges from the samples to learn from alone.
+
+        What the judge runs has to be new to the ranges too: where it is not, it never sees a value beyond them, and
+        takes for a gain what cuts values off elsewhere.
+
+        Raises:
+            QdqError: The model cannot be run, or a sample cannot be used.
+        """
+        batches = replace(self.samples.batches, groups=self.split.learn, dropped=0)
+        start = replace(self, samples=replace(self.samples, batches=batches))
+        observed = start.observe(self.model)
+        return replace(start, observed=observed, amax=start.ranges(observed))
+
+    def observe(self, model: ir.Model) -> Observation:
+        """Run the samples through a float model with other constants, and count what calibration counted."""
+        seen = run_samples(Job(model, tuple(self.observed.histograms)), self.samples, self.listener)
+        return Observation(seen.histograms, seen.samples)
+
+    def ranges(self, observed: Observation) -> tuple[float, ...]:
+        """The range of each scale group by what was observed."""
+        return calibration.choose(self.plan, observed, self.config).amax
 
     @property
     def identity(self) -> str:

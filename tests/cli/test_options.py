@@ -597,7 +597,7 @@ def test_tuning_leaves_operators_float_until_the_limit_is_reached(space: Workspa
 def test_recovery_takes_the_default_steps_or_those_named(space: Workspace):
     """In full in tests/cli/test_recover.py."""
     steps = [step["step"] for step in document_of(space, "--recover")["recovery"]["steps"]]
-    assert steps == ["equalize+smooth", "ranges", "gptq", "bias"]
+    assert steps == ["equalize", "smooth", "ranges", "gptq", "bias"]
     named = document_of(space, "--recover", "--recover-step", "bias")["recovery"]["steps"]
     assert [step["step"] for step in named] == ["bias"]
 

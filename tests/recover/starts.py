@@ -42,7 +42,7 @@ def start_of_network(
     folder: Path,
     proto: onnx.ModelProto,
     *,
-    samples: int = 12,
+    samples: int = 48,
     batch_size: int | None = None,
     plan: PlanConfig | None = None,
     ranges: RangeConfig | None = None,

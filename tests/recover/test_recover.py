@@ -11,6 +11,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from qdq_cli.calibration import Observation
 from qdq_cli.config import RECOVERY_STEPS, PlanConfig, RangeConfig
 from qdq_cli.errors import ModelError
 from qdq_cli.graph.plan import restricted
@@ -89,6 +90,32 @@ def test_no_step_alone_makes_outputs_worse(tmp_path: Path, step: str):
     assert {gain.step for gain in found.record.steps} <= {step}
     before, after = found.record.before_db, found.record.after_db
     assert sum(gain.gain_db for gain in found.record.steps) == pytest.approx(after - before, abs=1e-3)
+
+
+def test_what_the_judge_runs_is_new_to_the_ranges(tmp_path: Path):
+    start = start_of_network(tmp_path, convnet())
+    learning = start.learning()
+    learnt = {index for group in start.split.learn for index in group}
+    assert learnt.isdisjoint(index for group in start.split.judge for index in group)
+    assert learning.samples.batches.groups == start.split.learn
+    assert all(mine <= whole for mine, whole in zip(learning.amax, start.amax, strict=True))  # minmax
+    assert learning.observed.samples == len(learnt)
+
+
+def test_ranges_in_the_end_are_those_of_all_samples(tmp_path: Path):
+    start = start_of_network(tmp_path, convnet())
+    found = recover(start, ["gptq", "bias"])
+    assert found.candidate.amax == start.amax
+    assert found.histograms is start.observed.histograms
+
+
+def test_equalizing_and_smoothing_are_told_apart():
+    start = start_of_sample_model("digits_vit", samples=40)
+    found = recover(start, ["equalize", "smooth"])
+    assert [step.step for step in found.record.steps] == ["equalize", "smooth"]
+    assert {layer.step for layer in found.record.layers} == {"smooth"}  # Gelu lets no factor pass
+    gains = [step.gain_db for step in found.record.steps]
+    assert gains[0] == 0.0 and sum(gains) == pytest.approx(found.record.after_db - found.record.before_db, abs=1e-3)
 
 
 def test_without_steps_nothing_changes(tmp_path: Path):
@@ -216,7 +243,7 @@ def test_samples_that_run_together(tmp_path: Path):
 
 
 def test_a_batch_that_the_model_fixes(tmp_path: Path):
-    start = start_of_network(tmp_path, convnet(batch=4), samples=9)
+    start = start_of_network(tmp_path, convnet(batch=4), samples=41)
     found = recover(start, RECOVERY_STEPS)
     assert noise(start, found.candidate) < noise(start, first(start))
 
@@ -280,11 +307,15 @@ def test_layers_in_the_body_of_an_if_are_left_alone(tmp_path: Path):
 
 
 def test_an_exponent_under_which_the_model_overflows_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def overflow(*arguments: object, **options: object) -> None:
+    start = start_of_network(tmp_path, convnet())
+    observe = Start.observe
+
+    def overflow(self: Start, model: ir.Model) -> Observation:
+        if model is start.model:
+            return observe(self, model)
         raise ModelError("The activation 'a' holds 1 values that are NaN or Inf.")
 
-    start = start_of_network(tmp_path, convnet())
-    monkeypatch.setattr("qdq_cli.recover.equalize.run_samples", overflow)
+    monkeypatch.setattr(Start, "observe", overflow)
     found = recover(start, ["equalize"])
     assert found.candidate.amax == start.amax
     assert [gain.accepted for gain in found.record.layers] == [False] * len(found.record.layers)
