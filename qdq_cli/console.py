@@ -6,7 +6,6 @@ Colour only on a terminal and not under NO_COLOR; progress only on a terminal.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import sys
@@ -114,11 +113,11 @@ class Console:
 
     def document(self, record: object) -> None:
         """Print a record as the one JSON document of the run."""
-        from qdq_cli.documents import as_json
+        from qdq_cli.documents import json_text
 
-        text = json.dumps(as_json(record), indent=2, ensure_ascii=False)
+        text = json_text(record)
         if text != _printable(text, sys.stdout):
-            text = json.dumps(as_json(record), indent=2)
+            text = json_text(record, ascii_only=True)
         _print(text, sys.stdout)
 
     def write(self, lines: Iterable[str]) -> None:
