@@ -178,11 +178,11 @@ def _as_planned(source: files.ModelFile, config: InspectConfig, run: Run) -> _Su
     opened = open_model(run, source)
     report = finish_plan(run, opened)
     model = opened.prepared.model
-    write_draft(model, opened.plan, form=run.config.form)
     _fix_shapes(model, config)
     batched = take_one_sample(model)
     if batched or config.input_shape:
         infer_shapes(model)
+    write_draft(model, opened.plan, form=run.config.form)  # now, while its nodes are few; Q and DQ take over the shapes
     return _Subject(model, opened.prepared.opset_before, batched, report)
 
 
