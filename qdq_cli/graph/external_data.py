@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qdq_cli.errors import ModelError
+from qdq_cli.graph.nodes import every_body, every_node
 
 
 def bind_external_data(model_path: Path, model: ir.Model) -> tuple[Path, ...]:
@@ -51,7 +52,7 @@ def external_initializers(model: ir.Model) -> list[tuple[ir.Value, ir.ExternalTe
 
 
 def _external_initializers(model: ir.Model, *, with_functions: bool) -> Iterator[tuple[ir.Value, ir.ExternalTensor]]:
-    graphs = [*model.graphs()]
+    graphs = [model.graph, *every_body(model.graph)]
     if with_functions:
         graphs += [body for function in model.functions.values() for body in function.subgraphs()]
     for graph in graphs:
@@ -66,8 +67,8 @@ def _external_attributes(model: ir.Model) -> list[tuple[ir.Node, ir.Attr]]:
     return [
         (node, attribute)
         for place in places
-        for node in place.all_nodes()
-        for attribute in node.attributes.values()
+        for node in every_node(place)
+        for attribute in node.attributes.data.values()
         if any(isinstance(tensor, ir.ExternalTensor) for tensor in _tensors_of(attribute))
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from qdq_cli.graph.nodes import every_body, every_node
+from qdq_cli.graph.nodes import every_node, inner_graphs
 
 
 class Names:
@@ -19,9 +19,10 @@ class Names:
         self._nodes: set[str] = set()
         self._next_value: dict[str, int] = {}
         self._next_node: dict[str, int] = {}
-        for part in (graph, *every_body(graph)):
-            self._values.update(value.name or "" for value in (*part.inputs, *part.initializers.values()))
         nodes = list(every_node(graph))
+        bodies = [body for node in nodes if node.attributes.data for body in inner_graphs(node)]
+        for part in (graph, *bodies):
+            self._values.update([value.name or "" for value in (*part.inputs, *part.initializers.values())])
         self._nodes.update([node.name or "" for node in nodes])
         self._values.update([value.name or "" for node in nodes for value in node.outputs])
 

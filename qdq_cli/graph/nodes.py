@@ -19,6 +19,8 @@ ONNX_DOMAIN = ""
 
 _SHAPE_MARK = "qdq.computed_from_shapes"
 
+_BODY_TYPES = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+
 
 def is_op(node: ir.Node | None, *op_types: str) -> bool:
     """Say whether `node` is one of these operators of the default ONNX domain."""
@@ -124,11 +126,12 @@ def name_of(value: ir.Value) -> str:
 def inner_graphs(node: ir.Node) -> Iterator[ir.Graph]:
     """Yield the graphs a node holds: the bodies of If, Loop and Scan."""
     for attribute in node.attributes.data.values():
-        if attribute.is_ref():
+        kind = attribute.type
+        if kind not in _BODY_TYPES or attribute.is_ref():
             continue
-        if attribute.type == ir.AttributeType.GRAPH:
+        if kind == ir.AttributeType.GRAPH:
             yield attribute.as_graph()
-        elif attribute.type == ir.AttributeType.GRAPHS:
+        else:
             yield from attribute.as_graphs()
 
 

@@ -172,15 +172,16 @@ def take_inferred(model: ir.Model, proto: onnx.ModelProto) -> None:
         for value in node.outputs:
             found = known.get(value.name or "")
             if found is not None and found.HasField("tensor_type") and not _is_typed(value):
-                shape = _static_shape(found.tensor_type) or ir.serde.deserialize_type_proto_for_shape(found)
+                shape = _plain_shape(found.tensor_type) or ir.serde.deserialize_type_proto_for_shape(found)
                 value.type = ir.serde.deserialize_type_proto_for_type(found) or value.type
                 value.shape = value.shape if shape is None else shape
 
 
-def _static_shape(found: onnx.TypeProto.Tensor) -> ir.Shape | None:
-    """Return a shape that is all numbers, which takes no look at names of dimensions; None for any other."""
-    dims = [dim.dim_value for dim in found.shape.dim if dim.HasField("dim_value") and not dim.denotation]
-    return ir.Shape(dims) if dims and len(dims) == len(found.shape.dim) else None
+def _plain_shape(found: onnx.TypeProto.Tensor) -> ir.Shape | None:
+    """Return a shape of numbers above 0 and names, as nearly all are; None for any other, which takes a closer look."""
+    proto = found.shape.dim
+    dims = [dim.dim_value or dim.dim_param for dim in proto]
+    return ir.Shape(dims) if dims and all(dims) and not any(dim.denotation for dim in proto) else None
 
 
 def _is_typed(value: ir.Value) -> bool:

@@ -7,7 +7,7 @@ nothing.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import onnx_ir as ir
 
@@ -16,8 +16,7 @@ from qdq_cli.graph.nodes import input_at, int_attribute, is_constant
 _PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
-@dataclass(frozen=True)
-class TensorScale:
+class TensorScale(NamedTuple):
     """The quantization parameters of one per-tensor Q or DQ; two nodes agree when these are equal.
 
     Args:

@@ -201,23 +201,25 @@ def check_node(node: NodeProto, opset: int) -> None:
     signature = _signature(node.op_type, opset) if node.domain in _DEFAULT_DOMAIN else None
     if signature is None:
         return
-    for what, count, allowed in (
-        ("inputs", len(node.input), signature.inputs),
-        ("outputs", len(node.output), signature.outputs),
-    ):
-        if count not in allowed:
-            some = str(allowed[0]) if len(allowed) == 1 else f"{allowed[0]} to {allowed[-1]}"
-            raise ModelError(f"the {_title(node)} has {count} {what}, expected {some}")
+    _check_count(node, "inputs", len(node.input), signature.inputs)
+    _check_count(node, "outputs", len(node.output), signature.outputs)
     for position, (name, needed) in enumerate(zip(node.input, signature.needed, strict=False)):
         if needed and not name:
             raise ModelError(f"the {_title(node)} has no input {position}")
     held = {attribute.name: attribute for attribute in node.attribute}
-    for name in sorted(signature.required - held.keys()):
+    if not signature.required <= held.keys():
+        name = min(signature.required - held.keys())
         raise ModelError(f"the {_title(node)} has no attribute '{name}'")
     for name, attribute in held.items():
         if attribute.type != signature.types.get(name, attribute.type):
             found, expected = map(AttributeProto.AttributeType.Name, (attribute.type, signature.types[name]))
             raise ModelError(f"the attribute '{name}' of the {_title(node)} is of type {found}, expected {expected}")
+
+
+def _check_count(node: NodeProto, what: str, count: int, allowed: range) -> None:
+    if count not in allowed:
+        some = str(allowed[0]) if len(allowed) == 1 else f"{allowed[0]} to {allowed[-1]}"
+        raise ModelError(f"the {_title(node)} has {count} {what}, expected {some}")
 
 
 def _define(name: str, scope: set[str], what: str) -> None:
@@ -229,7 +231,7 @@ def _define(name: str, scope: set[str], what: str) -> None:
 
 def _check_defined(names: Iterator[str] | Sequence[str], scopes: _Scopes, what: str) -> None:
     for name in names:
-        if not any(name in scope for scope in reversed(scopes)):
+        if name not in scopes[-1] and not any(name in scope for scope in scopes):
             raise ModelError(f"'{_shown(name)}', {what}, is defined nowhere")
 
 

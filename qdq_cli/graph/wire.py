@@ -106,7 +106,7 @@ def _large_initializers(model: ir.Model) -> list[tuple[ir.Value, ir.TensorProtoc
     return [
         (value, tensor)
         for value in model.graph.initializers.values()
-        if (tensor := value.const_value) is not None and _is_plain(tensor) and tensor.nbytes > INSIDE_BYTES
+        if (tensor := value.const_value) is not None and tensor.nbytes > INSIDE_BYTES and _is_plain(tensor)
     ]
 
 

@@ -21,7 +21,7 @@ from qdq_cli.graph.nodes import every_node
 from qdq_cli.graph.opset import opset_of
 from qdq_cli.graph.prepare import infer_shapes
 from qdq_cli.graph.reading import make_readable
-from qdq_cli.graph.settle import settle_shapes, take_one_sample
+from qdq_cli.graph.settle import settle_one_sample, settle_shapes, take_one_sample
 from qdq_cli.pages.render import check_page_target
 from qdq_cli.pipeline import Run, finish_plan, open_model, prediction_of
 from qdq_cli.progress import SILENT, Listener
@@ -168,7 +168,8 @@ class _Subject:
 
 
 def _as_it_is(model: ir.Model, config: InspectConfig) -> _Subject:
-    _fix_shapes(model, config)
+    if config.input_shape:
+        _fix_shapes(model, config)
     batched = take_one_sample(model)
     make_readable(model)
     return _Subject(model, opset_of(model), batched, plan=None)
@@ -178,10 +179,10 @@ def _as_planned(source: files.ModelFile, config: InspectConfig, run: Run) -> _Su
     opened = open_model(run, source)
     report = finish_plan(run, opened)
     model = opened.prepared.model
-    _fix_shapes(model, config)
-    batched = take_one_sample(model)
-    if batched or config.input_shape:
+    if config.input_shape:
+        _fix_shapes(model, config)
         infer_shapes(model)
+    batched = settle_one_sample(model)
     write_draft(model, opened.plan, form=run.config.form)  # now, while its nodes are few; Q and DQ take over the shapes
     return _Subject(model, opened.prepared.opset_before, batched, report)
 
@@ -262,8 +263,6 @@ def _is_quantizing(node: ir.Node) -> bool:
 
 def _fix_shapes(model: ir.Model, config: InspectConfig) -> None:
     """Give dynamic inputs the sizes of --input-shape, so that what depends on them is known."""
-    if not config.input_shape:
-        return
     specs = input_specs(model)
     shapes = parse_input_shapes(config.input_shape, specs)
     for spec, value in zip(with_shapes(specs, shapes), model.graph.inputs, strict=True):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from qdq_cli.graph.prepare import infer_shapes
-from qdq_cli.graph.settle import settle_shapes, take_one_sample
+from qdq_cli.graph.settle import settle_one_sample, settle_shapes
 from qdq_cli.pages.page import Badge, Block, Cell, Facts, Note, Section, Table, Tone
 from qdq_cli.pages.text import NOTHING, number
 from qdq_cli.tensorrt.cost import Cost, LayerCost, cost_of
@@ -22,8 +21,7 @@ def layer_section(model: ir.Model) -> Section:
         model: A Q/DQ model; not changed. With an open batch dimension the costs are those of one sample.
     """
     clone = model.clone()
-    if take_one_sample(clone):
-        infer_shapes(clone)
+    settle_one_sample(clone)
     settle_shapes(clone)
     simulation = simulate(clone)
     cost = cost_of(clone, simulation)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from qdq_cli.graph.nodes import every_body
 from qdq_cli.graph.operators import is_weighted, operator_of
-from qdq_cli.graph.scales import is_dequantize, is_quantize
+from qdq_cli.graph.scales import is_dequantize, is_pair_half, is_quantize
 from qdq_cli.tensorrt.findings import Finding, finding
 from qdq_cli.tensorrt.lint_operators import lint_any, lint_pair, lint_tensor, lint_weighted
 from qdq_cli.tensorrt.lint_scales import lint_node
@@ -51,14 +51,16 @@ def _findings(model: ir.Model) -> Iterator[Finding]:
     biases = _bias_dequantizes(graph)
     for node in graph:
         yield from lint_any(node)
-        if (is_quantize(node) or is_dequantize(node)) and node not in biases and node.outputs:
-            yield from lint_node(node)
-        if is_quantize(node) and node.outputs:
-            yield from lint_pair(node)
-        if is_weighted(node):
+        if is_pair_half(node) and node.outputs:
+            if node not in biases:
+                yield from lint_node(node)
+            if is_quantize(node):
+                yield from lint_pair(node)
+        elif is_weighted(node):
             yield from lint_weighted(node)
         for value in node.outputs:
-            yield from lint_tensor(value)
+            if len(value.uses()) > 1:
+                yield from lint_tensor(value)
 
 
 def _opset(model: ir.Model) -> Iterator[Finding]:

@@ -73,8 +73,7 @@ def lint_pair(quantize: ir.Node) -> Iterator[Finding]:
 
 def lint_tensor(value: ir.Value) -> Iterator[Finding]:
     """Yield P6 for a tensor with Qs of different scale."""
-    uses = value.uses()
-    quantizes = [use.node for use in uses if is_quantize(use.node) and use.idx == 0] if len(uses) > 1 else []
+    quantizes = [use.node for use in value.uses() if is_quantize(use.node) and use.idx == 0]
     scales = {scale for node in quantizes if (scale := tensor_scale(node)) is not None}
     if len(scales) > 1:
         shown = ", ".join(f"{scale.scale:g}" for scale in sorted(scales, key=lambda scale: scale.scale)[:4])
