@@ -76,16 +76,16 @@ def kept_float(report: Report, width: int) -> list[str]:
 def next_commands(report: Report) -> list[str]:
     """Return the commands to type next."""
     if not report.weighted_ops.quantized:
-        return [f"qdq quantize {_quoted(report.model)} --dry-run -v"]
+        return [f"qdq quantize {quoted(report.model)} --dry-run -v"]
     if report.output is None:
-        return [f"qdq quantize {_quoted(report.model)} --calib FOLDER"]
+        return [f"qdq quantize {quoted(report.model)} --calib FOLDER"]
     flag = "--int8 --fp16" if report.trt.startswith("8") else "--stronglyTyped"
-    build = f"trtexec --onnx={_quoted(report.output)} {flag}"
+    build = f"trtexec --onnx={quoted(report.output)} {flag}"
     alone = report.tensorrt is not None and report.tensorrt.standalone
-    return [build, f"qdq inspect {_quoted(report.output)}"] if alone else [build]
+    return [build, f"qdq inspect {quoted(report.output)}"] if alone else [build]
 
 
-def _quoted(path: str) -> str:
+def quoted(path: str) -> str:
     """A path as a shell takes it."""
     path = short_path(path)
     return path if all(letter.isalnum() or letter in "/\\._-+:@%" for letter in path) else f"'{path}'"

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 
 from qdq_cli.errors import UsageError
 from qdq_cli.inspection.inspect import Inspection, Summary
-from qdq_cli.plan_text import next_rows, plan_lines, plan_rows
+from qdq_cli.plan_text import next_rows, plan_lines, plan_rows, quoted
 from qdq_cli.tensorrt.cost import LayerCost
 from qdq_cli.tensorrt.findings import RULES, Finding, Severity
-from qdq_cli.tensorrt.simulation import ElementType, Layer, LayerKind, Standalone
+from qdq_cli.tensorrt.simulation import ElementType, Layer, LayerKind, Reason, Standalone
 
 WIDTH = 80
 LABEL_WIDTH = 14
@@ -22,6 +22,9 @@ MAX_STANDALONE = 6
 MIN_TRAFFIC_PERCENT = 1.0
 
 REFUSED = "TensorRT refuses the model as it is; layers and costs are those of the model with the errors fixed."
+
+STANDALONE = "W_STANDALONE"
+"""How the codes of stand-alone Q/DQ start; their kernels are shown with more than the finding says."""
 
 Paint = Callable[[str, str], str]
 """Colours a text: (text, colour name) -> text."""
@@ -53,19 +56,42 @@ def summary_lines(inspection: Inspection, paint: Paint = plain, *, full: bool = 
 def _numbers(inspection: Inspection) -> list[str]:
     summary = inspection.summary
     kind = "Q/DQ model" if inspection.quantized else "planned; the rest is predicted for its result"
-    size = f"{inspection.size_bytes / 1e6:.1f} MB" if inspection.size_bytes >= 1e5 else f"{inspection.size_bytes} B"
+    size = _bytes(inspection.size_bytes)
     lines = row("model", f"{inspection.model}  (opset {inspection.opset}, {size}, {kind})")
     if inspection.plan is not None:
         lines += plan_rows(inspection.plan, WIDTH)
     lines += row("TensorRT", inspection.trt or "8.4 to 11")
     lines += row("INT8", f"{_int8(summary)}")
     lines += row("cost", _cost(summary))
-    reasons = ", ".join(f"{count} {code}" for code, count in summary.reasons.items())
-    counts = f"{summary.standalone} Q/DQ kernels inside, {summary.boundary} at the boundary"
-    lines += row("stand-alone", counts + (f" ({reasons})" if reasons else ""))
-    lines += row("findings", f"{count_text(summary.errors, 'error')}, {count_text(summary.warnings, 'warning')}")
+    lines += row("stand-alone", _alone(summary))
+    lines += row("findings", _counted(inspection))
     lines += row("note", REFUSED) if summary.errors else []
-    return lines if inspection.plan is None else lines + next_rows(inspection.plan)
+    return lines + _next(inspection)
+
+
+def _alone(summary: Summary) -> str:
+    counts: dict[bool, list[str]] = {False: [], True: []}
+    for code, count in summary.reasons.items():
+        counts[Reason(code).is_boundary].append(f"{count} {code}")
+    inside, boundary = (f" ({', '.join(found)})" if found else "" for found in counts.values())
+    kernels = count_text(summary.standalone, "Q/DQ kernel")
+    return f"{kernels} inside{inside}, {summary.boundary} at the boundary{boundary}"
+
+
+def _counted(inspection: Inspection) -> str:
+    """Count the findings, and say how many of them are shown as stand-alone kernels."""
+    summary = inspection.summary
+    alone = sum(entry.code.startswith(STANDALONE) for entry in inspection.findings)
+    counts = f"{count_text(summary.errors, 'error')}, {count_text(summary.warnings, 'warning')}"
+    return counts + (f" ({alone} of them stand-alone Q/DQ)" if alone else "")
+
+
+def _next(inspection: Inspection) -> list[str]:
+    """Return the row with the command to type next; for a Q/DQ model, where there is something to repair."""
+    if inspection.plan is not None:
+        return next_rows(inspection.plan)
+    repairs = any("`qdq fix`" in RULES[entry.code].fix for entry in inspection.findings)
+    return [f"{'next':<{LABEL_WIDTH}}qdq fix {quoted(inspection.model)}"] if repairs else []  # whole, to be copied
 
 
 def _int8(summary: Summary) -> str:
@@ -94,7 +120,7 @@ def _cost(summary: Summary) -> str:
 def _findings(findings: Iterable[Finding], paint: Paint) -> list[str]:
     by_code: dict[str, list[Finding]] = defaultdict(list)
     for entry in findings:
-        if not entry.code.startswith("W_STANDALONE"):  # these have a section of their own
+        if not entry.code.startswith(STANDALONE):  # these have a section of their own
             by_code[entry.code].append(entry)
     lines = []
     for code in sorted(by_code, key=list(RULES).index):
@@ -127,10 +153,17 @@ def _standalone(inspection: Inspection, paint: Paint) -> list[str]:
 
 def _standalone_lines(found: Standalone, cost: LayerCost, paint: Paint) -> list[str]:
     what = "Q" if found.op_type == "QuantizeLinear" else "DQ"
-    size = ", unknown size" if cost.size_bytes is None else f", {_bytes(cost.size_bytes)}"
-    lines = [f"  {paint(f'{what} {found.reason.value}', 'red')}  {elided(found.nodes[0], 44)}{size}"]
+    size = "unknown size" if cost.size_bytes is None else _bytes(cost.size_bytes)
+    lines = _heading(f"{what} {found.reason.value}", found.nodes[0], size, "red", paint)
     lines += wrapped(found.because, 4) + wrapped(f"fix: {found.remedy}", 4)
     return lines + (wrapped(f"uncertain: {found.uncertain}", 4) if found.uncertain else [])
+
+
+def _heading(kind: str, name: str, figure: str, colour: str, paint: Paint) -> list[str]:
+    """Return a kernel's kind, name and figure, a long name on a line of its own: whole, as --node takes it."""
+    if len(f"  {kind}  {name}  {figure}") <= WIDTH:
+        return [f"  {paint(kind, colour)}  {name}  {figure}"]
+    return [f"  {paint(kind, colour)}  {figure}", f"    {name}"]
 
 
 def _float_layers(inspection: Inspection, paint: Paint) -> list[str]:
@@ -143,7 +176,7 @@ def _float_layers(inspection: Inspection, paint: Paint) -> list[str]:
     lines = ["", "weighted operators that stay float, most multiply-accumulates first:"]
     for layer, cost in floats[:MAX_FLOAT_LAYERS]:
         share = _share(cost.macs, inspection.summary.macs)
-        lines.append(f"  {paint(layer.op_type, 'blue')}  {elided(layer.name, 48)}  {share}")
+        lines += _heading(layer.op_type, layer.name, share, "blue", paint)
         lines += wrapped(layer.because[0], 4) if layer.because else []
     if len(floats) > MAX_FLOAT_LAYERS:
         lines.append(f"  ... and {len(floats) - MAX_FLOAT_LAYERS} more (--layers)")
@@ -167,7 +200,7 @@ def _float_traffic(inspection: Inspection, paint: Paint) -> list[str]:
         return []
     lines = ["", "other layers that stay float, most activation traffic first:"]
     for share, layer in shown[:MAX_FLOAT_LAYERS]:
-        lines.append(f"  {paint(layer.op_type, 'blue')}  {elided(layer.name, 40)}  {_percent(share)} of the traffic")
+        lines += _heading(layer.op_type, layer.name, f"{_percent(share)} of the traffic", "blue", paint)
     rest = sum(share for share, _ in shown[MAX_FLOAT_LAYERS:])
     if rest:
         lines.append(f"  ... and {len(shown) - MAX_FLOAT_LAYERS} more with {_percent(rest)} (--layers)")
@@ -215,7 +248,7 @@ def node_lines(inspection: Inspection, name: str) -> list[str]:
             lines += _layer_story(inspection, layer, cost, name)
     for found, cost in zip(inspection.standalone, inspection.standalone_costs, strict=True):
         if name in found.nodes:
-            lines += [f"'{name}' becomes a stand-alone {found.op_type} kernel: {found.reason.value}."]
+            lines += wrapped(f"'{name}' becomes a stand-alone {found.op_type} kernel: {found.reason.value}.", 0)
             lines += wrapped(found.because) + wrapped(f"What would remove it: {found.remedy}")
             lines += wrapped(f"Uncertain: {found.uncertain}") if found.uncertain else []
             lines += [] if cost.size_bytes is None else [f"  It moves {_bytes(cost.size_bytes)}."]
@@ -223,14 +256,18 @@ def node_lines(inspection: Inspection, name: str) -> list[str]:
         lines = [f"'{name}' is in no kernel.", *wrapped(inspection.other_nodes[name])]
     if not lines:
         raise _unknown_node(inspection, name)
-    about = [entry for entry in inspection.findings if entry.node == name]
+    about = [entry for entry in inspection.findings if entry.node == name and not entry.code.startswith(STANDALONE)]
     return lines + [line for entry in about for line in wrapped(f"{entry.code}: {entry.found}. {entry.fix}")]
 
 
 def _layer_story(inspection: Inspection, layer: Layer, cost: LayerCost, name: str) -> list[str]:
-    role = "is absorbed by" if name in layer.absorbed else "runs in" if name == layer.name else "is part of"
-    computes = "INT8" if layer.int8 else "float"
-    lines = [f"'{name}' {role} the {computes} kernel of {layer.op_type} '{layer.name}' ({_types(layer)})."]
+    if name == layer.name:
+        kernel = "an INT8 kernel" if layer.int8 else "a float kernel"
+        lines = wrapped(f"{layer.op_type} '{name}' runs in {kernel} ({_types(layer)}).", 0)
+    else:
+        role = "is absorbed by" if name in layer.absorbed else "is part of"
+        kernel = f"the {'INT8' if layer.int8 else 'float'} kernel"
+        lines = wrapped(f"'{name}' {role} {kernel} of {layer.op_type} '{layer.name}' ({_types(layer)}).", 0)
     if len(layer.nodes) > 1:
         lines += wrapped(f"Nodes: {', '.join(layer.nodes)}")
     for operand in layer.inputs:

@@ -213,7 +213,7 @@ def _float_output_because(result: ir.Value) -> str:
     if not readers:
         return "Several Qs of different scale read its result, so it writes float (P6)."
     shown = ", ".join(f"'{name}'" for name in readers[:3]) + (", ..." if len(readers) > 3 else "")
-    return f"{shown} read its result in float, so it writes float (P7)."
+    return f"{shown} {'reads' if len(readers) == 1 else 'read'} its result in float, so it writes float (P7)."
 
 
 def _is_activated(kernel: Kernel) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from qdq_cli.graph.nodes import input_at, int_attribute, is_constant, is_op
-from qdq_cli.graph.operators import OpClass, obstacle_to_commuting, operator_of
+from qdq_cli.graph.operators import OpClass, is_weighted, obstacle_to_commuting, operator_of
 from qdq_cli.graph.scales import holds_constant, is_dequantize, is_pair_half, is_quantize
 from qdq_cli.tensorrt.assembly import Assembly, Kernel, Slot, activation_dequantize
 from qdq_cli.tensorrt.importing import onnx_name
@@ -37,6 +37,8 @@ class _Finding:
     reason: Reason
     because: str
     uncertain: str = ""
+    remedy: str = ""
+    """What would remove it, where that is not what `REMEDIES` says of the reason."""
 
 
 def standalone(assembly: Assembly) -> tuple[Standalone, ...]:
@@ -65,7 +67,7 @@ def _record(assembly: Assembly, node: ir.Node, tensor: str, consumer: str, findi
         consumer=consumer,
         reason=finding.reason,
         because=finding.because,
-        remedy=REMEDIES[finding.reason],
+        remedy=finding.remedy or REMEDIES[finding.reason],
         uncertain=finding.uncertain,
     )
 
@@ -139,7 +141,23 @@ def _why_float_producer(assembly: Assembly, kernel: Kernel | None, quantize: ir.
             )
             return _Finding(Reason.DEPTHWISE_ACT, because)
     uncertain = ATTENTION if producer.op_type == "Softmax" and _feeds_product(quantize) else ""
-    return _Finding(Reason.FLOAT_PRODUCER, f"{made_by}.", uncertain)
+    return _Finding(Reason.FLOAT_PRODUCER, f"{made_by}.", uncertain, _remedy_behind(producer))
+
+
+def _remedy_behind(producer: ir.Node) -> str:
+    """Say what removes a Q behind an operator that cannot be quantized, or not by Q/DQ on one input; else ""."""
+    if _has_no_int8_form(producer):
+        return (
+            f"{producer.op_type} has no INT8 form; take the pair away where INT8 saves its readers less than this "
+            "kernel takes (P15)."
+        )
+    if is_weighted(producer) and operands_of(producer).weight is None:
+        return "Quantize both of its operands (`qdq quantize --mha`), or leave its reader float (P15)."
+    return ""
+
+
+def _has_no_int8_form(node: ir.Node) -> bool:
+    return operator_of(node).op_class is OpClass.FLOAT
 
 
 def _feeds_product(quantize: ir.Node) -> bool:
@@ -212,7 +230,8 @@ def _why_read_in_float(assembly: Assembly, slot: Slot) -> _Finding:
     if kernel is not None and kernel.kind is LayerKind.POOLING:
         return _Finding(Reason.NONCOMMUTING, f"{reader} averages, and its result is not quantized (4.5).")
     detail = f" {kernel.because[0]}" if kernel is not None and kernel.because and not kernel.int8 else ""
-    return _Finding(Reason.FLOAT_CONSUMER, f"{reader} reads it in float.{detail}")
+    remedy = f"Take the pair away; {node.op_type} has no INT8 form (P15)." if _has_no_int8_form(node) else ""
+    return _Finding(Reason.FLOAT_CONSUMER, f"{reader} reads it in float.{detail}", remedy=remedy)
 
 
 def _why_not_crossed(node: ir.Node, reader: str) -> _Finding:

@@ -116,12 +116,45 @@ def test_layers_are_listed_with_their_types(folder, capsys):
         ("layer1.0.add", "is part of the INT8 kernel of Conv 'layer1.0.conv2'"),
         ("maxpool_QuantizeLinear", "becomes a stand-alone QuantizeLinear kernel: MIXED_FANOUT"),
         ("layer1.0.conv1_w_QuantizeLinear", "is absorbed by the INT8 kernel of Conv 'layer1.0.conv1'"),
-        ("maxpool", "float kernel of MaxPool"),
+        ("maxpool", "MaxPool 'maxpool' runs in a float kernel (f->f)."),
     ],
 )
 def test_a_node_is_explained(folder, capsys, node, expected):
     assert inspect(folder, "plain", "--node", node) == 0
     assert expected in " ".join(capsys.readouterr().out.split())
+
+
+def test_long_names_are_shown_whole(tmp_path, capsys):
+    net = Network()
+    long = "/" + "/".join(f"encoder.layers.{number}" for number in range(6))
+    y = net.op("Softmax", net.conv(net.input("x", (1, 32, 8, 8)), 32), name=f"{long}/softmax")
+    net._channels[y] = 32
+    onnx.save(net.proto(net.conv(net.conv(y, 32), 32, f"{long}/conv", scale=None)), tmp_path / "long.onnx")
+    assert inspect(tmp_path, "long") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"    {long}/softmax_QuantizeLinear" in lines and f"    {long}/conv" in lines
+    assert lines[lines.index(f"    {long}/softmax_QuantizeLinear") - 1] == "  Q FLOAT_PRODUCER  10.2 kB"
+    assert inspect(tmp_path, "long", "--node", f"{long}/softmax_QuantizeLinear") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Softmax has no INT8 form; take the pair away where" in shown and "W_STANDALONE_Q" not in shown
+
+
+def test_the_next_command_repairs_what_can_be(tmp_path, capsys):
+    net = Network()
+    x = net.input("x", (1, 32, 8, 8))
+    onnx.save(net.proto(net.relu(net.pair(net.conv(x, 32), shared=False))), tmp_path / "early.onnx")
+    assert inspect(tmp_path, "early") == 0
+    assert f"next          qdq fix {tmp_path / 'early.onnx'}" in capsys.readouterr().out.splitlines()
+
+
+def test_products_of_two_activations_get_the_option_that_quantizes_them(tmp_path, capsys):
+    net = Network()
+    x = net.input("x", (1, 32, 32))
+    product = net.op("MatMul", net.relu(x), net.op("Sigmoid", x), name="product")
+    weight = net.quantized_weight(net.weight(32, 32), 1)
+    onnx.save(net.proto(net.op("MatMul", net.pair(product), weight)), tmp_path / "product.onnx")
+    assert inspect(tmp_path, "product") == 0
+    assert "fix: Quantize both of its operands (`qdq quantize --mha`)" in capsys.readouterr().out
 
 
 def test_an_unknown_node_gets_near_names(folder, capsys):
@@ -352,7 +385,7 @@ def test_what_is_known_of_half_the_shapes_is_not_told_as_the_whole(tmp_path, cap
     assert "of the traffic" not in shown
     kernels = shown[shown.index("stand-alone Q/DQ kernels inside") :]
     assert kernels.index("soft_QuantizeLinear") < kernels.index("pool_QuantizeLinear")
-    assert "soft_QuantizeLinear, unknown size" in kernels
+    assert "soft_QuantizeLinear unknown size" in kernels
     assert inspect(tmp_path, "open", "--format", "github") == 0
     assert "| kernels of unknown shape, not in these shares |" in capsys.readouterr().out
 
