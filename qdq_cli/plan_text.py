@@ -36,7 +36,9 @@ def next_rows(report: Report, paint: Paint = plain) -> list[str]:
 def plan_lines(report: Report, width: int = 80, *, full: bool) -> list[str]:
     """Return the plan: tensors with their scale group and readers, then what is kept float; cut unless `full`."""
     known = bool(report.amax)
-    out = ["", "group  amax        tensor -> readers" if known else "group  tensor -> readers"]
+    out = (
+        ["", "group  amax        tensor -> readers" if known else "group  tensor -> readers"] if report.targets else []
+    )
     for target in report.targets:
         start = f"{target.group:>5}  " + (f"{report.amax[target.group]:<10.4g}  " if known else "")
         readers = ", ".join(f"{use.node}:{use.slot}" for use in target.uses)
@@ -75,6 +77,8 @@ def kept_float(report: Report, width: int) -> list[str]:
 
 def next_commands(report: Report) -> list[str]:
     """Return the commands to type next."""
+    if not report.weighted_ops.total:
+        return []
     if not report.weighted_ops.quantized:
         return [f"qdq quantize {quoted(report.model)} --dry-run -v"]
     if report.output is None:

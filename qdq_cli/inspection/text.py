@@ -7,6 +7,7 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
+from qdq_cli.config import TensorRT
 from qdq_cli.errors import UsageError
 from qdq_cli.inspection.inspect import Inspection, Summary
 from qdq_cli.plan_text import next_rows, plan_lines, plan_rows, quoted
@@ -21,7 +22,7 @@ MAX_FLOAT_LAYERS = 5
 MAX_STANDALONE = 6
 MIN_TRAFFIC_PERCENT = 1.0
 
-REFUSED = "TensorRT refuses the model as it is; layers and costs are those of the model with the errors fixed."
+REFUSED = "the model as it is; layers and costs are those of the model with the errors fixed."
 
 STANDALONE = "W_STANDALONE"
 """How the codes of stand-alone Q/DQ start; their kernels are shown with more than the finding says."""
@@ -65,7 +66,7 @@ def _numbers(inspection: Inspection) -> list[str]:
     lines += row("cost", _cost(summary))
     lines += row("stand-alone", _alone(summary))
     lines += row("findings", _counted(inspection))
-    lines += row("note", REFUSED) if summary.errors else []
+    lines += row("note", f"{_refusing(inspection)} {REFUSED}") if summary.errors else []
     return lines + _next(inspection)
 
 
@@ -76,6 +77,16 @@ def _alone(summary: Summary) -> str:
     inside, boundary = (f" ({', '.join(found)})" if found else "" for found in counts.values())
     kernels = count_text(summary.standalone, "Q/DQ kernel")
     return f"{kernels} inside{inside}, {summary.boundary} at the boundary{boundary}"
+
+
+def _refusing(inspection: Inspection) -> str:
+    """Say which releases refuse a model with errors: "TensorRT 8.4 and 8.6 refuse"."""
+    errors = (entry for entry in inspection.findings if entry.severity is Severity.ERROR)
+    found = {release for entry in errors for release in entry.profiles}
+    names = [release.value for release in TensorRT if release in found and inspection.trt in (None, release.value)]
+    if len(names) == len(TensorRT):
+        return "TensorRT refuses"
+    return f"TensorRT {' and '.join(names)} {'refuses' if len(names) == 1 else 'refuse'}"
 
 
 def _counted(inspection: Inspection) -> str:
@@ -98,7 +109,7 @@ def _int8(summary: Summary) -> str:
     if not summary.weighted_ops:
         return "no weighted operators"
     return (
-        f"{summary.weighted_int8} of {summary.weighted_ops} weighted operators, "
+        f"{summary.weighted_int8} of {count_text(summary.weighted_ops, 'weighted operator')}, "
         f"{summary.int8_to_int8} of them write INT8 too"
     )
 

@@ -147,6 +147,30 @@ def test_the_next_command_repairs_what_can_be(tmp_path, capsys):
     assert f"next          qdq fix {tmp_path / 'early.onnx'}" in capsys.readouterr().out.splitlines()
 
 
+def test_the_note_names_the_releases_that_refuse(tmp_path, capsys):
+    net = Network()
+    x = net.input("x", (1, 32, 8, 8))
+    y = net.op(
+        "DequantizeLinear", net.op("QuantizeLinear", x, net.constant(np.float32(0.5))), net.constant(np.float32(0.5))
+    )
+    onnx.save(net.proto(y), tmp_path / "early.onnx")
+    assert inspect(tmp_path, "early") == 0
+    assert "note TensorRT 8.4 and 8.6 refuse the model as it is;" in " ".join(capsys.readouterr().out.split())
+    assert inspect(tmp_path, "early", "--trt", "8.6") == 0
+    assert "note TensorRT 8.6 refuses the model as it is;" in " ".join(capsys.readouterr().out.split())
+    assert inspect(tmp_path, "early", "--trt", "10") == 0
+    assert "refuses" not in capsys.readouterr().out
+
+
+def test_a_model_without_weighted_operators_has_no_plan_to_list(tmp_path, capsys):
+    net = Network()
+    onnx.save(net.proto(net.relu(net.input("x", (1, 32, 8, 8)))), tmp_path / "plain.onnx")
+    assert inspect(tmp_path, "plain") == 0
+    shown = capsys.readouterr().out
+    assert "nothing: the model has no Conv" in shown
+    assert "group" not in shown and "next" not in shown
+
+
 def test_products_of_two_activations_get_the_option_that_quantizes_them(tmp_path, capsys):
     net = Network()
     x = net.input("x", (1, 32, 32))
