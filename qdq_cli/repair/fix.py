@@ -35,6 +35,7 @@ LEGALITY = (
     legality.add_zero_points,
     legality.write_axes,
     legality.restore_biases,
+    legality.check_zero_points,
     legality.check_weight_axes,
 )
 """Repairs of what the importer refuses, in order."""

@@ -17,6 +17,7 @@ from qdq_cli.graph.nodes import constant_at, input_at, int_attribute, is_constan
 from qdq_cli.graph.operators import is_weighted, operator_of
 from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize, stored_type
 from qdq_cli.repair.record import Left, Repair
+from qdq_cli.tensorrt.assembly import EIGHT_BITS
 from qdq_cli.tensorrt.kernels import operands_of
 from qdq_cli.tensorrt.lint_operators import output_axes
 from qdq_cli.tensorrt.lint_scales import scale_count
@@ -34,7 +35,7 @@ def move_to_onnx_domain(graph: ir.Graph, names: Names) -> Outcome:
     for node in graph:
         if node.domain != RUNTIME_DOMAIN or node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
             continue
-        if stored_type(node) not in (ir.DataType.INT8, ir.DataType.UINT8) and not _has_8_bit_zero(node):
+        if stored_type(node) not in EIGHT_BITS and not _has_8_bit_zero(node):
             left.append(Left("1.9", node.name or "", f"{node.op_type} of another type than 8 bits stays com.microsoft"))
             continue
         node.domain = ""
@@ -44,15 +45,16 @@ def move_to_onnx_domain(graph: ir.Graph, names: Names) -> Outcome:
 
 def _has_8_bit_zero(node: ir.Node) -> bool:
     zero = input_at(node, 2)
-    return zero is not None and zero.dtype in (ir.DataType.INT8, ir.DataType.UINT8)
+    return zero is not None and zero.dtype in EIGHT_BITS
 
 
 def add_zero_points(graph: ir.Graph, names: Names) -> Outcome:
     """Give Q and DQ without zero point an INT8 zero point of zeros (A14, A15)."""
     done, left = [], []
+    signed = {node for node in _pairs(graph) if stored_type(node) is ir.DataType.INT8}
     for node in _pairs(graph):
         scale = input_at(node, 1)
-        if input_at(node, 2) is not None or scale is None:
+        if input_at(node, 2) is not None or scale is None or stored_type(node) not in EIGHT_BITS:
             continue
         if not is_constant(scale) or _stores_unsigned(node):
             left.append(Left("A14", node.name or "", "it has no zero point, and stores UINT8 or computes its scale"))
@@ -63,7 +65,7 @@ def add_zero_points(graph: ir.Graph, names: Names) -> Outcome:
         node.replace_input_with(2, zeros)
         if is_quantize(node):
             node.outputs[0].type = ir.TensorType(ir.DataType.INT8)
-        done.append(_repair("A14", node, f"{node.op_type} got an INT8 zero point of zeros", False))
+        done.append(_repair("A14", node, f"{node.op_type} got an INT8 zero point of zeros", node in signed))
     return done, left
 
 
@@ -223,6 +225,23 @@ def drop_unread(graph: ir.Graph, value: ir.Value) -> None:
         del graph.initializers[name_of(value)]
 
 
+def check_zero_points(graph: ir.Graph, names: Names) -> Outcome:
+    """Say which Q and DQ keep a zero point that is not zero: what they were trained or calibrated for (A13)."""
+    found = (
+        node
+        for node in _pairs(graph)
+        if (zero := input_at(node, 2)) is not None and zero.dtype is ir.DataType.INT8 and _is_off_zero(zero)
+    )
+    return [], [
+        Left("A13", node.name or "", "its zero point is not zero; only a calibration with symmetric ranges helps")
+        for node in found
+    ]
+
+
+def _is_off_zero(zero_point: ir.Value) -> bool:
+    return zero_point.const_value is not None and bool(zero_point.const_value.numpy().any())
+
+
 def check_weight_axes(graph: ir.Graph, names: Names) -> Outcome:
     """Say which weights have scales along an axis that is summed over: only a new quantization repairs those (A26)."""
     left = []
@@ -231,6 +250,8 @@ def check_weight_axes(graph: ir.Graph, names: Names) -> Outcome:
         producer = None if slot is None or slot.value is None else slot.value.producer()
         if slot is None or producer is None or not is_dequantize(producer) or (scale_count(producer) or 1) == 1:
             continue
+        if int_attribute(producer, "block_size", 0):
+            continue  # a scale for each block of the sum is what such weights are for (section 7)
         shape = _stored_shape(producer)
         axis = int_attribute(producer, "axis", 1)
         if shape and axis % len(shape) not in output_axes(node, slot.index, shape):

@@ -34,7 +34,8 @@ def report_lines(report: RepairReport, *, full: bool = False) -> list[str]:
         lines.append(f"  ... and {len(report.left) - len(shown)} more (-v)")
     if report.findings:
         codes = names_text(entry.code for entry in report.findings)
-        lines += ["", f"{count_text(len(report.findings), 'error')} remain ({codes}): qdq inspect {report.output}"]
+        remain = f"{count_text(len(report.findings), 'error')} {'remains' if len(report.findings) == 1 else 'remain'}"
+        lines += ["", f"{remain} ({codes}): qdq inspect {report.output}"]
     return lines
 
 

@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from hypothesis import HealthCheck, given, settings
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from qdq_cli.config import FixConfig
 from qdq_cli.main import run as run_command
@@ -114,6 +114,36 @@ def test_scales_along_the_summed_axis_are_left(fixed):
     report, _ = fixed(net.proto(net.op("Conv", net.pair(x), weight, name="conv")))
     assert [(entry.rule, entry.node) for entry in report.left] == [("A26", "conv")]
     assert {entry.code for entry in report.findings} == {"E_AXIS_REDUCTION"}
+
+
+def test_a_zero_point_beside_a_stored_type_changes_no_number(fixed):
+    net = Network(21)
+    x = net.input("x", (1, 8, 4, 4))
+    scale = net.constant(np.float32(SCALE))
+    q = net.op("QuantizeLinear", x, scale, name="q", output_dtype=TensorProto.INT8)
+    report, _ = fixed(net.proto(net.conv(net.op("DequantizeLinear", q, scale, name="dq"), 8, name="conv", scale=SCALE)))
+    added = [repair for repair in report.repairs if repair.rule == "A14"]
+    assert {repair.node for repair in added} == {"q", "dq"} and all(repair.exact for repair in added)
+
+
+def test_weights_of_four_bits_with_a_scale_for_each_block_are_no_fault(fixed):
+    net = Network(21)
+    x = net.input("x", (1, 64))
+    codes = helper.make_tensor("codes", TensorProto.INT4, [64, 32], bytes(64 * 32 // 2), raw=True)
+    net._initializers["codes"] = codes
+    scale = net.constant(np.full((2, 32), SCALE, np.float32))
+    weight = net.op("DequantizeLinear", "codes", scale, name="dq", axis=0, block_size=32)
+    report, _ = fixed(net.proto(net.op("MatMul", x, weight, name="mm")))
+    assert report.repairs == report.left == ()
+
+
+def test_zero_points_that_are_not_zero_are_left(fixed):
+    net, x = start()
+    report, _ = fixed(net.proto(net.conv(odd_pair(net, x, SCALE, np.int8(3)), 8, name="conv", scale=None)))
+    assert [(entry.rule, entry.node) for entry in report.left if entry.rule == "A13"] == [
+        ("A13", "x_q"),
+        ("A13", "x_dq"),
+    ]
 
 
 @pytest.mark.parametrize("per_channel", [False, True])
