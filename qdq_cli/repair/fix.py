@@ -35,8 +35,6 @@ LEGALITY = (
     legality.add_zero_points,
     legality.write_axes,
     legality.restore_biases,
-    legality.check_zero_points,
-    legality.check_weight_axes,
 )
 """Repairs of what the importer refuses, in order."""
 
@@ -104,7 +102,8 @@ def _repair(model: ir.Model, ranges: Mapping[str, float]) -> tuple[list[Repair],
         repairs += done
         if not done:
             break
-    return repairs, left + placed
+    beyond = [*legality.off_zero(model.graph), *legality.along_summed_axes(model.graph)]  # of what is still there
+    return repairs, left + beyond + placed
 
 
 def _repair_placement(model: ir.Model, ranges: Mapping[str, float]) -> Outcome:

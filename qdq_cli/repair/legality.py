@@ -225,14 +225,14 @@ def drop_unread(graph: ir.Graph, value: ir.Value) -> None:
         del graph.initializers[name_of(value)]
 
 
-def check_zero_points(graph: ir.Graph, names: Names) -> Outcome:
+def off_zero(graph: ir.Graph) -> list[Left]:
     """Say which Q and DQ keep a zero point that is not zero: what they were trained or calibrated for (A13)."""
     found = (
         node
         for node in _pairs(graph)
         if (zero := input_at(node, 2)) is not None and zero.dtype is ir.DataType.INT8 and _is_off_zero(zero)
     )
-    return [], [
+    return [
         Left("A13", node.name or "", "its zero point is not zero; only a calibration with symmetric ranges helps")
         for node in found
     ]
@@ -242,7 +242,7 @@ def _is_off_zero(zero_point: ir.Value) -> bool:
     return zero_point.const_value is not None and bool(zero_point.const_value.numpy().any())
 
 
-def check_weight_axes(graph: ir.Graph, names: Names) -> Outcome:
+def along_summed_axes(graph: ir.Graph) -> list[Left]:
     """Say which weights have scales along an axis that is summed over: only a new quantization repairs those (A26)."""
     left = []
     for node in graph:
@@ -256,7 +256,7 @@ def check_weight_axes(graph: ir.Graph, names: Names) -> Outcome:
         axis = int_attribute(producer, "axis", 1)
         if shape and axis % len(shape) not in output_axes(node, slot.index, shape):
             left.append(Left("A26", node.name or "", "its weight is quantized along an axis that is summed over"))
-    return [], left
+    return left
 
 
 def _pairs(graph: ir.Graph) -> list[ir.Node]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from qdq_cli.inspection.text import count_text, names_text, row, wrapped
-from qdq_cli.repair.record import Repair, RepairReport, State
+from qdq_cli.repair.record import Left, Repair, RepairReport, State
 from qdq_cli.report import Distance
 
 MAX_LEFT = 6
@@ -26,17 +26,27 @@ def report_lines(report: RepairReport, *, full: bool = False) -> list[str]:
     for note in report.notes:
         lines += row("note", note)
     lines += _repairs(report.repairs, full=full)
-    shown = report.left if full else report.left[:MAX_LEFT]
-    if shown:
-        lines += ["", "left as it is:"]
-        lines += [line for entry in shown for line in wrapped(f"{entry.rule}  {entry.node}: {entry.why}")]
-    if len(shown) < len(report.left):
-        lines.append(f"  ... and {len(report.left) - len(shown)} more (-v)")
+    lines += _left(report.left, full=full)
     if report.findings:
         codes = names_text(entry.code for entry in report.findings)
         remain = f"{count_text(len(report.findings), 'error')} {'remains' if len(report.findings) == 1 else 'remain'}"
         lines += ["", f"{remain} ({codes}): qdq inspect {report.output}"]
     return lines
+
+
+def _left(left: tuple[Left, ...], *, full: bool) -> list[str]:
+    """List what was left: each by itself, or by rule and reason."""
+    if not left:
+        return []
+    by_reason: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for entry in left:
+        by_reason[entry.rule, entry.why, entry.node if full else ""].append(entry.node)
+    groups = list(by_reason.items())
+    shown = groups if full else groups[:MAX_LEFT]
+    lines = ["", "left as it is:"]
+    lines += [line for (rule, why, _), nodes in shown for line in wrapped(f"{rule}  {names_text(nodes)}: {why}")]
+    hidden = sum(len(nodes) for _, nodes in groups[len(shown) :])
+    return [*lines, f"  ... and {hidden} more (-v)"] if hidden else lines
 
 
 def _state(state: State) -> str:

@@ -16,6 +16,7 @@ from qdq_cli.config import FixConfig
 from qdq_cli.main import run as run_command
 from qdq_cli.repair.fix import fix_model
 from qdq_cli.repair.record import RepairReport
+from qdq_cli.repair.text import report_lines
 from qdq_cli.tensorrt.lint import lint
 from qdq_cli.tensorrt.simulate import simulate
 from tests.foreign import make_ort_models
@@ -139,11 +140,12 @@ def test_weights_of_four_bits_with_a_scale_for_each_block_are_no_fault(fixed):
 
 def test_zero_points_that_are_not_zero_are_left(fixed):
     net, x = start()
-    report, _ = fixed(net.proto(net.conv(odd_pair(net, x, SCALE, np.int8(3)), 8, name="conv", scale=None)))
-    assert [(entry.rule, entry.node) for entry in report.left if entry.rule == "A13"] == [
-        ("A13", "x_q"),
-        ("A13", "x_dq"),
-    ]
+    weight = net.quantized_weight(net.weight(8, 8, 1, 1), 0, "w")
+    report, _ = fixed(net.proto(net.op("Conv", odd_pair(net, x, SCALE, np.int8(3)), weight, name="conv")))
+    assert [(entry.rule, entry.node) for entry in report.left] == [("A13", "x_q"), ("A13", "x_dq")]
+    lines = report_lines(report)
+    assert lines[lines.index("left as it is:") + 1].startswith("  A13  x_q, x_dq: its zero point is not zero;")
+    assert sum(line.startswith("  A13  x_") for line in report_lines(report, full=True)) == 2
 
 
 @pytest.mark.parametrize("per_channel", [False, True])
