@@ -228,6 +228,12 @@ def data_slots(node: ir.Node) -> tuple[int, ...]:
     return tuple(slot for slot in slots if is_activation(input_at(node, slot)))
 
 
+def is_data_slot(node: ir.Node, slot: int) -> bool:
+    """Say whether one input slot of a node holds an activation; a Concat may have thousands of others."""
+    listed = operator_of(node).data
+    return (listed is None or slot in listed) and is_activation(input_at(node, slot))
+
+
 def is_weighted(node: ir.Node | None) -> bool:
     """Say whether a node is of class W (rules, section 2.1)."""
     return node is not None and operator_of(node).op_class is OpClass.WEIGHTED

@@ -250,8 +250,10 @@ def _float_producers(graph: Topology, runs: Run, wants: Wants) -> list[str]:
             continue
         reads = [node.inputs[slot] for slot in data_slots(node)]
         able = sum(value in wants.capable for value in reads)
+        if 2 * able >= len(reads):
+            continue
         kernels = {start for value in reads if value is not None for start in _starts(value, runs)} - wants.capable
-        if 2 * able < len(reads) and len(kernels) > 1:
+        if len(kernels) > 1:
             notes.append(
                 f"Concat '{node.name}' joins {len(reads) - able} of {len(reads)} inputs from float operators, which "
                 f"takes TensorRT {len(kernels)} extra kernels; --exclude its reader if that is slow (P13)."

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from qdq_cli.config import PlanConfig
 from qdq_cli.graph.nodes import consumers, input_at, is_activation, is_op, static_dims
-from qdq_cli.graph.operators import commutes, data_slots, is_spatial_mean
+from qdq_cli.graph.operators import commutes, data_slots, is_data_slot, is_spatial_mean
 from qdq_cli.graph.selection import Selection, Skip, skip, weighted_slots
 from qdq_cli.graph.topology import (
     Topology,
@@ -101,7 +101,7 @@ class Wants:
 
     def _passes(self, node: ir.Node, slot: int, leading: set[ir.Value]) -> bool:
         used = [out for out in node.outputs if out.uses() or out.is_graph_output()]
-        crosses = commutes(node, safe=self.safe) and slot in data_slots(node)
+        crosses = commutes(node, safe=self.safe) and is_data_slot(node, slot)
         return crosses and bool(used) and all(out in leading for out in used)
 
 

@@ -11,7 +11,7 @@ from qdq_cli.graph.nodes import every_body
 from qdq_cli.graph.operators import is_weighted, operator_of
 from qdq_cli.graph.scales import is_dequantize, is_pair_half, is_quantize
 from qdq_cli.tensorrt.findings import Finding, finding
-from qdq_cli.tensorrt.lint_operators import lint_any, lint_pair, lint_tensor, lint_weighted
+from qdq_cli.tensorrt.lint_operators import Origins, lint_any, lint_pair, lint_tensor, lint_weighted
 from qdq_cli.tensorrt.lint_scales import lint_node
 from qdq_cli.tensorrt.releases import NEWEST_OPSET
 from qdq_cli.tensorrt.simulation import Simulation, Standalone
@@ -49,13 +49,14 @@ def _findings(model: ir.Model) -> Iterator[Finding]:
     for value in graph.inputs:
         yield from lint_tensor(value)
     biases = _bias_dequantizes(graph)
+    origins: Origins = {}
     for node in graph:
         yield from lint_any(node)
         if is_pair_half(node) and node.outputs:
             if node not in biases:
                 yield from lint_node(node)
             if is_quantize(node):
-                yield from lint_pair(node)
+                yield from lint_pair(node, origins)
         elif is_weighted(node):
             yield from lint_weighted(node)
         for value in node.outputs:

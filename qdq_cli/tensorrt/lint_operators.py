@@ -33,6 +33,9 @@ INTEGER_OPERATORS = frozenset(
 
 RUNTIME_DOMAIN = "com.microsoft"
 
+Origins = dict[ir.Value, ir.Node | None]
+"""Tensor -> the node that made it, commuting operators left out; fills while a graph is looked through."""
+
 
 def lint_any(node: ir.Node) -> Iterator[Finding]:
     """Yield what is wrong with a node of any kind by its operator alone."""
@@ -55,12 +58,12 @@ def lint_weighted(node: ir.Node) -> Iterator[Finding]:
         yield from _quantized_operator(node, operands.weight)
 
 
-def lint_pair(quantize: ir.Node) -> Iterator[Finding]:
+def lint_pair(quantize: ir.Node, origins: Origins) -> Iterator[Finding]:
     """Yield what is wrong with the place of a Q, and of the DQs that read it."""
     source = input_at(quantize, 0)
     if source is None or holds_constant(source):
         return
-    yield from _requantizes(quantize, source)
+    yield from _requantizes(quantize, source, origins)
     readers = [
         use.node
         for dequantize in (use.node for use in quantize.outputs[0].uses() if is_dequantize(use.node))
@@ -226,16 +229,29 @@ def _channel_counts(node: ir.Node, dims: tuple[int, ...]) -> tuple[int, int]:
     return dims[-2], dims[-1]
 
 
-def _requantizes(quantize: ir.Node, source: ir.Value) -> Iterator[Finding]:
+def _requantizes(quantize: ir.Node, source: ir.Value, origins: Origins) -> Iterator[Finding]:
     """R3: Q behind a DQ of another scale, also with commuting operators between them."""
-    producer = source.producer()
-    while producer is not None and commutes(producer):
-        before = input_at(producer, 0)
-        producer = None if before is None else before.producer()
+    producer = _origin(source, origins)
     first, second = tensor_scale(producer), tensor_scale(quantize)
     if is_dequantize(producer) and first is not None and second is not None and first != second:
         found = f"DQ with scale {first.scale:g}, then Q with scale {second.scale:g}"
         yield finding("W_REQUANT", label(quantize), source.name or "", found)
+
+
+def _origin(tensor: ir.Value, origins: Origins) -> ir.Node | None:
+    """Return the node that made a tensor, commuting operators left out; each of them is passed once."""
+    passed: list[ir.Value] = []
+    value: ir.Value | None = tensor
+    while value is not None and value not in origins:
+        passed.append(value)
+        producer = value.producer()
+        if not commutes(producer):
+            origins[value] = producer
+        else:
+            value = None if producer is None else input_at(producer, 0)
+    found = None if value is None else origins[value]
+    origins.update(dict.fromkeys(passed, found))
+    return found
 
 
 def absorbing_lead_of(tensor: ir.Value) -> ir.Node | None:
