@@ -18,6 +18,7 @@ from qdq_cli.comparing.match import Match, is_quantize, match_tensors
 from qdq_cli.comparing.shadow import PREFIX, Piece, add_shadows, find_pieces, is_quantization
 from qdq_cli.comparing.weights import WeightError, weight_error
 from qdq_cli.errors import ModelError
+from qdq_cli.graph.fold import fold_batch_norms
 from qdq_cli.graph.nodes import consumers, rank
 from qdq_cli.graph.operators import commutes, is_weighted
 from qdq_cli.graph.topology import float_tensors
@@ -118,6 +119,7 @@ class _Builder:
 
     def __init__(self, reference: ir.Model, quantized: ir.Model, matches: list[Match]) -> None:
         self._nodes = {node.name: node for node in reference.graph}
+        self._folded = _folded_nodes(reference)
         self._makers = {out.name: node for node in reference.graph for out in node.outputs}
         self._values = ir.convenience.create_value_mapping(reference.graph)
         self._ends = {value.name for value in reference.graph.outputs}
@@ -164,10 +166,13 @@ class _Builder:
             local=self.gauged.pair(source, local),
             by_weights=noise,
             inputs=tuple(self._input(inner, node) for inner in quantizes),
-            weights=weight_error(node, self._nodes.get(node.name)) if is_weighted(node) else None,
+            weights=weight_error(node, self._float_forms(node)) if is_weighted(node) else None,
             feeds=_weighted_readers(self._values[piece.match.tensor]),
             on_codes=piece.computes_on_codes,
         )
+
+    def _float_forms(self, node: ir.Node) -> list[ir.Node | None]:
+        return [self._nodes.get(node.name), *self._folded.get(node.name, ())]
 
     def _input(self, quantize: ir.Node, reader: ir.Node) -> InputGauges:
         """Gauge what a Q and its DQ do to the float model's tensor."""
@@ -190,6 +195,15 @@ class _Builder:
                 range=kept,
             )
         return self._inputs[quantize]
+
+
+def _folded_nodes(reference: ir.Model) -> dict[str | None, tuple[ir.Node]]:
+    """Node name -> the weighted node with the batch norm behind it folded in, as quantizers do first."""
+    if not any(node.op_type == "BatchNormalization" for node in reference.graph):
+        return {}
+    folded = reference.clone()
+    fold_batch_norms(folded)
+    return {node.name: (node,) for node in folded.graph if is_weighted(node)}
 
 
 def _weighted_readers(value: ir.Value) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,35 +47,78 @@ class WeightError:
     ratio: float
 
 
-def weight_error(node: ir.Node, reference: ir.Node | None) -> WeightError | None:
+@dataclass(frozen=True)
+class _Stored:
+    """A quantized weight.
+
+    Args:
+        dequantize: Its DQ.
+        codes: The stored integers.
+        steps: Scales, shaped to go with the codes.
+        zero_points: The same for the zero points.
+    """
+
+    dequantize: ir.Node
+    codes: NDArray[np.float64]
+    steps: NDArray[np.float64]
+    zero_points: NDArray[np.float64]
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        return (self.codes - self.zero_points) * self.steps
+
+    @property
+    def amax(self) -> float | None:
+        """Largest absolute value of the one scale; None for several."""
+        if self.steps.size != 1:
+            return None
+        low, high = code_limits(self.dequantize)
+        widest = max(abs(low - self.zero_points.max()), abs(high - self.zero_points.min()))
+        return float(self.steps.reshape(()) * widest)
+
+
+def weight_error(node: ir.Node, references: Sequence[ir.Node | None]) -> WeightError | None:
     """Compare the constant operand of a weighted node of the quantized model with the float weight.
 
     Args:
         node: Conv, ConvTranspose, Gemm or MatMul of the quantized model.
-        reference: The same node of the float model, if there is one.
+        references: The same node of the float model, in the forms that may have been quantized (as it is; with its
+            batch norm folded into it); the nearest counts.
 
     Returns:
         None where the operand is no constant behind Q/DQ, or its float form is not to be found.
     """
     slot = next((slot for slot in (1, 0) if _weight_dq(node, slot) is not None), None)
-    dequantize = None if slot is None else _weight_dq(node, slot)
-    if dequantize is None or slot is None:
+    stored = None if slot is None else _stored(node, slot)
+    if stored is None or slot is None:
         return None
-    codes = _codes(dequantize)
-    name, weight = _float_weight(dequantize, reference, slot)
-    if codes is None or weight is None or weight.shape != codes.shape:
+    found = []
+    for reference in references:
+        name, weight = _float_weight(node, reference, slot)
+        if weight is not None and weight.shape == stored.codes.shape:
+            found.append(_measured(name, weight.astype(np.float64), stored, node))
+    return min(found, key=lambda error: error.noise, default=None)
+
+
+def _stored(node: ir.Node, slot: int) -> _Stored | None:
+    dequantize = _weight_dq(node, slot)
+    codes = None if dequantize is None else _codes(dequantize)
+    if dequantize is None or codes is None:
         return None
     steps = _along(dequantize, constant_at(dequantize, 1), codes)
-    zero = _along(dequantize, constant_at(dequantize, 2), codes)
-    if steps is None:
-        return None
-    zero = np.zeros(()) if zero is None else zero
-    found, wanted = (codes - zero) * steps, weight.astype(np.float64)
+    zero_points = _along(dequantize, constant_at(dequantize, 2), codes)
+    return (
+        None
+        if steps is None
+        else _Stored(dequantize, codes, steps, np.zeros(()) if zero_points is None else zero_points)
+    )
+
+
+def _measured(name: str, wanted: NDArray[np.float64], stored: _Stored, node: ir.Node) -> WeightError:
+    found, (low, high) = stored.values, code_limits(stored.dequantize)
     error = wanted - found
-    low, high = code_limits(dequantize)
-    at_end = (codes <= low) | (codes >= high)
-    clipped = at_end & (np.abs(wanted) > np.abs(found)) & (np.abs(error) > _ROUNDING * steps)
-    replaced = ~clipped & (np.abs(error) > _ROUNDING * steps)
+    far = np.abs(error) > _ROUNDING * stored.steps
+    clipped = far & ((stored.codes <= low) | (stored.codes >= high)) & (np.abs(wanted) > np.abs(found))
     amax = _channel_amax(node, wanted)
     median = float(np.median(amax[amax > 0])) if (amax > 0).any() else 0.0
     return WeightError(
@@ -82,11 +126,9 @@ def weight_error(node: ir.Node, reference: ir.Node | None) -> WeightError | None
         signal=float(np.sum(wanted**2)),
         noise=float(np.sum(error**2)),
         clipped=float(np.sum(error[clipped] ** 2)),
-        replaced=float(np.sum(error[replaced] ** 2)),
+        replaced=float(np.sum(error[far & ~clipped] ** 2)),
         data_amax=float(np.abs(wanted).max(initial=0.0)),
-        range_amax=float(steps.reshape(()) * max(abs(low - zero.max()), abs(high - zero.min())))
-        if steps.size == 1
-        else None,
+        range_amax=stored.amax,
         channel=int(amax.argmax()),
         ratio=float(amax.max() / median) if median else 0.0,
     )
@@ -114,14 +156,17 @@ def _codes(dequantize: ir.Node) -> NDArray[np.float64] | None:
     return np.clip(np.rint(np.asarray(source, np.float64) / steps) + (0.0 if zero is None else zero), low, high)
 
 
-def _float_weight(dequantize: ir.Node, reference: ir.Node | None, slot: int) -> tuple[str, NDArray[Any] | None]:
+def _float_weight(node: ir.Node, reference: ir.Node | None, slot: int) -> tuple[str, NDArray[Any] | None]:
     """The weight of the float model; where its node is not known, what the Q in front of the DQ reads."""
     if reference is not None and (weight := constant_at(reference, slot)) is not None:
         value = reference.inputs[slot]
-        return (value.name or "" if value is not None else ""), weight
-    quantize = None if dequantize.inputs[0] is None else dequantize.inputs[0].producer()
+        turned = slot == 1 and int_attribute(reference, "transB", 0) != int_attribute(node, "transB", 0)
+        return (value.name or "" if value is not None else ""), weight.T if turned else weight
+    dequantize = _weight_dq(node, slot)
+    codes = None if dequantize is None else dequantize.inputs[0]
+    quantize = None if codes is None else codes.producer()
     source = None if quantize is None else quantize.inputs[0]
-    if quantize is None or source is None or not is_quantize(quantize):
+    if dequantize is None or quantize is None or source is None or not is_quantize(quantize):
         return "", None
     one, other = constant_at(quantize, 1), constant_at(dequantize, 1)
     same = one is not None and other is not None and np.array_equal(one.ravel(), other.ravel())

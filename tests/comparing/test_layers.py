@@ -18,8 +18,9 @@ from qdq_cli.comparing.compare import compare_models
 from qdq_cli.comparing.layers import LayerMeter
 from qdq_cli.comparing.profile import make_profile
 from qdq_cli.comparing.record import Kind, Origin
-from qdq_cli.config import CompareConfig, DataConfig
+from qdq_cli.config import CompareConfig, DataConfig, QuantizeConfig
 from qdq_cli.data.batches import Batch
+from qdq_cli.pipeline import quantize_model
 from tests.comparing.models import CHANNELS, LAYERS, SIDE, chain, comparable, compare, layer
 from tests.foreign import make_ort_models
 from tests.networks import Network
@@ -118,6 +119,24 @@ def test_weights_that_are_others(tmp_path):
     weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight)[::-1].copy(), "b_w"))
     cause = layer(compare(tmp_path, quantized), "b").cause
     assert (cause.origin, cause.kind) == (Origin.WEIGHTS, Kind.OTHER_WEIGHTS)
+
+
+def test_weights_with_a_batch_norm_folded_in_are_those_of_the_reference(tmp_path):
+    """Quantizers fold batch norms first: the weights differ from those in the float model's file, and are the same."""
+    net = Network()
+    x = net.op("Conv", net.input("images", ("N", 16, 8, 8)), net.constant(net.weight(16, 16, 3, 3), "w"), name="conv")
+    norm = [net.constant(np.linspace(one, 9, 16, dtype=np.float32)) for one in (1, 0, 0, 0.5)]
+    onnx.save(net.proto(net.relu(net.op("BatchNormalization", x, *norm, name="norm"), "out")), tmp_path / "float.onnx")
+    np.savez(tmp_path / "data.npz", images=np.random.default_rng(0).normal(size=(4, 16, 8, 8)).astype(np.float32))
+    data = DataConfig(calib=(tmp_path / "data.npz",))
+    quantize_model(QuantizeConfig(tmp_path / "float.onnx", tmp_path / "quantized.onnx", data))
+    found = compare_models(CompareConfig(tmp_path / "float.onnx", tmp_path / "quantized.onnx", data, layers=True))
+    kinds = {entry.cause.kind for entry in found.layers.ranked if entry.cause is not None}
+    assert kinds and Kind.OTHER_WEIGHTS not in kinds
+    (row,) = make_profile(*comparable(*(onnx.load(tmp_path / f"{name}.onnx") for name in ("float", "quantized")))).rows[
+        :1
+    ]
+    assert (row.node, row.weights.tensor, row.weights.replaced) == ("conv", "w", 0.0)
 
 
 def test_accumulated_at_an_output_is_the_plain_comparison(tmp_path):
