@@ -89,13 +89,18 @@ def _text(value: ir.Value) -> str:
     return f"{kind} {dims}".rstrip()
 
 
-def to_one_opset(reference: ir.Model, quantized: ir.Model) -> tuple[ir.Model, ir.Model]:
+def to_one_opset(reference: ir.Model, quantized: ir.Model, least: int = 1) -> tuple[ir.Model, ir.Model]:
     """Raise the older of two comparable models to the opset of the other; neither is to be used afterwards.
+
+    Args:
+        reference: The float model.
+        quantized: Its quantized form.
+        least: The opset to raise both to at least.
 
     Raises:
         ModelError: It cannot be raised, or both import a custom domain in different versions.
     """
-    opset = max(opset_of(reference), opset_of(quantized))
+    opset = max(opset_of(reference), opset_of(quantized), least)
     one, other = _raised(reference, opset), _raised(quantized, opset)
     for domain, version in one.opset_imports.items():
         if other.opset_imports.get(domain, version) != version:

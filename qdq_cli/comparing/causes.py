@@ -93,9 +93,9 @@ def weight_cause(share: float, error: WeightError | None) -> Cause:
     )
 
 
-def codes_cause() -> Cause:
-    """Say of a layer that computes on codes that no more is seen."""
-    text = "it computes on codes, so weights and activations cannot be told apart"
+def codes_cause(operators: Sequence[str]) -> Cause:
+    """Say of a layer whose operators compute on codes that no more is seen."""
+    text = f"it computes on codes ({', '.join(operators)}), so weights and activations cannot be told apart"
     return Cause(Origin.EITHER, Kind.UNKNOWN, "", 100.0, text=text)
 
 

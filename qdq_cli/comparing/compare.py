@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from qdq_cli.calibration_data import Samples, open_every
 from qdq_cli.clock import Clock
 from qdq_cli.comparing.alignment import make_comparable, require_same_interface, to_one_opset
+from qdq_cli.comparing.codes import has_codes, spell_out
 from qdq_cli.comparing.layers import LayerMeter
 from qdq_cli.comparing.outputs import OutputMeter
 from qdq_cli.comparing.page import comparison_page
@@ -22,6 +23,7 @@ from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.documents import SCHEMA_VERSION
 from qdq_cli.errors import DataError, ModelError
 from qdq_cli.graph import files
+from qdq_cli.graph.opset import MIN_OPSET
 from qdq_cli.graph.runner import Runner
 from qdq_cli.graph.session import Source
 from qdq_cli.pages.render import check_page_target, write_page
@@ -57,22 +59,39 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
     notes = (*_about(quantized.model, layers=config.layers), *samples.every.notes)
     for note in notes:
         listener.note(note)
-    outputs, meter = OutputMeter(), None
     with clock.stage("load"):
         runners = Runner(Source(reference.path)), Runner(Source(quantized.path))
-        if config.layers:
-            meter = _layer_meter(reference.model, quantized.model)
+        meter = _layer_meter(reference.model, quantized.model) if config.layers else None
+    meters = _Meters(runners, OutputMeter(), meter, clock)
+    found = replace(_comparison(config, samples, _run(samples, meters.observe, listener), meters), notes=notes)
+    for note in _about_codes(found):
+        listener.note(note)
+        found = replace(found, notes=(*found.notes, note))
+    if config.report is not None:
+        write_page(comparison_page(found), config.report)
+    return found
 
-    def observe(batch: Batch) -> None:
-        with clock.stage("outputs"):
-            outputs.observe(*(runner.run(batch) for runner in runners))
-        if meter is not None:
-            with clock.stage("layers"):
-                meter.observe(batch)
 
-    seen = _run(samples, observe, listener)
+@dataclass(frozen=True)
+class _Meters:
+    """What a batch goes through."""
+
+    runners: tuple[Runner, Runner]
+    outputs: OutputMeter
+    layers: LayerMeter | None
+    clock: Clock
+
+    def observe(self, batch: Batch) -> None:
+        with self.clock.stage("outputs"):
+            self.outputs.observe(*(runner.run(batch) for runner in self.runners))
+        if self.layers is not None:
+            with self.clock.stage("layers"):
+                self.layers.observe(batch)
+
+
+def _comparison(config: CompareConfig, samples: Samples, seen: int, meters: _Meters) -> Comparison:
     preprocessing = samples.every.preprocessing
-    found = Comparison(
+    return Comparison(
         schema_version=SCHEMA_VERSION,
         reference=str(config.reference),
         quantized=str(config.quantized),
@@ -80,15 +99,11 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
         batch_size=samples.batches.batch_size,
         preprocessing="" if preprocessing is None else preprocessing.describe(),
         assumed=preprocessing is not None and preprocessing.assumed,
-        outputs=outputs.distances(),
-        not_compared=outputs.not_compared(),
-        layers=None if meter is None else meter.layers(),
-        seconds=clock.seconds(),
-        notes=notes,
+        outputs=meters.outputs.distances(),
+        not_compared=meters.outputs.not_compared(),
+        layers=None if meters.layers is None else meters.layers.layers(),
+        seconds=meters.clock.seconds(),
     )
-    if config.report is not None:
-        write_page(comparison_page(found), config.report)
-    return found
 
 
 def require_limits(found: Comparison, config: CompareConfig) -> None:
@@ -111,9 +126,10 @@ def _open(model: ir.Model, config: DataConfig) -> Samples:
 
 
 def _layer_meter(reference: ir.Model, quantized: ir.Model) -> LayerMeter:
-    profile = make_profile(*to_one_opset(reference, quantized))
+    reference, quantized = to_one_opset(reference, quantized, MIN_OPSET if has_codes(quantized) else 1)
+    spell_out(quantized)
     try:
-        return LayerMeter(profile)
+        return LayerMeter(make_profile(reference, quantized))
     except ModelError as error:  # each model by itself was loaded before
         raise ModelError(f"Layers cannot be compared: {error.message}", "Leave --layers out.") from error
 
@@ -129,6 +145,29 @@ def _about(quantized: ir.Model, *, layers: bool) -> tuple[str, ...]:
         f"The second model was recovered ({', '.join(steps)}): between equalized layers, tensors and weights differ "
         "from the float model's on purpose; judge it by its outputs.",
     )
+
+
+_NOISELESS_DB = 60.0
+"""Differences between outputs that are this good are roundings."""
+
+_SAME_DB = 1.0
+"""Integer operators and the floats they stand for agree this well where neither saturates inside."""
+
+
+def _about_codes(found: Comparison) -> Iterator[str]:
+    """Say where operators on codes give something else than the DQ, float operator and Q as which layers are run."""
+    for layer in () if found.layers is None else found.layers.ranked:
+        output, inside = found.outputs.get(layer.tensor), layer.accumulated.sqnr_db
+        if (
+            output is not None
+            and min(output.sqnr_db, inside) < _NOISELESS_DB
+            and abs(output.sqnr_db - inside) > _SAME_DB
+        ):
+            yield (
+                f"Layers are run in floats, where the output '{layer.tensor}' reaches {inside:.1f} dB; the model "
+                f"itself reaches {output.sqnr_db:.1f} dB on this machine: its operators on codes add an error "
+                "of their own."
+            )
 
 
 def _run(samples: Samples, observe: Callable[[Batch], None], listener: Listener) -> int:

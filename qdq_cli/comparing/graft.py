@@ -105,17 +105,15 @@ class Graft:
         self.model.graph.register_initializer(value)
         return value
 
-    def add_like(self, node: ir.Node, source: ir.Value) -> ir.Value:
-        """Add a Q of the quantized graph once more, on another tensor."""
-        operands = [None if value is None else self._resolved(value, {}, {}) for value in node.inputs[1:]]
-        return self.add(node.op_type, [source, *operands], node.attributes.values(), f"again/{node.name}", node.domain)
-
-    def dequantized(self, quantize: ir.Node, codes: ir.Value) -> ir.Value:
-        """Add a DQ with the parameters of a Q."""
-        operands = [None if value is None else self._resolved(value, {}, {}) for value in quantize.inputs[1:]]
+    def image(self, quantize: ir.Node, source: ir.Value) -> ir.Value:
+        """Add a Q of the quantized graph once more, on another tensor, and its DQ; returns the result."""
+        read, codes = quantize.inputs[0], quantize.outputs[0]
+        assert read is not None
+        made = self.copy([codes], {read: source}, "again/")
+        operands = [None if value is None else self._resolved(value, {}, made) for value in quantize.inputs[1:]]
         attributes = [value for name, value in quantize.attributes.items() if name in ("axis", "block_size")]
         name = f"again/{quantize.name}/dq"
-        value = self.add("DequantizeLinear", [codes, *operands], attributes, name, quantize.domain)
+        value = self.add("DequantizeLinear", [made[codes], *operands], attributes, name, quantize.domain)
         value.type = operands[0].type if operands[0] is not None else None
         return value
 

@@ -60,12 +60,14 @@ class LayerMeter:
         found = [_layer(row, place, self._readings) for place, row in enumerate(self._profile.rows)]
         measured = [layer for layer in found if layer is not None]
         lost = [row.match.tensor for row, layer in zip(self._profile.rows, found, strict=True) if layer is None]
+        shared = len(self._profile.rows) + len(self._profile.left_out)
         return Layers(
-            tensors=self._profile.tensors,
-            shared=len(self._profile.rows) + len(self._profile.left_out),
+            tensors=shared + len(self._profile.unmatched),
+            shared=shared,
             start=_start(measured),
             ranked=tuple(sorted(measured, key=_rank)),
             not_compared=(*lost, *self._profile.left_out),
+            unmatched=self._profile.unmatched,
         )
 
 
@@ -129,7 +131,7 @@ def _cause(row: Row, readings: Readings) -> Cause | None:
     if row.local is None or noise == 0 or not math.isfinite(noise):
         return None
     if row.on_codes:
-        return codes_cause()
+        return codes_cause(row.on_codes)
     share = 0.0 if row.by_weights is None else min(1.0, readings.number(row.by_weights) / noise)
     if share >= _OWN or (row.by_weights is not None and not row.inputs):
         return weight_cause(share, row.weights)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from calibrators.metrics import SQNR_CEILING_DB
 from qdq_cli.comparing.record import Comparison, LayerError, Layers
-from qdq_cli.comparing.text import node_text, short_cause, start_text
+from qdq_cli.comparing.text import by_reason, node_text, short_cause, start_text
 from qdq_cli.pages.page import Bar, Bars, Block, Cell, Facts, Note, Page, Section, Table
 from qdq_cli.pages.text import number
 
@@ -82,6 +82,8 @@ def _remarks(layers: Layers) -> Iterator[Block]:
     if layers.not_compared:
         names = ", ".join(layers.not_compared)
         yield Note(f"Not compared, because they hold NaN or Inf or their size depends on the values: {names}.")
+    for reason, tensors in by_reason(layers.unmatched).items():
+        yield Note(f"Not compared ({reason}): {', '.join(tensors)}.")
 
 
 def _causes(layers: Layers) -> Table:

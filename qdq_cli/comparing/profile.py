@@ -14,14 +14,13 @@ import onnx_ir as ir
 from qdq_cli.comparing.activations import CodeRange, code_range, pairs_left_out
 from qdq_cli.comparing.gauges import Gauge, GaugedGraph, PairGauges
 from qdq_cli.comparing.graft import Graft
-from qdq_cli.comparing.match import Match, is_quantize, match_tensors
+from qdq_cli.comparing.match import Match, Unmatched, is_quantize, match_tensors, unmatched_tensors
 from qdq_cli.comparing.shadow import PREFIX, Piece, add_shadows, find_pieces, is_quantization
 from qdq_cli.comparing.weights import WeightError, weight_error
 from qdq_cli.errors import ModelError
 from qdq_cli.graph.fold import fold_batch_norms
 from qdq_cli.graph.nodes import consumers, rank
 from qdq_cli.graph.operators import commutes, is_weighted
-from qdq_cli.graph.topology import float_tensors
 
 _SIZED_BY_VALUES = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "If", "Loop", "Scan"})
 """Operators whose results have as many elements as the values say, so that two models need not agree on it."""
@@ -55,7 +54,7 @@ class Row:
         inputs: Tensors that the piece quantizes.
         weights: What became of the piece's weights; None where that cannot be told.
         feeds: Weighted nodes that read the tensor, behind operators that only move values too.
-        on_codes: Whether the piece computes on codes, so that weights and activations cannot be told apart.
+        on_codes: Operators of the piece that compute on codes: weights and activations cannot be told apart there.
     """
 
     match: Match
@@ -67,7 +66,7 @@ class Row:
     inputs: tuple[InputGauges, ...] = ()
     weights: WeightError | None = None
     feeds: tuple[str, ...] = ()
-    on_codes: bool = False
+    on_codes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,15 +77,15 @@ class Profile:
         model: The graph; it takes the inputs of both models.
         gauges: Graph output -> gauge.
         rows: The shared tensors, in the float model's order.
-        tensors: Float tensors of the float model.
         left_out: Shared tensors whose size depends on the values.
+        unmatched: The other float tensors of the float model.
     """
 
     model: ir.Model
     gauges: Mapping[str, Gauge]
     rows: tuple[Row, ...]
-    tensors: int
     left_out: tuple[str, ...]
+    unmatched: tuple[Unmatched, ...]
 
 
 def make_profile(reference: ir.Model, quantized: ir.Model) -> Profile:
@@ -110,8 +109,8 @@ def make_profile(reference: ir.Model, quantized: ir.Model) -> Profile:
             "Tensors are matched by name: compare with the float model that was quantized, or leave --layers out.",
         )
     left_out = tuple(match.tensor for match in matches if match not in kept)
-    gauges = builder.gauged.gauges
-    return Profile(builder.graft.model, gauges, rows, len(float_tensors(reference.graph)), left_out)
+    unmatched = unmatched_tensors(reference, quantized)
+    return Profile(builder.graft.model, builder.gauged.gauges, rows, left_out, unmatched)
 
 
 class _Builder:
@@ -128,7 +127,7 @@ class _Builder:
         self._matches = matches
         self.graft = Graft(reference, quantized)
         self.gauged = GaugedGraph(self.graft)
-        self._inputs: dict[ir.Node, InputGauges] = {}
+        self._inputs: dict[tuple[ir.Node, bool], InputGauges] = {}
         self._fed = {self._others[match.fed]: match.tensor for match in matches if match.fed is not None}
 
     def rows(self) -> tuple[Row, ...]:
@@ -153,38 +152,37 @@ class _Builder:
     def _row(self, piece: Piece, deployed: ir.Value, local: ir.Value | None, by_weights: ir.Value | None) -> Row:
         source = self.graft.values[piece.match.tensor]
         node = _main_node(piece, self._makers)
+        known = self._nodes.get(node.name, self._makers[piece.match.tensor])
         accumulated = self.gauged.pair(source, deployed)
         if local is None:
-            return Row(piece.match, node.name or "", node.op_type, accumulated)
+            return Row(piece.match, known.name or "", known.op_type, accumulated)
         noise = None if by_weights is None else self.gauged.squares(self.gauged.difference(source, by_weights))
         quantizes = [inner for inner in piece.nodes if is_quantize(inner) and inner.inputs[0] in self._fed]
         return Row(
             match=piece.match,
-            node=node.name or "",
-            op_type=node.op_type,
+            node=known.name or "",
+            op_type=known.op_type,
             accumulated=accumulated,
             local=self.gauged.pair(source, local),
             by_weights=noise,
-            inputs=tuple(self._input(inner, node) for inner in quantizes),
-            weights=weight_error(node, self._float_forms(node)) if is_weighted(node) else None,
+            inputs=tuple(self._input(inner, node, piece.match.tensor) for inner in quantizes),
+            weights=weight_error(node, [known, *self._folded.get(known.name, ())]) if is_weighted(node) else None,
             feeds=_weighted_readers(self._values[piece.match.tensor]),
-            on_codes=piece.computes_on_codes,
+            on_codes=piece.on_codes,
         )
 
-    def _float_forms(self, node: ir.Node) -> list[ir.Node | None]:
-        return [self._nodes.get(node.name), *self._folded.get(node.name, ())]
-
-    def _input(self, quantize: ir.Node, reader: ir.Node) -> InputGauges:
-        """Gauge what a Q and its DQ do to the float model's tensor."""
-        if quantize not in self._inputs:
-            source = quantize.inputs[0]
-            assert source is not None
+    def _input(self, quantize: ir.Node, reader: ir.Node, tensor: str) -> InputGauges:
+        """Gauge what a Q and its DQ do to the float model's tensor; its channels where it is not the piece's own."""
+        source = quantize.inputs[0]
+        assert source is not None
+        own = self._fed[source] == tensor
+        if (quantize, own) not in self._inputs:
             value = self.graft.values[self._fed[source]]
-            image = self.graft.dequantized(quantize, self.graft.add_like(quantize, value))
+            image = self.graft.image(quantize, value)
             kept = code_range(quantize)
             dims = rank(value)
-            axis = _channel_axis(reader, dims)
-            self._inputs[quantize] = InputGauges(
+            axis = None if own else _channel_axis(reader, dims)
+            self._inputs[quantize, own] = InputGauges(
                 tensor=self._fed[source],
                 signal=self.gauged.squares(value),
                 noise=self.gauged.squares(self.gauged.difference(value, image)),
@@ -194,7 +192,7 @@ class _Builder:
                 channels=None if dims is None or axis is None else self.gauged.channel_amax(value, dims, axis),
                 range=kept,
             )
-        return self._inputs[quantize]
+        return self._inputs[quantize, own]
 
 
 def _folded_nodes(reference: ir.Model) -> dict[str | None, tuple[ir.Node]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from qdq_cli.comparing.match import Unmatched
 from qdq_cli.report import Distance
 
 
@@ -128,6 +129,7 @@ class Layers:
             layer, and most of what has accumulated there; None where no layer stands out.
         ranked: Tensors with an error of their own, the largest first, then the others in the model's order.
         not_compared: Shared tensors that hold NaN or Inf in FP32, or whose size depends on the values.
+        unmatched: The float tensors that the quantized model does not have, each with the reason.
     """
 
     tensors: int
@@ -135,6 +137,7 @@ class Layers:
     start: str | None
     ranked: tuple[LayerError, ...]
     not_compared: tuple[str, ...] = ()
+    unmatched: tuple[Unmatched, ...] = ()
 
 
 @dataclass(frozen=True)

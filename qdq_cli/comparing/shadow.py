@@ -12,6 +12,7 @@ that takes tensors out of a model gets pairs to compare.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -19,9 +20,11 @@ import onnx_ir as ir
 
 from qdq_cli.comparing.activations import code_range
 from qdq_cli.comparing.graft import Given, Graft, nodes_behind
-from qdq_cli.comparing.match import Match
+from qdq_cli.comparing.match import ACTIVATIONS, Match
 
 PREFIX = "local/"
+
+_CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,10 @@ class Piece:
         return any(is_quantization(node) for node in self.nodes)
 
     @property
-    def computes_on_codes(self) -> bool:
-        """Whether an operator of the piece works on codes itself, as ConvInteger does."""
-        others = (node for node in self.nodes if node.op_type not in ("QuantizeLinear", "DequantizeLinear"))
-        return any(is_quantization(node) for node in others)
+    def on_codes(self) -> tuple[str, ...]:
+        """The operators of the piece that work on codes themselves."""
+        found = (node.op_type for node in self.nodes if is_quantization(node) and node.op_type not in _CONVERSIONS)
+        return tuple(dict.fromkeys(found))
 
 
 def is_quantization(node: ir.Node) -> bool:
@@ -145,10 +148,12 @@ def add_shadows(
 
 
 def _clipped(graft: Graft, piece: Piece, copied: Given, prefix: str) -> ir.Value:
-    """What a left-out Q with a fused activation leaves: the range, without the rounding."""
+    """What a left-out Q leaves: where it does the work of a Relu or Clip, that work without the rounding."""
     value, dequantize = copied[piece.result], piece.result.producer()
     kept = None if dequantize is None else code_range(dequantize)
-    if kept is None:
+    made = graft.values[piece.match.tensor].producer()
+    kind = None if made is None else made.op_type
+    if kept is None or kind not in ACTIVATIONS or any(node.op_type == kind for node in piece.nodes):
         return value
-    ends = (kept.low, kept.high)
+    ends = (kept.low, kept.high if kind == "Clip" else math.inf)
     return graft.clip(value, ends, f"{prefix}{piece.match.tensor}/range")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 
+from qdq_cli.comparing.match import Unmatched
 from qdq_cli.comparing.record import Cause, Comparison, Kind, LayerError, Layers, Origin, OutputDistance
 from qdq_cli.inspection.text import Paint, count_text, elided, names_text, plain, row, wrapped
 
@@ -68,6 +70,8 @@ def _layers(layers: Layers, top: int | None, paint: Paint) -> list[str]:
     if layers.not_compared:
         why = "they hold NaN or Inf, or their size depends on the values"
         lines += row("not compared", f"{names_text(layers.not_compared)}: {why}")
+    for reason, tensors in by_reason(layers.unmatched).items():
+        lines += row("no partner", f"{names_text(tensors)}: {reason}")
     dead = [layer for layer in layers.ranked if layer.dead]
     if dead:
         names = names_text(layer.tensor for layer in dead)
@@ -83,6 +87,14 @@ def _layers(layers: Layers, top: int | None, paint: Paint) -> list[str]:
         lines += ["", "why the worst err:"]
         lines += [line for layer in wrong[:MAX_EXPLAINED] for line in _explained(layer)]
     return lines
+
+
+def by_reason(unmatched: Iterable[Unmatched]) -> dict[str, list[str]]:
+    """Reason -> the tensors of the float model that have no partner for it."""
+    found: dict[str, list[str]] = {}
+    for entry in unmatched:
+        found.setdefault(entry.reason, []).append(entry.tensor)
+    return found
 
 
 def start_text(layers: Layers) -> str:

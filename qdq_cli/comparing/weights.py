@@ -77,7 +77,7 @@ class _Stored:
         return float(self.steps.reshape(()) * widest)
 
 
-def weight_error(node: ir.Node, references: Sequence[ir.Node | None]) -> WeightError | None:
+def weight_error(node: ir.Node, references: Sequence[ir.Node]) -> WeightError | None:
     """Compare the constant operand of a weighted node of the quantized model with the float weight.
 
     Args:

@@ -63,7 +63,7 @@ def quantize(target: Path, options: dict) -> None:
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "float.onnx"
             onnx.save(float_model(), source)
-            quantize_static(source, target, Pictures(), quant_format=QuantFormat.QDQ, **options)
+            quantize_static(source, target, Pictures(), **{"quant_format": QuantFormat.QDQ} | options)
     finally:
         logging.disable(logging.NOTSET)
 
