@@ -237,6 +237,11 @@ def sqnr_of_sums(signal: float, noise: float) -> float:
     return float(np.clip(10.0 * (math.log10(_finite(signal)) - math.log10(noise)), -SQNR_CEILING_DB, SQNR_CEILING_DB))
 
 
+def sqnr_of_ratio(noise: float) -> float:
+    """SQNR in dB of a noise-to-signal ratio: sum (reference - other)**2 over sum reference**2; within +-200."""
+    return sqnr_of_sums(1.0, max(noise, 0.0))
+
+
 def _cosine(product: float, signal: float, other: float) -> float:
     if signal == 0.0 or other == 0.0:
         return 1.0 if signal == other else 0.0

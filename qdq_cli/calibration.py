@@ -22,6 +22,7 @@ from qdq_cli.graph.plan import Plan, ScaleGroup
 from qdq_cli.graph.topology import float_tensors
 from qdq_cli.observing import Job, Seen, run_samples
 from qdq_cli.progress import Listener
+from qdq_cli.sentences import some_of
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,9 @@ def _from_cache(model: ir.Model, tensors: Sequence[str], samples: Samples | None
     found = Observation(hit.histograms, origin.sample_count, True, made, digests=origin.samples, stored=True)
     fed_alike = samples is None or samples.feeding == origin.preprocessing
     if hit.missing:
-        problem = f"{len(hit.missing)} of {len(tensors)} tensors are not in it, such as {_some(list(hit.missing), 10)}"
+        problem = (
+            f"{len(hit.missing)} of {len(tensors)} tensors are not in it, such as {some_of(list(hit.missing), 10)}"
+        )
     elif not fed_alike:
         problem = f"it was made with other preprocessing ({made or 'arrays'})"
     elif not origin.samples:
@@ -264,7 +267,7 @@ def choose(plan: Plan, observed: Observation, config: RangeConfig) -> Ranges:
             merged = _merged(observed.histograms, group)
             amax.append(choose_range(merged, method, depthwise=group.depthwise).amax)
         dead += [] if amax[-1] else [group.tensors[0]]
-    notes = [f"Always zero in calibration, so the scale is 1.0: {_some(dead)}."] if dead else []
+    notes = [f"Always zero in calibration, so the scale is 1.0: {some_of(dead)}."] if dead else []
     return Ranges(tuple(amax), manual, (*notes, *_imported_note(plan, config)))
 
 
@@ -283,10 +286,6 @@ def _merged(histograms: Mapping[str, Histogram], group: ScaleGroup) -> Histogram
     for tensor in group.observed:
         merged.merge(histograms[tensor])
     return merged
-
-
-def _some(names: list[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _check_manual(plan: Plan, config: RangeConfig) -> None:

@@ -21,6 +21,7 @@ from qdq_cli.graph.nodes import constant_at, every_node, is_op, mark_shape_compu
 from qdq_cli.graph.operators import OpClass, operator_of
 from qdq_cli.graph.opset import HALF_OPSET, MIN_OPSET, normalize_imports, opset_of, raise_opset
 from qdq_cli.graph.wire import root_cause, to_proto, weights_left_out
+from qdq_cli.sentences import some_of
 
 HALF_TYPES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
@@ -108,8 +109,7 @@ def _constants_out_of_inputs(model: ir.Model) -> tuple[str, ...]:
     constants = [name for name in before if name not in left]
     if not constants or model.ir_version < 4:  # IR version 3 had to list them
         return ()
-    shown = ", ".join(constants[:5]) + (f" and {len(constants) - 5} more" if len(constants) > 5 else "")
-    return (f"Graph inputs that have an initializer are constants in the result: {shown}.",)
+    return (f"Graph inputs that have an initializer are constants in the result: {some_of(constants, 5)}.",)
 
 
 def lift_constants(model: ir.Model) -> None:

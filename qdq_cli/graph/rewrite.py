@@ -24,6 +24,7 @@ from qdq_cli.graph.operators import commutes, operator_of
 from qdq_cli.graph.opset import opset_of
 from qdq_cli.graph.plan import Plan, Use, WeightTarget
 from qdq_cli.graph.propagate import propagate
+from qdq_cli.sentences import some_of
 
 NO_RANGES: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 """Every weight is quantized over its whole range."""
@@ -86,16 +87,14 @@ def _notes(dead: Mapping[str, int], small: Sequence[str]) -> tuple[str, ...]:
     """Report what got the scale 1.0: channels of weights, and activations that are not zero but nearly (A19)."""
     notes = []
     if small:
-        notes.append(f"Too small for a scale of their type, so the scale is 1.0 and all becomes zero: {_some(small)}.")
+        notes.append(
+            f"Too small for a scale of their type, so the scale is 1.0 and all becomes zero: {some_of(small)}."
+        )
     if dead:
         channels = sum(dead.values())
         found = "channel of zeros" if channels == 1 else "channels of zeros"
-        notes.append(f"{channels} {found}, or of next to nothing, got the scale 1.0, in {_some(list(dead))}.")
+        notes.append(f"{channels} {found}, or of next to nothing, got the scale 1.0, in {some_of(list(dead))}.")
     return tuple(notes)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _runs_on_int8(node: ir.Node, opset: int) -> bool:

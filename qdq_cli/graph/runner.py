@@ -24,6 +24,7 @@ from qdq_cli.errors import DataError, ModelError, QdqError
 from qdq_cli.graph.bound import BoundSession, array_for
 from qdq_cli.graph.outputs import TakeOut, taking_out
 from qdq_cli.graph.session import SessionOptions, Source, as_model_error, cores, make_session
+from qdq_cli.sentences import some_of
 
 Id = TypeVar("Id")
 Progress = Callable[[int, int], None]
@@ -204,7 +205,7 @@ def _not_finite(name: str, array: NDArray[Any], batch: Batch, *, is_input: bool)
     has_samples = array.ndim > 0 and array.shape[0] == batch.samples
     rows = [row for row in range(batch.samples) if bad[row].any()] if has_samples else range(batch.samples)
     values = "NaN" if np.isnan(array).any() else "Inf"
-    where = _list_sources([batch.sources[row] for row in rows])
+    where = some_of([batch.sources[row] for row in rows])
     found = f"holds {np.count_nonzero(bad):,} values that are NaN or Inf, the first {values}, for {where}."
     if is_input:
         return DataError(f"The model's input '{name}' {found}", "Take the sample out, or repair it.")
@@ -218,13 +219,7 @@ def _run_errors(batch: Batch) -> contextlib.AbstractContextManager[None]:
     hint = "Do the samples have the shapes the model is used with?"
     if batch.samples > 1:
         hint = "The model may take one sample a run, whatever it declares: try --batch-size 1."
-    return as_model_error(f"run the model on {_list_sources(batch.sources)}", hint)
-
-
-def _list_sources(sources: Sequence[str]) -> str:
-    """At most three sources, then how many more."""
-    more = f" and {len(sources) - 3} more" if len(sources) > 3 else ""
-    return ", ".join(sources[:3]) + more
+    return as_model_error(f"run the model on {some_of(batch.sources)}", hint)
 
 
 class Runner:

@@ -30,6 +30,7 @@ from qdq_cli.pages.page import (
 from qdq_cli.pages.recovery import recovery_section
 from qdq_cli.pages.text import number
 from qdq_cli.report import Calibration, Report, Verification
+from qdq_cli.sentences import some_of
 
 CELLS = 80  # bars of a histogram
 
@@ -128,8 +129,7 @@ def _observed(report: Report, histograms: Mapping[str, Histogram]) -> Iterator[t
 
 
 def _sharing(others: list[str]) -> str:
-    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-    return f"Its scale also serves {', '.join(others[:3])}{more}." if others else ""
+    return f"Its scale also serves {some_of(others)}." if others else ""
 
 
 def _errors(observed: tuple[tuple[str, Histogram, float, str], ...]) -> Section:

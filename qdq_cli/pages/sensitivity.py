@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from calibrators.metrics import sqnr_of_ratio
 from qdq_cli.pages.page import Bar, Bars, Block, Cell, Facts, Note, Page, Section
 from qdq_cli.pages.text import number
 from qdq_cli.sensitivity.record import OperatorSensitivity, SensitivityReport
+from qdq_cli.sentences import some_of
 
 MOST_DB = 80.0
 """Bars end here: what is quieter does not matter to any output."""
@@ -67,9 +69,8 @@ def _label(operator: OperatorSensitivity) -> str:
 def _groups(report: SensitivityReport) -> Iterator[Bar]:
     for group in report.groups:
         noise = group.noise if group.exact_noise is None else group.exact_noise
-        more = f" and {len(group.tensors) - 1} more" if len(group.tensors) > 1 else ""
-        yield Bar(f"{group.tensors[0]}{more}", (_decibels(noise),), f"amax {number(group.amax)}")
+        yield Bar(some_of(group.tensors, 1), (_decibels(noise),), f"amax {number(group.amax)}")
 
 
 def _decibels(noise: float) -> float:
-    return -10 * math.log10(noise) if noise > 0 else math.inf
+    return sqnr_of_ratio(noise) if noise > 0 else math.inf

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Callable, Mapping
 
+from calibrators.metrics import sqnr_of_ratio
 from qdq_cli.sensitivity.record import SensitivityReport
 
 WIDTH = 80
@@ -42,7 +42,7 @@ def row(label: str, text: str) -> list[str]:
 
 def decibels(noise: float) -> str:
     """A noise-to-signal ratio as SQNR."""
-    return "no noise" if noise <= 0 else f"{-10 * math.log10(noise):.1f} dB"
+    return "no noise" if noise <= 0 else f"{sqnr_of_ratio(noise):.1f} dB"
 
 
 def shortened(name: str, width: int) -> str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from calibrators import Comparison, Distances, NoDataError, ParameterError, TopAgreement, sqnr_db
+from calibrators.metrics import sqnr_of_ratio
 
 REALS = st.floats(-1e3, 1e3)
 PAIRS = arrays.arrays(np.float64, st.tuples(st.just(2), st.integers(1, 40)), elements=REALS)
@@ -115,3 +116,11 @@ def test_top_agreement_needs_classes() -> None:
     for one, two in ((np.ones((2, 3)), np.ones((3, 2))), (np.ones((2, 0)), np.ones((2, 0))), (1.0, 1.0)):
         with pytest.raises(ParameterError):
             agreement.observe(one, two)
+
+
+@pytest.mark.parametrize(
+    ("noise", "sqnr"), [(0.01, 20.0), (1.0, 0.0), (0.0, 200.0), (-1e-20, 200.0), (math.inf, -200.0)]
+)
+def test_sqnr_of_a_ratio(noise, sqnr):
+    """Sums of squares taken by moments may end just below zero."""
+    assert sqnr_of_ratio(noise) == pytest.approx(sqnr)
