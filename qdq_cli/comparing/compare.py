@@ -128,8 +128,9 @@ def _open(model: ir.Model, config: DataConfig) -> Samples:
 def _layer_meter(reference: ir.Model, quantized: ir.Model) -> LayerMeter:
     reference, quantized = to_one_opset(reference, quantized, MIN_OPSET if has_codes(quantized) else 1)
     spell_out(quantized)
+    profile = make_profile(reference, quantized)
     try:
-        return LayerMeter(make_profile(reference, quantized))
+        return LayerMeter(profile)
     except ModelError as error:  # each model by itself was loaded before
         raise ModelError(f"Layers cannot be compared: {error.message}", "Leave --layers out.") from error
 

@@ -137,16 +137,31 @@ def _why_absent(value: ir.Value, others: Mapping[str, ir.Value]) -> str:
 
 
 def _image_match(value: ir.Value, image: ir.Value, names: Collection[str | None]) -> Match | Unmatched:
-    """Match a tensor with its image; it is fed ahead of the Q, unless what that reads is another tensor's."""
-    name = value.name or ""
+    """Match a tensor that has an image with what the Q ahead of it reads, unless that is another tensor's.
+
+    The image itself counts where more than Q and DQ is between: where Q does the work of a Relu, and at an output.
+    """
+    name, source = value.name or "", _quantized_source(image)
     if not fits(value, image):
         return Unmatched(name, _OTHER_SHAPE)
+    if source is None or is_constant(source) or source.name in names:
+        return Match(name, image.name or "", None)
+    fed = source.name or ""
+    return Match(name, image.name or "" if value.is_graph_output() or _is_fused(value, source) else fed, fed)
+
+
+def _quantized_source(image: ir.Value) -> ir.Value | None:
+    """What the Q reads that makes the codes of an image."""
     dequantize = image.producer()
     codes = None if dequantize is None else dequantize.inputs[0]
     quantize = None if codes is None else codes.producer()
-    source = quantize.inputs[0] if quantize is not None and is_quantize(quantize) else None
-    free = source is not None and not is_constant(source) and source.name not in names
-    return Match(name, image.name or "", source.name if free and source is not None else None)
+    return quantize.inputs[0] if quantize is not None and is_quantize(quantize) else None
+
+
+def _is_fused(value: ir.Value, other: ir.Value) -> bool:
+    """Say whether a Relu or Clip that makes a tensor is gone in front of what stands for it."""
+    made, remade = value.producer(), other.producer()
+    return made is not None and made.op_type in ACTIVATIONS and (remade is None or remade.op_type != made.op_type)
 
 
 def _merged_source(value: ir.Value, others: Mapping[str, ir.Value]) -> ir.Value | None:
@@ -155,12 +170,14 @@ def _merged_source(value: ir.Value, others: Mapping[str, ir.Value]) -> ir.Value 
     Operators on codes do the work of the Relu or Clip behind them with the range of their codes, and then these codes
     are named for what the Relu reads.
     """
-    made = value.producer()
-    if value.name in others or made is None or made.op_type not in ACTIVATIONS or made.inputs[0] is None:
+    made, own = value.producer(), others.get(value.name or "")
+    if made is None or made.op_type not in ACTIVATIONS or made.inputs[0] is None:
         return None
     read = made.inputs[0]
     other = others.get(read.name or "")
     if other is None or only_consumer(read) is None or is_image(other) or not fits(value, other):
+        return None
+    if own is not None and (not is_image(own) or _quantized_source(own) is not other):
         return None
     return other if _image_behind(other) is not None else None
 
@@ -187,10 +204,7 @@ def _fused_image(value: ir.Value, other: ir.Value) -> ir.Value | None:
     onnxruntime's quantizer drops a Relu or Clip in front of an asymmetric Q: the convolution then writes under the
     name of the Relu's result, and only behind the Q it is that result.
     """
-    made, remade = value.producer(), other.producer()
-    if made is None or remade is None or made.op_type == remade.op_type or made.op_type not in ACTIVATIONS:
-        return None
-    return _image_behind(other)
+    return _image_behind(other) if other.producer() is not None and _is_fused(value, other) else None
 
 
 def _image_behind(value: ir.Value) -> ir.Value | None:

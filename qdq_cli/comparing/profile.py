@@ -106,7 +106,8 @@ def make_profile(reference: ir.Model, quantized: ir.Model) -> Profile:
     if not rows:
         raise ModelError(
             "The two models share no tensor besides their inputs and outputs, so layers cannot be compared.",
-            "Tensors are matched by name: compare with the float model that was quantized, or leave --layers out.",
+            "Tensors are matched by name, those inside If and Loop bodies left out: compare with the float model that "
+            "was quantized, or leave --layers out.",
         )
     left_out = tuple(match.tensor for match in matches if match not in kept)
     unmatched = unmatched_tensors(reference, quantized)

@@ -145,6 +145,31 @@ def test_what_has_no_partner_is_told_with_the_reason(tmp_path):
     assert layer(found, "add_relu").local.sqnr_db > 30, "it is compared behind that Q"
 
 
+def relu_between(reader: str) -> onnx.ModelProto:
+    net = Network()
+    x = net.relu(net.conv(net.input("image", (1, 16, 8, 8)), 16, "one", scale=None), "one_relu")
+    y = net.conv(x, 16, "two", scale=None)
+    return net.proto(net.add(y, net.op(reader, x, name="other"), "out"))
+
+
+def test_a_relu_in_the_q_is_gone_through_where_floats_are_read_too(tmp_path):
+    """The DQ for the reader of floats has the name of the Relu's result, the codes that of the convolution's."""
+    found = compared(tmp_path, relu_between("Softplus"), static)
+    assert [entry.tensor for entry in found.layers.unmatched] == ["one"]
+    assert layer(found, "one_relu").local.sqnr_db > 30
+    assert layer(found, "two").cause.kind is not Kind.CLIPPING
+
+
+def test_what_a_relu_cuts_anyway_is_no_damage(tmp_path):
+    """A symmetric range that fits the Relu's result cuts the convolution's, which is negative for the most part."""
+    model = relu_between("Softplus")
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name == "one_b")
+    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) - np.float32(12), "one_b"))
+    found = compared(tmp_path, model, signed)
+    assert found.layers.unmatched == ()
+    assert min(layer(found, name).local.sqnr_db for name in ("one", "one_relu", "two")) > 30
+
+
 def test_the_layer_made_bad_is_first_and_its_cause_is_told(tmp_path):
     path, samples = quantized(tmp_path, make_ort_models.float_model(), static)
     proto = onnx.load(path)
