@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from calibrators.metrics import SQNR_CEILING_DB
-from qdq_cli.comparing.record import Comparison, LayerError, Layers
-from qdq_cli.comparing.text import by_reason, node_text, short_cause, start_text
+from qdq_cli.comparing.record import Comparison, LayerError, Layers, OutputDistance
+from qdq_cli.comparing.text import advice, node_text, short_cause, start_text
 from qdq_cli.pages.page import Bar, Bars, Block, Cell, Facts, Note, Page, Section, Table
 from qdq_cli.pages.text import number
 
@@ -35,35 +35,47 @@ def _facts(found: Comparison) -> Iterator[tuple[str, Cell]]:
     if found.layers is not None:
         yield "shared tensors", f"{found.layers.shared} of {found.layers.tensors}"
         yield "starts at", start_text(found.layers)
+        start = next((layer for layer in found.layers.ranked if layer.tensor == found.layers.start), None)
+        if start is not None and start.cause is not None:
+            yield "cause", f"{short_cause(start.cause)}: {start.cause.text}"
+        if steps := advice(found.layers, found.reference):
+            yield "next", "\n".join(steps)
 
 
 def _outputs(found: Comparison) -> Table:
-    rows: list[tuple[Cell, ...]] = [
-        (
-            name,
-            "equal" if distance.equal else f"{distance.sqnr_db:.1f}",
-            f"{distance.cosine:.6f}",
-            number(distance.max_error),
-            "" if distance.top1_agreement is None else f"{distance.top1_agreement:.1f}",
-            "" if distance.top5_agreement is None else f"{distance.top5_agreement:.1f}",
-            "" if distance.softmax_kl is None else number(distance.softmax_kl),
-        )
-        for name, distance in found.outputs.items()
-    ]
+    rows: list[tuple[Cell, ...]] = [(name, *_figures(distance)) for name, distance in found.outputs.items()]
     rows += [(name, "not compared: its shape depends on the values", *[""] * 5) for name in found.not_compared]
-    columns = ("output", "SQNR, dB", "cosine", "largest error", "top-1, %", "top-5, %", "KL, nats")
-    return Table(columns, tuple(rows), frozenset(range(1, 7)))
+    scores = any(distance.top1_agreement is not None for distance in found.outputs.values())
+    kept = len(_OUTPUT_COLUMNS) if scores else 4
+    return Table(_OUTPUT_COLUMNS[:kept], tuple(cells[:kept] for cells in rows), frozenset(range(1, kept)))
+
+
+_OUTPUT_COLUMNS = ("output", "SQNR, dB", "cosine", "largest error", "top-1, %", "top-5, %", "KL, nats")
+"""The last three are for class scores."""
+
+
+def _figures(distance: OutputDistance) -> Iterator[Cell]:
+    yield "equal" if distance.equal else f"{distance.sqnr_db:.1f}"
+    yield f"{distance.cosine:.6f}"
+    yield number(distance.max_error)
+    yield "" if distance.top1_agreement is None else f"{distance.top1_agreement:.1f}"
+    yield "" if distance.top5_agreement is None else f"{distance.top5_agreement:.1f}"
+    yield "" if distance.softmax_kl is None else number(distance.softmax_kl)
 
 
 def _layer_sections(layers: Layers) -> Iterator[Section]:
-    own = sorted((layer for layer in layers.ranked if layer.local is not None), key=lambda layer: layer.order)
+    in_order = sorted(layers.ranked, key=lambda layer: layer.order)
+    own = [layer for layer in in_order if layer.local is not None]
     yield Section(
         "Layers in order",
         "SQNR of every tensor that is computed from quantized ones. Local: its layer alone, fed FP32. Accumulated: as "
         "deployed, with all errors from before. Where the accumulated bar falls to the local one, damage starts.",
-        (_bars(own, layers.start), *_remarks(layers)),
+        (_bars(own or in_order, layers.start), *_remarks(layers)),
     )
     yield Section("Why they err", "The largest error of its own first.", (_causes(layers),))
+    if layers.unmatched:
+        rows = tuple((entry.tensor, entry.reason) for entry in layers.unmatched)
+        yield Section("No partner", "Float tensors that are not in both models.", (Table(("tensor", "why"), rows),))
 
 
 def _bars(own: list[LayerError], start: str | None) -> Bars:
@@ -72,6 +84,7 @@ def _bars(own: list[LayerError], start: str | None) -> Bars:
             node_text(layer),
             (None if layer.local is None else layer.local.sqnr_db, layer.accumulated.sqnr_db),
             "damage starts here" if layer.tensor == start else "all zero as deployed" if layer.dead else "",
+            stands_out=layer.tensor == start,
         )
         for layer in own
     )
@@ -82,22 +95,22 @@ def _remarks(layers: Layers) -> Iterator[Block]:
     if layers.not_compared:
         names = ", ".join(layers.not_compared)
         yield Note(f"Not compared, because they hold NaN or Inf or their size depends on the values: {names}.")
-    for reason, tensors in by_reason(layers.unmatched).items():
-        yield Note(f"Not compared ({reason}): {', '.join(tensors)}.")
 
 
 def _causes(layers: Layers) -> Table:
-    rows: list[tuple[Cell, ...]] = [
-        (
-            node_text(layer),
-            "equal" if layer.local.sqnr_db == SQNR_CEILING_DB else f"{layer.local.sqnr_db:.1f}",
-            f"{layer.accumulated.sqnr_db:.1f}",
-            short_cause(layer.cause),
-            f"{layer.cause.share_percent:.0f}",
-            layer.cause.text,
-        )
-        for layer in layers.ranked
-        if layer.local is not None and layer.cause is not None
-    ]
+    shown = [layer for layer in layers.ranked if layer.cause is not None]
+    rows = tuple(tuple(_cause_cells(layer, starts=layer.tensor == layers.start)) for layer in shown)
+    started = frozenset(place for place, layer in enumerate(shown) if layer.tensor == layers.start)
     columns = ("layer", "local, dB", "accumulated, dB", "cause", "share, %", "what is seen")
-    return Table(columns, tuple(rows), frozenset({1, 2, 4}))
+    return Table(columns, rows, frozenset({1, 2, 4}), started)
+
+
+def _cause_cells(layer: LayerError, *, starts: bool) -> Iterator[Cell]:
+    local, cause = layer.local, layer.cause
+    assert local is not None and cause is not None
+    yield node_text(layer)
+    yield "equal" if local.sqnr_db == SQNR_CEILING_DB else f"{local.sqnr_db:.1f}"
+    yield f"{layer.accumulated.sqnr_db:.1f}"
+    yield short_cause(cause)
+    yield f"{cause.share_percent:.0f}"
+    yield f"{cause.text}; damage starts here" if starts else cause.text

@@ -76,12 +76,13 @@ def _layers(layers: Layers, top: int | None, paint: Paint) -> list[str]:
     if dead:
         names = names_text(layer.tensor for layer in dead)
         lines += row("dead", f"all zero as deployed, though not in FP32: {names}")
-    shown = list(layers.ranked) if top is None else own[:top]
+    listed = own or sorted(layers.ranked, key=lambda layer: layer.accumulated.sqnr_db)
+    shown = list(layers.ranked) if top is None else listed[:top]
     lines += ["", f"{'local':>6}  {'accumulated':>11}  {'layer':<{_LAYER}}  cause"]
     for layer in shown:
         lines += _layer(layer, layers.start, paint) + (_sentence(layer) if top is None else [])
-    if len(shown) < len(own):
-        lines.append(f"  ... and {count_text(len(own) - len(shown), 'layer')} more (-v, --top)")
+    if len(shown) < len(listed):
+        lines.append(f"  ... and {count_text(len(listed) - len(shown), 'layer')} more (-v, --top)")
     lines += ["", "SQNR, dB. local: of the layer alone, fed FP32; accumulated: as deployed."]
     if top is not None and wrong:
         lines += ["", "why the worst err:"]
@@ -100,6 +101,8 @@ def by_reason(unmatched: Iterable[Unmatched]) -> dict[str, list[str]]:
 def start_text(layers: Layers) -> str:
     """Where the damage starts, in words."""
     first = next((layer for layer in layers.ranked if layer.tensor == layers.start), None)
+    if all(layer.local is None for layer in layers.ranked):
+        return "no layer: none is computed from quantized tensors"
     if first is None or first.local is None:
         return "no single layer: what there is adds up over many"
     return (
@@ -154,14 +157,18 @@ def _explained(layer: LayerError) -> list[str]:
 
 
 def _next(layers: Layers, reference: str) -> list[str]:
-    """What to try about the layer where it starts, or the worst one."""
+    why, *commands = advice(layers, reference) or ("",)
+    return ["", *row("next", why), *(f"{'':14}{command}" for command in commands)] if why else []
+
+
+def advice(layers: Layers, reference: str) -> tuple[str, ...]:
+    """What to try about the layer where it starts, or the worst one: a sentence, then commands; () for no error."""
     order = sorted(layers.ranked, key=lambda layer: layer.tensor != layers.start)
     layer = next((layer for layer in order if layer.cause is not None), None)
     if layer is None or layer.cause is None:
-        return []
+        return ()
     options, why = _remedy(layer, layer.cause)
-    command = f"{'':14}qdq quantize {shlex.quote(reference)} --calib ..."
-    return ["", *row("next", why), *(f"{command} {option}" for option in options)]
+    return (why, *(f"qdq quantize {shlex.quote(reference)} --calib ... {option}" for option in options))
 
 
 def _remedy(layer: LayerError, cause: Cause) -> tuple[tuple[str, ...], str]:

@@ -64,12 +64,14 @@ def _bar_row(row: Bar, low: float, high: float, most: float) -> str:
         zero = _percent(-low, extent)
         shapes.append(f'<line class="whisker" x1="{zero}" x2="{zero}" y1="0" y2="16"/>')
     shown = " / ".join(number(value) for value in row.values)
-    return _row(row.label, f'<svg aria-hidden="true">{"".join(shapes)}</svg>', shown, row.note)
+    return _row(row.label, f'<svg aria-hidden="true">{"".join(shapes)}</svg>', shown, row.note, mark=row.stands_out)
 
 
-def _row(label: str, drawing: str, value: str, note: str) -> str:
+def _row(label: str, drawing: str, value: str, note: str, *, mark: bool = False) -> str:
     more = f' <span class="faint">{escaped(note)}</span>' if note else ""
-    return f'<li><span>{escaped(label)}</span>{drawing}<span class="value">{escaped(value)}{more}</span></li>'
+    kind = ' class="mark"' if mark else ""
+    value = f'<span class="value">{escaped(value)}{more}</span>'
+    return f"<li{kind}><span>{escaped(label)}</span>{drawing}{value}</li>"
 
 
 def _list(kind: str, rows: Sequence[str]) -> str:

@@ -56,11 +56,19 @@ class Table:
 
 @dataclass(frozen=True)
 class Bar:
-    """A row of `Bars`: a value for each of its series; None or NaN where there is none."""
+    """A row of `Bars`.
+
+    Args:
+        label: What it is about.
+        values: A value for each of the series; None or NaN where there is none.
+        note: Anything else, or "".
+        stands_out: Whether it is drawn to be seen at once; say why in the note.
+    """
 
     label: str
     values: tuple[float | None, ...]
     note: str = ""
+    stands_out: bool = False
 
 
 @dataclass(frozen=True)

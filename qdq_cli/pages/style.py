@@ -29,7 +29,8 @@ td { min-width: 3rem; max-width: 26rem; overflow-wrap: break-word; }
 td.long { min-width: 16rem; }
 thead th { position: sticky; top: 0; background: var(--panel); white-space: nowrap; }
 .num { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-td.num { min-width: 0; } tr.mark td { background: var(--mark); }
+td.num { min-width: 0; } tr.mark td, li.mark { background: var(--mark); }
+li.mark .faint { color: var(--ink); font-weight: bold; }
 th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2px solid var(--one); }
 input[type=search] { width: 100%; max-width: 24rem; padding: .4rem .6rem; font: inherit; color: inherit;
   background: var(--panel); border: 1px solid var(--faint); border-radius: .3rem; }

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 from tests.comparing.models import chain, write_samples
 from tests.networks import Network
@@ -84,7 +84,10 @@ def test_a_page(folder, tmp_path):
     page = tmp_path / "page.html"
     assert compare(folder, "bad", "--layers", "--report", page).code == 0
     text = page.read_text(encoding="utf-8")
+    assert '<li class="mark"><span>Conv b</span>' in text and '<tr class="mark"><td>Conv b</td>' in text
     assert "damage starts here" in text and "is cut at" in text and "scores" in text
+    assert "--calib ... --exclude b" in text, "what to try is said at the top, as on the terminal"
+    assert "top-1, %" in text
     assert compare(folder, "good", "--report", page).code == 0
     assert "Layers in order" not in page.read_text(encoding="utf-8")
     refused = compare(folder, "good", "--report", folder / "good.onnx")
@@ -178,6 +181,23 @@ def test_a_float_model_as_the_second(folder):
     assert done.code == 0
     assert "quantizes nothing" in done.err
     assert "equal" in done.out
+    assert "none is computed from quantized tensors" in done.out
+
+
+def test_a_model_of_another_precision_lists_what_has_accumulated(folder, tmp_path):
+    """Nothing of an FP16 model is quantized; where it goes wrong is asked all the same."""
+    model = onnx.load(folder / "float.onnx")
+    for tensor in model.graph.initializer:
+        if tensor.name == "b_w":
+            array = numpy_helper.to_array(tensor) * np.float32(1.01)
+            tensor.CopyFrom(numpy_helper.from_array(array, "b_w"))
+    onnx.save(model, tmp_path / "other.onnx")
+    done = qdq("compare", folder / "float.onnx", tmp_path / "other.onnx", "--data", folder / "data.npz", "--layers")
+    rows = [line.split() for line in done.out.splitlines() if line.startswith("       ")]
+    assert ["40.0", "Conv", "b"] in rows and rows[-1] == ["equal", "a_relu"]
+    page = tmp_path / "page.html"
+    assert compare(folder, "float", "--layers", "--report", page).code == 0
+    assert "<li><span>Conv b</span>" in page.read_text(encoding="utf-8")
 
 
 def test_data_that_do_not_fit(folder, tmp_path):

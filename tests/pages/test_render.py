@@ -236,6 +236,12 @@ def test_bars_share_one_scale():
     assert [text for text in reader.texts if text in ("10", "40", "-")] == ["10", "40", "-"]
 
 
+def test_a_bar_that_stands_out_is_marked():
+    rows = (Bar("calm", (2.0,)), Bar("loud", (1.0,), "why", stands_out=True))
+    text = render(page_of(Bars("dB", ("x",), rows)))
+    assert '<li class="mark"><span>loud</span>' in text and text.count('class="mark"') == 1
+
+
 def test_bars_below_zero_reach_to_the_left_of_it():
     reader = read(Bars("dB", ("a",), (Bar("x", (-10.0,)), Bar("y", (30.0,)))))
     assert [value for tag, name, value in reader.attributes if (tag, name) == ("rect", "x")] == ["0%", "25%"]
