@@ -88,7 +88,7 @@ def _bars(own: list[LayerError], start: str | None) -> Bars:
         )
         for layer in own
     )
-    return Bars("SQNR, dB", ("local", "accumulated"), rows, MOST_DB)
+    return Bars("SQNR, dB", ("local", "accumulated"), rows, MOST_DB, SQNR_CEILING_DB)
 
 
 def _remarks(layers: Layers) -> Iterator[Block]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from qdq_cli.pages.page import Bar, Bars, BoxPlots, BoxRow, Curve, HistogramPlot
-from qdq_cli.pages.text import escaped, number, percent
+from qdq_cli.pages.text import breakable, escaped, number, percent
 
 HEIGHT = 100  # of a histogram, in its own units
 _NARROWEST = 1e-9  # the share of the largest number at which a logarithmic axis begins at the latest
@@ -33,7 +33,7 @@ def bars(block: Bars) -> str:
     most = math.inf if block.most is None else block.most
     values = [min(value, most) for row in block.rows for value in finite(row.values)]
     low, high = min([0.0, *values]), max([0.0, *values])
-    rows = [_bar_row(row, low, high, most) for row in block.rows]
+    rows = [_bar_row(row, low, high, block) for row in block.rows]
     return f"<figure>{_key(block)}{_list('rows', rows)}</figure>"
 
 
@@ -49,7 +49,8 @@ def _key(block: Bars) -> str:
     return f"<figcaption>{escaped(block.unit)}: {', '.join(names)}</figcaption>"
 
 
-def _bar_row(row: Bar, low: float, high: float, most: float) -> str:
+def _bar_row(row: Bar, low: float, high: float, block: Bars) -> str:
+    most, equal = (math.inf if end is None else end for end in (block.most, block.equal))
     extent = high - low or 1.0
     thickness = 16 / len(row.values) if row.values else 16
     shapes = []
@@ -63,7 +64,7 @@ def _bar_row(row: Bar, low: float, high: float, most: float) -> str:
     if low < 0:
         zero = _percent(-low, extent)
         shapes.append(f'<line class="whisker" x1="{zero}" x2="{zero}" y1="0" y2="16"/>')
-    shown = " / ".join(number(value) for value in row.values)
+    shown = " / ".join("equal" if value is not None and value >= equal else number(value) for value in row.values)
     return _row(row.label, f'<svg aria-hidden="true">{"".join(shapes)}</svg>', shown, row.note, mark=row.stands_out)
 
 
@@ -71,7 +72,7 @@ def _row(label: str, drawing: str, value: str, note: str, *, mark: bool = False)
     more = f' <span class="faint">{escaped(note)}</span>' if note else ""
     kind = ' class="mark"' if mark else ""
     value = f'<span class="value">{escaped(value)}{more}</span>'
-    return f"<li{kind}><span>{escaped(label)}</span>{drawing}{value}</li>"
+    return f"<li{kind}><span>{breakable(label)}</span>{drawing}{value}</li>"
 
 
 def _list(kind: str, rows: Sequence[str]) -> str:
@@ -99,7 +100,7 @@ def histogram(plot: HistogramPlot, *, is_open: bool) -> str:
     note = f"<p>{escaped(plot.note)}</p>" if plot.note else ""
     ends = f'<div class="ends"><span>{number(plot.low)}</span><span>{number(plot.high)}</span></div>'
     return (
-        f"<details{' open' if is_open else ''}><summary>{svg}<span>{escaped(plot.tensor)}</span>"
+        f"<details{' open' if is_open else ''}><summary>{svg}<span>{breakable(plot.tensor)}</span>"
         f'<span class="meta">{_meta(plot)}</span></summary><div class="body">{ends}{note}</div></details>'
     )
 

@@ -80,12 +80,14 @@ class Bars:
         series: A name for each value of a row; one or two.
         rows: In the order in which they are shown.
         most: Values above are drawn as this one, such as the SQNR of equal outputs; None for no such limit.
+        equal: The value, and all above, that stands for no difference at all and is written in words.
     """
 
     unit: str
     series: tuple[str, ...]
     rows: tuple[Bar, ...]
     most: float | None = None
+    equal: float | None = None
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from qdq_cli.pages.page import (
     Tone,
 )
 from qdq_cli.pages.style import SCRIPT, STYLE
-from qdq_cli.pages.text import escaped, number
+from qdq_cli.pages.text import breakable, escaped, number
 
 EMPTY = '<p class="faint">Nothing to show.</p>'
 
@@ -137,12 +137,16 @@ def _lines(value: Cell) -> str:
 def _cell(cell: Cell) -> str:
     if isinstance(cell, Badge):
         return f'<span class="badge {cell.tone.value}">{escaped(cell.text)}</span>'
-    return escaped(cell)
+    return breakable(cell)
 
 
 def _long_class(cell: Cell) -> str:
     """A sentence takes a wider column than a name."""
     return ' class="long"' if isinstance(cell, str) and len(cell) > 40 and " " in cell else ""
+
+
+_MOST_COLUMNS = 3
+"""With more columns, the cells of a row are set below each other on a phone, each with its heading."""
 
 
 def _table(block: Table) -> str:
@@ -153,16 +157,20 @@ def _table(block: Table) -> str:
         f'<th scope="col"{kind}>{escaped(name)}</th>'
         for name, kind in zip(block.columns, number_class, strict=True)
     )  # fmt: skip
+    folds = len(block.columns) > _MOST_COLUMNS
+    labels = [f' data-of="{escaped(name)}"' if folds and place else "" for place, name in enumerate(block.columns)]
     rows = []
     for place, row in enumerate(block.rows):
         cells = "".join(
-            f"<td{_long_class(cell) or kind}>{_cell(cell)}</td>" for cell, kind in zip(row, number_class, strict=True)
+            f"<td{_long_class(cell) or kind}{label}>{_cell(cell)}</td>"
+            for cell, kind, label in zip(row, number_class, labels, strict=True)
         )
         rows.append(f'<tr class="mark">{cells}</tr>' if place in block.highlight else f"<tr>{cells}</tr>")
     caption = f"<caption>{escaped(block.caption)}</caption>" if block.caption else ""
+    kind = ' class="folds"' if folds else ""
     body = "\n".join(rows)
     return (
-        f'<div class="scroll" tabindex="0" data-find><table>{caption}<thead><tr>{headings}</tr></thead>'
+        f'<div class="scroll" tabindex="0" data-find><table{kind}>{caption}<thead><tr>{headings}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 

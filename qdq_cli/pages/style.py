@@ -26,7 +26,7 @@ dt { color: var(--faint); } dd { margin: 0; } dd span { display: block; } dd .ba
 table { border-collapse: collapse; width: 100%; font-size: .9rem; } caption { text-align: left; padding: .3rem .5rem; }
 th, td { padding: .25rem .5rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--rule); }
 td { min-width: 3rem; max-width: 26rem; overflow-wrap: break-word; }
-td.long { min-width: 16rem; }
+td.long { min-width: 14rem; } td:first-child { min-width: 11rem; }
 thead th { position: sticky; top: 0; background: var(--panel); white-space: nowrap; }
 .num { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 td.num { min-width: 0; } tr.mark td, li.mark { background: var(--mark); }
@@ -69,6 +69,13 @@ svg text { fill: var(--faint); font-size: .8rem; } .axis { height: 1.2rem; } .mi
   .tensors summary { grid-template-columns: 1.2rem 5.5rem 1fr; }
   .tensors summary .meta { grid-column: 2 / 4; }
   td { max-width: 14rem; } td.long { min-width: 14rem; }
+  .folds thead { display: none; } .folds, .folds caption, .folds tbody, .folds tr { display: block; }
+  .folds tr { padding: .3rem .5rem; border-bottom: 1px solid var(--rule); } .folds tr.mark { background: var(--mark); }
+  .folds td { display: inline-block; min-width: 0; max-width: none; padding: 0 .8rem 0 0; border: 0;
+    overflow-wrap: anywhere; white-space: normal; }
+  .folds td:first-child { display: block; font-weight: bold; } .folds td:empty { display: none; }
+  .folds td.long { display: block; min-width: 0; } .folds td[data-of]::before { content: attr(data-of) " ";
+    color: var(--faint); }
   .tensors .body { padding-left: .5rem; } .curve { padding: 1rem 1rem 1.8rem 3rem; } .curve svg { height: 13rem; } }
 @media print { .scroll { max-height: none; overflow: visible; border: 0; } input, nav { display: none; }
   thead th { position: static; } body { max-width: none; } * { print-color-adjust: exact; }

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import html
 import math
+import re
 
 NOTHING = "-"
+
+_LONG_WORD = re.compile(r"\S{25,}")
+_PART = re.compile(r"(?<=[/_.])(?=\w)")
 
 
 def escaped(text: str) -> str:
     """A text as HTML, safe between tags and in quoted attributes; letters that cannot be printed become "?"."""
     return html.escape("".join(letter if letter.isprintable() else "?" for letter in text))
+
+
+def breakable(text: str) -> str:
+    """A text as HTML whose long names may go on in a new line behind "/", "_" and "."; copied, it is the text."""
+    return _LONG_WORD.sub(lambda found: _PART.sub("<wbr>", found[0]), escaped(text))
 
 
 def number(value: float | None) -> str:

@@ -65,7 +65,7 @@ def full_page(count: int = 40) -> Page:
     )
 
 
-VOID = frozenset({"meta", "br", "input", "link", "img"})
+VOID = frozenset({"meta", "br", "wbr", "input", "link", "img"})
 
 
 @dataclass
@@ -77,6 +77,7 @@ class Reader(HTMLParser):
     tags: list[str] = field(default_factory=list)
     attributes: list[tuple[str, str, str]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    goes_on: bool = False
 
     def __post_init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -87,6 +88,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += [(tag, name, value or "") for name, value in attrs]
+        self.goes_on = tag == "wbr"
         if tag not in VOID:
             self.open_tags.append(tag)
 
@@ -101,7 +103,11 @@ class Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open_tags and self.open_tags[-1] not in ("style", "script"):
-            self.texts.append(data)
+            if self.goes_on:
+                self.texts[-1] += data
+            else:
+                self.texts.append(data)
+            self.goes_on = False
 
     @property
     def text(self) -> str:

@@ -46,6 +46,7 @@ document.querySelector("iframe").addEventListener("load", (event) => {{
   document.getElementById("found").textContent = JSON.stringify({{
     wide: page.documentElement.scrollWidth, hits: hits, sorted: sorted,
     svg: [...page.querySelectorAll("svg")].filter((svg) => svg.getBoundingClientRect().height > 0).length,
+    sideways: [...page.querySelectorAll(".scroll")].filter((box) => box.scrollWidth > box.clientWidth).length,
     opened: closed === null || closed.open,
   }});
 }});
@@ -122,6 +123,7 @@ def test_the_page_of_a_sample_model_fits(quantized: Path, width: int):
     seen = look(quantized, width, "conv")
     assert seen.complaints == []
     assert seen.found["wide"] <= width
+    assert seen.found["sideways"] == 0, "no table hides its last columns"
 
 
 def test_a_foreign_script_does_not_run(tmp_path: Path):
