@@ -73,7 +73,7 @@ def _in_folder(root: Path) -> Found:
     if len(files) < _MOSTLY * usable:
         counts = ", ".join(f"{len(paths)} {name} files" for name, paths in sorted(by_kind.items()))
         raise DataError(
-            f"Calibration folder '{root}' holds several kinds of data: {counts}.", "Give a folder that holds one kind."
+            f"The folder '{root}' holds several kinds of data: {counts}.", "Give a folder that holds one kind."
         )
     others = usable - len(files)
     return Found(
@@ -107,9 +107,7 @@ def _is_visible(name: str) -> bool:
 
 
 def _cannot_list(error: OSError) -> None:
-    raise DataError(
-        f"Calibration folder '{error.filename}' cannot be read: {error.strerror}.", "Check its permissions."
-    )
+    raise DataError(f"The folder '{error.filename}' cannot be read: {error.strerror}.", "Check its permissions.")
 
 
 def _nothing_usable(root: Path, files: list[Path]) -> DataError:
@@ -118,4 +116,4 @@ def _nothing_usable(root: Path, files: list[Path]) -> DataError:
         f"{count} {suffix}" for suffix, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:5]
     )
     seen = f"it has {found}" if found else "it is empty"
-    return DataError(f"Calibration folder '{root}' has no usable file; {seen}.", f"Give {_ACCEPTED}.")
+    return DataError(f"The folder '{root}' has no usable file; {seen}.", f"Give {_ACCEPTED}.")

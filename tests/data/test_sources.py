@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_listed_is_named(touch, monkeypatch):
         return scan(folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(DataError, match=r"Calibration folder '.*a' cannot be read: Permission denied"):
+    with pytest.raises(DataError, match=r"The folder '.*a' cannot be read: Permission denied"):
         find_files(root)
 
 
