@@ -72,12 +72,15 @@ class LayerMeter:
 
 
 def _rank(layer: LayerError) -> tuple[float, float]:
-    return (1000.0 if layer.local is None else layer.local.sqnr_db, layer.order)
+    if layer.local is None:
+        return (1000.0, layer.order)
+    return (900.0 if layer.local.is_of_nothing else layer.local.sqnr_db, layer.order)
 
 
 def _start(layers: Iterable[LayerError]) -> str | None:
     """The first tensor in the model's order whose own error stands out and is most of what is there."""
-    own = [(layer.local.sqnr_db, layer) for layer in layers if layer.local is not None]
+    measured = ((layer.local, layer) for layer in layers)
+    own = [(local.sqnr_db, layer) for local, layer in measured if local is not None and not local.is_of_nothing]
     if not own:
         return None
     limit = min(sqnr for sqnr, _ in own) + _NEAR_DB

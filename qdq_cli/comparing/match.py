@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from qdq_cli.comparing.alignment import fits
+from qdq_cli.comparing.pairs import codes_of
 from qdq_cli.graph.nodes import FLOAT_TYPES, consumers, is_activation, is_constant, only_consumer
 
 CODE_TYPES = frozenset(
@@ -101,6 +102,7 @@ def _is_float(value: ir.Value) -> bool:
 _ABSENT = "no tensor of that name in the quantized model"
 _FOLDED = "a batch norm is folded into what makes it"
 _MERGED = "a Q does the work of the Relu or Clip behind it"
+_MOVED = "codes there that are moved on, and are compared where they are read"
 _OTHER_SHAPE = "of another shape in the quantized model"
 
 
@@ -127,6 +129,8 @@ def _match(value: ir.Value, others: Mapping[str, ir.Value], names: Collection[st
 
 
 def _why_absent(value: ir.Value, others: Mapping[str, ir.Value]) -> str:
+    if any(name in others for name in codes_of(value.name or "")):
+        return _MOVED
     use = only_consumer(value)
     reader = None if use is None else use[0]
     if reader is not None and reader.op_type == "BatchNormalization":

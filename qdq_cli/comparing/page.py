@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from calibrators.metrics import SQNR_CEILING_DB
-from qdq_cli.comparing.record import Comparison, LayerError, Layers, OutputDistance
-from qdq_cli.comparing.text import advice, node_text, short_cause, start_text
+from qdq_cli.comparing.record import Comparison, LayerError, Layers, OutputDistance, TensorDistance
+from qdq_cli.comparing.text import advice, decibels, node_text, short_cause, start_text
 from qdq_cli.pages.page import Bar, Bars, Block, Cell, Facts, Note, Page, Section, Table
 from qdq_cli.pages.text import number
 
@@ -82,13 +82,25 @@ def _bars(own: list[LayerError], start: str | None) -> Bars:
     rows = tuple(
         Bar(
             node_text(layer),
-            (None if layer.local is None else layer.local.sqnr_db, layer.accumulated.sqnr_db),
-            "damage starts here" if layer.tensor == start else "all zero as deployed" if layer.dead else "",
+            (None if layer.local is None else _drawn(layer.local), _drawn(layer.accumulated)),
+            "damage starts here" if layer.tensor == start else _remark(layer),
             stands_out=layer.tensor == start,
         )
         for layer in own
     )
     return Bars("SQNR, dB", ("local", "accumulated"), rows, MOST_DB, SQNR_CEILING_DB)
+
+
+def _drawn(distance: TensorDistance) -> float | None:
+    return distance.sqnr_db if distance.sqnr_db > -SQNR_CEILING_DB else None
+
+
+def _remark(layer: LayerError) -> str:
+    if layer.accumulated.is_of_nothing:
+        return "all zero in FP32"
+    if layer.accumulated.max_error is None:
+        return "NaN or Inf as deployed"
+    return "all zero as deployed" if layer.dead else ""
 
 
 def _remarks(layers: Layers) -> Iterator[Block]:
@@ -109,8 +121,8 @@ def _cause_cells(layer: LayerError, *, starts: bool) -> Iterator[Cell]:
     local, cause = layer.local, layer.cause
     assert local is not None and cause is not None
     yield node_text(layer)
-    yield "equal" if local.sqnr_db == SQNR_CEILING_DB else f"{local.sqnr_db:.1f}"
-    yield f"{layer.accumulated.sqnr_db:.1f}"
+    yield decibels(local)
+    yield decibels(layer.accumulated)
     yield short_cause(cause)
     yield f"{cause.share_percent:.0f}"
     yield f"{cause.text}; damage starts here" if starts else cause.text

@@ -9,8 +9,8 @@ import onnx_ir as ir
 from qdq_cli.graph.names import Names
 from qdq_cli.graph.nodes import is_constant
 
-_CODES = "_quantized"
-"""Ends the name of the codes of a tensor, as onnxruntime's quantizer writes them."""
+_CODES = ("_quantized", "quantized")
+"""End the name of the codes of a tensor, as onnxruntime's quantizer writes them; the second those of a Split."""
 
 _INPUT = "_QuantizeLinear_Input"
 
@@ -110,7 +110,13 @@ class Pairs:
 
 def tensor_of(codes: ir.Value) -> str:
     """Name of the float tensor that some codes are of."""
-    return (codes.name or "").removesuffix(_CODES)
+    name = codes.name or ""
+    return name.removesuffix(next((ending for ending in _CODES if name.endswith(ending)), ""))
+
+
+def codes_of(tensor: str) -> tuple[str, ...]:
+    """What the codes of a float tensor may be called."""
+    return tuple(f"{tensor}{ending}" for ending in _CODES)
 
 
 def float_name(node: ir.Node) -> str:

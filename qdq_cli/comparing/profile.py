@@ -14,7 +14,7 @@ import onnx_ir as ir
 from qdq_cli.comparing.activations import CodeRange, code_range, pairs_left_out
 from qdq_cli.comparing.gauges import Gauge, GaugedGraph, PairGauges
 from qdq_cli.comparing.graft import Graft
-from qdq_cli.comparing.match import Match, Unmatched, is_quantize, match_tensors, unmatched_tensors
+from qdq_cli.comparing.match import ACTIVATIONS, Match, Unmatched, is_quantize, match_tensors, unmatched_tensors
 from qdq_cli.comparing.shadow import PREFIX, Piece, add_shadows, find_pieces, is_quantization
 from qdq_cli.comparing.weights import WeightError, weight_error
 from qdq_cli.errors import ModelError
@@ -153,7 +153,7 @@ class _Builder:
     def _row(self, piece: Piece, deployed: ir.Value, local: ir.Value | None, by_weights: ir.Value | None) -> Row:
         source = self.graft.values[piece.match.tensor]
         node = _main_node(piece, self._makers)
-        known = self._nodes.get(node.name, self._makers[piece.match.tensor])
+        known = self._nodes.get(node.name) or _maker_behind(piece.match.tensor, self._makers)
         accumulated = self.gauged.pair(source, deployed)
         if local is None:
             return Row(piece.match, known.name or "", known.op_type, accumulated)
@@ -227,6 +227,17 @@ def _main_node(piece: Piece, makers: Mapping[str | None, ir.Node]) -> ir.Node:
     """The weighted node of a piece, the last of several; where there is none, what makes the tensor in FP32."""
     weighted = [node for node in piece.nodes if is_weighted(node)]
     return weighted[-1] if weighted else makers[piece.match.tensor]
+
+
+def _maker_behind(tensor: str, makers: Mapping[str | None, ir.Node]) -> ir.Node:
+    """The float model's node that makes a tensor; the weighted one where a Relu, Clip or batch norm follows."""
+    first = node = makers[tensor]
+    while node.op_type in (*ACTIVATIONS, "BatchNormalization") and node.inputs[0] is not None:
+        before = node.inputs[0].producer()
+        if before is None or is_weighted(before):
+            return before or first
+        node = before
+    return first
 
 
 def _sized_by_values(model: ir.Model) -> set[str]:

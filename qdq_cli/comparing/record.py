@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from calibrators.metrics import SQNR_CEILING_DB
 from qdq_cli.comparing.match import Unmatched
 from qdq_cli.report import Distance
 
@@ -36,6 +37,11 @@ class TensorDistance:
     sqnr_db: float
     cosine: float
     max_error: float | None
+
+    @property
+    def is_of_nothing(self) -> bool:
+        """Whether FP32 is all zero, so that any error at all is infinitely much of it."""
+        return self.sqnr_db == -SQNR_CEILING_DB and self.max_error is not None
 
 
 class Origin(Enum):

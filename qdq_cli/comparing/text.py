@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 
+from calibrators.metrics import SQNR_CEILING_DB
 from qdq_cli.comparing.match import Unmatched
-from qdq_cli.comparing.record import Cause, Comparison, Kind, LayerError, Layers, Origin, OutputDistance
+from qdq_cli.comparing.record import Cause, Comparison, Kind, LayerError, Layers, Origin, OutputDistance, TensorDistance
 from qdq_cli.inspection.text import Paint, count_text, elided, names_text, plain, row, wrapped
 
 MAX_EXPLAINED = 3
@@ -84,6 +85,8 @@ def _layers(layers: Layers, top: int | None, paint: Paint) -> list[str]:
     if len(shown) < len(listed):
         lines.append(f"  ... and {count_text(len(listed) - len(shown), 'layer')} more (-v, --top)")
     lines += ["", "SQNR, dB. local: of the layer alone, fed FP32; accumulated: as deployed."]
+    if any(layer.accumulated.is_of_nothing for layer in shown):
+        lines.append("zero: FP32 is all zero there, so that there is nothing to hold an error against.")
     if top is not None and wrong:
         lines += ["", "why the worst err:"]
         lines += [line for layer in wrong[:MAX_EXPLAINED] for line in _explained(layer)]
@@ -105,6 +108,8 @@ def start_text(layers: Layers) -> str:
         return "no layer: none is computed from quantized tensors"
     if first is None or first.local is None:
         return "no single layer: what there is adds up over many"
+    if first.local.max_error is None:
+        return f"{node_text(first)}: NaN or Inf come up there"
     return (
         f"{node_text(first)}: {first.local.sqnr_db:.1f} dB by itself, {first.accumulated.sqnr_db:.1f} dB with all that "
         "comes before"
@@ -112,12 +117,10 @@ def start_text(layers: Layers) -> str:
 
 
 def _layer(layer: LayerError, start: str | None, paint: Paint) -> list[str]:
-    local = "" if layer.local is None else _decibels(layer.local.sqnr_db)
+    local = "" if layer.local is None else decibels(layer.local)
     name = f"{_ended(node_text(layer), _LAYER):<{_LAYER}}"
     name = paint(name, "red") if layer.tensor == start else name
-    return [
-        f"{local:>6}  {_decibels(layer.accumulated.sqnr_db):>11}  {name}  {short_cause(layer.cause)[:_CAUSE]}".rstrip()
-    ]
+    return [f"{local:>6}  {decibels(layer.accumulated):>11}  {name}  {short_cause(layer.cause)[:_CAUSE]}".rstrip()]
 
 
 def node_text(layer: LayerError) -> str:
@@ -132,8 +135,13 @@ def _ended(name: str, width: int) -> str:
     return elided(name, width)
 
 
-def _decibels(sqnr: float) -> str:
-    return "equal" if sqnr >= 200 else f"{sqnr:.1f}"
+def decibels(distance: TensorDistance) -> str:
+    """An SQNR, or a word where there is none."""
+    if distance.sqnr_db >= SQNR_CEILING_DB:
+        return "equal"
+    if distance.sqnr_db > -SQNR_CEILING_DB:
+        return f"{distance.sqnr_db:.1f}"
+    return "zero" if distance.is_of_nothing else "NaN"
 
 
 def short_cause(cause: Cause | None) -> str:

@@ -170,6 +170,37 @@ def test_what_a_relu_cuts_anyway_is_no_damage(tmp_path):
     assert min(layer(found, name).local.sqnr_db for name in ("one", "one_relu", "two")) > 30
 
 
+def test_codes_that_are_split_or_moved(tmp_path):
+    """A Split names its codes in a way of its own; between two operators that move codes there is no float tensor."""
+    net = Network()
+    x = net.conv(net.input("image", (1, 16, 8, 8)), 16, "one", scale=None)
+    halves = net.split(x, 2, name="halves")
+    net._initializers["parts"] = onnx.numpy_helper.from_array(np.asarray([8, 8], np.int64), "parts")
+    net._nodes[-1].input.append("parts")
+    y = net.op(
+        "Transpose",
+        net.op("Reshape", halves[0], net.constant(np.asarray([1, 8, 64])), name="flat"),
+        name="turned",
+        perm=[0, 2, 1],
+    )
+    z = net.op("MatMul", y, net.constant(net.weight(8, 16)), name="product")
+    found = compared(tmp_path, net.proto(z, net.conv(halves[1], 16, "two", scale=None)), static)
+    assert {"halves_1", "turned", "product"} <= {entry.tensor for entry in found.layers.ranked}
+    assert all("moved on" in entry.reason for entry in found.layers.unmatched)
+    assert [entry.tensor for entry in found.layers.unmatched] == ["halves_0", "flat"]
+
+
+def test_nodes_without_names_are_found_by_what_they_make(tmp_path):
+    """onnxruntime names a quantized node after the float one; where that has no name, the file has none either."""
+    model = make_ort_models.float_model()
+    for node in model.graph.node:
+        node.name = ""
+    found = compared(tmp_path, model, static)
+    entry = layer(found, "stem_relu")
+    assert (entry.op_type, entry.cause.kind) == ("Conv", Kind.ROUNDING)
+    assert {entry.cause.tensor for entry in found.layers.ranked} >= {"fc_w", "image"}
+
+
 def test_the_layer_made_bad_is_first_and_its_cause_is_told(tmp_path):
     path, samples = quantized(tmp_path, make_ort_models.float_model(), static)
     proto = onnx.load(path)

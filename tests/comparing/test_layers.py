@@ -16,12 +16,15 @@ from calibrators import sqnr_db
 from qdq_cli.comparing.alignment import to_one_opset
 from qdq_cli.comparing.compare import compare_models
 from qdq_cli.comparing.layers import LayerMeter
+from qdq_cli.comparing.page import comparison_page
 from qdq_cli.comparing.profile import make_profile
 from qdq_cli.comparing.record import Kind, Origin
+from qdq_cli.comparing.text import comparison_lines
 from qdq_cli.config import CompareConfig, DataConfig, QuantizeConfig
 from qdq_cli.data.batches import Batch
+from qdq_cli.pages.render import render
 from qdq_cli.pipeline import quantize_model
-from tests.comparing.models import CHANNELS, LAYERS, SIDE, chain, comparable, compare, layer
+from tests.comparing.models import CHANNELS, LAYERS, SIDE, chain, comparable, compare, layer, write_samples
 from tests.foreign import make_ort_models
 from tests.networks import Network
 from tests.workspace import REPOSITORY, environment
@@ -137,6 +140,30 @@ def test_weights_with_a_batch_norm_folded_in_are_those_of_the_reference(tmp_path
         :1
     ]
     assert (row.node, row.weights.tensor, row.weights.replaced) == ("conv", "w", 0.0)
+
+
+def test_a_tensor_that_is_zero_in_fp32_has_no_sqnr(tmp_path):
+    """Any error is infinitely much of it, which must not make it the first; NaN is another matter."""
+
+    def proto(shift: float, scale: float | None) -> onnx.ModelProto:
+        net = Network()
+        x = net.conv(net.input("images", ("N", CHANNELS, SIDE, SIDE)), CHANNELS, "a", scale=scale)
+        less = net.op("Sub", net.pair(x, 1.0) if scale else x, net.constant(np.float32(shift)), name=f"less_{shift}")
+        off = net.relu(less, "none")
+        return net.proto(net.conv(net.op("Add", x, off, name="sum"), CHANNELS, "b", scale=scale))
+
+    folder = tmp_path / "zero"
+    folder.mkdir()
+    write_samples(folder / "data.npz")
+    onnx.save(proto(99.0, None), folder / "float.onnx")
+    onnx.save(proto(2.0, 2.0**-4), folder / "quantized.onnx")
+    data = DataConfig(calib=(folder / "data.npz",))
+    found = compare_models(CompareConfig(folder / "float.onnx", folder / "quantized.onnx", data, layers=True))
+    assert layer(found, "none").local.is_of_nothing
+    own = [entry.tensor for entry in found.layers.ranked if entry.local is not None]
+    assert own[-1] == "none" and found.layers.start != "none"
+    assert any(line.split()[:2] == ["zero", "zero"] for line in comparison_lines(found, None))
+    assert "all zero in FP32" in render(comparison_page(found))
 
 
 def test_accumulated_at_an_output_is_the_plain_comparison(tmp_path):
