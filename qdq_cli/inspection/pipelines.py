@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from xml.etree import ElementTree
 
 from qdq_cli.inspection.inspect import Inspection
@@ -10,20 +9,32 @@ from qdq_cli.tensorrt.findings import RULES, Finding, Severity
 
 
 def github_annotations(inspection: Inspection) -> list[str]:
-    """Return one workflow command a finding, as GitHub shows it on the run and beside the file.
+    """Return one workflow command a lint code, as GitHub shows it on the run and beside the file; errors first.
+
+    GitHub shows ten of each kind for a step, so a code found a hundred times must not hide the others.
 
     Source: GitHub documentation, "Workflow commands for GitHub Actions": `::error file=,title=::message`, with %, CR
     and LF escaped, in properties also `:` and `,`.
     """
     return [
-        f"::{entry.severity.value} file={_property(inspection.model)},title={_property(_title(entry))}::"
-        f"{_message(f'{entry.found}. Expected: {entry.expected}. {entry.fix}')}"
-        for entry in inspection.findings
+        f"::{RULES[code].severity.value} file={_property(inspection.model)},title={_property(_title(found))}::"
+        f"{_message(f'{found[0].found}. Expected: {found[0].expected}. {found[0].fix}')}"
+        for code, found in _by_code(inspection).items()
     ]
 
 
-def _title(entry: Finding) -> str:
-    return f"{entry.code} {entry.node}".strip()
+def _by_code(inspection: Inspection) -> dict[str, list[Finding]]:
+    """Code -> its findings, at least one; in the order of the rules, errors before warnings."""
+    found: dict[str, list[Finding]] = {code: [] for code in RULES}
+    for entry in inspection.findings:
+        found[entry.code].append(entry)
+    kept = [(code, entries) for code, entries in found.items() if entries]
+    return dict(sorted(kept, key=lambda item: RULES[item[0]].severity is not Severity.ERROR))
+
+
+def _title(found: list[Finding]) -> str:
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"{found[0].code} {found[0].node}".strip() + more
 
 
 def _message(text: str) -> str:
@@ -53,14 +64,11 @@ def markdown_summary(inspection: Inspection) -> str:
         f"| errors / warnings | {summary.errors} / {summary.warnings} |",
         "",
     ]
-    by_code: dict[str, list[Finding]] = defaultdict(list)
-    for entry in inspection.findings:
-        by_code[entry.code].append(entry)
+    by_code = _by_code(inspection)
     if by_code:
         lines += ["| code | count | first at | found | fix |", "| --- | --- | --- | --- | --- |"]
-        for code in sorted(by_code, key=list(RULES).index):
-            first = by_code[code][0]
-            cells = (code, str(len(by_code[code])), f"`{first.node}`", first.found, first.fix)
+        for code, (first, *others) in by_code.items():
+            cells = (code, str(1 + len(others)), f"`{first.node}`", first.found, first.fix)
             lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
         lines.append("")
     return "\n".join(lines)
@@ -68,16 +76,14 @@ def markdown_summary(inspection: Inspection) -> str:
 
 def junit_xml(inspection: Inspection) -> str:
     """Return a JUnit document with one test case a lint code; warnings are reported in the output of passing cases."""
-    by_code: dict[str, list[Finding]] = defaultdict(list)
-    for entry in inspection.findings:
-        by_code[entry.code].append(entry)
+    by_code = _by_code(inspection)
     failed = sum(RULES[code].severity is Severity.ERROR for code in by_code)
     suite = ElementTree.Element(
         "testsuite", name=f"qdq inspect {inspection.model}", tests=str(len(RULES)), failures=str(failed), errors="0"
     )
     for code, rule in RULES.items():
         case = ElementTree.SubElement(suite, "testcase", classname="qdq.inspect", name=code)
-        if not by_code[code]:
+        if code not in by_code:
             continue
         text = "\n".join(f"{entry.node}: {entry.found}" for entry in by_code[code])
         if rule.severity is Severity.ERROR:

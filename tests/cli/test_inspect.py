@@ -234,8 +234,11 @@ def test_github_annotations_and_summary(folder, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(target))
     assert inspect(folder, "bad", "--format", "github") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("::error file=") and "title=E_ZP_MISSING q::" in line for line in lines)
-    assert any(line.startswith("::warning file=") for line in lines)
+    assert any(line.startswith("::error file=") and "title=E_ZP_MISSING q and 1 more::" in line for line in lines)
+    kinds = [line.split(" ")[0] for line in lines]
+    assert kinds == sorted(kinds) and set(kinds) == {"::error", "::warning"}, "errors first"
+    codes = [line.split("title=")[1].split(" ")[0] for line in lines]
+    assert len(set(codes)) == len(codes), "GitHub shows ten annotations of a kind: one a code"
     assert target.read_text().startswith("before\n### qdq inspect")
     assert "| E_ZP_MISSING | 2 |" in target.read_text()
 
