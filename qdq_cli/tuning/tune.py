@@ -25,7 +25,7 @@ from qdq_cli.sensitivity.measure import Advance, noise_of, noisiest_runs, operat
 from qdq_cli.tuning.budget import Floor, cheapest_float, quietest_float
 from qdq_cli.tuning.config import TuneConfig
 from qdq_cli.tuning.evaluate import check_command
-from qdq_cli.tuning.judge import Judge
+from qdq_cli.tuning.points import PointMeter
 from qdq_cli.tuning.record import LeftFloat, Point, TuneReport
 from qdq_cli.tuning.search import MAX_MEASUREMENTS, FloatSet, Problem, search
 from qdq_cli.tuning.stand import Stand, set_up
@@ -62,8 +62,8 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT) -> TuneReport:
     files.check_data_target(opened.source, target)
     stand = set_up(run, opened)
     with run.stage("judge"):
-        judge = Judge(stand, config)
-    tuning = _Tuning(run, stand, judge, config)
+        points = PointMeter(stand, config)
+    tuning = _Tuning(run, stand, points, config)
     measured = tuning.search()
     report = tuning.write(measured, target)
     if config.report is not None:
@@ -109,7 +109,7 @@ class _Tuning:
 
     run: Run
     stand: Stand
-    judge: Judge
+    points: PointMeter
     config: TuneConfig
     shares: tuple[Work, ...] = ()
     noise: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
@@ -153,7 +153,7 @@ class _Tuning:
     def _measure(self, left_float: FloatSet) -> Point:
         names = tuple(self.stand.names[number] for number in sorted(left_float))
         variant = without(self.run, self.stand, names)
-        point = self.judge.point(names, variant.candidate)
+        point = self.points.of(names, variant.candidate)
         self._measured += 1
         self._advance(min(self._measured, MAX_MEASUREMENTS), MAX_MEASUREMENTS)
         return point
@@ -214,20 +214,20 @@ class _Tuning:
     def _report(
         self, measured: dict[FloatSet, Point], chosen: FloatSet, written: Report, seconds: dict[str, float]
     ) -> TuneReport:
-        points = sorted(measured.values(), key=lambda point: (-point.int8_work_percent, point.sqnr_db))
+        frontier = sorted(measured.values(), key=lambda point: (-point.int8_work_percent, point.sqnr_db))
         return TuneReport(
             schema_version=SCHEMA_VERSION,
             model=str(self.config.quantize.model),
             output=written.output or "",
-            target=self.judge.target,
+            target=self.points.target,
             met=measured[chosen].met,
-            float_metric=self.judge.float_metric,
+            float_metric=self.points.float_metric,
             samples=self.stand.trials.samples,
-            held_back=self.judge.held_back,
+            held_back=self.points.held_back,
             operators=len(self.stand.operators),
             adding_up=self.adding_up,
-            frontier=tuple(points),
-            chosen=points.index(measured[chosen]),
+            frontier=tuple(frontier),
+            chosen=frontier.index(measured[chosen]),
             left_float=self._left_float(chosen),
             quantize=written,
             seconds=seconds,

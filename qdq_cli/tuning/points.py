@@ -22,8 +22,8 @@ from qdq_cli.verification import verification_runs
 _TOLERANCE = 1e-9  # of a drop or a share, which are differences of rounded numbers
 
 
-class Judge:
-    """Measures variants of one model.
+class PointMeter:
+    """Measures variants of one model as points of its frontier, each held against the target.
 
     Args:
         stand: The model and the samples set aside.
@@ -56,7 +56,7 @@ class Judge:
         """How many samples of verification are measured on."""
         return 0 if self._verifying is None else self._verifying.samples
 
-    def point(self, left_float: tuple[str, ...], candidate: Candidate) -> Point:
+    def of(self, left_float: tuple[str, ...], candidate: Candidate) -> Point:
         """Measure a variant. One with nothing in INT8 is equal to FP32, but no answer, so it never meets the target.
 
         Raises:
