@@ -1,16 +1,15 @@
 """The whole story on one page: load, prepare, plan, observe, choose, recover, rewrite, verify, save.
 
 Each stage is a function elsewhere that takes and returns records; here they only get their order and their time. The
-story has three parts, which other commands tell with something of their own in between: `open_model`, `lay_groundwork`,
-`write_model`.
+story has parts, which other commands tell with something of their own in between: `open_model`, `open_samples`,
+`lay_groundwork`, `write_model`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import onnx_ir as ir
@@ -18,23 +17,22 @@ import onnx_ir as ir
 from qdq_cli import calibration, verification
 from qdq_cli.calibration import Observation, Ranges
 from qdq_cli.calibration_data import Samples, open_data
-from qdq_cli.clock import Clock
-from qdq_cli.config import QuantizeConfig, TensorRT
+from qdq_cli.config import QuantizeConfig
 from qdq_cli.documents import SCHEMA_VERSION
 from qdq_cli.errors import DataError
 from qdq_cli.graph import files
 from qdq_cli.graph.check import check_written
 from qdq_cli.graph.opset import opset_of
 from qdq_cli.graph.plan import Plan, make_plan, observing
-from qdq_cli.graph.prepare import Preparation, prepare
+from qdq_cli.graph.prepare import prepare
 from qdq_cli.graph.rewrite import rewrite
+from qdq_cli.groundwork import Groundwork, Opened, without_wide
 from qdq_cli.pages.quantize import quantize_page
 from qdq_cli.pages.render import check_page_target, write_page
 from qdq_cli.pages.weights import weight_rows
 from qdq_cli.progress import SILENT, Listener
 from qdq_cli.provenance import record_provenance
 from qdq_cli.recover.candidate import Candidate, set_constants
-from qdq_cli.recover.record import Recovery
 from qdq_cli.recover.recover import recover
 from qdq_cli.recover.samples import split
 from qdq_cli.recover.start import Start
@@ -48,6 +46,7 @@ from qdq_cli.report import (
     Verification,
     WeightedOps,
 )
+from qdq_cli.run import Run
 from qdq_cli.tensorrt.draft import draft
 from qdq_cli.tensorrt.releases import oldest_release
 from qdq_cli.tensorrt.simulate import simulate
@@ -78,7 +77,7 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
     files.check_data_target(opened.source, target)
     if config.dry_run:
         return finish_plan(run, opened)
-    work = lay_groundwork(run, opened)
+    work = lay_groundwork(run, opened, open_samples(run, opened))
     if config.report is None:
         return write_model(run, work, target)
     weights = weight_rows(work.model, work.plan)  # before they are rewritten
@@ -95,47 +94,6 @@ def finish_plan(run: Run, opened: Opened) -> Report:
         page = quantize_page(report, draft(model, plan, form=config.form), {}, weight_rows(model, plan))
         write_page(page, config.report)
     return report
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A model that was loaded, prepared and planned; `prepared.model` is still float."""
-
-    source: files.ModelFile
-    prepared: Preparation
-    trt: TensorRT
-    plan: Plan
-
-
-@dataclass(frozen=True)
-class Groundwork:
-    """All that is known before a model is changed.
-
-    Args:
-        opened: The prepared model, and the plan that holds after calibration.
-        samples: The calibration data; None where there is none.
-        observed: What calibration saw.
-        ranges: The range of each scale group of the plan.
-        candidate: What is to be written: the same ranges, and what recovery changed.
-        recovery: What recovery did; None where it was not asked for.
-    """
-
-    opened: Opened
-    samples: Samples | None
-    observed: Observation
-    ranges: Ranges
-    candidate: Candidate
-    recovery: Recovery | None = None
-
-    @property
-    def model(self) -> ir.Model:
-        """The prepared model."""
-        return self.opened.prepared.model
-
-    @property
-    def plan(self) -> Plan:
-        """What is to be quantized."""
-        return self.opened.plan
 
 
 def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
@@ -160,22 +118,34 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
     return Opened(source, prepared, trt, plan)
 
 
-def lay_groundwork(run: Run, opened: Opened, also: Sequence[str] = ()) -> Groundwork:
+def open_samples(run: Run, opened: Opened) -> Samples | None:
+    """Find the calibration data; None where none is given.
+
+    Raises:
+        UsageError: A limit is set, and there is nothing to hold against it.
+        DataError: The data cannot be used.
+    """
+    config = run.config
+    with run.stage("load"):
+        samples = open_data(opened.prepared.model, config.data, config.verify.samples)
+    run.say(*(samples.every.notes if samples else ()))
+    verification.require_samples(config.verify, samples)
+    return samples
+
+
+def lay_groundwork(run: Run, opened: Opened, samples: Samples | None, also: Sequence[str] = ()) -> Groundwork:
     """Observe the plan's tensors and choose their ranges.
 
     Args:
         run: The run.
         opened: The model.
+        samples: The calibration data, as `open_samples` found it.
         also: Tensors to observe besides, for plans that may take the place of this one.
 
     Raises:
         QdqError: The data cannot be used, or the model cannot be run.
     """
     config, model = run.config, opened.prepared.model
-    with run.stage("load"):
-        samples = open_data(model, config.data, config.verify.samples)
-    run.say(*(samples.every.notes if samples else ()))
-    verification.require_samples(config.verify, samples)
     plan, observed = _observe(run, model, opened.plan, samples, also)
     with run.stage("choose"):
         ranges = calibration.choose(plan, observed, config.ranges)
@@ -278,13 +248,6 @@ def _observe(
     return plan, observed
 
 
-def without_wide(run: Run, model: ir.Model, plan: Plan, observed: Observation) -> Plan:
-    """Plan again without the depthwise operators whose input no range serves; the plan itself where there are none."""
-    with run.stage("plan"):
-        wide = calibration.wide_depthwise(model, plan, observed, run.config.ranges)
-        return make_plan(model, replace(run.config.plan, wide=wide)) if wide else plan
-
-
 def _write(
     run: Run, model: ir.Model, source: files.ModelFile, target: Path, data: tuple[Samples | None, frozenset[str]]
 ) -> tuple[Verification | None, Prediction, int]:
@@ -357,30 +320,3 @@ def _calibration(
         assumed=preprocessing is not None and preprocessing.assumed,
         manual_ranges=ranges.manual,
     )
-
-
-@dataclass
-class Run:
-    """The clock and the notes of one run."""
-
-    config: QuantizeConfig
-    listener: Listener
-    clock: Clock = field(default_factory=Clock)
-    notes: list[str] = field(default_factory=list)
-
-    def stage(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """Add the time of the block to a stage."""
-        return self.clock.stage(name)
-
-    def say(self, *notes: str) -> None:
-        """Keep notes for the report, and pass them on at once."""
-        for note in notes:
-            if note not in self.notes:
-                self.notes.append(note)
-                self.listener.note(note)
-
-    def finish(self, report: Report) -> Report:
-        """Complete the report with the times and notes."""
-        known = {item.name for item in dataclasses.fields(Seconds)}  # a run of another command has further stages
-        seconds = {name: value for name, value in self.clock.seconds().items() if name in known}
-        return dataclasses.replace(report, seconds=Seconds(**seconds), notes=tuple(self.notes))

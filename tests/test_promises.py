@@ -93,7 +93,9 @@ TOP = ("qdq_cli.commands", "qdq_cli.console", "qdq_cli.main", "qdq_cli.summary")
         ("qdq_cli/tuning/budget.py", ("onnx", "onnx_ir", "onnxruntime", "qdq_cli.graph", "qdq_cli.pipeline")),
         ("qdq_cli/tuning/search.py", ("numpy", "onnx", "onnx_ir", "onnxruntime", "qdq_cli.graph", "qdq_cli.pipeline")),
         ("qdq_cli/pages", ("onnxruntime", "click", "tqdm", "PIL", "qdq_cli.pipeline", *TOP)),
-        ("qdq_cli/pipeline.py", ("click", "tqdm", *TOP)),
+        ("qdq_cli/pipeline.py", ("click", "tqdm", "qdq_cli.tuning", *TOP)),
+        ("qdq_cli/groundwork.py", ("click", "tqdm", "qdq_cli.pipeline", "qdq_cli.tuning", *TOP)),
+        ("qdq_cli/run.py", ("numpy", "onnxruntime", "click", "tqdm", "qdq_cli.pipeline", *TOP)),
         ("qdq_cli/console.py", ("numpy", "onnx", "onnx_ir", "onnxruntime", "PIL")),
     ],
 )

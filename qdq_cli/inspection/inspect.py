@@ -23,9 +23,10 @@ from qdq_cli.graph.prepare import infer_shapes
 from qdq_cli.graph.reading import make_readable
 from qdq_cli.graph.settle import settle_one_sample, settle_shapes, take_one_sample
 from qdq_cli.pages.render import check_page_target
-from qdq_cli.pipeline import Run, finish_plan, open_model, prediction_of
+from qdq_cli.pipeline import finish_plan, open_model, prediction_of
 from qdq_cli.progress import SILENT, Listener
 from qdq_cli.report import Report
+from qdq_cli.run import Run
 from qdq_cli.tensorrt.cost import Cost, LayerCost, Sizes, price
 from qdq_cli.tensorrt.draft import write_draft
 from qdq_cli.tensorrt.findings import Finding, Severity

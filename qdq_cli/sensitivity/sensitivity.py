@@ -14,9 +14,10 @@ from qdq_cli.errors import DataError
 from qdq_cli.graph.plan import Plan
 from qdq_cli.pages.render import check_page_target, write_page
 from qdq_cli.pages.sensitivity import sensitivity_page
-from qdq_cli.pipeline import Run, open_model
+from qdq_cli.pipeline import open_model
 from qdq_cli.progress import SILENT, Listener
 from qdq_cli.recover.candidate import with_plan
+from qdq_cli.run import Run
 from qdq_cli.sensitivity.measure import group_alone, noise_of, noisiest_runs, operators_alone
 from qdq_cli.sensitivity.record import GroupSensitivity, OperatorSensitivity, SensitivityReport, Together
 from qdq_cli.tuning.config import SensitivityConfig

@@ -8,10 +8,12 @@ import onnx_ir as ir
 
 from qdq_cli.errors import DataError
 from qdq_cli.graph.plan import shrinkable
-from qdq_cli.pipeline import Groundwork, Opened, Run, lay_groundwork
+from qdq_cli.groundwork import Groundwork, Opened
+from qdq_cli.pipeline import lay_groundwork, open_samples
 from qdq_cli.recover.candidate import Candidate
 from qdq_cli.recover.samples import split
 from qdq_cli.recover.trials import Trials
+from qdq_cli.run import Run
 from qdq_cli.sensitivity.measure import operators_of
 from qdq_cli.tuning.shapes import shapes_in
 from qdq_cli.tuning.work import WorkMeter
@@ -24,16 +26,19 @@ class Stand:
     Args:
         work: The model, its plan and the ranges; histograms serve every smaller plan too.
         trials: Runs variants on samples set aside from the calibration data.
-        candidate: The model with all of the plan quantized.
         operators: The nodes with quantized inputs.
         meter: Predicts how much work a plan puts into INT8.
     """
 
     work: Groundwork
     trials: Trials
-    candidate: Candidate
     operators: tuple[ir.Node, ...]
     meter: WorkMeter
+
+    @property
+    def candidate(self) -> Candidate:
+        """The model with all of the plan quantized."""
+        return self.work.candidate
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -48,7 +53,7 @@ def set_up(run: Run, opened: Opened) -> Stand:
         DataError: There are no samples, or nothing of the model is quantized.
     """
     model = opened.prepared.model
-    work = lay_groundwork(run, opened, shrinkable(model, run.config.plan))
+    work = lay_groundwork(run, opened, open_samples(run, opened), shrinkable(model, run.config.plan))
     if work.samples is None:
         raise DataError(
             "There are no samples to run quantized variants of the model on.",
@@ -61,4 +66,4 @@ def set_up(run: Run, opened: Opened) -> Stand:
         parts = split(work.samples)
         trials = Trials(model, parts.load(parts.judge))
     meter = WorkMeter(model, shapes_in(model, trials.example))
-    return Stand(work, trials, work.candidate, operators, meter)
+    return Stand(work, trials, operators, meter)

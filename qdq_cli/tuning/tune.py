@@ -16,11 +16,13 @@ from qdq_cli.config import QuantizeConfig
 from qdq_cli.documents import SCHEMA_VERSION
 from qdq_cli.errors import DataError, LimitError, UsageError
 from qdq_cli.graph import files
+from qdq_cli.groundwork import leave_float
 from qdq_cli.pages.render import check_page_target, write_page
 from qdq_cli.pages.tune import tune_page
-from qdq_cli.pipeline import Run, open_model, recover_accuracy, write_model
+from qdq_cli.pipeline import open_model, recover_accuracy, write_model
 from qdq_cli.progress import SILENT, Listener
 from qdq_cli.report import Report
+from qdq_cli.run import Run
 from qdq_cli.sensitivity.measure import Advance, noise_of, noisiest_runs, operators_alone
 from qdq_cli.tuning.budget import Floor, cheapest_float, quietest_float
 from qdq_cli.tuning.config import TuneConfig
@@ -29,7 +31,6 @@ from qdq_cli.tuning.points import PointMeter
 from qdq_cli.tuning.record import LeftFloat, Point, TuneReport
 from qdq_cli.tuning.search import MAX_MEASUREMENTS, FloatSet, Problem, search
 from qdq_cli.tuning.stand import Stand, set_up
-from qdq_cli.tuning.variants import without
 from qdq_cli.tuning.work import Work
 
 _FOR_NOTHING = 1e-3
@@ -143,7 +144,7 @@ class _Tuning:
         self.run.config = self.config.quantize
         work = recover_accuracy(self.run, self.stand.work)
         self.run.config = replace(self.config.quantize, recover=())
-        self.stand = replace(self.stand, work=work, candidate=work.candidate)
+        self.stand = replace(self.stand, work=work)
         after = self._measure(frozenset())
         self.run.say(
             f"Recovery: with everything in INT8, {before.sqnr_db:.1f} dB before and {after.sqnr_db:.1f} after."
@@ -152,7 +153,7 @@ class _Tuning:
 
     def _measure(self, left_float: FloatSet) -> Point:
         names = tuple(self.stand.names[number] for number in sorted(left_float))
-        variant = without(self.run, self.stand, names)
+        variant = leave_float(self.run, self.stand.work, names)
         point = self.points.of(names, variant.candidate)
         self._measured += 1
         self._advance(min(self._measured, MAX_MEASUREMENTS), MAX_MEASUREMENTS)
@@ -194,8 +195,8 @@ class _Tuning:
         point = measured[chosen]
         self.run.say(*_uneven(list(measured.values()), self.config.max_drop))
         config = self._config_of(point, target)
-        variant = without(self.run, self.stand, point.left_float)
-        written = write_model(replace(self.run, config=config), variant.work, config.target.absolute())
+        variant = leave_float(self.run, self.stand.work, point.left_float)
+        written = write_model(replace(self.run, config=config), variant, config.target.absolute())
         seconds = {**dataclasses.asdict(written.seconds), **self.run.clock.seconds()}
         return self._report(measured, chosen, written, seconds)
 

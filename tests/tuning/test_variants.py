@@ -13,9 +13,9 @@ from qdq_cli.config import PlanConfig
 from qdq_cli.data.batches import Batch
 from qdq_cli.graph.plan import make_plan
 from qdq_cli.graph.prepare import prepare
+from qdq_cli.groundwork import carried_over
 from qdq_cli.recover.candidate import Candidate
 from qdq_cli.tuning.shapes import shapes_in
-from qdq_cli.tuning.variants import carried_over
 from qdq_cli.tuning.work import WorkMeter
 from tests.networks import Network
 from tests.workspace import small_convnet
