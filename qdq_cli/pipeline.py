@@ -112,10 +112,20 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
     with run.stage("prepare"):
         prepared = prepare(source.model)
         trt = oldest_release(prepared.opset, half=prepared.half, weights=config.weights, asked=config.trt)
+    run.say(*prepared.notes)
+    return Opened(source, prepared, trt, plan_of(run, prepared.model))
+
+
+def plan_of(run: Run, model: ir.Model) -> Plan:
+    """Plan a prepared model by the options of the run.
+
+    Raises:
+        UsageError: An option names something that is not there.
+    """
     with run.stage("plan"):
-        plan = make_plan(prepared.model, config.plan)
-    run.say(*prepared.notes, *plan.notes)
-    return Opened(source, prepared, trt, plan)
+        plan = make_plan(model, run.config.plan)
+    run.say(*plan.notes)
+    return plan
 
 
 def open_samples(run: Run, opened: Opened) -> Samples | None:

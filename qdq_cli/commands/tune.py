@@ -50,7 +50,8 @@ _TARGET = (
         ["--min-int8-macs"],
         type=click.FloatRange(min=0, max=100),
         metavar="PERCENT",
-        help="Keep at least this share of the multiply-accumulates in INT8.",
+        help="Keep at least this share of the multiply-accumulates in INT8; where that takes it, products of two "
+        "activations are quantized too.",
     ),
 )
 _RECOVER = click.Option(
@@ -124,7 +125,7 @@ def show(screen: console.Console, report: TuneReport, params: Params) -> None:
     if params["json"]:
         return
     screen.show(report.quantize)
-    if report.left_float and report.quantize.recovery is None:
+    if (report.left_float or (report.mha and not params["mha"])) and report.quantize.recovery is None:
         screen.write(["", *command_lines(same_command(report, params))])
 
 
@@ -133,4 +134,5 @@ def same_command(report: TuneReport, params: Params) -> tuple[str, ...]:
     options = [*DATA, *RANGES, *PLACEMENT, *(option for option in _WRITING if option.name != "output"), *_VERIFYING]
     excluded = (f"--exclude {shlex.quote(name)}" for name in report.frontier[report.chosen].left_float)
     output = (f"-o {shlex.quote(report.output)}",) if params["output"] is not None or not report.met else ()
-    return ("qdq quantize", shlex.quote(report.model), *spelled(options, params), *excluded, *output)
+    written = spelled(options, {**params, "mha": report.mha})
+    return ("qdq quantize", shlex.quote(report.model), *written, *excluded, *output)

@@ -14,7 +14,7 @@ from qdq_cli.errors import DataError
 from qdq_cli.graph.plan import Plan
 from qdq_cli.pages.render import check_page_target, write_page
 from qdq_cli.pages.sensitivity import sensitivity_page
-from qdq_cli.pipeline import open_model
+from qdq_cli.pipeline import open_model, open_samples
 from qdq_cli.progress import SILENT, Listener
 from qdq_cli.recover.candidate import with_plan
 from qdq_cli.run import Run
@@ -47,7 +47,8 @@ def find_sensitivities(config: SensitivityConfig, listener: Listener = SILENT) -
     run = Run(config.quantize, listener)
     if not config.quantize.data.calib:
         raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
-    stand = set_up(run, open_model(run))
+    opened = open_model(run)
+    stand = set_up(run, opened, open_samples(run, opened))
     with run.stage("estimate"):
         runs = noisiest_runs(stand.trials, stand.candidate)
     operators, groups = operators_alone(stand.work.plan, stand.names), _groups(stand)

@@ -87,6 +87,7 @@ class TuneReport:
         model: Path of the model.
         output: Path of the result; where the target is not met, of the best that was found.
         target: What was asked.
+        mha: Whether products of two activations are quantized: asked for, or needed for `min_int8_macs`.
         met: Whether it is met.
         float_metric: Value of the user's metric for the float model.
         samples: Samples that variants are measured on, set aside from the calibration data.
@@ -105,6 +106,7 @@ class TuneReport:
     model: str
     output: str
     target: Target
+    mha: bool
     met: bool
     float_metric: float | None
     samples: int

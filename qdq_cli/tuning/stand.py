@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from qdq_cli.calibration_data import Samples
 from qdq_cli.errors import DataError
 from qdq_cli.graph.plan import shrinkable
 from qdq_cli.groundwork import Groundwork, Opened
-from qdq_cli.pipeline import lay_groundwork, open_samples
+from qdq_cli.pipeline import lay_groundwork
 from qdq_cli.recover.candidate import Candidate
 from qdq_cli.recover.samples import split
 from qdq_cli.recover.trials import Trials
@@ -46,14 +47,19 @@ class Stand:
         return tuple(node.name or "" for node in self.operators)
 
 
-def set_up(run: Run, opened: Opened) -> Stand:
+def set_up(run: Run, opened: Opened, samples: Samples | None) -> Stand:
     """Calibrate a model and run its float version on the samples to judge on.
+
+    Args:
+        run: The run.
+        opened: The model.
+        samples: The calibration data, as `pipeline.open_samples` found it.
 
     Raises:
         DataError: There are no samples, or nothing of the model is quantized.
     """
     model = opened.prepared.model
-    work = lay_groundwork(run, opened, open_samples(run, opened), shrinkable(model, run.config.plan))
+    work = lay_groundwork(run, opened, samples, shrinkable(model, run.config.plan))
     if work.samples is None:
         raise DataError(
             "There are no samples to run quantized variants of the model on.",

@@ -16,14 +16,15 @@ from qdq_cli.config import QuantizeConfig
 from qdq_cli.documents import SCHEMA_VERSION
 from qdq_cli.errors import DataError, LimitError, UsageError
 from qdq_cli.graph import files
-from qdq_cli.groundwork import leave_float
+from qdq_cli.groundwork import Opened, leave_float
 from qdq_cli.pages.render import check_page_target, write_page
 from qdq_cli.pages.tune import tune_page
-from qdq_cli.pipeline import open_model, recover_accuracy, write_model
+from qdq_cli.pipeline import open_model, open_samples, plan_of, recover_accuracy, write_model
 from qdq_cli.progress import SILENT, Listener
 from qdq_cli.report import Report
 from qdq_cli.run import Run
 from qdq_cli.sensitivity.measure import Advance, noise_of, noisiest_runs, operators_alone
+from qdq_cli.tuning.attention import most_with_products, needs_products, out_of_reach
 from qdq_cli.tuning.budget import Floor, cheapest_float, quietest_float
 from qdq_cli.tuning.config import TuneConfig
 from qdq_cli.tuning.evaluate import check_command
@@ -51,7 +52,8 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT) -> TuneReport:
         The report. Where the target is not met, the best that was found is written to another file.
 
     Raises:
-        LimitError: Less than `min_int8_macs` runs in INT8 even with everything quantized.
+        LimitError: Less than `min_int8_macs` runs in INT8 even with everything quantized, products of two activations
+            (`--mha`) included; where the rest does not suffice, these are taken in unasked.
         QdqError: What keeps the model from being finished, as in `quantize_model`.
     """
     _check(config)
@@ -61,7 +63,10 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT) -> TuneReport:
     run = Run(replace(config.quantize, recover=()), listener)  # recovery waits until it is needed
     opened = open_model(run)
     files.check_data_target(opened.source, target)
-    stand = set_up(run, opened)
+    samples = open_samples(run, opened)
+    if samples is not None and needs_products(run, opened, samples, config.min_int8_macs):
+        config, opened = _with_products(run, opened, config)
+    stand = set_up(run, opened, samples)
     with run.stage("judge"):
         points = PointMeter(stand, config)
     tuning = _Tuning(run, stand, points, config)
@@ -70,6 +75,14 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT) -> TuneReport:
     if config.report is not None:
         write_page(tune_page(report), config.report)
     return report
+
+
+def _with_products(run: Run, opened: Opened, config: TuneConfig) -> tuple[TuneConfig, Opened]:
+    """Plan again with products of two activations quantized, as --mha does."""
+    plan = replace(config.quantize.plan, mha=True)
+    run.config = replace(run.config, plan=plan)
+    planned = replace(opened, plan=plan_of(run, opened.prepared.model))
+    return replace(config, quantize=replace(config.quantize, plan=plan)), planned
 
 
 def require_target(report: TuneReport) -> None:
@@ -121,11 +134,11 @@ class _Tuning:
     def search(self) -> dict[FloatSet, Point]:
         """Measure everything in INT8; where that misses the target, recover; where that does not help, search."""
         everything = self._measure(frozenset())
+        self._require_floor(everything)
         if not everything.met and self.config.quantize.recover:
             everything = self._recover(everything)
         if everything.met:
             return {frozenset(): everything}
-        self._require_floor(everything)
         self._estimate()
         noise = tuple(self.noise.tolist())
         cost = tuple(max(0.0, share.percent) + _FOR_NOTHING for share in self.shares)
@@ -181,13 +194,12 @@ class _Tuning:
         return None if least is None else Floor([share.macs_percent for share in self.shares], least)
 
     def _require_floor(self, everything: Point) -> None:
+        """Hold what is in INT8 after calibration, which may have found inputs that no range serves, to the floor."""
         least = self.config.min_int8_macs
         if least is not None and everything.int8_macs_percent < least:
-            raise LimitError(
-                f"Even with everything quantized, {everything.int8_macs_percent:.2f} % of the MACs run in INT8; "
-                f"--min-int8-macs is {least:g} %.",
-                "qdq inspect ranks the layers that stay float by what they cost.",
-            )
+            wide = frozenset(skip.node for skip in self.stand.work.plan.skips if skip.code == "WIDE_RANGE")
+            most = most_with_products(self.stand.meter, replace(self.config.quantize.plan, wide=wide))
+            raise out_of_reach(everything.int8_macs_percent, most, least)
 
     def write(self, measured: dict[FloatSet, Point], target: Path) -> TuneReport:
         """Write the cheapest variant that meets the target, or else the best under another name; returns the report."""
@@ -221,6 +233,7 @@ class _Tuning:
             model=str(self.config.quantize.model),
             output=written.output or "",
             target=self.points.target,
+            mha=self.config.quantize.plan.mha,
             met=measured[chosen].met,
             float_metric=self.points.float_metric,
             samples=self.stand.trials.samples,

@@ -58,6 +58,10 @@ class WorkMeter:
         cost = cost_of(drafted, simulate(drafted))
         return Work(cost.int8_macs_percent or 0.0, cost.int8_traffic_percent or 0.0)
 
+    def planned(self, config: PlanConfig) -> Work:
+        """The work that the plan of these options puts into INT8."""
+        return self.of(make_plan(self._planned, config))
+
     def lost_without(self, plan: Plan, config: PlanConfig, operators: Sequence[str]) -> tuple[Work, ...]:
         """The work that INT8 loses where each operator alone is left float, with all that follows from it.
 
@@ -74,6 +78,6 @@ class WorkMeter:
         parts = []
         for name in operators:
             smaller = replace(config, exclude=(*config.exclude, name), wide=wide)
-            rest = self.of(make_plan(self._planned, smaller))
+            rest = self.planned(smaller)
             parts.append(Work(whole.macs_percent - rest.macs_percent, whole.traffic_percent - rest.traffic_percent))
         return tuple(parts)
