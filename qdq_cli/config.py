@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
@@ -172,6 +172,7 @@ class QuantizeConfig:
         form: How INT8 regions are written.
         dry_run: Plan only.
         recover: Steps of recovery to take, out of `RECOVERY_STEPS`; none by default.
+        exclude_after_recovery: Names or globs of nodes that are recovered in INT8 with all others, and left float then.
         report: Where a page about the run goes; None for none.
     """
 
@@ -186,12 +187,18 @@ class QuantizeConfig:
     form: Form = Form.PAIRS
     dry_run: bool = False
     recover: tuple[str, ...] = ()
+    exclude_after_recovery: tuple[str, ...] = ()
     report: Path | None = None
 
     @property
     def target(self) -> Path:
         """Where the result goes."""
         return self.output or self.model.with_name(f"{self.model.stem}.qdq.onnx")
+
+    @property
+    def plan_written(self) -> PlanConfig:
+        """Which operators the result has in INT8; recovery has those of `plan`."""
+        return replace(self.plan, exclude=(*self.plan.exclude, *self.exclude_after_recovery))
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ from qdq_cli.calibration import Observation, Ranges
 from qdq_cli.calibration_data import Samples, open_data
 from qdq_cli.config import QuantizeConfig
 from qdq_cli.documents import SCHEMA_VERSION
-from qdq_cli.errors import DataError
+from qdq_cli.errors import DataError, UsageError
 from qdq_cli.graph import files
 from qdq_cli.graph.check import check_written
 from qdq_cli.graph.opset import opset_of
-from qdq_cli.graph.plan import Plan, make_plan, observing
+from qdq_cli.graph.plan import Plan, make_plan, observing, shrinkable
 from qdq_cli.graph.prepare import prepare
 from qdq_cli.graph.rewrite import rewrite
-from qdq_cli.groundwork import Groundwork, Opened, without_wide
+from qdq_cli.groundwork import Groundwork, Opened, leave_float, without_wide
 from qdq_cli.pages.quantize import quantize_page
 from qdq_cli.pages.render import check_page_target, write_page
 from qdq_cli.pages.weights import weight_rows
@@ -77,7 +77,10 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
     files.check_data_target(opened.source, target)
     if config.dry_run:
         return finish_plan(run, opened)
-    work = lay_groundwork(run, opened, open_samples(run, opened))
+    later = config.exclude_after_recovery
+    also = shrinkable(opened.prepared.model, config.plan) if later else ()
+    work = lay_groundwork(run, opened, open_samples(run, opened), also)
+    work = leave_float(run, work, later) if later else work
     if config.report is None:
         return write_model(run, work, target)
     weights = weight_rows(work.model, work.plan)  # before they are rewritten
@@ -107,6 +110,11 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
         QdqError: The model cannot be used, or an option names something that is not there.
     """
     config = run.config
+    if config.exclude_after_recovery and not config.recover:
+        raise UsageError(
+            "--exclude-after-recovery needs --recover or --recover-step.",
+            "Without recovery, --exclude leaves an operator float.",
+        )
     with run.stage("load"):
         source = source or files.load(config.model)
     with run.stage("prepare"):
@@ -122,8 +130,12 @@ def plan_of(run: Run, model: ir.Model) -> Plan:
     Raises:
         UsageError: An option names something that is not there.
     """
+    config = run.config
     with run.stage("plan"):
-        plan = make_plan(model, run.config.plan)
+        plan = make_plan(model, config.plan)
+        if config.exclude_after_recovery:  # checked before recovery takes its time
+            written = make_plan(model, config.plan_written)
+            plan = written if config.dry_run else plan
     run.say(*plan.notes)
     return plan
 

@@ -262,6 +262,14 @@ RECOVERY = (
     ),
 )
 
+EXCLUDE_AFTER_RECOVERY = _many(
+    ["--exclude-after-recovery"],
+    click.STRING,
+    "NAME",
+    "Node (name or glob) that recovery has in INT8 with all others, and that is left float then; qdq tune names such. "
+    "Repeatable.",
+)
+
 OUTPUT = (
     _one(["-o", "--output"], _PATH, "FILE", "Where the result goes. [default: MODEL.qdq.onnx]"),
     click.Option(

@@ -12,6 +12,7 @@ from qdq_cli import console
 from qdq_cli.commands.options import (
     DATA,
     DISPLAY,
+    EXCLUDE_AFTER_RECOVERY,
     MODEL,
     OUTPUT,
     PLACEMENT,
@@ -47,7 +48,7 @@ _SECTIONS = {
     "Calibration data": DATA,
     "Ranges": RANGES,
     "Placement": PLACEMENT,
-    "Recovery": RECOVERY,
+    "Recovery": (*RECOVERY, EXCLUDE_AFTER_RECOVERY),
     "Output": (*OUTPUT, REPORT),
     "Verification": (*VERIFY, _TUNE),
     "Display": DISPLAY,
@@ -120,6 +121,7 @@ def config_of(params: Params) -> QuantizeConfig:
         dry_run=params["dry_run"],
         report=params["report"],
         recover=recovery_of(params),
+        exclude_after_recovery=params.get("exclude_after_recovery", ()),
     )
 
 

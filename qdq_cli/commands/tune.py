@@ -125,14 +125,17 @@ def show(screen: console.Console, report: TuneReport, params: Params) -> None:
     if params["json"]:
         return
     screen.show(report.quantize)
-    if (report.left_float or (report.mha and not params["mha"])) and report.quantize.recovery is None:
+    if report.left_float or report.quantize.recovery is not None or report.mha != params["mha"]:
         screen.write(["", *command_lines(same_command(report, params))])
 
 
 def same_command(report: TuneReport, params: Params) -> tuple[str, ...]:
     """The words of a `qdq quantize` that makes the same model."""
     options = [*DATA, *RANGES, *PLACEMENT, *(option for option in _WRITING if option.name != "output"), *_VERIFYING]
-    excluded = (f"--exclude {shlex.quote(name)}" for name in report.frontier[report.chosen].left_float)
-    output = (f"-o {shlex.quote(report.output)}",) if params["output"] is not None or not report.met else ()
     written = spelled(options, {**params, "mha": report.mha})
-    return ("qdq quantize", shlex.quote(report.model), *written, *excluded, *output)
+    recovered = report.quantize.recovery is not None
+    recovery = (spelled(RECOVERY[1:], params) or ("--recover",)) if recovered else ()
+    exclude = "--exclude-after-recovery" if recovered else "--exclude"
+    excluded = (f"{exclude} {shlex.quote(name)}" for name in report.frontier[report.chosen].left_float)
+    output = (f"-o {shlex.quote(report.output)}",) if params["output"] is not None or not report.met else ()
+    return ("qdq quantize", shlex.quote(report.model), *written, *recovery, *excluded, *output)

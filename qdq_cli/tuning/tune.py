@@ -113,6 +113,10 @@ def _check(config: TuneConfig) -> None:
         check_command(config.evaluation)
     elif not config.quantize.verify.gates:
         raise UsageError("There is no target.", "Give --min-sqnr, --min-agreement, or --eval with --max-drop.")
+    if config.quantize.exclude_after_recovery:
+        raise UsageError(
+            "--exclude-after-recovery names what tuning chooses by itself.", "Leave it out, or give --exclude."
+        )
     if not config.quantize.data.calib:
         raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
 

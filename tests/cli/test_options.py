@@ -602,6 +602,14 @@ def test_recovery_takes_the_default_steps_or_those_named(space: Workspace):
     assert [step["step"] for step in named] == ["bias"]
 
 
+@option("--exclude-after-recovery")
+def test_recovery_has_operators_in_int8_that_are_left_float_then(space: Workspace):
+    """In full in tests/cli/test_recover.py."""
+    document = document_of(space, "--recover-step", "gptq", "--exclude-after-recovery", "middle")
+    assert "middle" in {layer["where"] for layer in document["recovery"]["layers"]}
+    assert reasons(document)["middle"] == "EXCLUDED"
+
+
 def test_no_option_is_forgotten():
     names = {name for param in quantize.params for name in param.opts if name.startswith("-")}
     assert names - TESTED == set()

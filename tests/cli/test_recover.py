@@ -310,6 +310,59 @@ def test_a_limit_that_is_not_met_leaves_nothing(wide: Workspace):
     assert wide.listing() == before
 
 
+LATER = "--exclude-after-recovery"
+
+
+def test_what_is_left_float_after_recovery_takes_nothing_from_the_others(wide: Workspace):
+    """The layers that stay keep what recovery did to them with everything in INT8."""
+
+    def weights() -> dict[str, bytes]:
+        return {weight.name: weight.raw_data for weight in onnx.load(wide.output).graph.initializer}
+
+    everything = recover(wide, "--json").document
+    recovered = weights()
+    left = recover(wide, LATER, "conv0", "--json").document
+    assert left["recovery"] == everything["recovery"]
+    assert left["weighted_ops"]["quantized"] == everything["weighted_ops"]["quantized"] - 1
+    kept = {name: weights()[name] for name in ("conv1_w", "fc_w")}
+    assert kept.items() <= recovered.items()
+    assert wide.quantize("-q").code == 0
+    assert weights()["conv1_w"] != kept["conv1_w"]
+
+
+def test_patterns_and_several_names_are_left_float_after_recovery(wide: Workspace):
+    report = recover(wide, LATER, "conv*", LATER, "scores", "--json").document
+    assert report["weighted_ops"]["quantized"] == 0
+
+
+def test_a_dry_run_plans_what_is_written(wide: Workspace):
+    found = qdq("quantize", wide.model, "--recover", LATER, "conv1", "--dry-run", "--json").document
+    assert {skip["node"]: skip["code"] for skip in found["plan"]["skips"]} == {
+        "conv1": "EXCLUDED",
+        "pool": "POOL_FLOAT",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--calib", "arrays.npz", LATER, "conv1"), "needs --recover"),
+        (("--calib", "arrays.npz", "--recover", LATER, "conv9"), "matches nothing"),
+        (("--calib", "arrays.npz", "--recover", "--tune", "--min-sqnr", "20", LATER, "conv1"), "by itself"),
+        (("--dry-run", LATER, "conv1"), "needs --recover"),
+    ],
+)
+def test_names_that_cannot_be_left_float_after_recovery(
+    wide: Workspace, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], message: str
+):
+    monkeypatch.chdir(wide.folder)
+    before = wide.listing()
+    done = qdq("quantize", "model.onnx", *options)
+    assert (done.code, done.out) == (2, ""), done.err
+    assert message in done.err
+    assert wide.listing() == before
+
+
 def test_compare_knows_that_layers_were_equalized_on_purpose(wide: Workspace):
     recover(wide, "-q")
     note = "note: The second model was recovered (equalize, smooth, ranges, gptq, bias)"

@@ -37,6 +37,15 @@ def tune(space: Workspace, *options: object):
     return qdq("tune", space.model, "--calib", space.arrays, *options)
 
 
+def written_again(shown: str, output: Path) -> bytes:
+    """What the command at the end of a summary writes to another place."""
+    words = shlex.split(shown.partition("the same model without tuning:\n")[2].replace("\\\n", ""))
+    assert words[:2] == ["qdq", "quantize"]
+    again = qdq(*words[1:], "-o", output)
+    assert again.code == 0, again.err
+    return output.read_bytes()
+
+
 def test_the_bad_layer_alone_is_left_float(space: Workspace):
     report = tuned(space, VerifyConfig(min_sqnr=full_sqnr(space) + 6))
     assert report.met
@@ -64,12 +73,30 @@ def test_the_command_it_shows_writes_the_same_bytes(tmp_path: Path, name: str, g
     plain = qdq("tune", model, *data, "-o", one, "--min-sqnr", "-100", "--json").document["frontier"][0]["sqnr_db"]
     done = qdq("tune", model, *data, "-o", one, "--min-sqnr", plain + gain_db, "--samples", 60, "--no-recover")
     assert done.code == 0, done.err
-    shown = done.out.partition("the same model without tuning:\n")[2].replace("\\\n", "")
-    words = shlex.split(shown)
-    assert words[:2] == ["qdq", "quantize"] and "--exclude" in words
-    again = qdq(*words[1:], "-o", two)
-    assert again.code == 0, again.err
-    assert one.read_bytes() == two.read_bytes()
+    assert "--exclude" in done.out
+    assert one.read_bytes() == written_again(done.out, two)
+
+
+@pytest.mark.parametrize("options", [(), ("--recover-step", "gptq"), ("--cache", "model.qcal"), ("--weights", "int8")])
+def test_the_command_it_shows_after_a_recovery_writes_the_same_bytes(space: Workspace, options: tuple[str, ...]):
+    done = tune(space, "--min-sqnr", full_sqnr(space) + 33, *options, "-o", space.folder / "one.onnx")
+    assert done.code == 0, done.err
+    assert "\nrecovery  " in done.out and "--exclude-after-recovery" in done.out
+    assert (space.folder / "one.onnx").read_bytes() == written_again(done.out, space.folder / "two.onnx")
+
+
+def test_the_command_it_shows_where_recovery_was_enough_writes_the_same_bytes(space: Workspace):
+    done = tune(space, "--min-sqnr", full_sqnr(space) + 0.5, "-o", space.folder / "one.onnx")
+    assert done.code == 0, done.err
+    assert "everything in INT8" in done.out and "--recover" in done.out and "--exclude" not in done.out
+    assert (space.folder / "one.onnx").read_bytes() == written_again(done.out, space.folder / "two.onnx")
+
+
+def test_the_best_of_a_target_that_is_not_met_can_be_written_again(space: Workspace):
+    done = tune(space, "--min-sqnr", 190)
+    assert done.code == 5
+    best = space.folder / "model.qdq.best.onnx"
+    assert best.read_bytes() == written_again(done.out, space.folder / "two.onnx")
 
 
 def test_the_same_command_twice_gives_the_same_bytes(space: Workspace):
