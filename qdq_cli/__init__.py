@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from qdq_cli.pipeline import quantize_model
     from qdq_cli.repair.fix import fix_model
     from qdq_cli.repair.record import RepairReport
-    from qdq_cli.report import Report
+    from qdq_cli.report import Report, UnmetLimitError
     from qdq_cli.sensitivity.record import SensitivityReport
     from qdq_cli.sensitivity.sensitivity import find_sensitivities
     from qdq_cli.tuning.record import TuneReport
@@ -68,6 +68,7 @@ __all__ = [
     "SensitivityReport",
     "TuneConfig",
     "TuneReport",
+    "UnmetLimitError",
     "UsageError",
     "VerifyConfig",
     "calibrate_model",
@@ -87,6 +88,7 @@ _LATER = {
     "Report": "qdq_cli.report",
     "SensitivityReport": "qdq_cli.sensitivity.record",
     "TuneReport": "qdq_cli.tuning.record",
+    "UnmetLimitError": "qdq_cli.report",
     "calibrate_model": "qdq_cli.calibrate",
     "compare_models": "qdq_cli.comparing.compare",
     "find_sensitivities": "qdq_cli.sensitivity.sensitivity",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import onnx_ir as ir
@@ -19,7 +20,7 @@ from qdq_cli.calibration import Observation, Ranges
 from qdq_cli.calibration_data import Samples, open_data
 from qdq_cli.config import QuantizeConfig
 from qdq_cli.documents import SCHEMA_VERSION
-from qdq_cli.errors import DataError, UsageError
+from qdq_cli.errors import DataError, LimitError, UsageError
 from qdq_cli.graph import files
 from qdq_cli.graph.check import check_written
 from qdq_cli.graph.opset import opset_of
@@ -43,7 +44,7 @@ from qdq_cli.report import (
     Report,
     Seconds,
     SizeBytes,
-    Verification,
+    UnmetLimitError,
     WeightedOps,
 )
 from qdq_cli.run import Run
@@ -66,6 +67,7 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
         model is written.
 
     Raises:
+        UnmetLimitError: A limit is not met. The error holds the report, and a page that was asked for is written.
         QdqError: What keeps the model from being finished; nothing is left under the output name then.
         CalibratorError: The ranges cannot be chosen from what was observed.
     """
@@ -84,8 +86,13 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
     if config.report is None:
         return write_model(run, work, target)
     weights = weight_rows(work.model, work.plan)  # before they are rewritten
-    report = write_model(run, work, target)
-    write_page(quantize_page(report, work.model, work.observed.histograms, weights), config.report)
+    page = partial(quantize_page, model=work.model, histograms=work.observed.histograms, weights=weights)
+    try:
+        report = write_model(run, work, target)
+    except UnmetLimitError as error:
+        write_page(page(error.report), config.report)
+        raise UnmetLimitError(error.report, f"{error.hint} What was found is in {config.report}.") from error
+    write_page(page(report), config.report)
     return report
 
 
@@ -221,7 +228,7 @@ def write_model(run: Run, work: Groundwork, target: Path) -> Report:
         target: Absolute path of the result.
 
     Raises:
-        LimitError: A limit is not met; nothing is left under the output name, as after every other error.
+        UnmetLimitError: A limit is not met; nothing is left under the output name, as after every other error.
     """
     config, opened, samples, observed, ranges = run.config, work.opened, work.samples, work.observed, work.ranges
     with run.stage("rewrite"):
@@ -237,18 +244,17 @@ def write_model(run: Run, work: Groundwork, target: Path) -> Report:
         steps = () if work.recovery is None else (step.step for step in work.recovery.steps)
         record_provenance(work.model, config.ranges, observed.samples, observed.preprocessing, steps)
     run.say(*ranges.notes, *rewriting.notes)
-    compared, prediction, size_after = _write(run, work.model, opened.source, target, (samples, observed.digests))
     report = replace(
         _planned(run, opened),
-        output=str(config.target),
         calibration=_calibration(config, samples, observed, ranges),
         recovery=work.recovery,
-        verification=compared,
-        tensorrt=prediction,
-        size_bytes=SizeBytes(opened.source.size_bytes, size_after),
         amax=ranges.amax,
     )
-    return run.finish(report)
+    report, unmet = _write(run, work, target, report)
+    report = run.finish(report)
+    if unmet is not None:
+        raise UnmetLimitError(report, unmet.hint)
+    return report
 
 
 def _observe(
@@ -270,23 +276,30 @@ def _observe(
     return plan, observed
 
 
-def _write(
-    run: Run, model: ir.Model, source: files.ModelFile, target: Path, data: tuple[Samples | None, frozenset[str]]
-) -> tuple[Verification | None, Prediction, int]:
-    """Write, check and verify the model in a temporary place; it gets its name only when all of that went well."""
+def _write(run: Run, work: Groundwork, target: Path, report: Report) -> tuple[Report, LimitError | None]:
+    """Write, check and verify the model in a temporary place; it gets its name only when all of that went well.
+
+    Returns:
+        The report, completed, and the limit that is not met.
+    """
+    config, source = run.config, work.opened.source
     with contextlib.ExitStack() as stack:
         with run.stage("save"):
-            staged = stack.enter_context(files.staged(model, target, external=source.external))
+            staged = stack.enter_context(files.staged(work.model, target, external=source.external))
             run.say(*check_written(staged.path, source.path))
         with run.stage("predict"):
-            prediction = prediction_of(simulate(model))
+            prediction = prediction_of(simulate(work.model))
         with run.stage("verify"):
-            models, (samples, calibrated) = (source.path, staged.path), data
-            compared = verification.verify(models, samples, run.config.verify, run.listener, calibrated)
-            verification.require_limits(compared, run.config.verify)
+            models, calibrated = (source.path, staged.path), work.observed.digests
+            compared = verification.verify(models, work.samples, config.verify, run.listener, calibrated)
+            unmet = verification.unmet_limit(compared, config.verify)
+        report = replace(report, verification=compared, tensorrt=prediction)
+        if unmet is not None:
+            return replace(report, unmet_limit=unmet.message), unmet
         with run.stage("save"):
             staged.commit()
-        return compared, prediction, staged.size_bytes
+        sizes = SizeBytes(source.size_bytes, staged.size_bytes)
+        return replace(report, output=str(config.target), size_bytes=sizes), None
 
 
 def _planned(run: Run, opened: Opened) -> Report:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from qdq_cli.errors import LimitError
 from qdq_cli.graph.plan import ScaleGroup, Target, WeightTarget
 from qdq_cli.graph.selection import Skip
 from qdq_cli.recover.record import Recovery
@@ -141,7 +142,7 @@ class Report:
     Args:
         schema_version: Version of this document.
         model: Path of the input.
-        output: Path of the result; None for a dry run.
+        output: Path of the result; None for a dry run, and where a limit is not met.
         opset: Opset of the result.
         trt: Oldest TensorRT release that reads the result.
         weighted_ops: How many weighted operators run in INT8.
@@ -150,7 +151,7 @@ class Report:
         calibration: How ranges were found; None where nothing is calibrated.
         recovery: What recovery did; None where it was not asked for.
         verification: Distance from the FP32 model; None where it was not run.
-        tensorrt: What TensorRT is predicted to do; None where nothing was written.
+        tensorrt: What TensorRT is predicted to do; None for a dry run.
         size_bytes: Model sizes.
         seconds: Time of each stage.
         notes: Sentences the user should read.
@@ -158,6 +159,7 @@ class Report:
         weights: The planned constant operands.
         groups: The scale groups.
         amax: Range of each scale group once it is chosen.
+        unmet_limit: The limit that the model misses, in a sentence with both numbers; None where it misses none.
     """
 
     schema_version: int
@@ -179,3 +181,17 @@ class Report:
     groups: tuple[ScaleGroup, ...] = ()
     amax: tuple[float, ...] = ()
     recovery: Recovery | None = None
+    unmet_limit: str | None = None
+
+
+class UnmetLimitError(LimitError):
+    """The model misses a limit and was not written; what was measured is in the report.
+
+    Args:
+        report: The report, with `unmet_limit` and without an output.
+        hint: What to do about it.
+    """
+
+    def __init__(self, report: Report, hint: str) -> None:
+        super().__init__(report.unmet_limit or "", hint)
+        self.report = report

@@ -40,7 +40,7 @@ def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list
     """
     rows: list[tuple[str, Iterable[str]]] = [
         ("model", _model(report, width)),
-        ("quantized" if report.output else "plan", wrapped(quantized(report), width)),
+        ("quantized" if report.tensorrt else "plan", wrapped(quantized(report), width)),
         ("kept float", kept_float(report, width)),
     ]
     if report.calibration is not None:
@@ -54,7 +54,10 @@ def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list
     if report.output is not None:
         rows.append(("output", _output(report, report.output, width)))
     rows.append(("seconds", wrapped(_seconds(report), width)))
-    rows.append(("next", next_commands(report)))
+    if report.unmet_limit is None:
+        rows.append(("next", next_commands(report)))
+    else:
+        rows.append(("not written", wrapped(report.unmet_limit, width)))
     return [line for label, texts in rows for line in labelled(label, texts, paint)]
 
 

@@ -128,14 +128,15 @@ class _Output:
         )
 
 
-def require_limits(compared: Verification | None, config: VerifyConfig) -> None:
-    """Hold every output against the limits.
-
-    Raises:
-        LimitError: An output misses one, or no output could be held against one.
-    """
-    if compared is not None:
+def unmet_limit(compared: Verification | None, config: VerifyConfig) -> LimitError | None:
+    """Hold every output against the limits; return what is wrong with the first that misses one."""
+    if compared is None:
+        return None
+    try:
         hold_limits(compared.outputs, compared.not_compared, config, _HINT)
+    except LimitError as error:
+        return error
+    return None
 
 
 def hold_limits(outputs: Mapping[str, Distance], not_compared: Sequence[str], config: VerifyConfig, hint: str) -> None:
@@ -178,4 +179,7 @@ def hold_limits(outputs: Mapping[str, Distance], not_compared: Sequence[str], co
         )
 
 
-_HINT = "The model was not written. Try another --method, or keep sensitive operators float with --exclude."
+_HINT = (
+    "The model was not written. Try --recover, another --method, or --tune, which leaves as little float as the limit "
+    "takes."
+)

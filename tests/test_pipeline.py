@@ -18,7 +18,7 @@ import qdq_cli
 from qdq_cli import DataConfig, PlanConfig, QuantizeConfig, RangeConfig, VerifyConfig, pipeline, quantize_model
 from qdq_cli.documents import json_text
 from qdq_cli.errors import LimitError, ModelError, QdqError, UsageError
-from qdq_cli.report import Report
+from qdq_cli.report import Report, UnmetLimitError
 from tests.networks import Network
 from tests.workspace import SIDE, Workspace, make_workspace
 
@@ -111,8 +111,10 @@ def test_a_dry_run_stops_after_the_plan(space: Workspace):
 def test_a_limit_that_is_missed_leaves_nothing(space: Workspace, limits: VerifyConfig):
     space.output.write_text("an older result")
     before = space.listing()
-    with pytest.raises(LimitError, match=r"min-sqnr is 150 dB") as raised:
+    with pytest.raises(UnmetLimitError, match=r"min-sqnr is 150 dB") as raised:
         quantize_model(config_of(space, verify=limits))
+    assert (raised.value.exit_code, raised.value.report.unmet_limit) == (5, raised.value.message)
+    assert raised.value.report.verification is not None and raised.value.report.output is None
     assert "not written" in raised.value.hint
     assert space.listing() == before
     assert space.output.read_text() == "an older result"

@@ -77,9 +77,24 @@ def quantize(params: Params) -> None:
     if config.dry_run:
         _show_plan(config, screen)
         return
-    from qdq_cli.pipeline import quantize_model
+    _quantize(config, screen)
 
-    screen.show(quantize_model(config, screen))
+
+def _quantize(config: QuantizeConfig, screen: console.Console) -> None:
+    """Quantize the model and show the report, where a limit is not met too.
+
+    Raises:
+        UnmetLimitError: That is so.
+    """
+    from qdq_cli.pipeline import quantize_model
+    from qdq_cli.report import UnmetLimitError
+
+    try:
+        report = quantize_model(config, screen)
+    except UnmetLimitError as error:
+        screen.show(error.report)
+        raise
+    screen.show(report)
 
 
 def _tune(config: QuantizeConfig, screen: console.Console, params: Params) -> None:

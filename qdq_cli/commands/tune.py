@@ -103,7 +103,7 @@ def tune_and_show(screen: console.Console, config: TuneConfig, params: Params) -
 
     report = tune_model(config, screen)
     show(screen, report, params)
-    require_target(report)
+    require_target(report, config.report)
 
 
 def config_of(params: Params) -> TuneConfig:

@@ -13,6 +13,7 @@ from calibrators.methods.mse import sqnr_db_at
 from qdq_cli.graph.selection import Skip
 from qdq_cli.pages.layers import layer_section
 from qdq_cli.pages.page import (
+    Badge,
     Bar,
     Bars,
     Block,
@@ -26,6 +27,7 @@ from qdq_cli.pages.page import (
     Page,
     Section,
     Table,
+    Tone,
 )
 from qdq_cli.pages.recovery import recovery_section
 from qdq_cli.pages.text import number
@@ -48,7 +50,9 @@ def quantize_page(
     """
     observed = tuple(_observed(report, histograms))
     sections = (
-        Section("Summary", "", (Facts(tuple(_summary(report))), *(Note(text) for text in report.notes))),
+        Section(
+            "Summary", "", (*_unmet(report), Facts(tuple(_summary(report))), *(Note(text) for text in report.notes))
+        ),
         *((_verification(report.verification),) if report.verification else ()),
         *((recovery_section(report.recovery),) if report.recovery else ()),
         layer_section(model),
@@ -61,7 +65,12 @@ def quantize_page(
         ),
         Section("Kept float", "Operator inputs that are not quantized, and why.", tuple(_skips(report.skips))),
     )
-    return Page("Quantization" if report.output else "Quantization plan", report.model, sections)
+    return Page("Quantization" if report.tensorrt else "Quantization plan", report.model, sections)
+
+
+def _unmet(report: Report) -> Iterator[Block]:
+    if report.unmet_limit is not None:
+        yield Note(f"No model was written. {report.unmet_limit}", warning=True)
 
 
 def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
@@ -81,6 +90,8 @@ def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
             f"predicted: {found.int8_layers} of {_count(found.weighted_layers, 'weighted operator')} in INT8\n"
             f"stand-alone Q/DQ: {found.standalone} inside, {found.boundary} at the boundary",
         )
+    if report.unmet_limit is not None:
+        yield "output", Badge("not written", Tone.WARNING)
     if report.output:
         yield "output", f"{report.output} (opset {report.opset}, {_size(report.size_bytes.after or 0)})"
     yield "read by", f"TensorRT {report.trt} and later"

@@ -9,7 +9,7 @@ from qdq_cli.pages.recovery import recovery_section, recovery_text
 from qdq_cli.pages.text import number
 from qdq_cli.tuning import record
 from qdq_cli.tuning.record import TuneReport
-from qdq_cli.tuning.text import result_text, target_text
+from qdq_cli.tuning.text import result_text, target_text, unmet_text
 
 
 def tune_page(report: TuneReport) -> Page:
@@ -19,7 +19,7 @@ def tune_page(report: TuneReport) -> Page:
         "Tuning",
         report.model,
         (
-            Section("Summary", "", (Facts(tuple(_summary(report))), *notes)),
+            Section("Summary", "", (*_unmet(report), Facts(tuple(_summary(report))), *notes)),
             Section(
                 "Frontier",
                 "Every variant that was measured. INT8 work is the mean of the shares of multiply-accumulates and of "
@@ -30,6 +30,11 @@ def tune_page(report: TuneReport) -> Page:
             *((recovery_section(report.quantize.recovery),) if report.quantize.recovery else ()),
         ),
     )
+
+
+def _unmet(report: TuneReport) -> Iterator[Block]:
+    if not report.met:
+        yield Note(unmet_text(report), warning=True)
 
 
 def _summary(report: TuneReport) -> Iterator[tuple[str, Cell]]:

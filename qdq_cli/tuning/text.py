@@ -41,13 +41,37 @@ def target_text(target: Target) -> str:
 def result_text(report: TuneReport) -> str:
     """What came out, in a sentence."""
     chosen = report.frontier[report.chosen]
-    float_count = len(chosen.left_float)
+    count = len(chosen.left_float)
+    left = f"{count} operator{'' if count == 1 else 's'} left float" if count else "everything in INT8"
     if not report.met:
-        return f"the target is not met; the best that was found leaves {float_count} operators float"
-    if not float_count:
+        return f"the target is not met; the best that was found has {left}"
+    if not count:
         return "everything in INT8 meets the target; nothing had to be left float"
-    count = "1 operator" if float_count == 1 else f"{float_count} operators"
-    return f"{count} left float, {chosen.int8_macs_percent:.1f} % of the MACs in INT8"
+    return f"{left}, {chosen.int8_macs_percent:.1f} % of the MACs in INT8"
+
+
+def unmet_text(report: TuneReport) -> str:
+    """That the target is not met, by how much, and where the best is; in sentences."""
+    return f"The target is not met: {', '.join(_missing(report))}. The best that was found is kept at {report.output}."
+
+
+def _missing(report: TuneReport) -> list[str]:
+    """Which parts of the target the best variant misses, each with both numbers."""
+    chosen, target = report.frontier[report.chosen], report.target
+    asked = (
+        ("SQNR", " dB", chosen.sqnr_db, target.min_sqnr),
+        ("top-1 agreement", " %", chosen.agreement, target.min_agreement),
+        ("MACs in INT8", " %", chosen.int8_macs_percent, target.min_int8_macs),
+    )
+    parts = [
+        f"{what} {found:.2f}{unit} instead of at least {least:g}{unit}"
+        for what, unit, found, least in asked
+        if least is not None and found is not None and found < least
+    ]
+    if target.max_drop is not None and chosen.drop is not None and chosen.drop > target.max_drop:
+        worse = f"metric {value_text(chosen.drop)} worse than the float model's"
+        parts.append(f"{worse} instead of at most {target.max_drop:g}")
+    return parts or ["nothing is left in INT8"]
 
 
 def command_lines(words: Sequence[str]) -> list[str]:

@@ -32,6 +32,7 @@ from qdq_cli.tuning.points import PointMeter
 from qdq_cli.tuning.record import LeftFloat, Point, TuneReport
 from qdq_cli.tuning.search import MAX_MEASUREMENTS, FloatSet, Problem, search
 from qdq_cli.tuning.stand import Stand, set_up
+from qdq_cli.tuning.text import unmet_text
 from qdq_cli.tuning.work import Work
 
 _FOR_NOTHING = 1e-3
@@ -85,18 +86,20 @@ def _with_products(run: Run, opened: Opened, config: TuneConfig) -> tuple[TuneCo
     return replace(config, quantize=replace(config.quantize, plan=plan)), planned
 
 
-def require_target(report: TuneReport) -> None:
+def require_target(report: TuneReport, page: Path | None = None) -> None:
     """Hold the report against its target.
+
+    Args:
+        report: The report.
+        page: Where its page is, if there is one.
 
     Raises:
         LimitError: It is not met.
     """
     if report.met:
         return
-    raise LimitError(
-        f"No choice of operators to leave float was found that meets the target; the best is kept at {report.output}.",
-        "Ask for less, or try another --method; qdq sensitivity ranks the operators.",
-    )
+    hint = "Ask for less, or try another --method; qdq sensitivity ranks the operators."
+    raise LimitError(unmet_text(report), hint if page is None else f"{hint} What was found is in {page}.")
 
 
 def _check(config: TuneConfig) -> None:

@@ -113,9 +113,25 @@ def test_exit_codes(space: Workspace, arguments: list[str], code: int, monkeypat
     before = space.listing()
     done = qdq(*arguments)
     assert done.code == code
-    assert bool(done.out) == (code == 0)
+    assert bool(done.out) == (code in (0, 5))  # what was measured is shown where a limit is not met
     assert bool(done.err) == (code != 0)
     assert space.listing() == before
+
+
+def test_a_limit_that_is_not_met_prints_the_document_too(space: Workspace):
+    before = space.listing()
+    done = space.quantize("--min-sqnr", "190", "--json")
+    assert done.code == 5
+    found = done.document
+    assert (found["output"], found["size_bytes"]["after"]) == (None, None)
+    assert found["unmet_limit"] in done.err and "--min-sqnr is 190 dB" in found["unmet_limit"]
+    assert found["verification"]["outputs"]["scores"]["sqnr_db"] < 190
+    assert found["tensorrt"]["int8_layers"] == found["weighted_ops"]["quantized"] == 4
+    assert space.listing() == before
+    met = space.quantize("--json").document
+    assert met["unmet_limit"] is None
+    assert met["verification"] == found["verification"]
+    assert space.quantize("--min-sqnr", "190", "-q").out == ""
 
 
 def test_usage_errors_read_like_all_others(space: Workspace):

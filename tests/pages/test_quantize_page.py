@@ -68,6 +68,24 @@ def test_the_page_of_a_dry_run_shows_the_plan(space: Workspace):
     assert "Quantization plan" in reader.texts
 
 
+SATURATED = ("--range", "images=0.001", "--range", "first_relu=0.001", "--samples", "4", "--verify", "6")
+
+
+@pytest.mark.parametrize("limit", [("--min-sqnr", "190"), ("--min-agreement", "100", *SATURATED)])
+def test_a_limit_that_is_not_met_still_has_its_page(tmp_path: Path, limit: tuple[str, ...]):
+    space = make_workspace(tmp_path)
+    target = space.folder / "page.html"
+    done = space.quantize("--report", target, *limit)
+    assert done.code == 5 and not space.output.exists()
+    assert str(target) in done.err
+    reader = Reader(target.read_text(encoding="utf-8"))
+    start = reader.texts.index("Warning:")
+    assert start < reader.texts.index("quantized")
+    assert f"{limit[0]} is {limit[1]}" in reader.texts[start + 1] and "No model was written" in reader.texts[start + 1]
+    assert "not written" in reader.texts and str(space.output) not in reader.text
+    assert {"Verification", "Predicted TensorRT layers", "Activations", "Weights"} <= {*headings(reader)}
+
+
 @pytest.mark.parametrize("form", ["int8", "int8-compat"])
 def test_weights_are_measured_before_they_are_stored_as_integers(space: Workspace, form: str):
     rows = [text for text in page_of(space).texts if " to " in text and "(" in text]

@@ -14,6 +14,7 @@ from qdq_cli.errors import LimitError
 from qdq_cli.tuning.config import Evaluation, TuneConfig
 from qdq_cli.tuning.record import TuneReport
 from qdq_cli.tuning.tune import tune_model
+from tests.pages.sample import Reader
 from tests.tuning.networks_to_tune import BAD, with_a_bad_layer
 from tests.workspace import SAMPLES, Workspace, make_workspace, qdq
 
@@ -125,6 +126,25 @@ def test_a_target_that_cannot_be_met_keeps_the_best_elsewhere(space: Workspace):
     onnx.checker.check_model(onnx.load(best))
     assert any(node.op_type == "QuantizeLinear" for node in onnx.load(best).graph.node)
     assert "<- chosen" in done.out and "not met" in done.out
+    assert "dB instead of at least 190 dB" in done.err
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (("--min-sqnr", 190), "dB instead of at least 190 dB"),
+        (("--eval", "counts", "--max-drop", -30), "worse than the float model's instead of at most -30"),
+    ],
+)
+def test_the_page_of_a_target_that_is_not_met_says_so_on_top(space: Workspace, limit: tuple[object, ...], said: str):
+    words = [program(space.folder, COUNTS_BAD) if word == "counts" else word for word in limit]
+    done = tune(space, *words, "--no-recover", "--report", "page.html")
+    assert done.code == 5, done.err
+    assert said in done.err and "What was found is in page.html." in done.err
+    reader = Reader(Path("page.html").read_text(encoding="utf-8"))
+    start = reader.texts.index("Warning:")
+    assert start < reader.texts.index("target")
+    assert said in reader.texts[start + 1] and "model.qdq.best.onnx" in reader.texts[start + 1]
 
 
 def test_a_floor_under_the_work_in_int8_is_kept(space: Workspace):
