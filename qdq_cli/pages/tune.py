@@ -11,6 +11,11 @@ from qdq_cli.tuning import record
 from qdq_cli.tuning.record import TuneReport
 from qdq_cli.tuning.text import result_text, target_text, unmet_text
 
+_LEFT_FLOAT = (
+    "The share of each in the sum of the noises of all operators; in brackets what INT8 loses of the "
+    "multiply-accumulates and of the activation traffic."
+)
+
 
 def tune_page(report: TuneReport) -> Page:
     """Compose the page of a run."""
@@ -26,7 +31,7 @@ def tune_page(report: TuneReport) -> Page:
                 "activation traffic that are predicted in INT8.",
                 tuple(_curves(report)),
             ),
-            Section("Left float", "Share of each in the sum of noises.", tuple(_left_float(report))),
+            Section("Left float", _LEFT_FLOAT if report.left_float else "", tuple(_left_float(report))),
             *((recovery_section(report.quantize.recovery),) if report.quantize.recovery else ()),
         ),
     )
@@ -66,8 +71,8 @@ def _curve(report: TuneReport, label: str, values: list[float | None]) -> Curve:
 
 def _label(point: record.Point) -> str:
     count = len(point.left_float)
-    text = "all in INT8" if not count else "1 operator float" if count == 1 else f"{count} operators float"
-    return f"{text}; {number(point.int8_macs_percent)} % of the MACs" + ("; target met" if point.met else "")
+    text = "all in INT8" if not count else f"{count} operator{'' if count == 1 else 's'} left float"
+    return f"{text}; {point.int8_macs_percent:.1f} % of the MACs in INT8" + ("; target met" if point.met else "")
 
 
 def _left_float(report: TuneReport) -> Iterator[Block]:
@@ -76,8 +81,8 @@ def _left_float(report: TuneReport) -> Iterator[Block]:
             Bar(
                 f"{operator.op_type} {operator.name}",
                 (operator.noise_percent,),
-                f"{number(operator.macs_percent)} % of the MACs, {number(operator.traffic_percent)} % of the traffic",
+                f"({operator.macs_percent:.1f} % of the MACs, {operator.traffic_percent:.1f} % of the traffic)",
             )
             for operator in report.left_float
         )
-        yield Bars("share of the noise, %", ("share",), rows)
+        yield Bars("%", ("share of the noise",), rows)

@@ -160,16 +160,23 @@ class _Tuning:
         return measured
 
     def _recover(self, before: Point) -> Point:
-        """Recover accuracy with everything in INT8, and measure that; what is left float later starts from there."""
+        """Recover accuracy with everything in INT8; leaving float starts from there, unless that is worse."""
+        former, initializers = self.stand, self.stand.work.model.graph.initializers
+        constants = {name: value.const_value for name, value in initializers.items()}
         self.run.config = self.config.quantize
-        work = recover_accuracy(self.run, self.stand.work)
+        work = recover_accuracy(self.run, former.work)
         self.run.config = replace(self.config.quantize, recover=())
-        self.stand = replace(self.stand, work=work)
+        self.stand = replace(former, work=work)
         after = self._measure(frozenset())
-        self.run.say(
-            f"Recovery: with everything in INT8, {before.sqnr_db:.1f} dB before and {after.sqnr_db:.1f} after."
-        )
-        return after
+        found = f"Recovery with everything in INT8: SQNR {before.sqnr_db:.1f} dB before, {after.sqnr_db:.1f} dB after"
+        if after.shortfall < before.shortfall or after.sqnr_db > before.sqnr_db:
+            self.run.say(f"{found}, the worse of the samples set aside and held back.")
+            return after
+        self.run.say(f"{found}, the worse of the samples set aside and held back; so it is undone.")
+        self.stand = former
+        for name, value in constants.items():
+            initializers[name].const_value = value
+        return before
 
     def _measure(self, left_float: FloatSet) -> Point:
         names = tuple(self.stand.names[number] for number in sorted(left_float))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -11,8 +12,10 @@ import pytest
 
 from qdq_cli.config import DataConfig, PlanConfig, QuantizeConfig, VerifyConfig
 from qdq_cli.errors import LimitError
+from qdq_cli.recover.candidate import Candidate
 from qdq_cli.tuning.config import Evaluation, TuneConfig
-from qdq_cli.tuning.record import TuneReport
+from qdq_cli.tuning.points import PointMeter
+from qdq_cli.tuning.record import Point, TuneReport
 from qdq_cli.tuning.tune import tune_model
 from tests.pages.sample import Reader
 from tests.tuning.networks_to_tune import BAD, with_a_bad_layer
@@ -91,6 +94,27 @@ def test_the_command_it_shows_where_recovery_was_enough_writes_the_same_bytes(sp
     assert done.code == 0, done.err
     assert "everything in INT8" in done.out and "--recover" in done.out and "--exclude" not in done.out
     assert (space.folder / "one.onnx").read_bytes() == written_again(done.out, space.folder / "two.onnx")
+
+
+@pytest.mark.parametrize("step", ["equalize", "gptq"])
+def test_a_recovery_that_makes_it_worse_is_undone(space: Workspace, monkeypatch: pytest.MonkeyPatch, step: str):
+    asked = ("--min-sqnr", full_sqnr(space) + 12, "-o")
+    assert tune(space, *asked, space.folder / "one.onnx", "--no-recover").code == 0
+    measure, worse = PointMeter.of, iter([False, True])
+
+    def of(meter: PointMeter, left_float: tuple[str, ...], candidate: Candidate) -> Point:
+        point = measure(meter, left_float, candidate)
+        if not next(worse, False):
+            return point
+        return replace(point, met=False, sqnr_db=point.sqnr_db - 100, shortfall=point.shortfall + 100)
+
+    monkeypatch.setattr(PointMeter, "of", of)
+    done = tune(space, *asked, space.folder / "two.onnx", "--recover-step", step)
+    assert done.code == 0, done.err
+    assert (
+        "so it is undone." in done.err and "\nrecovery " not in done.out and "--exclude-after-recovery" not in done.out
+    )
+    assert (space.folder / "one.onnx").read_bytes() == (space.folder / "two.onnx").read_bytes()
 
 
 def test_the_best_of_a_target_that_is_not_met_can_be_written_again(space: Workspace):
