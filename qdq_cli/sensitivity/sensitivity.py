@@ -22,7 +22,7 @@ from qdq_cli.sensitivity.measure import group_alone, noise_of, noisiest_runs, op
 from qdq_cli.sensitivity.record import GroupSensitivity, OperatorSensitivity, SensitivityReport, Together
 from qdq_cli.tuning.config import SensitivityConfig
 from qdq_cli.tuning.evaluate import check_command
-from qdq_cli.tuning.metric import Metric
+from qdq_cli.tuning.metric import Metric, metric_of
 from qdq_cli.tuning.stand import Stand, set_up
 from qdq_cli.tuning.work import Work
 
@@ -48,7 +48,8 @@ def find_sensitivities(config: SensitivityConfig, listener: Listener = SILENT) -
     if not config.quantize.data.calib:
         raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
     opened = open_model(run)
-    stand = set_up(run, opened, open_samples(run, opened))
+    samples, metric = open_samples(run, opened), metric_of(run, opened, config.evaluation)
+    stand = set_up(run, opened, samples)
     with run.stage("estimate"):
         runs = noisiest_runs(stand.trials, stand.candidate)
     operators, groups = operators_alone(stand.work.plan, stand.names), _groups(stand)
@@ -60,7 +61,7 @@ def find_sensitivities(config: SensitivityConfig, listener: Listener = SILENT) -
         exact = _Measured(
             _measure(run, stand, "measure", operators, None), _measure(run, stand, "measure", groups, None)
         )
-    metrics = _metrics(run, stand, config, operators)
+    metrics = None if metric is None else _metrics(run, stand, metric, operators)
     report = _report(run, stand, (estimated, exact, metrics), runs)
     if config.report is not None:
         write_page(sensitivity_page(report), config.report)
@@ -96,19 +97,14 @@ def _measure(run: Run, stand: Stand, stage: str, plans: tuple[Plan, ...], runs: 
         return noise_of(stand.trials, stand.candidate, plans, runs, advance)
 
 
-def _metrics(run: Run, stand: Stand, config: SensitivityConfig, plans: tuple[Plan, ...]) -> _Metrics | None:
-    if config.evaluation is None:
-        return None
-    external = stand.work.opened.source.external
-    with run.stage("evaluate"), run.listener.progress("evaluating", len(plans) + 2) as advance:
-        metric = Metric(config.evaluation, stand.work.model, config.quantize, external=external)
-        advance(1, len(plans) + 2)
+def _metrics(run: Run, stand: Stand, metric: Metric, plans: tuple[Plan, ...]) -> _Metrics:
+    with run.stage("evaluate"), run.listener.progress("evaluating", len(plans) + 1) as advance:
         together = metric.of(stand.candidate)
-        advance(2, len(plans) + 2)
+        advance(1, len(plans) + 1)
         alone = []
         for number, plan in enumerate(plans):
             alone.append(metric.of(with_plan(stand.candidate, plan, stand.candidate.amax)))
-            advance(number + 3, len(plans) + 2)
+            advance(number + 2, len(plans) + 1)
     drops = [metric.drop(value) for value in alone]
     return _Metrics(metric.float_value, together, np.array(alone), np.array(drops))
 

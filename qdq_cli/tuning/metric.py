@@ -10,9 +10,24 @@ import onnx_ir as ir
 from qdq_cli.config import QuantizeConfig
 from qdq_cli.graph import files
 from qdq_cli.graph.rewrite import rewrite
+from qdq_cli.groundwork import Opened
 from qdq_cli.recover.candidate import Candidate, set_constants
+from qdq_cli.run import Run
 from qdq_cli.tuning.config import Evaluation
 from qdq_cli.tuning.evaluate import evaluate
+
+
+def metric_of(run: Run, opened: Opened, evaluation: Evaluation | None) -> Metric | None:
+    """Ask the user's program about the float model, before anything takes long; None where there is no program.
+
+    Raises:
+        DataError: It fails, or prints no number.
+        UsageError: It cannot be started.
+    """
+    if evaluation is None:
+        return None
+    with run.stage("evaluate"):
+        return Metric(evaluation, opened.prepared.model, run.config, external=opened.source.external)
 
 
 class Metric:

@@ -28,23 +28,18 @@ class PointMeter:
     Args:
         stand: The model and the samples set aside.
         config: The target.
+        metric: The user's metric; None where there is none.
 
     Raises:
         LimitError: Agreement is asked for, and no output holds class scores.
-        DataError: The user's program gives no number for the float model.
     """
 
-    def __init__(self, stand: Stand, config: TuneConfig) -> None:
+    def __init__(self, stand: Stand, config: TuneConfig, metric: Metric | None) -> None:
         verify = config.quantize.verify
         self.target = Target(verify.min_sqnr, verify.min_agreement, config.max_drop, config.min_int8_macs)
         self._stand = stand
         self._verifying = _verifying(stand, verify.samples)
-        external = stand.work.opened.source.external
-        self._metric = (
-            None
-            if config.evaluation is None
-            else Metric(config.evaluation, stand.work.model, config.quantize, external=external)
-        )
+        self._metric = metric
 
     @property
     def float_metric(self) -> float | None:

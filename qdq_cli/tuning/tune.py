@@ -28,6 +28,7 @@ from qdq_cli.tuning.attention import most_with_products, needs_products, out_of_
 from qdq_cli.tuning.budget import Floor, cheapest_float, quietest_float
 from qdq_cli.tuning.config import TuneConfig
 from qdq_cli.tuning.evaluate import check_command
+from qdq_cli.tuning.metric import metric_of
 from qdq_cli.tuning.points import PointMeter
 from qdq_cli.tuning.record import LeftFloat, Point, TuneReport
 from qdq_cli.tuning.search import MAX_MEASUREMENTS, FloatSet, Problem, search
@@ -65,11 +66,12 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT) -> TuneReport:
     opened = open_model(run)
     files.check_data_target(opened.source, target)
     samples = open_samples(run, opened)
+    metric = metric_of(run, opened, config.evaluation)
     if samples is not None and needs_products(run, opened, samples, config.min_int8_macs):
         config, opened = _with_products(run, opened, config)
     stand = set_up(run, opened, samples)
     with run.stage("judge"):
-        points = PointMeter(stand, config)
+        points = PointMeter(stand, config, metric)
     tuning = _Tuning(run, stand, points, config)
     measured = tuning.search()
     report = tuning.write(measured, target)
@@ -168,11 +170,12 @@ class _Tuning:
         self.run.config = replace(self.config.quantize, recover=())
         self.stand = replace(former, work=work)
         after = self._measure(frozenset())
-        found = f"Recovery with everything in INT8: SQNR {before.sqnr_db:.1f} dB before, {after.sqnr_db:.1f} dB after"
+        worse = ", the worse of the samples set aside and held back" if self.points.held_back else ""
+        found = f"SQNR {before.sqnr_db:.1f} dB before, {after.sqnr_db:.1f} dB after{worse}"
         if after.shortfall < before.shortfall or after.sqnr_db > before.sqnr_db:
-            self.run.say(f"{found}, the worse of the samples set aside and held back.")
+            self.run.say(f"Recovery with everything in INT8: {found}.")
             return after
-        self.run.say(f"{found}, the worse of the samples set aside and held back; so it is undone.")
+        self.run.say(f"Recovery with everything in INT8: {found}; so it is undone.")
         self.stand = former
         for name, value in constants.items():
             initializers[name].const_value = value

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from qdq_cli.errors import LimitError
 from qdq_cli.tuning.config import TuneConfig
 from qdq_cli.tuning.tune import tune_model
 from tests.networks import Network
+from tests.tuning.listeners import Titles
 from tests.workspace import SAMPLES, SIDE, Outcome, Workspace, make_workspace, qdq
 
 DIGITS = ("--calib", SAMPLES / "images" / "digits", "--preprocess", "unit", "--samples", 60, "--no-recover")
@@ -29,22 +28,6 @@ def with_a_product(side: int | str = SIDE) -> onnx.ModelProto:
     product = net.op("MatMul", *(net.conv(x, 16, name, kernel=1, scale=None) for name in "qk"), name="product")
     pooled = net.op("Flatten", net.op("GlobalAveragePool", product, name="pool"), name="flat")
     return net.proto(net.gemm(pooled, 16, 10, "scores", scale=None))
-
-
-class Titles:
-    """A listener that keeps the titles of progress, and the notes."""
-
-    def __init__(self) -> None:
-        self.titles: list[str] = []
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    @contextlib.contextmanager
-    def progress(self, title: str, total: int) -> Iterator[Callable[[int, int], None]]:
-        self.titles.append(title)
-        yield lambda done, total: None
 
 
 @pytest.fixture(params=[SIDE, "S"], ids=["fixed", "dynamic"])

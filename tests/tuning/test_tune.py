@@ -11,13 +11,15 @@ import onnx
 import pytest
 
 from qdq_cli.config import DataConfig, PlanConfig, QuantizeConfig, VerifyConfig
-from qdq_cli.errors import LimitError
+from qdq_cli.errors import DataError, LimitError
 from qdq_cli.recover.candidate import Candidate
-from qdq_cli.tuning.config import Evaluation, TuneConfig
+from qdq_cli.sensitivity.sensitivity import find_sensitivities
+from qdq_cli.tuning.config import Evaluation, SensitivityConfig, TuneConfig
 from qdq_cli.tuning.points import PointMeter
 from qdq_cli.tuning.record import Point, TuneReport
 from qdq_cli.tuning.tune import tune_model
 from tests.pages.sample import Reader
+from tests.tuning.listeners import Titles
 from tests.tuning.networks_to_tune import BAD, with_a_bad_layer
 from tests.workspace import SAMPLES, Workspace, make_workspace, qdq
 
@@ -253,6 +255,20 @@ def test_a_program_without_a_number_ends_the_run(space: Workspace, body: str, co
     assert (done.code, done.out) == (code, "")
     assert message in done.err
     assert sorted({*space.listing()} - {*before}) == ["value.py"]
+
+
+def test_a_program_is_asked_before_anything_is_observed(space: Workspace):
+    """It is the likeliest thing to be wrong, and calibration may take minutes."""
+    listener = Titles()
+    evaluation = Evaluation(program(space.folder, "print('all good')"))
+    config = QuantizeConfig(space.model, data=DataConfig(calib=(space.arrays,)))
+    for run, asked in (
+        (tune_model, TuneConfig(config, evaluation, max_drop=1.0)),
+        (find_sensitivities, SensitivityConfig(config, evaluation=evaluation)),
+    ):
+        with pytest.raises(DataError, match="no number"):
+            run(asked, listener)
+    assert listener.titles == []
 
 
 @pytest.mark.parametrize(
