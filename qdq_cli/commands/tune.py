@@ -79,8 +79,9 @@ def tune(params: Params) -> None:
     """Quantize a model and leave operators float until it meets a target.
 
     Of all choices that meet the target, the one is sought that keeps most work in INT8: the mean of the shares of
-    multiply-accumulates and activation traffic, as qdq inspect predicts them. Everything in INT8 is tried first. Where
-    no choice meets the target, the exit code is 5, and the best that was found is kept as MODEL.qdq.best.onnx.
+    multiply-accumulates and activation traffic, as qdq inspect predicts them. Everything in INT8 is tried first, then
+    with its accuracy recovered. Where no choice meets the target, the exit code is 5, and the best that was found is
+    kept as MODEL.qdq.best.onnx.
 
     \b
     Examples:

@@ -46,7 +46,8 @@ def result_text(report: TuneReport) -> str:
     if not report.met:
         return f"the target is not met; the best that was found has {left}"
     if not count:
-        return "everything in INT8 meets the target; nothing had to be left float"
+        recovered = ", recovered," if report.quantize.recovery is not None else ""
+        return f"everything in INT8{recovered} meets the target; nothing had to be left float"
     return f"{left}, {chosen.int8_macs_percent:.1f} % of the MACs in INT8"
 
 
