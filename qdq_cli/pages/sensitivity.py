@@ -25,7 +25,8 @@ def sensitivity_page(report: SensitivityReport) -> Page:
             Section(
                 "Operators",
                 "The share each operator has in the sum of noises: its activations and weight quantized alone, all "
-                "else float, measured at the outputs.",
+                "else float, measured at the outputs. In brackets its SQNR alone, and what INT8 loses of the "
+                "multiply-accumulates and of the activation traffic with it in float.",
                 tuple(_operators(report)),
             ),
             Section(
@@ -52,14 +53,15 @@ def _summary(report: SensitivityReport) -> Iterator[tuple[str, Cell]]:
 def _operators(report: SensitivityReport) -> Iterator[Block]:
     if any(operator.drop is not None for operator in report.operators):
         drops = tuple(Bar(_label(operator), (operator.drop,)) for operator in report.operators)
-        yield Bars("drop of the metric", ("drop",), drops)
-    yield Bars("share of the noise, %", ("share",), tuple(_bar(operator) for operator in report.operators))
+        yield Bars("in its own unit", ("drop of the metric",), drops)
+    yield Bars("%", ("share of the noise",), tuple(_bar(operator) for operator in report.operators))
 
 
 def _bar(operator: OperatorSensitivity) -> Bar:
     noise = operator.noise if operator.exact_noise is None else operator.exact_noise
-    work = f"{number(operator.macs_percent)} % of the MACs, {number(operator.traffic_percent)} % of the traffic"
-    return Bar(_label(operator), (operator.noise_percent,), f"SQNR alone {number(_decibels(noise))} dB; {work}")
+    work = f"{operator.macs_percent:.1f} % of the MACs, {operator.traffic_percent:.1f} % of the traffic"
+    alone = f"{_decibels(noise):.1f} dB" if noise > 0 else "no noise"
+    return Bar(_label(operator), (operator.noise_percent,), f"({alone} alone; {work})")
 
 
 def _label(operator: OperatorSensitivity) -> str:
