@@ -83,6 +83,7 @@ class Trials:
             if self._kept and size_bytes > _KEPT_BYTES:
                 break
             self._kept.append((batch, outputs))
+        self._axes = self._channel_axes()
         if not any(outputs for _, outputs in self._kept):
             raise DataError(
                 "There is nothing to compare quantized models on: no sample, or no output that holds floats.",
@@ -167,10 +168,19 @@ class Trials:
             for name, array in self._outputs(expected):
                 if array.shape == found[name].shape:
                     scores = self._scores.get(name, Scores(name))
-                    yield _Pair(number, name, (array, found[name]), (scores.of(expected), scores.of(found)))
+                    pair = (scores.of(expected), scores.of(found))
+                    yield _Pair(number, name, (array, found[name]), pair, self._axes.get(name))
 
     def _runner(self, model: ir.Model) -> Runner:
         return Runner(source_of(model, [scores.tensor for scores in self._scores.values()]))
+
+    def _channel_axes(self) -> dict[str, int | None]:
+        """Output -> its channel axis, the same for all samples."""
+        shapes: dict[str, list[tuple[int, ...]]] = {}
+        for _, arrays in self._kept:
+            for name, _ in self._outputs(arrays):
+                shapes.setdefault(name, []).append(self._scores.get(name, Scores(name)).of(arrays).shape)
+        return {name: channel_axis(found) for name, found in shapes.items()}
 
     def _outputs(self, arrays: Arrays) -> Iterator[tuple[str, NDArray[np.generic]]]:
         """The outputs of the model itself."""
@@ -187,16 +197,18 @@ class _Pair:
         output: Name of the output.
         arrays: The output, in FP32 and of the candidate.
         scores: Where its noise is measured (`Scores`), in FP32 and of the candidate.
+        axis: Its channel axis; None for none.
     """
 
     batch: int
     output: str
     arrays: tuple[NDArray[np.generic], NDArray[np.generic]]
     scores: tuple[NDArray[np.generic], NDArray[np.generic]]
+    axis: int | None
 
     def no_noise(self) -> ChannelNoise:
         """Sums for the noise of this output, still empty."""
-        return ChannelNoise(channel_axis(self.scores[0].shape))
+        return ChannelNoise(self.axis)
 
 
 @dataclass(frozen=True)
@@ -244,15 +256,20 @@ def source_of(model: ir.Model, also: Iterable[str] = ()) -> Source:
     return Source(proto.SerializeToString(), weights)
 
 
-def channel_axis(shape: tuple[int, ...]) -> int | None:
+def channel_axis(shapes: Sequence[tuple[int, ...]]) -> int | None:
     """The axis of an output along which noise is told apart: the shortest one behind the batch, from rank 3 on.
 
     Boxes and scores of a detector [N, anchors, 85], classes of a segmentation [N, C, H, W]. None for class scores
     [N, C], whose elements are measured with the same rule.
+
+    Args:
+        shapes: The output's shape in every sample; an axis whose length changes between them holds no channels.
     """
-    if len(shape) < 3:
+    rank = len(shapes[0])
+    if rank < 3 or any(len(shape) != rank for shape in shapes):
         return None
-    return min(range(1, len(shape)), key=lambda axis: (shape[axis], axis))
+    fixed = [axis for axis in range(1, rank) if len({shape[axis] for shape in shapes}) == 1]
+    return min(fixed, key=lambda axis: (shapes[0][axis], axis), default=None)
 
 
 def _is_float(array: object) -> bool:

@@ -303,6 +303,21 @@ def test_the_cache_is_the_one_without_recovery(wide: Workspace):
     assert wide.output.read_bytes() == recovered
 
 
+def test_pictures_of_several_sizes_below_the_number_of_channels(tmp_path: Path):
+    """The channels of an output are the axis that all samples have in common, however short the others are."""
+    net = Network()
+    x = net.relu(net.conv(net.input("images", ("N", 3, "H", "W")), 32, "first", scale=None))
+    space = make_workspace(tmp_path, net.proto(net.conv(x, 32, "second", scale=None)))
+    rng, folder = np.random.default_rng(0), tmp_path / "arrays"
+    folder.mkdir()
+    for number in range(12):
+        side = 16 + 2 * (number % 3)
+        np.save(folder / f"{number}.npy", rng.normal(size=(1, 3, side, side)).astype(np.float32))
+    for words in (("quantize", "--recover-step", "gptq"), ("sensitivity",), ("tune", "--min-sqnr", "10")):
+        done = qdq(words[0], space.model, "--calib", folder, *words[1:])
+        assert done.code == 0, done.err
+
+
 def test_a_limit_that_is_not_met_leaves_nothing(wide: Workspace):
     before = wide.listing()
     done = wide.quantize("--recover", "--min-sqnr", "150")

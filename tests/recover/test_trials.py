@@ -107,9 +107,15 @@ def test_bias_place_of_a_model_has_one_number_a_channel() -> None:
 
 
 def test_noise_is_told_apart_along_the_shortest_axis() -> None:
-    assert channel_axis((1, 3549, 85)) == 2
-    assert channel_axis((1, 3, 64, 64)) == 1
-    assert channel_axis((8, 10)) is None
+    assert channel_axis([(1, 3549, 85)]) == 2
+    assert channel_axis([(1, 3, 64, 64)]) == 1
+    assert channel_axis([(8, 10)]) is None
+
+
+def test_an_axis_whose_length_changes_holds_no_channels() -> None:
+    assert channel_axis([(1, 32, 16, 16), (1, 32, 18, 18)]) == 1
+    assert channel_axis([(1, 5, 4), (1, 6, 4), (2, 7, 4)]) == 2
+    assert channel_axis([(1, 5, 4), (1, 6, 3)]) is None
 
 
 def test_channels_count_alike_and_portions_do_not_matter() -> None:
