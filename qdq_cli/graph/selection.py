@@ -16,7 +16,7 @@ from qdq_cli.graph.operators import data_slots, is_depthwise, is_weighted, opera
 from qdq_cli.graph.topology import Topology, activation_inputs
 
 REASONS: dict[str, str] = {
-    "EXCLUDED": "excluded by --exclude",
+    "EXCLUDED": "excluded by its name",
     "OP_EXCLUDED": "its operator type is excluded by --exclude-op",
     "NOT_SELECTED": "not matched by --only",
     "FIRST_LAYER": "a first layer, kept float by --skip-first",
