@@ -35,7 +35,7 @@ from qdq_cli.progress import SILENT, Listener
 from qdq_cli.provenance import record_provenance
 from qdq_cli.recover.candidate import Candidate, set_constants
 from qdq_cli.recover.recover import recover
-from qdq_cli.recover.samples import split
+from qdq_cli.recover.samples import FEW_SAMPLES, split
 from qdq_cli.recover.start import Start
 from qdq_cli.report import (
     Activations,
@@ -210,6 +210,11 @@ def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
         )
         found = recover(start, config.recover)
         set_constants(work.model, found.base)
+    if found.record.samples < FEW_SAMPLES:
+        run.say(
+            f"Recovery could set only {found.record.samples} of the samples aside to judge by: what helps so few may "
+            f"not help others. Give {8 * FEW_SAMPLES} calibration samples or more."
+        )
     return replace(
         work,
         observed=replace(work.observed, histograms=found.histograms),

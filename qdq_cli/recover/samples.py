@@ -13,6 +13,9 @@ from qdq_cli.data.unreadable import UnreadableSamples
 JUDGE_SAMPLES = 32
 """Enough for the noise of an output to be known within a few percent on the measured models."""
 
+FEW_SAMPLES = 8
+"""With fewer, what a change gains on them says little of others; the report says so."""
+
 
 @dataclass(frozen=True)
 class Split:

@@ -104,6 +104,17 @@ def test_a_wide_channel_is_recovered(both: Both):
     assert recovered > plain + 6
 
 
+@pytest.mark.parametrize(("samples", "few"), [(12, True), (40, False)])
+def test_few_samples_to_judge_by_are_named(wide: Workspace, samples: int, few: bool):
+    arrays = wide.folder / "many.npz"
+    np.savez(arrays, images=np.repeat(samples_of(wide), 5, axis=0)[:samples])
+    done = recover(wide, "--calib", arrays, "--samples", samples, "--json")
+    assert done.document["recovery"]["samples"] == samples // 4
+    notes = [note for note in done.document["notes"] if note.startswith("Recovery could set only")]
+    assert len(notes) == few
+    assert not few or "only 3 of the samples" in notes[0]
+
+
 def test_the_record_says_what_was_done(both: Both):
     recovery = both.recovered["recovery"]
     assert recovery["samples"] > 0
@@ -394,7 +405,7 @@ def test_progress_goes_to_a_terminal_alone(wide: Workspace):
     assert shown.code == 0
     assert "recovering" in shown.err
     assert "recovering" not in shown.out
-    assert recover(wide).err == ""
+    assert recover(wide).err.count("\n") == 1, "a note on how few samples there are, and no progress"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
