@@ -143,7 +143,7 @@ def _grow(graph: Topology, wants: Wants, pools: list[ir.Node], adds: list[ir.Nod
     What pays depends on what is behind a node, so one sweep against the flow decides a whole chain of blocks.
     """
     pooling, adding = frozenset(pools), frozenset(adds)
-    news = [True]
+    news = [bool(pools or adds)]
 
     def decide(node: ir.Node, leading: AbstractSet[ir.Value]) -> None:
         slots: tuple[int, ...] = (0,) if node in pooling and _pool_pays(node, wants, leading) else ()
@@ -162,9 +162,9 @@ def _want_slots(wants: Wants, slots: list[Slot]) -> bool:
 
 
 def _refused(graph: Topology, selection: Selection, wants: Wants, config: PlanConfig) -> tuple[Skip, ...]:
-    leading = wants.leading_to_q(graph)
-    pools = (node for node in _candidates(graph, selection, is_spatial_mean) if not _any_wanted(node, wants))
-    adds = (node for node in _candidates(graph, selection, is_residual_add) if not _any_wanted(node, wants))
+    pools = [node for node in _candidates(graph, selection, is_spatial_mean) if not _any_wanted(node, wants)]
+    adds = [node for node in _candidates(graph, selection, is_residual_add) if not _any_wanted(node, wants)]
+    leading = wants.leading_to_q(graph) if adds else frozenset()
     return (
         *(skip(node, "POOL_FLOAT" if config.pooling else "POOL_OFF") for node in pools),
         *(skip(node, _add_code(node, leading, config)) for node in adds),
