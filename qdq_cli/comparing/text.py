@@ -185,7 +185,10 @@ def _remedy(layer: LayerError, cause: Cause) -> tuple[tuple[str, ...], str]:
     keep = " ".join(f"--exclude {shlex.quote(node)}" for node in nodes)
     amax = cause.data_amax if cause.origin is Origin.ACTIVATION else None
     if cause.kind is Kind.OTHER_WEIGHTS:
-        return (), "Compare with the model that was quantized: these weights were changed."
+        return (), (
+            "These weights were changed. Where recovery did that, judge the model by its outputs; else compare with "
+            "the model that was quantized."
+        )
     too_wide = cause.range_amax is not None and amax is not None and amax > MAX_WIDENING * cause.range_amax
     if amax and (cause.kind is Kind.DEAD or (cause.kind is Kind.CLIPPING and not too_wide)):
         return (f"--range {shlex.quote(f'{cause.tensor}={amax:.4g}')}",), "Give the tensor the range it needs:"
