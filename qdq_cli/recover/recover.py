@@ -16,7 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from calibrators import Histogram
-from calibrators.metrics import sqnr_of_sums
+from calibrators.metrics import sqnr_of_ratio
 from qdq_cli.recover.bench import Bench
 from qdq_cli.recover.candidate import Candidate
 from qdq_cli.recover.changes import Change, Judge, changed
@@ -200,4 +200,4 @@ class _Log:
 
 def _db(noise: float) -> float:
     """A noise-to-signal ratio as SQNR in dB, within +-200."""
-    return round(sqnr_of_sums(1.0, max(noise, 0.0)), 4)  # sums of squares by moments may end just below zero
+    return round(sqnr_of_ratio(noise), 4)
