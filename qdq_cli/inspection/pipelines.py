@@ -5,6 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from qdq_cli.inspection.inspect import Inspection
+from qdq_cli.sentences import some_of
 from qdq_cli.tensorrt.findings import RULES, Finding, Severity
 
 
@@ -33,8 +34,7 @@ def _by_code(inspection: Inspection) -> dict[str, list[Finding]]:
 
 
 def _title(found: list[Finding]) -> str:
-    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    return f"{found[0].code} {found[0].node}".strip() + more
+    return f"{found[0].code} {some_of([entry.node for entry in found], 1)}".strip()
 
 
 def _message(text: str) -> str:

@@ -26,6 +26,9 @@ from qdq_cli.recover.changes import Judge, Verdict
 from qdq_cli.recover.rows import TensorRunner
 from qdq_cli.recover.start import Start
 
+EQUALIZING = ("equalize", "smooth")
+"""The steps that come before all others, in this order."""
+
 _MAX_COMPONENTS = 24
 """Components tried one by one; further ones take the exponent that is best for all together."""
 
@@ -143,7 +146,7 @@ class _Work:
 
     def __init__(self, start: Start, channels: Channels, parts: tuple[_Component, ...]) -> None:
         self.parts = parts
-        self.steps = tuple(step for step in ("equalize", "smooth") if any(part.step == step for part in parts))
+        self.steps = tuple(step for step in EQUALIZING if any(part.step == step for part in parts))
         self._start = start
         self._channels = channels
         activations = _activation_shares(start, channels, start.split.load(start.split.learn))

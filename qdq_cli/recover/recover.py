@@ -20,16 +20,13 @@ from calibrators.metrics import sqnr_of_ratio
 from qdq_cli.recover.bench import Bench
 from qdq_cli.recover.candidate import Candidate
 from qdq_cli.recover.changes import Change, Judge, changed
-from qdq_cli.recover.equalize import Equalized, equalize, repeat
+from qdq_cli.recover.equalize import EQUALIZING, Equalized, equalize, repeat
 from qdq_cli.recover.journal import Journal, Progress
 from qdq_cli.recover.record import LayerGain, Recovery, StepGain
 from qdq_cli.recover.rows import Layer, layers_of, portions, rows_a_batch, take_rows
 from qdq_cli.recover.start import Start
 from qdq_cli.recover.steps import STEPS
 from qdq_cli.recover.trials import Trials
-
-EQUALIZING = ("equalize", "smooth")
-"""The steps that come before all others."""
 
 _HELD_ROWS = 4096
 
@@ -66,8 +63,11 @@ def recover(start: Start, steps: Sequence[str]) -> Recovered:
     equalized = work.equalize([step for step in EQUALIZING if step in steps])
     work.on_layers(equalized, [step for step in STEPS if step in steps])
     work.journal.remove()
-    observed = start.observe(equalized.model) if any(equalized.choice) else start.observed
-    amax = _of_all_samples(work.judge.candidate.amax, equalized.amax, start.ranges(observed))
+    observed, chosen = start.observed, start.amax
+    if any(equalized.choice):
+        observed = start.observe(equalized.model)
+        chosen = start.ranges(observed)
+    amax = _of_all_samples(work.judge.candidate.amax, equalized.amax, chosen)
     return Recovered(replace(work.judge.candidate, amax=amax), equalized.constants, observed.histograms, work.record())
 
 

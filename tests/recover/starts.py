@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,12 +62,3 @@ def start_of_network(
 def start_of_sample_model(name: str, *, samples: int = 8, method: str = "minmax") -> Start:
     data = DataConfig(calib=(SAMPLES / "images" / IMAGES[name],), preprocess="unit", samples=samples)
     return start_of(ir.load(SAMPLES / f"{name}.onnx"), data, ranges=RangeConfig(method=method))
-
-
-def with_amax(start: Start, **amax: float) -> Start:
-    """The same start with other ranges of some tensors."""
-    found = list(start.amax)
-    for number, group in enumerate(start.plan.groups):
-        for tensor in group.tensors:
-            found[number] = amax.get(tensor, found[number])
-    return replace(start, amax=tuple(found))

@@ -22,7 +22,7 @@ from qdq_cli.recover.start import Start
 from qdq_cli.recover.trials import Trials
 from tests.graph.channel_networks import Net
 from tests.networks import Network, run
-from tests.recover.starts import EVERY, start_of_network, start_of_sample_model, with_amax
+from tests.recover.starts import EVERY, start_of_network, start_of_sample_model
 from tests.tuning.networks_to_tune import with_a_bad_layer
 
 
@@ -128,8 +128,10 @@ def test_without_steps_nothing_changes(tmp_path: Path):
 
 def test_a_range_that_cuts_is_widened(tmp_path: Path):
     start = start_of_network(tmp_path, convnet())
-    cut = with_amax(start, x=0.4 * start.amax[0])
     assert "x" in start.plan.groups[0].tensors
+    whole = {group.tensors[0]: amax for group, amax in zip(start.plan.groups[1:], start.amax[1:], strict=True)}
+    cut = start_of_network(tmp_path, convnet(), ranges=RangeConfig("percentile", 90.0, manual=whole))
+    assert cut.amax[0] < 0.5 * start.amax[0] and cut.amax[1:] == start.amax[1:]
     found = recover(cut, ["ranges"])
     assert found.candidate.amax[0] > 1.2 * cut.amax[0]
     assert noise(start, found.candidate) < 0.7 * noise(start, first(cut))
