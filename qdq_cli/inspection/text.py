@@ -11,6 +11,7 @@ from qdq_cli.config import TensorRT
 from qdq_cli.errors import UsageError
 from qdq_cli.inspection.inspect import Inspection, Summary
 from qdq_cli.plan_text import next_rows, plan_lines, plan_rows, quoted
+from qdq_cli.sentences import count_text
 from qdq_cli.tensorrt.cost import LayerCost
 from qdq_cli.tensorrt.findings import RULES, Finding, Severity
 from qdq_cli.tensorrt.simulation import ElementType, Layer, LayerKind, Reason, Standalone
@@ -332,11 +333,6 @@ def names_text(names: Iterable[str], separator: str = ", ") -> str:
     unique = list(dict.fromkeys(name for name in names if name))
     more = f"{separator}... ({len(unique) - MAX_NAMES} more)" if len(unique) > MAX_NAMES else ""
     return separator.join(unique[:MAX_NAMES]) + more if unique else "the model"
-
-
-def count_text(number: int, noun: str) -> str:
-    """Write "1 error", "2 errors"."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _percent(share: float) -> str:

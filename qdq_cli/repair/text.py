@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from qdq_cli.inspection.text import count_text, names_text, row, wrapped
+from qdq_cli.inspection.text import names_text, row, wrapped
 from qdq_cli.repair.record import Left, Repair, RepairReport, State
 from qdq_cli.report import Distance
+from qdq_cli.sentences import count_text
 
 MAX_LEFT = 6
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from qdq_cli.sensitivity.text import WIDTH, decibels, row, seconds_text, shortened, value_text
+from qdq_cli.sentences import count_text
 from qdq_cli.tuning.record import Point, Target, TuneReport
 
 MAX_LEFT_FLOAT = 12
@@ -42,7 +43,7 @@ def result_text(report: TuneReport) -> str:
     """What came out, in a sentence."""
     chosen = report.frontier[report.chosen]
     count = len(chosen.left_float)
-    left = f"{count} operator{'' if count == 1 else 's'} left float" if count else "everything in INT8"
+    left = f"{count_text(count, 'operator')} left float" if count else "everything in INT8"
     if not report.met:
         return f"the target is not met; the best that was found has {left}"
     if not count:
