@@ -29,26 +29,30 @@ def is_op(node: ir.Node | None, *op_types: str) -> bool:
 
 def int_attribute(node: ir.Node, name: str, default: int) -> int:
     """Return an integer attribute, or `default` where the node does not carry it."""
-    attributes = node.attributes  # `in` costs an eighth of what get() of a mapping in Python costs
-    return attributes[name].as_int() if name in attributes else default
+    attribute = _attribute(node, name)
+    return default if attribute is None else attribute.as_int()
 
 
 def ints_attribute(node: ir.Node, name: str) -> tuple[int, ...] | None:
     """Return a list-of-integers attribute, or None where the node does not carry it."""
-    attributes = node.attributes
-    return tuple(attributes[name].as_ints()) if name in attributes else None
+    attribute = _attribute(node, name)
+    return None if attribute is None else tuple(attribute.as_ints())
 
 
 def float_attribute(node: ir.Node, name: str, default: float) -> float:
     """Return a float attribute, or `default` where the node does not carry it."""
-    attributes = node.attributes
-    return attributes[name].as_float() if name in attributes else default
+    attribute = _attribute(node, name)
+    return default if attribute is None else attribute.as_float()
 
 
 def string_attribute(node: ir.Node, name: str, default: str) -> str:
     """Return a string attribute, or `default` where the node does not carry it."""
-    attributes = node.attributes
-    return attributes[name].as_string() if name in attributes else default
+    attribute = _attribute(node, name)
+    return default if attribute is None else attribute.as_string()
+
+
+def _attribute(node: ir.Node, name: str) -> ir.Attr | None:
+    return node.attributes.data.get(name)  # of the dict: get() of a mapping written in Python costs ten times as much
 
 
 def input_at(node: ir.Node, index: int) -> ir.Value | None:
@@ -84,7 +88,10 @@ def is_float(value: ir.Value | None) -> bool:
 
 def is_activation(value: ir.Value | None) -> bool:
     """Say whether a value is a float tensor that is computed at run time."""
-    return value is not None and not is_constant(value) and is_float(value) and _SHAPE_MARK not in value.meta
+    if value is None or (value.const_value is not None and not value.is_graph_input()):
+        return False  # as is_constant and is_float say it, without the calls: this is asked more often than all else
+    dtype = value.dtype
+    return (dtype is None or dtype in FLOAT_TYPES) and _SHAPE_MARK not in value.meta.data
 
 
 def rank(value: ir.Value | None) -> int | None:
@@ -144,9 +151,14 @@ def every_node(graph: ir.Graph | ir.Function) -> Iterator[ir.Node]:
 
 
 def every_body(graph: ir.Graph) -> list[ir.Graph]:
-    """Return the bodies in a graph, those in bodies included."""
-    holders = [node for node in every_node(graph) if node.attributes.data]
-    return list(dict.fromkeys(body for node in holders for body in inner_graphs(node)))
+    """Return the bodies in a graph, those in bodies included, each holder's before those inside them."""
+    found: list[ir.Graph] = []
+    for node in graph:
+        if node.attributes.data and (bodies := list(inner_graphs(node))):
+            found += bodies
+            for body in bodies:
+                found += every_body(body)
+    return found
 
 
 def mark_shape_computations(graph: ir.Graph) -> None:

@@ -22,26 +22,20 @@ import onnx_ir as ir
 from qdq_cli.graph.names import Names
 from qdq_cli.graph.nodes import input_at, is_op, name_of, only_consumer
 from qdq_cli.graph.operators import OpClass, commutes, operator_of
-from qdq_cli.graph.scales import TensorScale, holds_constant, is_dequantize, is_pair_half, is_quantize, tensor_scale
+from qdq_cli.graph.scales import TensorScale, holds_constant, is_dequantize, is_quantize, tensor_scale
 
 
 @dataclass(frozen=True)
 class Propagation:
-    """What propagation did, and where it ended.
+    """What propagation did; `nodes_on_codes` says where it ended.
 
     Args:
-        int8_nodes: Names of the commuting nodes that work on quantized tensors now.
-        entries: Names of the float tensors that a per-tensor Q reads now: the starts of the INT8 regions.
-        exits: Names of the float tensors that a per-tensor DQ of an activation writes now: their ends.
         merges: Qs that went because an equal Q reads the same tensor (R1).
         cancels: Qs that went because they undo a DQ of the same scale (R3).
         moves: Times a node's Q moved before it or its DQ behind it (R4, R5).
-        origins: For every Q and DQ of the result the names of the original nodes it stands for.
+        origins: For every Q and DQ of the result that stands for other nodes than itself, their names.
     """
 
-    int8_nodes: frozenset[str]
-    entries: frozenset[str]
-    exits: frozenset[str]
     merges: int
     cancels: int
     moves: int
@@ -111,27 +105,24 @@ class _Engine:
     def __init__(self, graph: ir.Graph, may_move: Callable[[ir.Node], bool]) -> None:
         self._graph = graph
         self._may_move = may_move
-        self._names = Names(graph)
+        # Where nothing can be crossed there will be no new node, and reading all names of a large graph takes a while.
+        self._names = Names(graph if any(map(self._movable, graph)) else ir.Graph((), (), nodes=()))
         self._origins: dict[ir.Node, frozenset[str]] = {}
         self._loose: dict[ir.Value, None] = {}
         self._scales: dict[ir.Node, TensorScale | None] = {}
         self._merges = self._cancels = self._moves = 0
 
     def record(self) -> Propagation:
-        """Drop the scales that nothing reads any more and return the record of the graph as it is now."""
+        """Drop the scales that nothing reads any more and return the record of what was done."""
         for value in self._loose:
             if value.is_initializer() and not _is_read(value) and not value.is_graph_input():
                 del self._graph.initializers[name_of(value)]
-        pairs = [node for node in self._graph if is_pair_half(node)]
-        movable = [node for node in pairs if not holds_constant(node.outputs[0]) and self._scale(node)]
+        origins = {node.name or "": tuple(sorted(names)) for node, names in self._origins.items()}
         return Propagation(
-            int8_nodes=frozenset(node.name or "" for node in nodes_on_codes(self._graph)),
-            entries=frozenset(name_of(source) for node in movable if is_quantize(node) and (source := node.inputs[0])),
-            exits=frozenset(name_of(node.outputs[0]) for node in movable if is_dequantize(node)),
             merges=self._merges,
             cancels=self._cancels,
             moves=self._moves,
-            origins={node.name or "": tuple(sorted(self._origin(node))) for node in pairs},
+            origins={name: names for name, names in origins.items() if names != (name,)},
         )
 
     # Q backward: R1 and R4.

@@ -23,7 +23,7 @@ from qdq_cli.graph.nodes import consumers, is_op, name_of
 from qdq_cli.graph.operators import commutes, operator_of
 from qdq_cli.graph.opset import opset_of
 from qdq_cli.graph.plan import Plan, Use, WeightTarget
-from qdq_cli.graph.propagate import propagate
+from qdq_cli.graph.propagate import nodes_on_codes, propagate
 from qdq_cli.sentences import some_of
 
 NO_RANGES: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
@@ -79,8 +79,8 @@ def rewrite(
     if form is Form.PAIRS:
         return Rewriting(_notes(dead, small))
     opset = opset_of(model)
-    moved = propagate(model, may_move=lambda node: commutes(node) and _runs_on_int8(node, opset))
-    return Rewriting(_notes(dead, small), tuple(sorted(moved.int8_nodes)))
+    propagate(model, may_move=lambda node: commutes(node) and _runs_on_int8(node, opset))
+    return Rewriting(_notes(dead, small), tuple(sorted(node.name or "" for node in nodes_on_codes(model.graph))))
 
 
 def _notes(dead: Mapping[str, int], small: Sequence[str]) -> tuple[str, ...]:
@@ -116,11 +116,13 @@ class _Writer:
 
     def __init__(self, model: ir.Model) -> None:
         self._graph = model.graph
-        self._values = ir.convenience.create_value_mapping(model.graph)
+        graph = model.graph
+        values = (*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs))
+        self._values = {value.name: value for value in values}
         self._nodes = {node.name or "": node for node in model.graph}
         self._names = Names(model.graph)
         self._weights: dict[ir.Value, None] = {}
-        self._qparams: dict[tuple[bytes, int | None, np.dtype[np.generic]], QParams] = {}
+        self._laid_out: dict[tuple[bytes, int | None, np.dtype[np.generic]], tuple[QParams, int]] = {}
 
     def quantize_activation(self, tensor: str, uses: Sequence[Use], amax: float) -> bool:
         """Let the uses of a tensor read its DQ; a pair the model already has on the tensor serves them too (P6).
@@ -152,7 +154,7 @@ class _Writer:
         value = self._values[target.tensor]
         try:
             amax = weight_amax(_array_of(value), target.axis) if given is None else _shaped(given, value, target.axis)
-            qparams = self._weight_qparams(amax, target.axis, _scale_dtype(value))
+            qparams, negligible = self._lay_out(amax, target.axis, _scale_dtype(value))
         except NonFiniteError as error:
             raise ModelError(
                 f"The weight '{target.tensor}' of {node.op_type} '{node.name}' holds NaN or Inf, or values too large "
@@ -165,14 +167,18 @@ class _Writer:
             output = self._integer_weight(value, _array_of(value), qparams, form)
         node.replace_input_with(target.use.slot, output)
         self._weights[value] = None
-        return _negligible(amax, qparams)
+        return negligible
 
-    def _weight_qparams(self, amax: NDArray[np.float32], axis: int | None, dtype: np.dtype[np.generic]) -> QParams:
-        """Lay out the ranges of a weight, once for all weights of the same ranges: a draft gives one to all of them."""
+    def _lay_out(self, amax: NDArray[np.float32], axis: int | None, dtype: np.dtype[np.generic]) -> tuple[QParams, int]:
+        """Return the scales of a weight, and how many of its ranges are too small for one.
+
+        Done once for all weights of the same ranges: a draft gives one to all of them.
+        """
         key = (amax.tobytes(), axis, dtype)
-        if key not in self._qparams:
-            self._qparams[key] = symmetric_qparams(amax, axis=axis, scale_dtype=dtype)
-        return self._qparams[key]
+        if key not in self._laid_out:
+            qparams = symmetric_qparams(amax, axis=axis, scale_dtype=dtype)
+            self._laid_out[key] = qparams, _negligible(amax, qparams)
+        return self._laid_out[key]
 
     def drop_unread_weights(self) -> None:
         """Remove the float initializers whose INT8 form replaced them everywhere."""

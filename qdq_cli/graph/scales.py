@@ -90,8 +90,7 @@ def _single_number(value: ir.Value | None) -> float | None:
 def holds_constant(value: ir.Value | None) -> bool:
     """Say whether a value is a constant, or a constant behind Q and DQ: a quantized weight (S3)."""
     for _ in range(2):
-        producer = None if value is None else value.producer()
-        if producer is None or not is_pair_half(producer):
+        if value is None or (producer := value.producer()) is None or not is_pair_half(producer):
             break
         value = input_at(producer, 0)
     return is_constant(value)

@@ -6,7 +6,6 @@ neither on the order of nodes in the file nor on the batch size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -22,33 +21,37 @@ class Topology:
     Args:
         nodes: Nodes in topological order; by depth, then name.
         depth: Longest path from a graph input or constant to each node, in nodes.
+        reads: The run-time float tensors each node reads, as `activation_inputs` returns them.
     """
 
     nodes: tuple[ir.Node, ...]
     depth: dict[ir.Node, int]
+    reads: dict[ir.Node, tuple[ir.Value, ...]]
 
 
 def topology(graph: ir.Graph) -> Topology:
     """Measure the structure of a graph (its nodes in any topological order)."""
     depth: dict[ir.Node, int] = {}
     for node in graph:
-        before = (value.producer() for value in _reads(node))
-        depth[node] = 1 + max((depth.get(producer, 0) for producer in before if producer is not None), default=0)
+        before = [producer for value in _reads(node) if (producer := value.producer()) is not None]
+        depth[node] = 1 + max([depth.get(producer, 0) for producer in before], default=0)
     ordered = sorted(depth, key=lambda node: (depth[node], node.name or ""))
-    return Topology(nodes=tuple(ordered), depth=depth)
+    return Topology(tuple(ordered), depth, {node: activation_inputs(node) for node in ordered})
 
 
-def _reads(node: ir.Node) -> Iterator[ir.Value]:
-    """Yield what a node reads, the values captured by its If/Loop bodies included."""
-    yield from (value for value in node.inputs if value is not None)
-    for body in inner_graphs(node):
+def _reads(node: ir.Node) -> list[ir.Value]:
+    """Return what a node reads, the values captured by its If/Loop bodies included."""
+    read = [value for value in node.inputs if value is not None]
+    for body in inner_graphs(node) if node.attributes.data else ():
         for inner in every_node(body):
-            yield from (value for value in inner.inputs if value is not None)
+            read += [value for value in inner.inputs if value is not None]
+    return read
 
 
 def activation_inputs(node: ir.Node) -> tuple[ir.Value, ...]:
     """Return the run-time float tensors a node reads, each once, in slot order."""
-    return tuple(dict.fromkeys(value for value in node.inputs if value is not None and is_activation(value)))
+    found = [value for value in node.inputs if value is not None and is_activation(value)]
+    return tuple(dict.fromkeys(found)) if len(found) > 1 else tuple(found)
 
 
 def is_pointwise(node: ir.Node) -> bool:
@@ -145,7 +148,7 @@ def int8_capable(graph: Topology, quantized: frozenset[ir.Node]) -> frozenset[ir
         elif commutes(node) or is_spatial_mean(node):
             able = bool(reads) and all(value in capable for value in reads)
         elif is_pointwise(node) or node.op_type == "BatchNormalization":
-            able = any(value in capable for value in activation_inputs(node))
+            able = not capable.isdisjoint(graph.reads[node])
         else:
             able = False
         if able:

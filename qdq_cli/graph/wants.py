@@ -84,12 +84,12 @@ class Wants:
         leading: set[ir.Value] = set()
         added = self._added
         for node in reversed(graph.nodes):
-            leading.update(value for value in node.outputs if self._leads(value, leading))
+            leading.update([value for value in node.outputs if self._leads(value, leading)])
             if decide is not None:
                 decide(node, leading)
         for node in graph.nodes:  # graph inputs have no producer that would have listed them
-            sources = (value for value in activation_inputs(node) if value.producer() is None)
-            leading.update(value for value in sources if self._leads(value, leading))
+            sources = [value for value in graph.reads[node] if value.producer() is None]
+            leading.update([value for value in sources if self._leads(value, leading)])
         found = frozenset(leading)
         self._leading = found if self._added == added else None
         return found

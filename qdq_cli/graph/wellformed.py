@@ -108,9 +108,9 @@ def _check_nodes(nodes: Sequence[NodeProto], scopes: _Scopes, opset: int) -> Non
             _require_text(text, "node, operator or domain")
         for name in node.output:
             if name:
-                _define(name, scopes[-1], f"output of {_title(node)}")
+                _define(name, scopes[-1], "output of", node)
     for node in nodes:
-        _check_defined(filter(None, node.input), scopes, f"input of {_title(node)}")
+        _check_defined(filter(None, node.input), scopes, "input of", node)
         for attribute in node.attribute:
             _check_attribute(attribute, node)
             for body in bodies_of(attribute):
@@ -222,16 +222,20 @@ def _check_count(node: NodeProto, what: str, count: int, allowed: range) -> None
         raise ModelError(f"the {_title(node)} has {count} {what}, expected {some}")
 
 
-def _define(name: str, scope: set[str], what: str) -> None:
-    _require_text(name, what)
-    if name in scope:
+def _define(name: str, scope: set[str], what: str, node: NodeProto | None = None) -> None:
+    if name in scope or not isinstance(name, str):
+        what = f"{what} {_title(node)}" if node else what  # only now: most names are fine
+        _require_text(name, what)
         raise ModelError(f"the name '{name}' is defined twice, the second time as {what}")
     scope.add(name)
 
 
-def _check_defined(names: Iterator[str] | Sequence[str], scopes: _Scopes, what: str) -> None:
+def _check_defined(
+    names: Iterator[str] | Sequence[str], scopes: _Scopes, what: str, node: NodeProto | None = None
+) -> None:
     for name in names:
         if name not in scopes[-1] and not any(name in scope for scope in scopes):
+            what = f"{what} {_title(node)}" if node else what
             raise ModelError(f"'{_shown(name)}', {what}, is defined nowhere")
 
 

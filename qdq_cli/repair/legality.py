@@ -254,7 +254,7 @@ def along_summed_axes(graph: ir.Graph) -> list[Left]:
             continue  # a scale for each block of the sum is what such weights are for (section 7)
         shape = _stored_shape(producer)
         axis = int_attribute(producer, "axis", 1)
-        if shape and axis % len(shape) not in output_axes(node, slot.index, shape):
+        if shape and axis % len(shape) not in output_axes(node, slot.number, shape):
             left.append(Left("A26", node.name or "", "its weight is quantized along an axis that is summed over"))
     return left
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import onnx_ir as ir
 
@@ -20,17 +21,16 @@ EIGHT_BITS = frozenset({ir.DataType.INT8, ir.DataType.UINT8})
 """Stored types taken as INT8; TensorRT refuses UINT8, which the lint says (A16), so the rest can still be predicted."""
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """One input slot of one node; a DQ is absorbed for each of its slots alone (R2)."""
 
     node: ir.Node
-    index: int
+    number: int
 
     @property
     def value(self) -> ir.Value | None:
         """The tensor in the slot."""
-        return input_at(self.node, self.index)
+        return input_at(self.node, self.number)
 
 
 @dataclass
@@ -172,8 +172,9 @@ def is_run_time(value: ir.Value) -> bool:
 
 def activation_dequantize(slot: Slot) -> ir.Node | None:
     """Return the per-tensor DQ of an activation in a slot, or None."""
-    producer = None if slot.value is None else slot.value.producer()
-    if producer is None or not is_dequantize(producer) or holds_constant(slot.value):
+    value = slot.value
+    producer = None if value is None else value.producer()
+    if producer is None or not is_dequantize(producer) or holds_constant(value):
         return None
     scale = tensor_scale(producer)
     return producer if scale is not None and scale.qtype in EIGHT_BITS else None

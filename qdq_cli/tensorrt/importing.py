@@ -29,6 +29,8 @@ from qdq_cli.graph.scales import holds_constant, is_dequantize, is_pair_half, is
 from qdq_cli.graph.wellformed import sort_nodes
 
 _ONNX_NODE = "qdq.onnx_node"
+_PERHAPS_NO_OPS = ("Identity", "Dropout", "Pad", "Reshape")
+_CHANGED = frozenset({"Shape", "Size", "Split", *_PERHAPS_NO_OPS})
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,11 @@ def import_in_place(model: ir.Model) -> Imported:
     lift_constants(model)
     mark_shape_computations(model.graph)
     nodes = tuple(model.graph)
-    _let_shapes_go(nodes)
     tensors = _tensor_names(nodes)
-    _remove_no_ops(model.graph, nodes)
-    _split_into_slices(model.graph)
+    changing = [node for node in nodes if node.op_type in _CHANGED]  # few, so that each step need not look at all
+    _let_shapes_go(changing)
+    _remove_no_ops(model.graph, changing)
+    _split_into_slices(model.graph, changing)
     _fold_quantized_constants(nodes)
     _remove_dead(model.graph)
     return Imported(model, tensors)
@@ -75,8 +78,7 @@ def import_in_place(model: ir.Model) -> Imported:
 
 def onnx_name(node: ir.Node) -> str:
     """Return the name a node of the imported model has in the ONNX model."""
-    name = node.meta.get(_ONNX_NODE, node.name)
-    return str(name or "")
+    return str(node.meta.data.get(_ONNX_NODE) or node.name or "")
 
 
 def _sorted_clone(model: ir.Model) -> ir.Model:
@@ -121,7 +123,7 @@ def _let_shapes_go(nodes: Sequence[ir.Node]) -> None:
 
 def _remove_no_ops(graph: ir.Graph, nodes: Sequence[ir.Node]) -> None:
     for node in nodes:
-        if not is_op(node, "Identity", "Dropout", "Pad", "Reshape") or not _is_no_op(node):
+        if not is_op(node, *_PERHAPS_NO_OPS) or not _is_no_op(node):
             continue
         source, result = node.inputs[0], node.outputs[0]
         if source is None or (result.is_graph_output() and (source.producer() is None or source.is_graph_output())):
@@ -147,9 +149,9 @@ def _is_no_op(node: ir.Node) -> bool:
     return False
 
 
-def _split_into_slices(graph: ir.Graph) -> None:
+def _split_into_slices(graph: ir.Graph, nodes: Sequence[ir.Node]) -> None:
     """Take Split as one Slice for each output (S2), so that a Q crosses each of them alone."""
-    splits = [node for node in graph if is_op(node, "Split")]
+    splits = [node for node in nodes if is_op(node, "Split")]
     if not splits:
         return
     names = Names(graph)
@@ -198,6 +200,6 @@ def _folded(dequantize: ir.Node) -> ir.Value:
 
 
 def _remove_dead(graph: ir.Graph) -> None:
-    for node in reversed(list(graph)):
+    for node in reversed(tuple(graph)):
         if not any(value.uses() or value.is_graph_output() for value in node.outputs):
             graph.remove(node, safe=True)

@@ -132,7 +132,7 @@ def _absorbs_activation(assembly: Assembly, kernel: Kernel) -> bool:
 def _absorbs_add(assembly: Assembly, kernel: Kernel, read: Slot) -> bool:
     """Absorb a residual Add if this kernel owns it (4.4)."""
     add = read.node
-    other = Slot(add, 1 - read.index)
+    other = Slot(add, 1 - read.number)
     if len(add.inputs) != 2 or not is_activation(other.value) or not _same_shape(kernel.result, other.value):
         return False
     rival = absorbing_lead(other.value)
@@ -227,7 +227,7 @@ def _doubts(kernel: Kernel, operands: Operands) -> list[str]:
         doubts.append(DECONV)
     if weight is None:
         doubts.append(ATTENTION)
-    elif weight.index == 0:
+    elif weight.number == 0:
         doubts.append(LEFT_WEIGHT)
     elif unshuffled(weight.value) is not weight.value:
         doubts.append(MOVED_WEIGHT)

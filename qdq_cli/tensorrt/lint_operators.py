@@ -103,6 +103,8 @@ def _bias(node: ir.Node, *, quantized: bool) -> Iterator[Finding]:
 
 def _reads_dequantized(slot: Slot) -> bool:
     """Say whether a slot reads a DQ, directly or over commuting operators that DQ will cross (R5)."""
+    if activation_dequantize(slot) is not None:
+        return True
     work, seen = [slot], {slot}
     while work:
         current = work.pop()
@@ -145,7 +147,7 @@ def _weight_axis(node: ir.Node, slot: Slot | None) -> Iterator[Finding]:
     axis = None if dims is None else _axis_behind_shuffles(slot.value, int_attribute(producer, "axis", 1) % len(dims))
     if dims is None or axis is None:
         return
-    good = output_axes(node, slot.index, dims)
+    good = output_axes(node, slot.number, dims)
     if axis not in good:
         wanted = " or ".join(str(value) for value in sorted(good)) or "one scale"
         found = f"scales along axis {axis} of {node.op_type}'s weight, where output channels are axis {wanted}"
@@ -232,8 +234,10 @@ def _channel_counts(node: ir.Node, dims: tuple[int, ...]) -> tuple[int, int]:
 def _requantizes(quantize: ir.Node, source: ir.Value, origins: Origins) -> Iterator[Finding]:
     """R3: Q behind a DQ of another scale, also with commuting operators between them."""
     producer = _origin(source, origins)
+    if not is_dequantize(producer):
+        return
     first, second = tensor_scale(producer), tensor_scale(quantize)
-    if is_dequantize(producer) and first is not None and second is not None and first != second:
+    if first is not None and second is not None and first != second:
         found = f"DQ with scale {first.scale:g}, then Q with scale {second.scale:g}"
         yield finding("W_REQUANT", label(quantize), source.name or "", found)
 

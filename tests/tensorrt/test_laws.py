@@ -50,11 +50,10 @@ def test_propagation_keeps_the_numbers_and_a_valid_model(net: Network):
 @given(networks())
 def test_propagating_again_changes_nothing(net: Network):
     model = model_of(finished(net))
-    first = propagate(model)
+    propagate(model)
     text = str(model)
     second = propagate(model)
     assert (second.merges, second.cancels, second.moves) == (0, 0, 0)
-    assert (second.int8_nodes, second.entries, second.exits) == (first.int8_nodes, first.entries, first.exits)
     assert str(model) == text
 
 
