@@ -125,9 +125,10 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
     with run.stage("load"):
         source = source or files.load(config.model)
     with run.stage("prepare"):
-        prepared = prepare(source.model)
+        prepared = prepare(source.model, source.proto)
         trt = oldest_release(prepared.opset, half=prepared.half, weights=config.weights, asked=config.trt)
     run.say(*prepared.notes)
+    source = replace(source, proto=None)  # its weights would stay in memory besides those of the model
     return Opened(source, prepared, trt, plan_of(run, prepared.model))
 
 

@@ -51,7 +51,8 @@ def open_job(config: CalibrateConfig, listener: Listener = SILENT) -> Job:
         ModelError: The model cannot be read or prepared.
         UsageError: A placement option matches nothing.
     """
-    prepared = prepare(files.load(config.model).model)
+    source = files.load(config.model)
+    prepared = prepare(source.model, source.proto)
     plan = make_plan(prepared.model, config.plan)
     for note in (*prepared.notes, *plan.notes):
         listener.note(note)

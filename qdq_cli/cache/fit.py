@@ -70,7 +70,8 @@ def check_fit(config: CheckConfig) -> Fit:
     is_cache = _is_cache(config.file)
     table = read_cache(config.file) if is_cache else None
     ranges = {} if is_cache else read_ranges(config.file)
-    model = prepare(files.load(config.model).model).model
+    source = files.load(config.model)
+    model = prepare(source.model, source.proto).model
     plan = make_plan(model, config.plan)
     return _of_ranges(config, plan, ranges) if table is None else _of_table(config, model, plan, table)
 

@@ -56,12 +56,14 @@ class ModelFile:
         model: The graph, its nodes in topological order; weights in data files are memory-mapped, not read.
         size_bytes: Size of the .onnx file and of its external data files together.
         data_files: The external data files, symbolic links followed; empty for a model with all weights inside.
+        proto: The protobuf the graph was made from; None where its nodes had to be sorted.
     """
 
     path: Path
     model: ir.Model
     size_bytes: int
     data_files: tuple[Path, ...] = ()
+    proto: onnx.ModelProto | None = None
 
     @property
     def external(self) -> bool:
@@ -85,13 +87,14 @@ def load(path: Path) -> ModelFile:
     try:
         check_wellformed(proto)
         model = ir.serde.deserialize_model(proto)
-        sort_nodes(model.graph)
+        was_sorted = not sort_nodes(model.graph)
     except ModelError as error:
         raise ModelError(f"{path} is not a usable ONNX model: {error.message}.", error.hint) from error
     except (ir.serde.SerdeError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{path} is not a usable ONNX model: {root_cause(error)}.") from error
     data_files = bind_external_data(path, model)
-    return ModelFile(path, model, size_bytes + sum(file.stat().st_size for file in data_files), data_files)
+    size_bytes += sum(file.stat().st_size for file in data_files)
+    return ModelFile(path, model, size_bytes, data_files, proto if was_sorted else None)
 
 
 def _require_unicode(path: Path) -> None:

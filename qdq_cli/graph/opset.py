@@ -31,7 +31,7 @@ _IR_OF_OPSET = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 
 
 _OLDEST_IR = 4  # version 3 wants every initializer among the graph inputs
 
-_LONG_NAME = "ai.onnx"
+LONG_NAME = "ai.onnx"
 
 _FAILURES = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError)
 
@@ -51,7 +51,7 @@ def opset_of(model: ir.Model) -> int:
     Raises:
         ModelError: The model imports no opset of it.
     """
-    opset = model.opset_imports.get(ONNX_DOMAIN, model.opset_imports.get(_LONG_NAME))
+    opset = model.opset_imports.get(ONNX_DOMAIN, model.opset_imports.get(LONG_NAME))
     if opset is None:
         raise ModelError("The model imports no opset of the default ONNX domain.", "Export it again.")
     return opset
@@ -60,8 +60,8 @@ def opset_of(model: ir.Model) -> int:
 def normalize_imports(model: ir.Model) -> None:
     """Let the default domain be imported under its short name; one that no node uses need not be imported at all."""
     imports = model.opset_imports
-    if _LONG_NAME in imports:
-        imports.setdefault(ONNX_DOMAIN, imports.pop(_LONG_NAME))
+    if LONG_NAME in imports:
+        imports.setdefault(ONNX_DOMAIN, imports.pop(LONG_NAME))
     if ONNX_DOMAIN not in imports and all(node.domain != ONNX_DOMAIN for node in every_node(model.graph)):
         imports[ONNX_DOMAIN] = MIN_OPSET
 

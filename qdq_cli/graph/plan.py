@@ -16,7 +16,7 @@ from qdq_cli.graph.groups import Run, int8_runs, scale_groups
 from qdq_cli.graph.nodes import every_node, input_at, is_activation, is_constant, is_op, name_of
 from qdq_cli.graph.operators import data_slots, is_depthwise, is_weighted, operator_of
 from qdq_cli.graph.selection import Selection, Skip, select
-from qdq_cli.graph.topology import Topology, activation_inputs, topology
+from qdq_cli.graph.topology import Topology, topology
 from qdq_cli.graph.wants import Wants, candidate_slots, want_everything
 from qdq_cli.graph.weights import weight_axis
 
@@ -204,8 +204,7 @@ def _in_order(graph: Topology) -> dict[ir.Value, None]:
     """Return all activations in topological order: what a node reads before what it makes."""
     order: dict[ir.Value, None] = {}
     for node in graph.nodes:
-        order.update(dict.fromkeys(activation_inputs(node)))
-        order.update(dict.fromkeys(node.outputs))
+        order.update(dict.fromkeys((*graph.reads[node], *node.outputs)))
     return order
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, ItemsView, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import onnx_ir as ir
 
@@ -30,6 +31,20 @@ Decide = Callable[[ir.Node, AbstractSet[ir.Value]], None]
 """Is told of a node and of the tensors behind it that lead to a Q, and may want inputs of the node."""
 
 
+class _Reader(NamedTuple):
+    """One reader of a tensor, as far as it does not depend on what is wanted.
+
+    Args:
+        slot: Where it reads the tensor.
+        quantizes: It is a Q that the model already has.
+        outputs: For an operator that Q can cross from here: its outputs that are used, all of which have to lead to Q.
+    """
+
+    slot: Slot
+    quantizes: bool
+    outputs: tuple[ir.Value, ...]
+
+
 @dataclass
 class Wants:
     """Tensor -> the input slots that read it as INT8. Grows while placement is decided.
@@ -44,6 +59,7 @@ class Wants:
     _slots: dict[ir.Value, dict[Slot, None]] = field(default_factory=dict)
     _added: int = 0
     _leading: frozenset[ir.Value] | None = None
+    _readers: dict[ir.Value, tuple[_Reader, ...]] = field(default_factory=dict)
 
     def add(self, node: ir.Node, slot: int) -> bool:
         """Want INT8 in one input slot; returns whether that is new. What a DQ already feeds is left alone."""
@@ -95,14 +111,28 @@ class Wants:
         return found
 
     def _leads(self, value: ir.Value, leading: set[ir.Value]) -> bool:
-        if value.is_graph_output() or not value.uses() or not is_activation(value):
-            return False
-        return all(self.wanted(node, slot) or self._passes(node, slot, leading) for node, slot in consumers(value))
+        readers = self._readers.get(value)
+        if readers is None:
+            readers = self._readers[value] = self._read_readers(value)
+        slots = self._slots.get(value, {})
+        return bool(readers) and all(
+            reader.quantizes or reader.slot in slots or (reader.outputs and leading.issuperset(reader.outputs))
+            for reader in readers
+        )
 
-    def _passes(self, node: ir.Node, slot: int, leading: set[ir.Value]) -> bool:
-        used = [out for out in node.outputs if out.uses() or out.is_graph_output()]
-        crosses = commutes(node, safe=self.safe) and is_data_slot(node, slot)
-        return crosses and bool(used) and all(out in leading for out in used)
+    def _read_readers(self, value: ir.Value) -> tuple[_Reader, ...]:
+        """Look at the readers of a tensor, once: sweeps ask again and again. None for one that can lead nowhere."""
+        if value.is_graph_output() or not is_activation(value):
+            return ()
+        return tuple(
+            _Reader((node, slot), is_op(node, "QuantizeLinear"), self._passed_on(node, slot))
+            for node, slot in consumers(value)
+        )
+
+    def _passed_on(self, node: ir.Node, slot: int) -> tuple[ir.Value, ...]:
+        if not commutes(node, safe=self.safe) or not is_data_slot(node, slot):
+            return ()
+        return tuple(out for out in node.outputs if out.uses() or out.is_graph_output())
 
 
 def want_everything(graph: Topology, selection: Selection, config: PlanConfig) -> tuple[Wants, tuple[Skip, ...]]:

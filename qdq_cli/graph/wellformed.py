@@ -293,18 +293,22 @@ def _check_external(tensor: TensorProto) -> None:
             )
 
 
-def sort_nodes(graph: ir.Graph) -> None:
+def sort_nodes(graph: ir.Graph) -> bool:
     """Sort the nodes of a graph, and of the bodies in it, if the order of the file is not valid.
+
+    Returns:
+        Whether the order was changed.
 
     Raises:
         ModelError: The graph has a cycle.
     """
     if all(map(_is_sorted, (graph, *every_body(graph)))):
-        return
+        return False
     try:
         graph.sort()
     except ValueError as error:
         raise ModelError(f"the graph '{graph.name}' has a cycle") from error
+    return True
 
 
 def _is_sorted(graph: ir.Graph) -> bool:

@@ -131,6 +131,27 @@ def weights_left_out(model: ir.Model) -> Iterator[None]:
             value.const_value = tensor
 
 
+def without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Copy a protobuf with the large initializers of its main graph as references to data that is elsewhere."""
+    graph = proto.graph
+    copy = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
+    for field in ("node", "input", "output", "value_info"):
+        getattr(copy.graph, field).extend(getattr(graph, field))
+    elsewhere = [onnx.StringStringEntryProto(key="location", value=_ELSEWHERE)]
+    for tensor in graph.initializer:
+        if tensor.ByteSize() <= INSIDE_BYTES:
+            copy.graph.initializer.append(tensor)
+        else:
+            copy.graph.initializer.add(
+                name=tensor.name,
+                data_type=tensor.data_type,
+                dims=tensor.dims,
+                data_location=onnx.TensorProto.EXTERNAL,
+                external_data=elsewhere,
+            )
+    return copy
+
+
 def is_left_out(tensor: ir.TensorProtocol | None) -> bool:
     """Say whether a tensor is such a reference."""
     return isinstance(tensor, ir.ExternalTensor) and tensor.location == _ELSEWHERE

@@ -34,7 +34,9 @@ def prepared(model: ir.Model) -> ir.Model:
     """Prepare a model; it has to be valid and to compute what it did."""
     feeds = {value.name: X for value in model.graph.inputs if value.name == "x"}
     expected = run(model, feeds) if feeds else None
+    proto = ir.to_proto(model)
     result = prepare(model).model
+    assert ir.to_proto(prepare(ir.from_proto(proto), proto).model) == ir.to_proto(result), "as from the file"
     if expected is not None:
         for one, other in zip(expected, run(result, {"x": X}), strict=True):
             np.testing.assert_allclose(other, one, rtol=1e-6)
@@ -223,6 +225,46 @@ def test_shapes_are_inferred_scalars_and_symbolic_dimensions_included():
     a, b = (model.graph[number].outputs[0] for number in (0, 1))
     assert [str(dim) for dim in a.shape] == ["n", "3"]
     assert (b.shape.rank(), b.dtype) == (0, ir.DataType.FLOAT)
+
+
+UNCHANGED = [
+    ("w = Abs(x)\ny = Neg(w)", "", True),
+    ("w = Constant <value_float = 2.0> ()\nz = Mul(x, w)\ny = Neg(z)", "", False),
+    ("w = local.f(x)\ny = Neg(w)", '<domain: "local", opset_import: ["" : 17]> f (a) => (b) { b = Abs(a) }', False),
+    ("w = ai.onnx.Abs(x)\ny = Neg(w)", "", False),
+]
+
+
+@pytest.mark.parametrize(("body", "function", "as_read"), UNCHANGED)
+def test_shapes_are_inferred_on_the_file_where_nothing_was_changed(body, function, as_read, tmp_path, monkeypatch):
+    """Whichever way, they are known afterwards, and large weights are not copied on the way."""
+    imports = '["" : 17, "local" : 1]'
+    proto = parser.parse_model(
+        f"<ir_version: 8, opset_import: {imports}>\nnetwork (float[n,3] x) => (float[n,400] out) "
+        f"{{ {body}\nout = MatMul(y, large) }}\n{function}"
+    )
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones((3, 400), F), "large"))
+    onnx.save(proto, tmp_path / "model.onnx")
+    source = files.load(tmp_path / "model.onnx")
+    inferred, again = [], []
+    take = onnx.shape_inference.infer_shapes
+    monkeypatch.setattr(
+        "onnx.shape_inference.infer_shapes", lambda proto, **options: inferred.append(proto) or take(proto, **options)
+    )
+    monkeypatch.setattr("qdq_cli.graph.prepare.infer_shapes", lambda model: again.append(model) or infer_shapes(model))
+    model = prepare(source.model, source.proto).model
+    assert (len(inferred), len(again)) == (1, 0 if as_read else 1)
+    assert inferred[0].ByteSize() < 1000
+    assert [[str(dim) for dim in node.outputs[0].shape] for node in model.graph][-2:] == [["n", "3"], ["n", "400"]]
+
+
+def test_nodes_out_of_order_are_inferred_in_order(tmp_path):
+    proto = ir.to_proto(text_model("a = Neg(x)\nb = Abs(a)\ny = Exp(b)"))
+    proto.graph.node.reverse()
+    onnx.save(proto, tmp_path / "model.onnx")
+    source = files.load(tmp_path / "model.onnx")
+    assert source.proto is None
+    assert all(node.outputs[0].shape is not None for node in prepare(source.model, source.proto).model.graph)
 
 
 def test_shape_inference_that_fails_leaves_shapes_unknown(monkeypatch):
