@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.settings import Settings, quick
 
-PARTS = ("observe", "memory", "command", "search", "peer")
+PARTS = ("observe", "memory", "command", "inspect", "search", "peer")
 
 
 def _main() -> None:

@@ -20,6 +20,7 @@ class Settings:
         few_samples: Samples of the short memory run.
         many_samples: Samples of the long memory run.
         peer_samples: Samples of the comparison with the peer, which keeps every activation of them in memory.
+        nodes: Nodes of the networks that are inspected.
     """
 
     folder: Path
@@ -28,6 +29,7 @@ class Settings:
     few_samples: int = 64
     many_samples: int = 2048
     peer_samples: int = 32
+    nodes: int = 15_000
 
     @property
     def cores(self) -> int:
@@ -41,4 +43,4 @@ class Settings:
 
 def quick(folder: Path) -> Settings:
     """Settings of a smoke run: figures mean little, everything is done once."""
-    return Settings(folder, samples=8, repeats=1, few_samples=4, many_samples=16, peer_samples=2)
+    return Settings(folder, samples=8, repeats=1, few_samples=4, many_samples=16, peer_samples=2, nodes=300)

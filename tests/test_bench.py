@@ -7,6 +7,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from bench.deep import BLOCKS, build_deep
 from bench.measure import Cost, alternate, child, median
 from bench.networks import build
 from bench.pictures import pictures
@@ -33,6 +34,17 @@ def test_networks_are_built_once_and_the_same_every_time(tmp_path):
     stamp = first.stat().st_mtime_ns
     assert build("mobilenet_v2", tmp_path / "a").stat().st_mtime_ns == stamp
     assert first.read_bytes() == build("mobilenet_v2", tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_deep_networks_are_valid_and_as_deep_as_they_say(kind, tmp_path):
+    model = onnx.load(build_deep(kind, 60, tmp_path))
+    onnx.checker.check_model(model, full_check=True)
+    assert 60 <= len(model.graph.node) < 90
+    quantized = onnx.load(build_deep(kind, 60, tmp_path, quantized=True))
+    onnx.checker.check_model(quantized, full_check=True)
+    kinds = [node.op_type for node in quantized.graph.node]
+    assert 2 * kinds.count("QuantizeLinear") > len(kinds) / 2
 
 
 def test_alternate_goes_round_and_quotes_medians():

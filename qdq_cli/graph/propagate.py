@@ -318,14 +318,10 @@ class _Engine:
 
     def _new_node(self, op_type: str, name: str, ends: tuple[ir.Value, ir.Value], parameters: _Parameters) -> ir.Node:
         source, result = ends
-        return ir.Node(
-            "",
-            op_type,
-            [source, *parameters.operands],
-            parameters.attributes,
-            outputs=[result],
-            name=self._names.node(name),
-        )
+        inputs = [source, *parameters.operands]
+        node = ir.Node("", op_type, inputs, parameters.attributes, outputs=[result], name=self._names.node(name))
+        self._scales[node] = parameters.scale
+        return node
 
     def _place_behind(self, tensor: ir.Value, node: ir.Node) -> None:
         """Put a node right behind the producer of the tensor it reads, or first, so that it precedes every use."""

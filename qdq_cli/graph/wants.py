@@ -144,13 +144,15 @@ def want_everything(graph: Topology, selection: Selection, config: PlanConfig) -
                 wants.add(node, slot)
     pools = _candidates(graph, selection, is_spatial_mean) if config.pooling else []
     adds = _candidates(graph, selection, is_residual_add) if config.residuals else []
-    _grow(graph, wants, pools, adds)
+    sums = [_sum_of(node) for node in adds]
+    _grow(graph, wants, pools, sums)
     if config.residual_stream:
-        _want_slots(wants, [(node, slot) for node in adds if _stream_pays(node, wants) for slot in data_slots(node)])
-        _grow(graph, wants, pools, adds)
-    while (bridge := _bridge(wants, adds)) is not None:
+        paying = [found.node for found in sums if _stream_pays(found, wants)]
+        _want_slots(wants, [(node, slot) for node in paying for slot in data_slots(node)])
+        _grow(graph, wants, pools, sums)
+    while (bridge := _bridge(wants, sums)) is not None:
         wants.add(*bridge)
-        _grow(graph, wants, pools, adds)
+        _grow(graph, wants, pools, sums)
     return wants, _refused(graph, selection, wants, config)
 
 
@@ -167,18 +169,43 @@ def candidate_slots(graph: Topology, selection: Selection) -> tuple[Slot, ...]:
     return tuple(slots)
 
 
-def _grow(graph: Topology, wants: Wants, pools: list[ir.Node], adds: list[ir.Node]) -> None:
+@dataclass(frozen=True)
+class _Sum:
+    """A residual Add, as far as it does not depend on what is wanted.
+
+    Args:
+        node: The Add.
+        result: The tensor that leaves it, or the activation function behind it.
+        same_shape: Whether its operands can have one shape.
+        absorbing: Operand slot -> the weighted node whose kernel could absorb the Add through it.
+    """
+
+    node: ir.Node
+    result: ir.Value
+    same_shape: bool
+    absorbing: dict[int, ir.Node]
+
+
+def _sum_of(node: ir.Node) -> _Sum:
+    makers = {slot: absorbing_producer(value) for slot, value in enumerate(node.inputs) if value is not None}
+    absorbing = {slot: maker for slot, maker in makers.items() if maker is not None}
+    return _Sum(node, after_activation(node.outputs[0]), _same_shape(node), absorbing)
+
+
+def _grow(graph: Topology, wants: Wants, pools: list[ir.Node], sums: list[_Sum]) -> None:
     """Want poolings and residual operands until nothing changes.
 
     What pays depends on what is behind a node, so one sweep against the flow decides a whole chain of blocks.
     """
-    pooling, adding = frozenset(pools), frozenset(adds)
-    news = [bool(pools or adds)]
+    pooling, adding = frozenset(pools), {found.node: found for found in sums}
+    news = [bool(pools or sums)]
 
     def decide(node: ir.Node, leading: AbstractSet[ir.Value]) -> None:
-        slots: tuple[int, ...] = (0,) if node in pooling and _pool_pays(node, wants, leading) else ()
+        slots: tuple[int, ...] = ()
         if node in adding:
-            slots = _residual_slots(graph, node, wants, leading)
+            slots = _residual_slots(graph, adding[node], wants, leading)
+        elif node in pooling and _pool_pays(node, wants, leading):
+            slots = (0,)
         news.extend(wants.add(node, slot) for slot in slots)
 
     while any(news):
@@ -197,11 +224,11 @@ def _refused(graph: Topology, selection: Selection, wants: Wants, config: PlanCo
     leading = wants.leading_to_q(graph) if adds else frozenset()
     return (
         *(skip(node, "POOL_FLOAT" if config.pooling else "POOL_OFF") for node in pools),
-        *(skip(node, _add_code(node, leading, config)) for node in adds),
+        *(skip(node, _add_code(_sum_of(node), leading, config)) for node in adds),
     )
 
 
-def _bridge(wants: Wants, adds: list[ir.Node]) -> Slot | None:
+def _bridge(wants: Wants, sums: list[_Sum]) -> Slot | None:
     """Find the identity operand of a float Add whose quantization lets the residual Adds before it fuse.
 
     Cases 1 and 2 of section 3.2 weigh one block: quantizing the identity branch of an Add with a float reader trades a
@@ -209,12 +236,12 @@ def _bridge(wants: Wants, adds: list[ir.Node]) -> Slot | None:
     and so on to the first: a kernel for each. Quantizing the branch of the last block costs the one DQ and frees all
     others, so it is done where the branch is itself a residual sum and has no other float reader.
     """
-    refused = [node for node in adds if not _any_wanted(node, wants)]
-    sums = {after_activation(node.outputs[0]) for node in refused if _same_shape(node)}
-    for node in reversed(refused):
+    refused = [found for found in sums if not _any_wanted(found.node, wants)]
+    results = {found.result for found in refused if found.same_shape}
+    for node in [found.node for found in reversed(refused)]:
         for slot in data_slots(node):
             value = input_at(node, slot)
-            if value is not None and value in sums and wants.holds(value) and _only_float_reader(wants, value, node):
+            if value is not None and value in results and wants.holds(value) and _only_float_reader(wants, value, node):
                 return node, slot
     return None
 
@@ -256,17 +283,16 @@ def _same_shape(node: ir.Node) -> bool:
     return all(one == other or one is None or other is None for one, other in sides)
 
 
-def _residual_slots(graph: Topology, node: ir.Node, wants: Wants, leading: AbstractSet[ir.Value]) -> tuple[int, ...]:
+def _residual_slots(graph: Topology, found: _Sum, wants: Wants, leading: AbstractSet[ir.Value]) -> tuple[int, ...]:
     """Return the operand slots of a residual Add that get Q/DQ (rules, section 3.2)."""
-    if after_activation(node.outputs[0]) not in leading or not _same_shape(node):
+    if found.result not in leading or not found.same_shape:
         return ()  # cases 1 and 2: quantizing an operand would leave a stand-alone DQ
-    quantized = {slot: absorbing_producer(value) for slot, value in enumerate(node.inputs) if value is not None}
-    absorbing = [slot for slot, producer in quantized.items() if producer is not None and wants.wanted(producer, 0)]
+    absorbing = [slot for slot, producer in found.absorbing.items() if wants.wanted(producer, 0)]
     if len(absorbing) == 1:
         return (1 - absorbing[0],)
     if len(absorbing) == 2:
-        return (_shortcut_slot(graph, node),)
-    both_capable = all(value in wants.capable for value in activation_inputs(node))
+        return (_shortcut_slot(graph, found.node),)
+    both_capable = wants.capable.issuperset(graph.reads[found.node])
     return (0, 1) if both_capable else ()
 
 
@@ -281,16 +307,16 @@ def _shortcut_slot(graph: Topology, node: ir.Node) -> int:
     return 1 if depths[1] < depths[0] else 0
 
 
-def _stream_pays(node: ir.Node, wants: Wants) -> bool:
+def _stream_pays(found: _Sum, wants: Wants) -> bool:
     """Case 5, on request: both operands can come in INT8, whatever reads the sum."""
-    return _same_shape(node) and wants.capable.issuperset(activation_inputs(node))
+    return found.same_shape and wants.capable.issuperset(activation_inputs(found.node))
 
 
-def _add_code(node: ir.Node, leading: frozenset[ir.Value], config: PlanConfig) -> str:
+def _add_code(found: _Sum, leading: frozenset[ir.Value], config: PlanConfig) -> str:
     if not config.residuals:
         return "RESIDUAL_OFF"
-    if not _same_shape(node):
+    if not found.same_shape:
         return "RESIDUAL_BROADCAST"
-    if after_activation(node.outputs[0]) not in leading:
+    if found.result not in leading:
         return "RESIDUAL_FLOAT_CONSUMER"
     return "RESIDUAL_FLOAT_PRODUCER"

@@ -105,7 +105,8 @@ def _check_graph(graph: GraphProto, outer: _Scopes, opset: int) -> None:
 def _check_nodes(nodes: Sequence[NodeProto], scopes: _Scopes, opset: int) -> None:
     for node in nodes:
         for text in (node.name, node.op_type, node.domain):
-            _require_text(text, "node, operator or domain")
+            if not isinstance(text, str):
+                _require_text(text, "node, operator or domain")
         for name in node.output:
             if name:
                 _define(name, scopes[-1], "output of", node)

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from qdq_cli.graph.nodes import input_at, int_attribute, is_op
 from qdq_cli.graph.operators import is_weighted
+from qdq_cli.graph.scales import is_pair_half
 from qdq_cli.tensorrt.simulation import ElementType, Layer, Simulation, Standalone
 
 _HALF = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
@@ -112,7 +113,8 @@ class Sizes:
     def __init__(self, model: ir.Model) -> None:
         graph = model.graph
         self._macs: Mapping[str, int | None] = {node.name or "": _macs(node) for node in graph if is_weighted(node)}
-        values = (*graph.inputs, *(value for node in graph for value in node.outputs))
+        made = [value for node in graph if not is_pair_half(node) for value in node.outputs]  # layers name no codes
+        values = (*graph.inputs, *made)
         self._values = {value.name or "": (value.shape, value.const_value, value.dtype in _HALF) for value in values}
 
     def macs(self, node: str) -> int | None:

@@ -82,9 +82,11 @@ def _all_positive(scales: NDArray[np.generic]) -> bool:
     """Say whether every scale is finite and above 0."""
     if scales.size == 1:
         return 0 < float(scales.item()) < math.inf
+    if not scales.size:
+        return True
     with np.errstate(invalid="ignore"):
-        values = scales.astype(np.float64)
-    return bool(((values > 0) & (values < math.inf)).all())
+        values = scales if scales.dtype.kind == "f" else scales.astype(np.float64)
+        return bool(values.min() > 0 and values.max() < math.inf)  # of NaN, both are NaN
 
 
 def _scale_type(half: _Half, scale: ir.Value) -> Iterator[Finding]:
@@ -117,7 +119,7 @@ def _zero_point(half: _Half) -> Iterator[Finding]:
     if half.scales is not None and size != half.scales:
         yield finding("E_ZP_SIZE", label(node), _name(value), f"{size} zero points and {half.scales} scales")
     array = constant_at(node, 2) if size <= MAX_SCALES_READ else None
-    if array is not None and array.astype(np.float32).any():
+    if array is not None and (array if array.dtype.kind in "iu" else array.astype(np.float32)).any():
         first = np.ravel(array)[np.flatnonzero(np.ravel(array).astype(np.float32))[0]]
         yield finding("E_ZP_NONZERO", label(node), _name(value), f"zero point {first}")
 

@@ -1,0 +1,40 @@
+"""`qdq inspect` of very deep networks, as a user starts it: whole processes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+
+from bench.command import START
+from bench.deep import BLOCKS, build_deep
+from bench.measure import alternate, child
+from bench.results import Result
+from bench.settings import Settings
+
+_GOAL_SECONDS = 5.0
+
+
+def run(settings: Settings) -> list[Result]:
+    """Measure the inspection of each kind of network: float, which is planned and drafted first, and with Q/DQ."""
+    models = {(kind, "float"): build_deep(kind, settings.nodes, settings.folder) for kind in BLOCKS}
+    kind = "residual"
+    models[kind, "Q/DQ"] = build_deep(kind, settings.nodes, settings.folder, quantized=True)
+    works = {
+        f"{kind}, {form}": lambda model=model: child([*START, "inspect", str(model)])[0]
+        for (kind, form), model in models.items()
+    }
+    costs = alternate(settings.repeats, works)
+    return [
+        Result(f"qdq inspect, {name}, s", _work(models[kind, form]), costs[name].wall_seconds, _GOAL_SECONDS)
+        for (kind, form), name in zip(models, works, strict=True)
+    ]
+
+
+def _work(model: Path) -> str:
+    """Say how large a model is, and how much of it is quantized in the end."""
+    nodes = len(onnx.load(model).graph.node)
+    _, printed = child([*START, "inspect", str(model), "--json"])
+    found = json.loads(printed)["summary"]
+    return f"{nodes:,} nodes, {found['weighted_int8']:,} of {found['weighted_ops']:,} weighted operators in INT8"
