@@ -1,4 +1,4 @@
-"""Ending a long run early without losing what it has done: Ctrl-C and SIGTERM become a question the run can ask."""
+"""Ending a run early: by KeyboardInterrupt, or without losing what it has done, as a question the run can ask."""
 
 from __future__ import annotations
 
@@ -6,12 +6,42 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 Stop = Callable[[], bool]
 """Says whether the user wants to end the run early."""
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # SIGHUP is unknown to Windows
+
+_interrupted = threading.Event()
+
+
+def interrupt_on_signals() -> None:
+    """Let each signal that asks the program to end raise KeyboardInterrupt, unless it is handled or ignored already."""
+    _interrupted.clear()
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, interrupt)
+
+
+def interrupt(number: int, frame: object) -> NoReturn:
+    """Raise KeyboardInterrupt, wherever the main thread is just now."""
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+def insist() -> None:
+    """Raise an interrupt again that led nowhere; long work asks this between its steps.
+
+    Python drops what is raised in the callback of a weak reference, and a compiled module what is raised while it is
+    set up: without this, a Ctrl-C while `numpy.random` is imported goes unheard.
+
+    Raises:
+        KeyboardInterrupt: The program was asked to end.
+    """
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
 
 
 def never() -> bool:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import gc
 import importlib
-import signal
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
 from qdq_cli import console
 from qdq_cli.errors import ExitCode, QdqError
+from qdq_cli.interrupts import interrupt_on_signals
 
 if TYPE_CHECKING:
     from calibrators import CalibratorError
@@ -82,16 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line without the program name; None for the process's own.
     """
-    for name in ("SIGTERM", "SIGHUP"):  # like Ctrl-C, so that nothing is left behind; SIGHUP is unknown to Windows
-        if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _interrupt)
+    interrupt_on_signals()
     code = run(arguments)
     gc.freeze()  # a large graph would be looked through for cycles once more before it is dropped
     sys.exit(code)
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from qdq_cli.clock import Clock
 from qdq_cli.config import QuantizeConfig
+from qdq_cli.interrupts import insist
 from qdq_cli.progress import Listener
 from qdq_cli.report import Report, Seconds
 
@@ -23,6 +24,7 @@ class Run:
 
     def stage(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Add the time of the block to a stage."""
+        insist()
         return self.clock.stage(name)
 
     def say(self, *notes: str) -> None:

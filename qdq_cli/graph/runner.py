@@ -24,6 +24,7 @@ from qdq_cli.errors import DataError, ModelError, QdqError
 from qdq_cli.graph.bound import BoundSession, array_for
 from qdq_cli.graph.outputs import TakeOut, taking_out
 from qdq_cli.graph.session import SessionOptions, Source, as_model_error, cores, make_session
+from qdq_cli.interrupts import insist
 from qdq_cli.sentences import some_of
 
 Id = TypeVar("Id")
@@ -193,6 +194,7 @@ def _await(futures: Iterable[Future[None]], job: _Job[Any], on_batch: Progress |
     """Wait for the workers in small portions, so that Ctrl-C gets through everywhere, and tell about progress."""
     pending, told = set(futures), 0
     while pending:
+        insist()
         pending = wait(pending, timeout=_POLL_SECONDS).not_done
         if on_batch is not None and job.done > told:
             told = job.done
@@ -247,13 +249,14 @@ class Runner:
             ModelError: The run failed.
             DataError: An input has no array.
         """
+        insist()
         feed = {name: array_for(name, batch.arrays) for name in self.inputs}
         options = ort.RunOptions()
         with _run_errors(batch), ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
             future = pool.submit(self._session.run, None, feed, options)
             try:
                 while wait([future], timeout=_POLL_SECONDS).not_done:
-                    pass
+                    insist()
             finally:
                 options.terminate = not future.done()
             return dict(zip(self.outputs, future.result(), strict=True))

@@ -426,8 +426,9 @@ def test_interrupted_it_leaves_what_it_goes_on_from(tmp_path: Path, tmp_path_fac
         time.sleep(0.01)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=60)
-    assert (running.returncode, out) == (130, "")
-    assert err.strip().splitlines()[-1] == "error: Interrupted before the result was finished."
+    # Python ends by the signal itself where that came while a compiled module was set up; to a shell, both are 130.
+    assert running.returncode in (130, -signal.SIGINT)
+    assert (out, err.strip().splitlines()[-1]) == ("", "error: Interrupted before the result was finished.")
     assert set(space.listing()) - set(before) == {"model.qcal", progress.name}
     assert list(temporary.iterdir()) == []
     again = process(*words, cwd=space.folder)
