@@ -20,7 +20,7 @@ WIDTH = 80
 LABEL_WIDTH = 14
 MAX_NAMES = 3
 MAX_FLOAT_LAYERS = 5
-MAX_STANDALONE = 6
+MAX_STANDALONE = 5
 MIN_TRAFFIC_PERCENT = 1.0
 
 REFUSED = "the model as it is; layers and costs are those of the model with the errors fixed."
@@ -148,27 +148,52 @@ def _findings(findings: Iterable[Finding], paint: Paint) -> list[str]:
     return lines
 
 
+_Alone = tuple[Standalone, LayerCost]
+
+
 def _standalone(inspection: Inspection, paint: Paint) -> list[str]:
-    costs = zip(inspection.standalone, inspection.standalone_costs, strict=True)
-    inside = [(found, cost) for found, cost in costs if not found.reason.is_boundary]
-    if not inside:
+    """Show the stand-alone kernels inside the network; those that one remedy would remove stand together."""
+    kinds: dict[tuple[str, ...], list[_Alone]] = defaultdict(list)
+    for found, cost in zip(inspection.standalone, inspection.standalone_costs, strict=True):
+        if not found.reason.is_boundary:
+            kinds[found.op_type, found.reason.value, found.remedy, found.uncertain].append((found, cost))
+    if not kinds:
         return []
-    # What is not known comes first: dimensions that are left open are those of pictures.
-    inside.sort(key=lambda pair: (pair[1].size_bytes is not None, -(pair[1].size_bytes or 0)))
+    ranked = sorted(kinds.values(), key=_most_traffic)
     lines = ["", "stand-alone Q/DQ kernels inside the network, most traffic first:"]
-    for found, cost in inside[:MAX_STANDALONE]:
-        lines += _standalone_lines(found, cost, paint)
-    if len(inside) > MAX_STANDALONE:
-        lines.append(f"  ... and {len(inside) - MAX_STANDALONE} more (--layers, --json)")
+    for kind in ranked[:MAX_STANDALONE]:
+        lines += _standalone_lines(sorted(kind, key=lambda entry: _most_traffic([entry])), paint)
+    left = ranked[MAX_STANDALONE:]
+    if left:
+        kernels = sum(map(len, left))
+        lines.append(f"  ... and {kernels} more of {count_text(len(left), 'other kind')} (--layers, --json)")
     return lines
 
 
-def _standalone_lines(found: Standalone, cost: LayerCost, paint: Paint) -> list[str]:
-    what = "Q" if found.op_type == "QuantizeLinear" else "DQ"
-    size = "unknown size" if cost.size_bytes is None else _bytes(cost.size_bytes)
-    lines = _heading(f"{what} {found.reason.value}", found.nodes[0], size, "red", paint)
-    lines += wrapped(found.because, 4) + wrapped(f"fix: {found.remedy}", 4)
+def _most_traffic(kernels: list[_Alone]) -> tuple[bool, int]:
+    """Order by traffic; what is not known comes first: dimensions that are left open are those of pictures."""
+    sizes = [cost.size_bytes for _, cost in kernels]
+    return None not in sizes, -sum(size or 0 for size in sizes)
+
+
+def _standalone_lines(kernels: list[_Alone], paint: Paint) -> list[str]:
+    found, cost = kernels[0]
+    kind = f"{'Q' if found.op_type == 'QuantizeLinear' else 'DQ'} {found.reason.value}"
+    if len(kernels) == 1:
+        lines = _heading(kind, found.nodes[0], _moved([cost]), "red", paint) + wrapped(found.because, 4)
+    else:
+        lines = [f"  {paint(kind, 'red')}  {len(kernels)}x  {_moved([cost for _, cost in kernels])}"]
+        for found, cost in kernels[:MAX_NAMES]:
+            lines += [f"    {found.nodes[0]}", *wrapped(f"{_moved([cost])}: {found.because}", 6)]
+        if len(kernels) > MAX_NAMES:
+            lines.append(f"    ... and {len(kernels) - MAX_NAMES} more of them (--layers, --json)")
+    lines += wrapped(f"fix: {found.remedy}", 4)
     return lines + (wrapped(f"uncertain: {found.uncertain}", 4) if found.uncertain else [])
+
+
+def _moved(costs: Iterable[LayerCost]) -> str:
+    sizes = [cost.size_bytes for cost in costs]
+    return "unknown size" if None in sizes else _bytes(sum(size or 0 for size in sizes))
 
 
 def _heading(kind: str, name: str, figure: str, colour: str, paint: Paint) -> list[str]:

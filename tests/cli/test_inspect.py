@@ -430,3 +430,47 @@ def test_a_float_operator_that_commutes_is_not_called_class_f(tmp_path, capsys):
     assert inspect(tmp_path, "split", "--node", "pad") == 0
     shown = capsys.readouterr().out
     assert "class F" not in shown and "it pads an outer dimension" in " ".join(shown.split())
+
+
+FLOAT_FUNCTIONS = (
+    "Softmax",
+    "LogSoftmax",
+    "Hardmax",
+    "LpNormalization",
+    "MeanVarianceNormalization",
+    "CumSum",
+    "Trilu",
+)
+
+
+def test_kernels_with_one_remedy_stand_together(tmp_path, capsys):
+    net = Network()
+    x = net.input("x", (1, 32, 8, 8))
+    outs = [net.conv(net.op("Softmax", x, name=f"soft{number}"), 32, f"conv{number}") for number in range(5)]
+    outs.append(net.conv(net.op("LogSoftmax", x, name="log"), 32, "conv_log"))
+    onnx.save(net.proto(*outs), tmp_path / "alike.onnx")
+    assert inspect(tmp_path, "alike") == 0
+    shown = capsys.readouterr().out
+    shown = shown[shown.index("stand-alone Q/DQ kernels inside") :]
+    assert "  Q FLOAT_PRODUCER  5x  51.2 kB\n" in shown
+    assert [f"    soft{number}_QuantizeLinear\n" in shown for number in range(5)] == [True] * 3 + [False] * 2
+    assert "    ... and 2 more of them (--layers, --json)\n" in shown
+    assert "  Q FLOAT_PRODUCER  log_QuantizeLinear  10.2 kB\n" in shown
+    assert shown.count("Softmax has no INT8 form; take the pair away") == 2  # LogSoftmax ends so too
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_kinds_with_the_least_traffic_are_counted(tmp_path, capsys):
+    net = Network()
+    outs = []
+    for number, op_type in enumerate(FLOAT_FUNCTIONS):
+        x = net.input(f"x{number}", (1, 32, 8, 16 - 2 * number))
+        extra = [net.constant(np.array(1))] if op_type == "CumSum" else []
+        outs.append(net.conv(net.op(op_type, x, *extra, name=op_type), 32, f"conv{number}"))
+    onnx.save(net.proto(*outs), tmp_path / "many.onnx")
+    assert inspect(tmp_path, "many") == 0
+    shown = capsys.readouterr().out
+    shown = shown[shown.index("stand-alone Q/DQ kernels inside") :]
+    found = [name for name in FLOAT_FUNCTIONS if f"{name}_QuantizeLinear" in shown]
+    assert found == list(FLOAT_FUNCTIONS[:5])
+    assert "  ... and 2 more of 2 other kinds (--layers, --json)\n" in shown
