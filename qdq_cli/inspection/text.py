@@ -102,7 +102,7 @@ def _next(inspection: Inspection) -> list[str]:
     """Return the row with the command to type next; for a Q/DQ model, where there is something to repair."""
     if inspection.plan is not None:
         return next_rows(inspection.plan)
-    repairs = any("`qdq fix`" in RULES[entry.code].fix for entry in inspection.findings)
+    repairs = any("`qdq fix`" in entry.fix for entry in inspection.findings)
     return [f"{'next':<{LABEL_WIDTH}}qdq fix {quoted(inspection.model)}"] if repairs else []  # whole, to be copied
 
 
@@ -144,7 +144,8 @@ def _findings(findings: Iterable[Finding], paint: Paint) -> list[str]:
         lines += wrapped(f"at {names_text(entry.node for entry in entries)}")
         lines += wrapped(f"found: {names_text((entry.found for entry in entries), separator='; ')}")
         lines += wrapped(f"expected: {entries[0].expected}")
-        lines += wrapped(f"fix: {entries[0].fix}")
+        for fix in dict.fromkeys(entry.fix for entry in entries):
+            lines += wrapped(f"fix: {fix}")
     return lines
 
 

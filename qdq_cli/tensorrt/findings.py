@@ -83,7 +83,7 @@ _TABLE = (
         "E_ZP_NONZERO",
         "A13",
         "a zero point of zeros: TensorRT quantizes symmetrically",
-        "Calibrate symmetrically; `qdq fix` turns UINT8 with zero point 128 into INT8.",
+        "Calibrate again, with ranges that are symmetric around zero.",
     ),
     Rule(
         "E_ZP_DTYPE",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,11 @@ from qdq_cli.tensorrt.findings import FROM_10, UP_TO_8_6, Finding, finding
 
 MAX_SCALES_READ = 1 << 20
 """A scale with more elements is no per-channel scale; its values are not read."""
+
+SYMMETRIC_UINT8 = 128
+"""The zero point of UINT8 codes whose range is as good as symmetric."""
+
+UNSHIFT = f"Store INT8 with zero point 0, the same numbers; `qdq fix` does for UINT8 with zero point {SYMMETRIC_UINT8}."
 
 NEWER_TYPES = frozenset({ir.DataType.FLOAT8E4M3FN, ir.DataType.INT4, ir.DataType.FLOAT4E2M1})
 """Stored types TensorRT 10 and above read (rules, section 7)."""
@@ -121,7 +127,9 @@ def _zero_point(half: _Half) -> Iterator[Finding]:
     array = constant_at(node, 2) if size <= MAX_SCALES_READ else None
     if array is not None and (array if array.dtype.kind in "iu" else array.astype(np.float32)).any():
         first = np.ravel(array)[np.flatnonzero(np.ravel(array).astype(np.float32))[0]]
-        yield finding("E_ZP_NONZERO", label(node), _name(value), f"zero point {first}")
+        entry = finding("E_ZP_NONZERO", label(node), _name(value), f"zero point {first}")
+        shifted = half.stored == ir.DataType.UINT8 and bool((array == SYMMETRIC_UINT8).all())
+        yield replace(entry, fix=UNSHIFT) if shifted else entry
 
 
 def _types(half: _Half) -> Iterator[Finding]:

@@ -147,6 +147,15 @@ def test_the_next_command_repairs_what_can_be(tmp_path, capsys):
     assert f"next          qdq fix {tmp_path / 'early.onnx'}" in capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.parametrize(("zero_point", "repairable"), [(np.uint8(128), True), (np.int8(3), False)])
+def test_the_next_command_is_shown_where_it_can_repair_something(zero_point, repairable, tmp_path, capsys):
+    onnx.save(faulty.on_the_input(np.float32(0.5), zero_point), tmp_path / "shifted.onnx")
+    assert inspect(tmp_path, "shifted") == 0
+    shown = capsys.readouterr().out
+    assert "E_ZP_NONZERO" in shown
+    assert ("next " in shown) == repairable
+
+
 def test_the_note_names_the_releases_that_refuse(tmp_path, capsys):
     net = Network()
     x = net.input("x", (1, 32, 8, 8))

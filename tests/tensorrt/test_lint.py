@@ -146,11 +146,16 @@ def test_t40_missing_zero_point():
 def test_t41_unsigned_zero_point():
     found = odd_pair(np.float32(0.5), np.uint8(128))
     assert {"E_ZP_DTYPE", "E_ZP_NONZERO"} <= codes(found)
-    assert next(entry.found for entry in found if entry.code == "E_ZP_NONZERO") == "zero point 128"
+    entry = next(entry for entry in found if entry.code == "E_ZP_NONZERO")
+    assert entry.found == "zero point 128"
+    assert "`qdq fix` does" in entry.fix
 
 
-def test_t41_signed_zero_point_that_is_not_zero():
-    assert "E_ZP_NONZERO" in codes(odd_pair(np.float32(0.5), np.int8(3)))
+@pytest.mark.parametrize("zero_point", [np.int8(3), np.uint8(11), np.int8(-128)])
+def test_t41_zero_points_that_only_a_calibration_can_mend(zero_point):
+    entry = next(entry for entry in odd_pair(np.float32(0.5), zero_point) if entry.code == "E_ZP_NONZERO")
+    assert "Calibrate again" in entry.fix
+    assert "qdq fix" not in entry.fix
 
 
 def test_zero_point_of_another_size():
