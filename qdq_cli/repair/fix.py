@@ -41,6 +41,9 @@ LEGALITY = (
 MAX_ROUNDS = 8
 """Rounds of placement repairs; chained pairs go one by one."""
 
+MAX_TRIED = 32
+"""Residual branches that are tried alone, each at the price of a simulation; more of them are tried together."""
+
 
 def fix_model(config: FixConfig) -> RepairReport:
     """Repair a Q/DQ model and write the result.
@@ -147,20 +150,31 @@ def _cost(simulation: Simulation) -> tuple[int, int, int]:
 
 
 def _residuals(model: ir.Model, ranges: Mapping[str, float]) -> Outcome:
-    """Quantize residual branches, except where the Add's result is float anyway (4.4, case 5)."""
-    skip: frozenset[str] = frozenset()
-    for _ in range(MAX_ROUNDS):
-        trial = model.clone()
-        placement.quantize_residuals(trial.graph, Names(trial.graph), simulate(trial), ranges, skip)
-        useless = _not_requantized(simulate(trial)) - _not_requantized(simulate(model))
-        if not useless - skip:
-            break
-        skip |= useless
+    """Quantize residual branches, but not where that only trades a stand-alone Q for a DQ (P8; 4.4, case 5).
 
-    def change(copy: ir.Model) -> Outcome:
+    The last block before a float reader is such a case by itself. With more blocks before it, its pair lets all their
+    Adds fuse; so each one is tried alone.
+    """
+
+    def change(copy: ir.Model, skip: frozenset[str]) -> Outcome:
         return placement.quantize_residuals(copy.graph, Names(copy.graph), simulate(copy), ranges, skip)
 
-    return _if_better(model, change)
+    def tried(skip: frozenset[str]) -> Simulation:
+        copy = model.clone()
+        change(copy, skip)
+        return simulate(copy)
+
+    known = _not_requantized(simulate(model))
+    skip: frozenset[str] = frozenset()
+    found, judged = tried(skip), known
+    while doubtful := sorted(_not_requantized(found) - judged):
+        alone = doubtful[:1] if len(judged - known) < MAX_TRIED else doubtful
+        judged |= frozenset(alone)
+        without = tried(skip | frozenset(alone))
+        if len(without.standalone) <= len(found.standalone):
+            skip |= frozenset(alone)
+            found = without
+    return _if_better(model, lambda copy: change(copy, skip))
 
 
 def _not_requantized(simulation: Simulation) -> frozenset[str]:

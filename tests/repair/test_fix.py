@@ -326,6 +326,21 @@ def test_ranges_of_other_tensors_are_told_not_passed_over(fixed):
     assert fixed(model, {"layer2.0.conv1": 6.0, "layer2.0.conv2": 6.0})[0].notes == ()
 
 
+@pytest.mark.parametrize(("blocks", "repaired", "standalone"), [(1, 0, 1), (2, 2, 1), (5, 5, 1)])
+def test_the_last_block_before_a_float_reader_is_bridged_where_that_frees_others(fixed, blocks, repaired, standalone):
+    """One block alone would trade a Q for a DQ; in a chain its DQ lets the Adds of all others fuse (section 3.2)."""
+    net, x = start()
+    y = net.relu(net.conv(x, 8, "stem"), "stem_relu")
+    for block in range(blocks):
+        main = net.conv(net.relu(net.conv(y, 8)), 8)
+        y = net.relu(net.add(main, y, f"add{block}"), f"relu{block}")
+    report, model = fixed(net.proto(net.op("Softmax", y)))
+    assert sorted(repair.node for repair in report.repairs) == [f"add{block}" for block in range(repaired)]
+    assert report.before.standalone == 1 + blocks  # the input, and a Q that float reads beside it for each block
+    assert len(simulate(model).removable) == standalone
+    assert report.after.int8_to_int8 == report.before.int8_to_int8 + (blocks if repaired else 0)
+
+
 def test_a_change_that_costs_kernels_is_not_made(fixed):
     """T09: in front of a graph output both choices cost one kernel; the float one is more accurate."""
     net, x = start()
