@@ -6,6 +6,7 @@ An option's parameter name is a field of its record, so that `record_of` builds 
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,9 @@ Record = TypeVar("Record")
 Params = Mapping[str, Any]
 Kind = Callable[[str], Any] | Any
 """A click type, or a function that parses the text."""
+
+_SILENCE = logging.NullHandler()
+"""For what onnx-ir logs about a damaged model: users get the error that follows it."""
 
 
 def constants(text: str) -> tuple[float, ...]:
@@ -70,6 +74,7 @@ class OptionCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> None:
         """Call the callback with the parsed options."""
+        logging.getLogger("onnx_ir").addHandler(_SILENCE)
         assert self.callback is not None
         self.callback(ctx.params)
 

@@ -124,3 +124,14 @@ def test_a_folder_that_may_not_be_written(space: Workspace):
     space.folder.chmod(0o700)
     assert done.returncode == 3
     assert "Permission denied" in done.stderr
+
+
+def test_what_a_library_logs_is_not_shown(space: Workspace):
+    """A log line among the sentences would be taken for one; programs that set up logging still get it."""
+    script = (
+        "import logging, sys\nfrom qdq_cli.main import run\nrun(['inspect', 'model.onnx'])\n"
+        "logging.getLogger('onnx_ir.serde').warning('noise')\nlogging.basicConfig(stream=sys.stderr)\n"
+        "logging.getLogger('onnx_ir.serde').warning('asked for')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=space.folder, capture_output=True, text=True, check=True)
+    assert done.stderr == "WARNING:onnx_ir.serde:asked for\n"
