@@ -121,7 +121,7 @@ class Wants:
         )
 
     def _read_readers(self, value: ir.Value) -> tuple[_Reader, ...]:
-        """Look at the readers of a tensor, once: sweeps ask again and again. None for one that can lead nowhere."""
+        """Look at the readers of a tensor, once, as sweeps ask again and again; one that can lead nowhere has none."""
         if value.is_graph_output() or not is_activation(value):
             return ()
         return tuple(
