@@ -25,7 +25,7 @@ from calibrators import (
 from calibrators.cache_file import write_atomically
 from calibrators.ranges import Range
 from qdq_cli.config import ExportConfig
-from qdq_cli.data.ranges import parse, read_bytes
+from qdq_cli.data.ranges import is_cache, parse, read_bytes, read_ranges
 from qdq_cli.documents import SCHEMA_VERSION
 from qdq_cli.errors import DataError
 
@@ -107,6 +107,18 @@ def _ranges(config: ExportConfig, table: CalibrationTable) -> dict[str, Range]:
         raise DataError(
             f"{config.file} holds tensors that have seen no value: {error.message}", "Merge it with the other shares."
         ) from error
+
+
+def ranges_of(file: Path) -> dict[str, float]:
+    """Read tensor name -> amax from a file of another tool, or from a calibration cache by the default method.
+
+    Raises:
+        CacheFileError: The cache cannot be read.
+        DataError: The file cannot be read or is of no known format, or a tensor of the cache has seen no value.
+    """
+    if not is_cache(file):
+        return read_ranges(file)
+    return _amax(_ranges(ExportConfig(file, "json"), read_cache(file)))
 
 
 def import_file(file: Path, output: Path) -> RangeFile:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import onnx_ir as ir
 
 from calibrators import CalibrationTable, read_cache
-from calibrators.cache_file import MAGIC
 from qdq_cli.cache.feeding import describe_feeding
 from qdq_cli.cache.model import find
 from qdq_cli.calibration import Observation, wide_depthwise
 from qdq_cli.config import CheckConfig
-from qdq_cli.data.ranges import read_ranges
+from qdq_cli.data.ranges import is_cache, read_ranges
 from qdq_cli.documents import SCHEMA_VERSION
 from qdq_cli.errors import DataError
 from qdq_cli.graph import files
@@ -67,9 +65,8 @@ def check_fit(config: CheckConfig) -> Fit:
         CalibratorError: The file cannot be read, or is damaged.
         UsageError: A placement option matches nothing.
     """
-    is_cache = _is_cache(config.file)
-    table = read_cache(config.file) if is_cache else None
-    ranges = {} if is_cache else read_ranges(config.file)
+    table = read_cache(config.file) if is_cache(config.file) else None
+    ranges = read_ranges(config.file) if table is None else {}
     source = files.load(config.model)
     model = prepare(source.model, source.proto).model
     plan = make_plan(model, config.plan)
@@ -132,11 +129,3 @@ def _of_ranges(config: CheckConfig, plan: Plan, ranges: Mapping[str, float]) -> 
         renamed={},
         spare=len(ranges) - len(used),
     )
-
-
-def _is_cache(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error

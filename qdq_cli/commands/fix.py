@@ -20,7 +20,8 @@ _OUTPUT = (
         ["--ranges"],
         type=_PATH,
         metavar="FILE",
-        help="Ranges as JSON {tensor: amax}, for residual branches whose tensor has no Q.",
+        help="Ranges for residual branches whose tensor has no Q: a calibration cache, another tool's table, or JSON "
+        "{tensor: amax}.",
     ),
     click.Option(
         ["--samples"],
@@ -44,7 +45,7 @@ def fix(params: Params) -> None:
     \b
     Examples:
       qdq fix model.qdq.onnx
-      qdq fix model.qdq.onnx -o repaired.onnx --samples 0
+      qdq fix model.qdq.onnx -o repaired.onnx --ranges model.qcal
     """
     from qdq_cli.repair.fix import fix_model
     from qdq_cli.repair.text import report_lines
@@ -61,7 +62,7 @@ def config_of(params: Params) -> FixConfig:
     """Build the configuration of a run from the parsed options."""
     ranges: dict[str, float] = {}
     if params["ranges"] is not None:
-        from qdq_cli.data.ranges import read_ranges
+        from qdq_cli.cache.exchange import ranges_of
 
-        ranges = read_ranges(params["ranges"])
+        ranges = ranges_of(params["ranges"])
     return FixConfig(params["model"], params["output"], ranges, params["samples"])

@@ -13,6 +13,15 @@ _TENSORRT = "Let TensorRT write it again, or make one with qdq cache export --fo
 _EXAMPLE = 'Write {"conv1_out": 6.0, "fc": 2.5}: the name of a tensor, and the largest absolute value to keep.'
 
 
+def is_cache(path: Path) -> bool:
+    """Say whether a file is a calibration cache, from which ranges are still to be chosen.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    return read_bytes(path, len(MAGIC)) == MAGIC
+
+
 def read_ranges(path: Path) -> dict[str, float]:
     """Read tensor name -> amax (the tensor's units, 0 or more) from a file of any known format.
 
@@ -22,15 +31,15 @@ def read_ranges(path: Path) -> dict[str, float]:
     return parse(read_bytes(path), path)
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a file of ranges; of one that is too large only as much as shows that.
+def read_bytes(path: Path, size: int = LARGEST_FILE + 1) -> bytes:
+    """Read a file of ranges, or its start; of one that is too large only as much as shows that.
 
     Raises:
         DataError: It cannot be read.
     """
     try:
         with path.open("rb") as file:
-            return file.read(LARGEST_FILE + 1)
+            return file.read(size)
     except OSError as error:
         raise DataError(f"The ranges file {path} cannot be read: {error.strerror}.", "Check the path.") from error
 

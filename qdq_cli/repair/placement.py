@@ -204,25 +204,49 @@ def quantize_residuals(
     for add in list(graph):
         if not is_op(add, "Add") or (add.name or "") not in inside - skip:
             continue
-        for slot in (0, 1):
-            value = input_at(add, slot)
-            if (
-                value is None
-                or holds_constant(value)
-                or is_dequantize(value.producer())
-                or _is_main(value, simulation, add)
-            ):
-                continue
-            outcome = _quantized(graph, names, value, ranges)
-            if outcome is None:
-                left.append(
-                    Left("P8", add.name or "", f"its residual '{value.name}' has no Q and no known range (--ranges)")
-                )
-                continue
-            result, why = outcome
-            add.replace_input_with(slot, result)
-            done.append(Repair("P8", add.name or "", name_of(value), f"its residual reads {why}", False))
+        operands = _open_residual(add, simulation)
+        if operands is None:
+            continue
+        value = _with_a_range(*operands, ranges)
+        outcome = _quantized(graph, names, value, ranges)
+        if outcome is None:
+            why = f"its residual '{value.name}' has no Q and no known range (--ranges)"
+            left.append(Left("P8", add.name or "", why))
+            continue
+        result, why = outcome
+        add.replace_input_with(add.inputs.index(value), result)
+        done.append(Repair("P8", add.name or "", name_of(value), f"its residual reads {why}", False))
     return done, left
+
+
+def _open_residual(add: ir.Node, simulation: Simulation) -> tuple[ir.Value, ir.Value] | None:
+    """Return the residual of an absorbed Add and its other operand, where the residual is a float without a pair."""
+    first, second = input_at(add, 0), input_at(add, 1)
+    for value, other in ((first, second), (second, first)):
+        if value is None or other is None or not _is_open(value):
+            continue
+        if not _is_main(value, simulation, add):
+            return value, other
+    return None
+
+
+def _is_open(value: ir.Value) -> bool:
+    """Say whether an operand is a float activation without a pair."""
+    return not holds_constant(value) and not is_dequantize(value.producer())
+
+
+def _with_a_range(residual: ir.Value, other: ir.Value, ranges: Mapping[str, float]) -> ir.Value:
+    """Return the operand to quantize: the residual, or the other one where only its range is known and either would do.
+
+    Of two branches that end in a kernel each, the one without a pair absorbs the Add (section 3.2).
+    """
+    if _has_range(residual, ranges) or not _has_range(other, ranges):
+        return residual
+    return other if _is_open(other) and absorbing_lead(residual) is not None else residual
+
+
+def _has_range(value: ir.Value, ranges: Mapping[str, float]) -> bool:
+    return bool(pairs_of_tensor(value)) or (value.name or "") in ranges
 
 
 def _is_main(value: ir.Value, simulation: Simulation, add: ir.Node) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from onnx import TensorProto, helper
 
+from qdq_cli.cache.exchange import ranges_of
 from qdq_cli.config import FixConfig
 from qdq_cli.main import run as run_command
 from qdq_cli.repair.fix import fix_model
@@ -24,6 +25,7 @@ from tests.networks import SCALE, Network
 from tests.tensorrt import engines
 from tests.tensorrt.predictions import left, types
 from tests.tensorrt.random_networks import finished, networks
+from tests.workspace import make_workspace
 
 FOREIGN = Path(make_ort_models.__file__).parent
 
@@ -414,3 +416,25 @@ def test_same_input_same_bytes(tmp_path):
     for name in ("a", "b"):
         assert run_command(["fix", str(path), "-o", str(tmp_path / f"{name}.onnx"), "-q"]) == 0
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+def test_ranges_come_from_a_calibration_cache(tmp_path, monkeypatch):
+    """Quantized without its residual branches, and repaired with the cache that holds the range of one without Q."""
+    net = Network()
+    x = net.relu(net.conv(net.input("x", ("n", 3, 16, 16)), 16, "stem", scale=None))
+    main = net.conv(net.relu(net.conv(x, 32, "conv1", scale=None, stride=2)), 32, "conv2", scale=None)
+    side = net.conv(x, 32, "side", scale=None, kernel=1, stride=2)
+    y = net.conv(net.relu(net.add(main, side, "add")), 32, "conv3", scale=None)
+    space = make_workspace(tmp_path, net.proto(y))
+    monkeypatch.chdir(space.folder)
+    cache, model = "model.qcal", "plain.onnx"
+    assert run_command(["calibrate", str(space.model), "--calib", str(space.images), "-o", cache, "-q"]) == 0
+    options = ["--cache", cache, "--no-residuals", "-o", model, "-q"]
+    assert run_command(["quantize", str(space.model), *options]) == 0
+    plain, repaired = (
+        fix_model(FixConfig(Path(model), Path("fixed.onnx"), ranges)) for ranges in ({}, ranges_of(Path(cache)))
+    )
+    assert [entry.node for entry in plain.left] == ["add"]
+    assert [(entry.node, entry.rule) for entry in repaired.repairs] == [("add", "P8")]
+    assert "a new pair with the range" in repaired.repairs[0].done
+    assert repaired.after.standalone == plain.after.standalone - 1
