@@ -89,7 +89,7 @@ def calibrate_model(config: CalibrateConfig, listener: Listener = SILENT, stop: 
         CalibratorError: The file to append to cannot be read, or was made of another model or in another way.
     """
     clock = Clock()
-    target = files.check_target(config.model, config.target)
+    target = files.check_target(config.model, config.target, config.data.calib)
     before = _read_before(config)
     if config.dask is None:
         share = _observe_here(config, before, clock, listener, stop)

@@ -196,6 +196,11 @@ class QuantizeConfig:
         return self.output or self.model.with_name(f"{self.model.stem}.qdq.onnx")
 
     @property
+    def reads(self) -> tuple[Path, ...]:
+        """Files and folders besides the model that the run reads; the cache may also be written."""
+        return (*self.data.calib, *(() if self.ranges.cache is None else (self.ranges.cache,)))
+
+    @property
     def plan_written(self) -> PlanConfig:
         """Which operators the result has in INT8; recovery has those of `plan`."""
         return replace(self.plan, exclude=(*self.plan.exclude, *self.exclude_after_recovery))
@@ -329,6 +334,7 @@ class InspectConfig:
         plan: For a model without Q/DQ: which operators would be quantized.
         input_shape: `NAME:1x3x224x224` for dynamic inputs, so that costs are known.
         deconv_absorbs_q: Assume that ConvTranspose with an activation absorbs the Q behind it (section 9, item 2).
+        writes: Option -> file that views are written to afterwards; none may be one of the model's.
     """
 
     model: Path
@@ -336,6 +342,7 @@ class InspectConfig:
     plan: PlanConfig = field(default_factory=PlanConfig)
     input_shape: tuple[str, ...] = ()
     deconv_absorbs_q: bool = False
+    writes: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
         CalibratorError: The ranges cannot be chosen from what was observed.
     """
     run = Run(config, listener)
-    target = files.check_target(config.model, config.target)
+    target = files.check_target(config.model, config.target, config.reads)
     if config.report is not None:
         check_page_target(config.report, (config.model, target))
     opened = open_model(run)

@@ -17,6 +17,9 @@ from qdq_cli.errors import UsageError
 if TYPE_CHECKING:
     from qdq_cli.inspection.inspect import Inspection
 
+_FILES = {"--svg": "svg", "--dot": "dot", "FILE": "file"}
+"""What names a file that is written, on the command line -> among the parameters."""
+
 _PATH = click.Path(path_type=Path)
 _FILE = click.Argument(["file"], type=_PATH, required=False, metavar="[FILE]")
 
@@ -117,6 +120,7 @@ def config_of(params: Params) -> InspectConfig:
         plan=record_of(PlanConfig, params),
         input_shape=params["input_shape"],
         deconv_absorbs_q=params["deconv_absorbs_q"],
+        writes={option: path for option, name in _FILES.items() if (path := params[name]) is not None},
     )
 
 
@@ -170,8 +174,17 @@ def _show_on_github(screen: console.Console, annotations: list[str], summary: st
 
 
 def _write(path: Path, text: str, *, append: bool = False) -> None:
+    """Write a file whole or not at all; what is no regular file (/dev/stdout) as it comes."""
+    from calibrators import CacheFileError
+    from calibrators.cache_file import write_atomically
+
     try:
-        with path.open("a" if append else "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        if append or (path.exists() and not path.is_file()):
+            with path.open("a" if append else "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+        else:
+            write_atomically(path, text.encode("utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}.", "Check the folder and its rights.") from error
+    except CacheFileError as error:
+        raise UsageError(error.message, "Check the folder and its rights.") from error

@@ -53,6 +53,11 @@ def find_files(root: Path) -> Found:
     return Found(root, kind, (root,))
 
 
+def is_sample(path: Path) -> bool:
+    """Say whether a file of this name counts as a sample where it lies in a folder of calibration data."""
+    return _kind(path) is not None
+
+
 def natural_key(path: Path) -> tuple[tuple[tuple[bool, int, str], ...], str]:
     """Sort key: folders before what follows them, numbers by value, case and Unicode form ignored; never a tie."""
     text = unicodedata.normalize("NFC", path.as_posix())

@@ -13,7 +13,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import google.protobuf.message
 import onnx
 import onnx_ir as ir
 
+from qdq_cli.data.sources import is_sample
 from qdq_cli.errors import ModelError, UsageError
 from qdq_cli.graph.external_data import bind_external_data
 from qdq_cli.graph.wellformed import check_wellformed, sort_nodes
@@ -204,11 +205,16 @@ def _put_back_on_failure(path: Path, former: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def check_target(source: Path, target: Path) -> Path:
+def check_target(source: Path, target: Path, reads: Iterable[Path] = ()) -> Path:
     """Return the absolute output path after making sure that it is not the input, and can be a file.
 
+    Args:
+        source: The input model.
+        target: The output.
+        reads: What else the run reads: files, and folders of samples.
+
     Raises:
-        UsageError: The output is the input, a folder or a device, or lies in a folder that does not exist.
+        UsageError: The output is one of these, a folder or a device, or lies in a folder that does not exist.
     """
     target = Path(os.path.abspath(target))  # noqa: PTH100 - keep links
     _require_unicode(target)
@@ -220,7 +226,28 @@ def check_target(source: Path, target: Path) -> Path:
         raise UsageError(f"The output {target} is a device or a pipe, not a file.", "Name another file with -o.")
     if not target.parent.is_dir():
         raise UsageError(f"The folder of the output, {target.parent}, does not exist.", "Create it first.")
+    check_not_read(target, reads)
     return target
+
+
+def check_not_read(target: Path, reads: Iterable[Path], option: str = "-o") -> None:
+    """Make sure that a file about to be written is none that the run reads, by whatever name.
+
+    Args:
+        target: The file.
+        reads: Files, and folders of samples.
+        option: What names the file on the command line.
+
+    Raises:
+        UsageError: It is one of them, or a sample in one of the folders.
+    """
+    for path in reads:
+        same = os.path.abspath(target) == os.path.abspath(path)  # noqa: PTH100 - a cache is there only afterwards
+        if target.exists() and path.exists():
+            within = path.is_dir() and is_sample(target) and target.resolve().is_relative_to(path.resolve())
+            same = same or within or target.samefile(path)
+        if same:
+            raise UsageError(f"{target} is read by this run, and would be overwritten.", f"Name another for {option}.")
 
 
 def check_data_target(source: ModelFile, target: Path) -> None:

@@ -130,7 +130,11 @@ def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspect
         UsageError: An option names something that is not there.
     """
     with collector_paused():
+        for option, path in config.writes.items():
+            files.check_not_read(path, (config.model,), option)
         source = files.load(config.model)
+        for option, path in config.writes.items():
+            files.check_not_read(path, source.data_files, option)
         if _is_quantized(source.model):
             return _inspection(source, _as_it_is(source.model, config), config)
         planned = QuantizeConfig(model=config.model, plan=config.plan, trt=config.trt, dry_run=True)
@@ -150,7 +154,7 @@ def inspect_plan(config: QuantizeConfig, listener: Listener = SILENT) -> Inspect
     """
     look = InspectConfig(config.model, trt=config.trt, plan=config.plan, input_shape=config.data.input_shape)
     with collector_paused():
-        target = files.check_target(config.model, config.target)
+        target = files.check_target(config.model, config.target, config.reads)
         if config.report is not None:
             check_page_target(config.report, (config.model, target))
         source = files.load(config.model)

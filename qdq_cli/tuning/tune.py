@@ -59,7 +59,7 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT) -> TuneReport:
         QdqError: What keeps the model from being finished, as in `quantize_model`.
     """
     _check(config)
-    target = files.check_target(config.quantize.model, config.quantize.target)
+    target = files.check_target(config.quantize.model, config.quantize.target, config.quantize.reads)
     if config.report is not None:
         check_page_target(config.report, (config.quantize.model, target))
     run = Run(replace(config.quantize, recover=()), listener)  # recovery waits until it is needed
@@ -236,7 +236,7 @@ class _Tuning:
         if point.met:
             return replace(config, plan=plan)
         output = config.target.with_name(f"{config.target.stem}.best{config.target.suffix}")
-        files.check_target(config.model, output)
+        files.check_target(config.model, output, config.reads)
         return replace(
             config, plan=plan, output=output, verify=replace(config.verify, min_sqnr=None, min_agreement=None)
         )

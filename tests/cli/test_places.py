@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 from qdq_cli.main import run
+from tests.networks import Network
 from tests.workspace import Outcome, Workspace, make_workspace, process, qdq
 
 NAMES = [
@@ -158,3 +159,52 @@ def test_several_models_of_one_folder_do_not_meet(space: Workspace):
     assert space.quantize("-q").code == 0
     assert space.quantize("-q", model=second).code == 0
     assert {path.name for path in space.folder.glob("*.qdq.onnx")} == {"model.qdq.onnx", "model.v2.qdq.onnx"}
+
+
+OVER_INPUTS = [
+    "quantize model.onnx --calib arrays.npz -o arrays.npz",
+    "quantize model.onnx --calib images -o images/0.png",
+    "quantize model.onnx --calib images/../images -o ./images/0.png",
+    "quantize model.onnx --calib images -o linked.png",
+    "quantize model.onnx --calib images --cache new.qcal -o new.qcal",
+    "quantize model.onnx --calib images --cache ready.qcal -o ready.qcal",
+    "quantize model.onnx --calib images --dry-run -o images/0.png",
+    "tune model.onnx --calib images --min-sqnr 10 -o images/0.png",
+    "calibrate model.onnx --calib arrays.npz -o arrays.npz",
+    "calibrate model.onnx --calib images -o images/0.png",
+    "inspect model.onnx --dot model.onnx",
+    "inspect model.onnx --svg ./model.onnx",
+    "inspect model.onnx --dot linked.onnx",
+    "inspect model.onnx --format junit model.onnx",
+]
+
+
+@pytest.mark.parametrize("line", OVER_INPUTS)
+def test_what_a_run_reads_is_never_written(space: Workspace, line: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(space.folder)
+    assert qdq("calibrate", "model.onnx", "--calib", "images", "-o", "ready.qcal").code == 0
+    (space.folder / "linked.png").symlink_to("images/0.png")
+    (space.folder / "linked.onnx").symlink_to("model.onnx")
+    before = {name: (space.folder / name).read_bytes() for name in space.listing() if (space.folder / name).is_file()}
+    done = qdq(*line.split())
+    assert (done.code, done.out) == (2, ""), done.err
+    assert "is read by this run, and would be overwritten" in done.err
+    assert {name: (space.folder / name).read_bytes() for name in before} == before
+    assert set(space.listing()) == {*before, "images"}
+
+
+def test_a_model_may_lie_among_its_samples(space: Workspace, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(space.folder)
+    for _ in range(2):  # the second time it is there already
+        assert qdq("quantize", "model.onnx", "--calib", "images", "-o", "images/model.qdq.onnx").code == 0
+
+
+def test_views_never_replace_the_weights_of_a_model(tmp_path: Path):
+    net = Network()
+    x = net.conv(net.input("x", (1, 16, 8, 8)), 16, scale=None)
+    onnx.save(net.proto(x), tmp_path / "model.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    before = (tmp_path / "w.bin").read_bytes()
+    assert qdq("inspect", tmp_path / "model.onnx", "--dot", tmp_path / "w.bin").code == 2
+    assert (tmp_path / "w.bin").read_bytes() == before
+    assert qdq("inspect", tmp_path / "model.onnx", "--dot", tmp_path / "w.dot").code == 0
+    assert (tmp_path / "w.dot").read_text(encoding="utf-8").startswith("digraph")
