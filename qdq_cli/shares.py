@@ -49,9 +49,10 @@ def open_job(config: CalibrateConfig, listener: Listener = SILENT) -> Job:
 
     Raises:
         ModelError: The model cannot be read or prepared.
-        UsageError: A placement option matches nothing.
+        UsageError: A placement option matches nothing, or the cache would replace weights of the model.
     """
     source = files.load(config.model)
+    files.check_not_read(config.target, source.data_files)
     prepared = prepare(source.model, source.proto)
     plan = make_plan(prepared.model, config.plan)
     for note in (*prepared.notes, *plan.notes):

@@ -247,7 +247,8 @@ def check_not_read(target: Path, reads: Iterable[Path], option: str = "-o") -> N
             within = path.is_dir() and is_sample(target) and target.resolve().is_relative_to(path.resolve())
             same = same or within or target.samefile(path)
         if same:
-            raise UsageError(f"{target} is read by this run, and would be overwritten.", f"Name another for {option}.")
+            hint = f"Name another file with {option}." if option.startswith("-") else f"Name another {option}."
+            raise UsageError(f"{target} is read by this run, and would be overwritten.", hint)
 
 
 def check_data_target(source: ModelFile, target: Path) -> None:

@@ -57,6 +57,7 @@ def fix_model(config: FixConfig) -> RepairReport:
     """
     target = files.check_target(config.model, config.target)
     source = files.load(config.model)
+    files.check_data_target(source, target)
     model = source.model
     interface = _interface(model)
     make_readable(model)

@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -199,12 +200,19 @@ def test_a_model_may_lie_among_its_samples(space: Workspace, monkeypatch: pytest
         assert qdq("quantize", "model.onnx", "--calib", "images", "-o", "images/model.qdq.onnx").code == 0
 
 
-def test_views_never_replace_the_weights_of_a_model(tmp_path: Path):
+def test_nothing_replaces_the_weights_of_a_model(tmp_path: Path):
     net = Network()
     x = net.conv(net.input("x", (1, 16, 8, 8)), 16, scale=None)
     onnx.save(net.proto(x), tmp_path / "model.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
     before = (tmp_path / "w.bin").read_bytes()
-    assert qdq("inspect", tmp_path / "model.onnx", "--dot", tmp_path / "w.bin").code == 2
-    assert (tmp_path / "w.bin").read_bytes() == before
+    np.save(tmp_path / "x.npy", np.ones((1, 16, 8, 8), np.float32))
+    model, weights, data = tmp_path / "model.onnx", tmp_path / "w.bin", ("--calib", tmp_path / "x.npy")
+    for words in (("inspect", model, "--dot"), ("calibrate", model, *data, "-o"), ("quantize", model, *data, "-o")):
+        assert qdq(*words, weights).code == 2, words
+        assert weights.read_bytes() == before
+    assert qdq("quantize", model, *data, "-o", tmp_path / "model.qdq.onnx").code == 0
+    quantized = (tmp_path / "model.qdq.onnx.data").read_bytes()
+    assert qdq("fix", tmp_path / "model.qdq.onnx", "-o", tmp_path / "model.qdq.onnx.data").code == 2
+    assert (tmp_path / "model.qdq.onnx.data").read_bytes() == quantized
     assert qdq("inspect", tmp_path / "model.onnx", "--dot", tmp_path / "w.dot").code == 0
     assert (tmp_path / "w.dot").read_text(encoding="utf-8").startswith("digraph")
