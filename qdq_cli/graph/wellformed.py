@@ -27,7 +27,7 @@ _DEFAULT_DOMAIN = ("", "ai.onnx")
 
 _Scopes = tuple[set[str], ...]
 
-_BITS = {
+BITS = {
     **dict.fromkeys((TensorProto.INT8, TensorProto.UINT8, TensorProto.BOOL), 8),
     **dict.fromkeys((TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT16, TensorProto.UINT16), 16),
     **dict.fromkeys((TensorProto.FLOAT, TensorProto.INT32, TensorProto.UINT32), 32),
@@ -268,13 +268,13 @@ def check_tensor(tensor: TensorProto) -> None:
     elements = math.prod(tensor.dims)
     if tensor.data_type == TensorProto.STRING:
         found, expected, unit = len(tensor.string_data), elements, "strings"
-    elif tensor.data_type not in _BITS:
+    elif tensor.data_type not in BITS:
         return
     elif tensor.HasField("raw_data"):
-        found, expected, unit = len(tensor.raw_data), math.ceil(elements * _BITS[tensor.data_type] / 8), "bytes"
+        found, expected, unit = len(tensor.raw_data), math.ceil(elements * BITS[tensor.data_type] / 8), "bytes"
     else:
         field, entries = _FIELD_OF_TYPE.get(tensor.data_type, ("int32_data", 1))
-        packed = _BITS[tensor.data_type] < 8
+        packed = BITS[tensor.data_type] < 8
         found, unit = len(getattr(tensor, field)), "values"
         expected = math.ceil(elements / 2) if packed else elements * entries
     if found != expected:

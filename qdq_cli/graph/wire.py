@@ -10,6 +10,7 @@ Source: protobuf.dev, "Encoding" (records, varints, field order); onnx.proto for
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ import onnx_ir as ir
 
 from qdq_cli.errors import ModelError
 from qdq_cli.graph.external_data import external_initializers
+from qdq_cli.graph.wellformed import BITS
 
 INSIDE_BYTES = 1024
 """Tensors up to this size are small enough to go the ordinary way (scales, shapes)."""
@@ -139,7 +141,7 @@ def without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
         getattr(copy.graph, field).extend(getattr(graph, field))
     elsewhere = [onnx.StringStringEntryProto(key="location", value=_ELSEWHERE)]
     for tensor in graph.initializer:
-        if tensor.ByteSize() <= INSIDE_BYTES:
+        if math.prod(tensor.dims) * BITS.get(tensor.data_type, 8) <= 8 * INSIDE_BYTES:  # ByteSize() would encode it
             copy.graph.initializer.append(tensor)
         else:
             copy.graph.initializer.add(
