@@ -168,10 +168,12 @@ def mark_shape_computations(graph: ir.Graph) -> None:
     """
     marked: set[ir.Value | None] = set()
     for node in graph:
-        from_shapes = node.op_type in ("Shape", "Size") or (
-            not marked.isdisjoint(node.inputs)
-            and all(value is None or value in marked or is_constant(value) for value in node.inputs)
-        )
+        from_shapes = node.op_type in ("Shape", "Size")
+        if marked and not from_shapes:
+            reads = node.inputs
+            from_shapes = not marked.isdisjoint(reads) and all(
+                value is None or value in marked or is_constant(value) for value in reads
+            )
         if from_shapes:
             marked.update(node.outputs)
             for value in node.outputs:

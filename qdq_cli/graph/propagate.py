@@ -147,8 +147,11 @@ class _Engine:
 
     def _merge_on(self, tensor: ir.Value) -> None:
         """R1: keep one Q of each scale on a tensor, the one whose name comes first."""
+        quantizes = self._quantizes_of(tensor)
+        if len(quantizes) < 2:
+            return
         by_scale: dict[TensorScale, list[ir.Node]] = defaultdict(list)
-        for node in self._quantizes_of(tensor):
+        for node in quantizes:
             if (scale := self._scale(node)) is not None:
                 by_scale[scale].append(node)
         for nodes in by_scale.values():

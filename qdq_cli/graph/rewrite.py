@@ -252,7 +252,8 @@ def _shaped(amax: NDArray[np.float32], weight: ir.Value, axis: int | None) -> ND
     """Give the ranges of a weight the shape of its scales."""
     if axis is None or weight.const_value is None:
         return amax.reshape(())
-    channels = weight.const_value.shape.numpy()[axis]
+    shape = weight.shape if weight.shape is not None and weight.shape.is_static() else weight.const_value.shape
+    channels = shape.numpy()[axis]
     return np.full(channels, amax.item(), np.float32) if amax.size == 1 else amax.reshape(channels)
 
 

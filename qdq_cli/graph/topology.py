@@ -22,11 +22,13 @@ class Topology:
         nodes: Nodes in topological order; by depth, then name.
         depth: Longest path from a graph input or constant to each node, in nodes.
         reads: The run-time float tensors each node reads, as `activation_inputs` returns them.
+        sources: Those that no node makes: graph inputs.
     """
 
     nodes: tuple[ir.Node, ...]
     depth: dict[ir.Node, int]
     reads: dict[ir.Node, tuple[ir.Value, ...]]
+    sources: tuple[ir.Value, ...]
 
 
 def topology(graph: ir.Graph) -> Topology:
@@ -36,7 +38,9 @@ def topology(graph: ir.Graph) -> Topology:
         before = [producer for value in _reads(node) if (producer := value.producer()) is not None]
         depth[node] = 1 + max([depth.get(producer, 0) for producer in before], default=0)
     ordered = sorted(depth, key=lambda node: (depth[node], node.name or ""))
-    return Topology(tuple(ordered), depth, {node: activation_inputs(node) for node in ordered})
+    reads = {node: activation_inputs(node) for node in ordered}
+    sources = dict.fromkeys(value for read in reads.values() for value in read if value.producer() is None)
+    return Topology(tuple(ordered), depth, reads, tuple(sources))
 
 
 def _reads(node: ir.Node) -> list[ir.Value]:
@@ -140,12 +144,12 @@ def int8_capable(graph: Topology, quantized: frozenset[ir.Node]) -> frozenset[ir
     """
     capable: set[ir.Value] = set()
     for node in graph.nodes:
-        reads = [input_at(node, slot) for slot in data_slots(node)]
         if is_weighted(node):
             able = node in quantized
         elif node.op_type == "DequantizeLinear":
             able = True
         elif commutes(node) or is_spatial_mean(node):
+            reads = [input_at(node, slot) for slot in data_slots(node)]
             able = bool(reads) and all(value in capable for value in reads)
         elif is_pointwise(node) or node.op_type == "BatchNormalization":
             able = not capable.isdisjoint(graph.reads[node])

@@ -93,19 +93,27 @@ class Wants:
             return False
         return is_op(node, "QuantizeLinear") or (node, slot) in self._slots.get(value, {})
 
-    def leading_to_q(self, graph: Topology, decide: Decide | None = None) -> frozenset[ir.Value]:
-        """Return the tensors all of whose readers read INT8, directly or through commuting operators (section 3.5)."""
+    def leading_to_q(
+        self, graph: Topology, decide: Decide | None = None, undecided: AbstractSet[ir.Node] = frozenset()
+    ) -> frozenset[ir.Value]:
+        """Return the tensors all of whose readers read INT8, directly or through commuting operators (section 3.5).
+
+        Args:
+            graph: The graph.
+            decide: Is called for each node that is `undecided`, once it is known what leads to a Q behind it.
+            undecided: Those nodes.
+        """
         if decide is None and self._leading is not None:
             return self._leading  # nothing was wanted since
         leading: set[ir.Value] = set()
         added = self._added
         for node in reversed(graph.nodes):
-            leading.update([value for value in node.outputs if self._leads(value, leading)])
-            if decide is not None:
+            for value in node.outputs:
+                if self._leads(value, leading):
+                    leading.add(value)
+            if decide is not None and node in undecided:
                 decide(node, leading)
-        for node in graph.nodes:  # graph inputs have no producer that would have listed them
-            sources = [value for value in graph.reads[node] if value.producer() is None]
-            leading.update([value for value in sources if self._leads(value, leading)])
+        leading.update([value for value in graph.sources if self._leads(value, leading)])
         found = frozenset(leading)
         self._leading = found if self._added == added else None
         return found
@@ -115,10 +123,11 @@ class Wants:
         if readers is None:
             readers = self._readers[value] = self._read_readers(value)
         slots = self._slots.get(value, {})
-        return bool(readers) and all(
-            reader.quantizes or reader.slot in slots or (reader.outputs and leading.issuperset(reader.outputs))
-            for reader in readers
-        )
+        for reader in readers:
+            leads = reader.quantizes or reader.slot in slots
+            if not leads and not (reader.outputs and leading.issuperset(reader.outputs)):
+                return False
+        return bool(readers)
 
     def _read_readers(self, value: ir.Value) -> tuple[_Reader, ...]:
         """Look at the readers of a tensor, once, as sweeps ask again and again; one that can lead nowhere has none."""
@@ -197,20 +206,20 @@ def _grow(graph: Topology, wants: Wants, pools: list[ir.Node], sums: list[_Sum])
 
     What pays depends on what is behind a node, so one sweep against the flow decides a whole chain of blocks.
     """
-    pooling, adding = frozenset(pools), {found.node: found for found in sums}
-    news = [bool(pools or sums)]
+    adding = {found.node: found for found in sums}
+    undecided = frozenset((*pools, *adding))
+    news = [bool(undecided)]
 
     def decide(node: ir.Node, leading: AbstractSet[ir.Value]) -> None:
-        slots: tuple[int, ...] = ()
         if node in adding:
             slots = _residual_slots(graph, adding[node], wants, leading)
-        elif node in pooling and _pool_pays(node, wants, leading):
-            slots = (0,)
+        else:
+            slots = (0,) if _pool_pays(node, wants, leading) else ()
         news.extend(wants.add(node, slot) for slot in slots)
 
     while any(news):
         news.clear()
-        wants.leading_to_q(graph, decide)
+        wants.leading_to_q(graph, decide, undecided)
 
 
 def _want_slots(wants: Wants, slots: list[Slot]) -> bool:

@@ -27,6 +27,12 @@ _DEFAULT_DOMAIN = ("", "ai.onnx")
 
 _Scopes = tuple[set[str], ...]
 
+_BODY_TYPES = frozenset({AttributeProto.GRAPH, AttributeProto.GRAPHS})
+_SIMPLE_TYPES = frozenset(
+    {AttributeProto.INT, AttributeProto.INTS, AttributeProto.FLOAT, AttributeProto.FLOATS}
+    | {AttributeProto.STRING, AttributeProto.STRINGS}
+)
+
 BITS = {
     **dict.fromkeys((TensorProto.INT8, TensorProto.UINT8, TensorProto.BOOL), 8),
     **dict.fromkeys((TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT16, TensorProto.UINT16), 16),
@@ -73,15 +79,14 @@ def check_wellformed(proto: onnx.ModelProto) -> None:
         )
     if proto.training_info:
         raise ModelError("it holds training info, which cannot be kept", "Export the model for inference.")
-    _check_graph(proto.graph, (), opset_in(proto.opset_import))
-    _require_values(proto.graph)
+    _check_graph(proto.graph, (), opset_in(proto.opset_import), in_function=False)
     for function in proto.functions:
         scope = set(function.input)
-        _check_nodes(function.node, (scope,), opset_in(function.opset_import))
+        _check_nodes(function.node, (scope,), opset_in(function.opset_import), in_function=True)
         _check_defined(function.output, (scope,), f"output of the function '{function.name}'")
 
 
-def _check_graph(graph: GraphProto, outer: _Scopes, opset: int) -> None:
+def _check_graph(graph: GraphProto, outer: _Scopes, opset: int, *, in_function: bool) -> None:
     """Check a graph; `outer` holds the names of each enclosing graph."""
     scope: set[str] = set()
     for info in graph.input:
@@ -97,31 +102,38 @@ def _check_graph(graph: GraphProto, outer: _Scopes, opset: int) -> None:
         _require_text(tensor.name, "initializer")
         scope.add(tensor.name)
         check_tensor(tensor)
-    _check_nodes(graph.node, (*outer, scope), opset)
+    _check_nodes(graph.node, (*outer, scope), opset, in_function=in_function)
     # What a body returns has to be its own; what the main graph returns may be an input or an initializer too.
     _check_defined([info.name for info in graph.output], (scope,), "graph output")
 
 
-def _check_nodes(nodes: Sequence[NodeProto], scopes: _Scopes, opset: int) -> None:
+def _check_nodes(nodes: Sequence[NodeProto], scopes: _Scopes, opset: int, *, in_function: bool) -> None:
     for node in nodes:
         for text in (node.name, node.op_type, node.domain):
-            if not isinstance(text, str):
-                _require_text(text, "node, operator or domain")
+            _require_text(text, "node, operator or domain")
         for name in node.output:
             if name:
                 _define(name, scopes[-1], "output of", node)
     for node in nodes:
         _check_defined(filter(None, node.input), scopes, "input of", node)
         for attribute in node.attribute:
-            _check_attribute(attribute, node)
-            for body in bodies_of(attribute):
-                _check_graph(body, scopes, opset)
+            _check_attribute(attribute, node, in_function=in_function)
+            if attribute.type in _BODY_TYPES:
+                for body in bodies_of(attribute):
+                    _check_graph(body, scopes, opset, in_function=in_function)
         check_node(node, opset)
 
 
-def _check_attribute(attribute: AttributeProto, node: NodeProto) -> None:
+def _check_attribute(attribute: AttributeProto, node: NodeProto, *, in_function: bool) -> None:
     _require_text(attribute.name, "attribute")
     kind = attribute.type
+    if attribute.ref_attr_name and not in_function:
+        raise ModelError(
+            f"the attribute '{attribute.name}' of {_title(node)} refers to the attribute "
+            f"'{attribute.ref_attr_name}' of a function, and the node is in no function"
+        )
+    if kind in _SIMPLE_TYPES:
+        return
     if kind == AttributeProto.UNDEFINED:
         raise ModelError(f"the attribute '{attribute.name}' of {_title(node)} has no type")
     if kind in (AttributeProto.SPARSE_TENSOR, AttributeProto.SPARSE_TENSORS):
@@ -138,19 +150,6 @@ def bodies_of(attribute: AttributeProto) -> Sequence[GraphProto]:
     if attribute.ref_attr_name:
         return ()
     return (attribute.g,) if attribute.type == AttributeProto.GRAPH else attribute.graphs
-
-
-def _require_values(graph: GraphProto) -> None:
-    """Refuse attributes that refer to those of a function, in nodes that are in none."""
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.ref_attr_name:
-                raise ModelError(
-                    f"the attribute '{attribute.name}' of {_title(node)} refers to the attribute "
-                    f"'{attribute.ref_attr_name}' of a function, and the node is in no function"
-                )
-            for body in bodies_of(attribute):
-                _require_values(body)
 
 
 def _tensors_of(attribute: AttributeProto) -> Iterator[TensorProto]:
@@ -259,7 +258,7 @@ def check_tensor(tensor: TensorProto) -> None:
     Raises:
         ModelError: It is too small or too large, or a dimension is negative.
     """
-    if any(size < 0 for size in tensor.dims) or tensor.data_type not in _TYPES:
+    if min(tensor.dims, default=0) < 0 or tensor.data_type not in _TYPES:
         what = f"the element type {tensor.data_type} and the shape {list(tensor.dims)}"
         raise ModelError(f"the tensor '{_shown(tensor.name)}' has {what}")
     if tensor.data_location == TensorProto.EXTERNAL:

@@ -5,7 +5,8 @@ State of one simulation, passed from the weighted operators to pooling, pointwis
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -78,7 +79,7 @@ class Assembly:
         self.position: Mapping[ir.Node, int] = {node: place for place, node in enumerate(self.nodes)}
         self.kernels: list[Kernel] = []
         self.kernel_of: dict[ir.Node, Kernel] = {}
-        self.absorbed_slots: set[Slot] = set()
+        self._absorbed_slots: dict[ir.Node, set[int]] = defaultdict(set)
         self.absorbed_quantizes: set[ir.Node] = set()
 
     def add(self, kernel: Kernel) -> None:
@@ -88,6 +89,15 @@ class Assembly:
             self.kernel_of[node] = kernel
         if kernel.trailing is not None:
             self.absorbed_quantizes.add(kernel.trailing)
+
+    def absorb(self, slots: Iterable[Slot]) -> None:
+        """Note that a kernel takes the DQ in each of these slots in."""
+        for slot in slots:
+            self._absorbed_slots[slot.node].add(slot.number)
+
+    def absorbs(self, slot: Slot) -> bool:
+        """Say whether a kernel takes the DQ in a slot in."""
+        return slot.number in self._absorbed_slots.get(slot.node, ())
 
     def layers(self) -> tuple[Layer, ...]:
         """Return the kernels as records, in graph order."""
@@ -143,10 +153,10 @@ class Assembly:
         return leaving or {self.tensor_name(kernel.result)}
 
     def _absorbed(self, kernel: Kernel) -> list[str]:
-        slots = [Slot(node, index) for node in kernel.nodes for index in range(len(node.inputs))]
+        slots = [Slot(node, index) for node in kernel.nodes for index in sorted(self._absorbed_slots.get(node, ()))]
         found: dict[ir.Node, None] = {}
         for slot in slots:
-            value = unshuffled(slot.value) if slot in self.absorbed_slots else None
+            value = unshuffled(slot.value)
             while value is not None and (producer := value.producer()) is not None and _is_pair_of(producer, value):
                 found[producer] = None
                 value = input_at(producer, 0)
@@ -155,7 +165,7 @@ class Assembly:
         return list(dict.fromkeys(name for node in found for name in self.origins(node)))
 
     def _type_read(self, slot: Slot) -> ElementType:
-        codes = slot in self.absorbed_slots or slot.node in self.on_codes
+        codes = self.absorbs(slot) or slot.node in self.on_codes
         return ElementType.INT8 if codes else ElementType.FLOAT
 
 

@@ -201,5 +201,8 @@ def _folded(dequantize: ir.Node) -> ir.Value:
 
 def _remove_dead(graph: ir.Graph) -> None:
     for node in reversed(tuple(graph)):
-        if not any(value.uses() or value.is_graph_output() for value in node.outputs):
+        for value in node.outputs:
+            if value.uses() or value.is_graph_output():
+                break
+        else:
             graph.remove(node, safe=True)

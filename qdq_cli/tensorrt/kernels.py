@@ -69,9 +69,8 @@ def operands_of(node: ir.Node) -> Operands:
     return Operands((first,), second)
 
 
-def float_because(node: ir.Node) -> str:
+def _float_because(operands: Operands) -> str:
     """Say why a weighted operator is not quantized, or "" where it is (A31, A32)."""
-    operands = operands_of(node)
     for slot in operands.data:
         if activation_dequantize(slot) is None:
             name = slot.value.name if slot.value is not None else "nothing"
@@ -169,7 +168,8 @@ def absorbing_lead(value: ir.Value | None) -> ir.Node | None:
 
 def _decide_types(assembly: Assembly, kernel: Kernel, *, deconv_absorbs_q: bool) -> None:
     """Decide INT8 or float for the operands, the residual and the result (A31; 4.4, cases 1-5)."""
-    obstacle = float_because(kernel.lead)
+    operands = operands_of(kernel.lead)
+    obstacle = _float_because(operands)
     if len(kernel.nodes) > 1:
         absorbed = ", ".join(f"'{onnx_name(node)}'" for node in kernel.nodes[1:])
         kernel.because.insert(0, f"It absorbs {absorbed} (4.4).")
@@ -178,10 +178,9 @@ def _decide_types(assembly: Assembly, kernel: Kernel, *, deconv_absorbs_q: bool)
         return
     kernel.int8 = True
     kernel.because.insert(0, "Its operands come from DQ, so it runs in INT8 (A31).")
-    operands = operands_of(kernel.lead)
-    assembly.absorbed_slots.update(operands.data)
+    assembly.absorb(operands.data)
     if operands.weight is not None:
-        assembly.absorbed_slots.add(operands.weight)
+        assembly.absorb([operands.weight])
     kernel.uncertain.extend(_doubts(kernel, operands))
     _decide_output(assembly, kernel, deconv_absorbs_q=deconv_absorbs_q)
 
@@ -200,7 +199,7 @@ def _decide_output(assembly: Assembly, kernel: Kernel, *, deconv_absorbs_q: bool
         if activation_dequantize(kernel.residual) is None:
             kernel.because.append("Its residual is float, so its result is float too (4.4, case 4).")
             return
-        assembly.absorbed_slots.add(kernel.residual)
+        assembly.absorb([kernel.residual])
         kernel.because.append("Residual and result are both INT8 (4.4, case 3).")
     kernel.trailing = quantize
     kernel.because.append(f"Only the Q '{onnx_name(quantize)}' reads its result, so it writes INT8 (4.4, case 1).")

@@ -83,7 +83,7 @@ def _build_pooling(assembly: Assembly, node: ir.Node) -> None:
     else:
         kernel.int8, kernel.trailing = True, quantize
         kernel.because.append("DQ before it and Q behind it: one INT8 kernel (4.5).")
-        assembly.absorbed_slots.add(read)
+        assembly.absorb([read])
     assembly.add(kernel)
 
 
@@ -110,7 +110,7 @@ def _build_pointwise(assembly: Assembly, nodes: list[ir.Node]) -> None:
 def _quantize_pointwise(assembly: Assembly, kernel: Kernel, reads: list[Slot], results: list[ir.Value]) -> None:
     kernel.int8 = True
     kernel.trailing = trailing_quantize(results[0]) if len(results) == 1 else None
-    assembly.absorbed_slots.update(reads)
+    assembly.absorb(reads)
     if kernel.trailing is not None:
         kernel.because.append("All it reads comes from DQ and only a Q reads its result: one INT8 kernel (4.5).")
     else:

@@ -36,11 +36,14 @@ class _Half(NamedTuple):
     zero_point: ir.Value | None
     scales: int | None
     stored: ir.DataType
+    block_size: int
 
 
 def lint_node(node: ir.Node) -> Iterator[Finding]:
     """Yield what is wrong with one Q or DQ."""
-    half = _Half(node, input_at(node, 0), input_at(node, 1), input_at(node, 2), scale_count(node), stored_type(node))
+    data, scale, zero_point = input_at(node, 0), input_at(node, 1), input_at(node, 2)
+    block_size = int_attribute(node, "block_size", 0)
+    half = _Half(node, data, scale, zero_point, scale_count(node), stored_type(node), block_size)
     yield from _scale(half)
     yield from _zero_point(half)
     yield from _types(half)
@@ -140,14 +143,14 @@ def _types(half: _Half) -> Iterator[Finding]:
         yield finding("E_QDQ_TYPE", label(node), _name(data), f"{stored.name}", UP_TO_8_6)
     elif stored not in (ir.DataType.INT8, ir.DataType.UINT8):
         yield finding("E_QDQ_TYPE", label(node), _name(data), f"{stored.name}")
-    elif int_attribute(node, "block_size", 0):
+    elif half.block_size:
         yield finding("E_QDQ_TYPE", label(node), _name(data), f"{stored.name} with a scale for each block")
 
 
 def _axis(half: _Half) -> Iterator[Finding]:
     """Check per-channel scales: only on weights, with an axis, as long as the tensor is there (A2-A5, A20)."""
     node, count, data = half.node, half.scales, half.data
-    if count is None or count == 1 or int_attribute(node, "block_size", 0) or data is None:
+    if count is None or count == 1 or half.block_size or data is None:
         return
     if not holds_constant(data):
         yield finding("E_ACT_PER_AXIS", label(node), _name(data), f"{count} scales on an activation")

@@ -214,7 +214,7 @@ def _why_dequantize(assembly: Assembly, result: ir.Value) -> list[tuple[str, _Fi
         found.append(("", _Finding(Reason.BOUNDARY_OUTPUT, because)))
     for use in result.uses():
         slot = Slot(use.node, use.idx)
-        if slot not in assembly.absorbed_slots and not is_quantize(use.node):
+        if not assembly.absorbs(slot) and not is_quantize(use.node):
             found.append((onnx_name(use.node), _why_read_in_float(assembly, slot)))
     return sorted(found, key=lambda item: item[0])
 
