@@ -13,6 +13,7 @@ import click
 from qdq_cli import console
 from qdq_cli.errors import ExitCode, QdqError
 from qdq_cli.interrupts import interrupt_on_signals
+from qdq_cli.startup import load_seldom_used_late
 
 if TYPE_CHECKING:
     from calibrators import CalibratorError
@@ -83,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Command line without the program name; None for the process's own.
     """
     interrupt_on_signals()
+    load_seldom_used_late()
     code = run(arguments)
     gc.freeze()  # a large graph would be looked through for cycles once more before it is dropped
     sys.exit(code)

@@ -1,0 +1,36 @@
+"""Leave out, until it is used, what a library imports at its start and hardly ever needs.
+
+onnx-ir has SymPy compute with symbolic dimensions. Importing it takes as long as everything else of `qdq inspect` on a
+small model, and a quarter of its memory; this package does not compute with dimensions.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+_SELDOM = frozenset({"sympy", "onnx_ir._symbolic_shapes"})
+
+
+class _LazyFinder(importlib.abc.MetaPathFinder):
+    """Finds the modules where they are, and has them loaded at the first look into them (by `LazyLoader`)."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname not in _SELDOM:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = importlib.util.LazyLoader(spec.loader)
+        return spec
+
+
+def load_seldom_used_late() -> None:
+    """Let such modules wait from now on; for a process that is the command's own, before it imports anything else."""
+    if not any(isinstance(finder, _LazyFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _LazyFinder())

@@ -1,0 +1,60 @@
+"""What a command does not use it does not load, and what turns out to be used is loaded then."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+
+from tests.networks import Network
+from tests.workspace import Workspace, environment
+
+WATCHED = """
+import sys
+from qdq_cli.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    assert not end.code, end.code
+"""
+
+
+def run_python(script: str, *arguments: str, cwd: Path) -> str:
+    """Run a script in a process of its own, as the command line does."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "inspect model.onnx",
+        "quantize model.onnx --calib images -q",
+        "calibrate model.onnx --calib images -q",
+        "compare model.onnx model.onnx --data images -q",
+        "inspect dynamic.onnx --input-shape x:2x16x9x7",
+    ],
+)
+def test_no_command_needs_sympy(space: Workspace, line: str):
+    net = Network()
+    x = net.input("x", ("batch", 16, "height", "2*width"))
+    onnx.save(net.proto(net.relu(net.conv(x, 16, scale=None))), space.folder / "dynamic.onnx")
+    found = run_python(f"{WATCHED}\nprint(sorted(sys.modules))", *line.split(), cwd=space.folder)
+    assert "'onnx_ir'" in found and "'sympy'" in found
+    assert "'sympy.core'" not in found, "it was loaded after all"
+
+
+def test_dimensions_can_be_computed_with_all_the_same(space: Workspace):
+    script = f"{WATCHED}\nimport onnx_ir, sympy\nprint(onnx_ir.SymbolicDim('n') + 1, sympy.Integer(2) + 3)"
+    assert run_python(script, "inspect", "model.onnx", "-q", cwd=space.folder).split("\n")[-2] == "n + 1 5"
