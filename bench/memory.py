@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.measure import child
 from bench.results import Result
-from bench.settings import Settings
+from qdq_cli.startup import load_seldom_used_late
+
+if TYPE_CHECKING:
+    from bench.settings import Settings
 
 _KINDS = 8  # different pictures; they are used in turn, so that the bench itself holds the same for any count
 
@@ -47,6 +51,7 @@ def _peak_bytes(module: str, model: Path, *arguments: str) -> int:
 
 
 def _main() -> None:
+    load_seldom_used_late()  # as the command does, before anything else is imported
     from bench.observe import observe_all, planned
     from bench.pictures import pictures
     from calibrators import warm_up
