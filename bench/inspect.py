@@ -18,17 +18,13 @@ _GOAL_SECONDS = 5.0
 
 def run(settings: Settings) -> list[Result]:
     """Measure the inspection of each kind of network: float, which is planned and drafted first, and with Q/DQ."""
-    models = {(kind, "float"): build_deep(kind, settings.nodes, settings.folder) for kind in BLOCKS}
-    kind = "residual"
-    models[kind, "Q/DQ"] = build_deep(kind, settings.nodes, settings.folder, quantized=True)
-    works = {
-        f"{kind}, {form}": lambda model=model: child([*START, "inspect", str(model)])[0]
-        for (kind, form), model in models.items()
-    }
+    models = {f"{kind}, float": build_deep(kind, settings.nodes, settings.folder) for kind in BLOCKS}
+    models["residual, Q/DQ"] = build_deep("residual", settings.nodes, settings.folder, quantized=True)
+    works = {name: lambda model=model: child([*START, "inspect", str(model)])[0] for name, model in models.items()}
     costs = alternate(settings.repeats, works)
     return [
-        Result(f"qdq inspect, {name}, s", _work(models[kind, form]), costs[name].wall_seconds, _GOAL_SECONDS)
-        for (kind, form), name in zip(models, works, strict=True)
+        Result(f"qdq inspect, {name}, s", _work(model), costs[name].wall_seconds, _GOAL_SECONDS)
+        for name, model in models.items()
     ]
 
 

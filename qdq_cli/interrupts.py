@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 Stop = Callable[[], bool]
 """Says whether the user wants to end the run early."""
 
-_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # SIGHUP is unknown to Windows
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Those that ask a program to end; SIGHUP is unknown to Windows."""
 
 _interrupted = threading.Event()
 
@@ -19,9 +20,8 @@ _interrupted = threading.Event()
 def interrupt_on_signals() -> None:
     """Let each signal that asks the program to end raise KeyboardInterrupt, unless it is handled or ignored already."""
     _interrupted.clear()
-    for name in _SIGNALS:
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+    for number in _SIGNALS:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, interrupt)
 
 
@@ -69,9 +69,8 @@ def stop_on_signals() -> Iterator[Stop]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    for name in _SIGNALS:
-        if (number := getattr(signal, name, None)) is not None:
-            before[number] = signal.signal(number, ask)
+    for number in _SIGNALS:
+        before[number] = signal.signal(number, ask)
     try:
         yield asked.is_set
     finally:

@@ -218,7 +218,7 @@ def check_target(source: Path, target: Path, reads: Iterable[Path] = ()) -> Path
     """
     target = Path(os.path.abspath(target))  # noqa: PTH100 - keep links
     _require_unicode(target)
-    if target.exists() and source.exists() and target.samefile(source):
+    if _is_same_file(target, source):
         raise UsageError(f"The output {target} is the input model itself.", "Name another file with -o.")
     if target.is_dir():
         raise UsageError(f"The output {target} is a folder.", "Name a file, such as model.qdq.onnx, with -o.")
@@ -242,13 +242,18 @@ def check_not_read(target: Path, reads: Iterable[Path], option: str = "-o") -> N
         UsageError: It is one of them, or a sample in one of the folders.
     """
     for path in reads:
-        same = os.path.abspath(target) == os.path.abspath(path)  # noqa: PTH100 - a cache is there only afterwards
-        if target.exists() and path.exists():
-            within = path.is_dir() and is_sample(target) and target.resolve().is_relative_to(path.resolve())
-            same = same or within or target.samefile(path)
-        if same:
+        is_folder = target.exists() and path.is_dir()
+        within = is_folder and is_sample(target) and target.resolve().is_relative_to(path.resolve())
+        if within or _is_same_file(target, path):
             hint = f"Name another file with {option}." if option.startswith("-") else f"Name another {option}."
             raise UsageError(f"{target} is read by this run, and would be overwritten.", hint)
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    """Say whether two paths lead to one file, whether it is there already or will only be written."""
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return os.path.abspath(one) == os.path.abspath(other)  # noqa: PTH100 - resolve() would follow a link to be replaced
 
 
 def check_data_target(source: ModelFile, target: Path) -> None:
@@ -258,7 +263,7 @@ def check_data_target(source: ModelFile, target: Path) -> None:
         UsageError: It is one.
     """
     for written in (target, _data_path(target)):
-        if written.exists() and any(written.samefile(file) for file in source.data_files):
+        if any(_is_same_file(written, file) for file in source.data_files):
             raise UsageError(
                 f"The output would overwrite {written}, which holds weights of the input model.",
                 "Name another file with -o.",

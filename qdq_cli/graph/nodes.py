@@ -110,6 +110,14 @@ def static_dims(value: ir.Value | None) -> tuple[int | None, ...] | None:
     return tuple(dim if isinstance(dim, int) else None for dim in value.shape)
 
 
+def may_have_one_shape(first: ir.Value | None, second: ir.Value | None) -> bool:
+    """Say whether two values can have the same shape; unknown dimensions get the benefit of the doubt."""
+    one, other = static_dims(first), static_dims(second)
+    if one is None or other is None:
+        return True
+    return len(one) == len(other) and all(a is None or b is None or a == b for a, b in zip(one, other, strict=True))
+
+
 def consumers(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
     """Yield every (node, input slot) that reads a value, nodes inside If/Loop bodies included."""
     for usage in value.uses():

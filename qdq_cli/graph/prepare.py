@@ -25,8 +25,6 @@ from qdq_cli.sentences import some_of
 
 HALF_TYPES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
-_TYPES = frozenset(int(dtype) for dtype in ir.DataType if dtype != ir.DataType.UNDEFINED)
-
 _QUANTIZABLE = frozenset({OpClass.WEIGHTED, OpClass.QUANTIZABLE})
 
 
@@ -68,8 +66,7 @@ def prepare(model: ir.Model, proto: onnx.ModelProto | None = None) -> Preparatio
     inline_functions(model)
     normalize_imports(model)
     opset_before = opset_of(model)
-    if len(model.opset_imports) > 1:
-        passes.RemoveUnusedOpsetsPass()(model)
+    passes.RemoveUnusedOpsetsPass()(model)
     notes = _constants_out_of_inputs(model)
     lift_constants(model)
     name_everything(model)
@@ -192,7 +189,7 @@ def take_inferred(model: ir.Model, proto: onnx.ModelProto) -> None:
             found = known.get(value.name or "")
             if found is not None and found.HasField("tensor_type") and not _is_typed(value):
                 shape = _plain_shape(found.tensor_type) or ir.serde.deserialize_type_proto_for_shape(found)
-                value.type = _plain_type(found) or ir.serde.deserialize_type_proto_for_type(found) or value.type
+                value.type = ir.serde.deserialize_type_proto_for_type(found) or value.type
                 value.shape = value.shape if shape is None else shape
 
 
@@ -201,12 +198,6 @@ def _plain_shape(found: onnx.TypeProto.Tensor) -> ir.Shape | None:
     proto = found.shape.dim
     dims = [dim.dim_value or dim.dim_param for dim in proto]
     return ir.Shape(dims) if dims and all(dims) and not any(dim.denotation for dim in proto) else None
-
-
-def _plain_type(found: onnx.TypeProto) -> ir.TensorType | None:
-    """Return a type without denotation, as nearly all are; None for any other."""
-    element = found.tensor_type.elem_type
-    return ir.TensorType(ir.DataType(element)) if element in _TYPES and not found.denotation else None
 
 
 def _is_typed(value: ir.Value) -> bool:

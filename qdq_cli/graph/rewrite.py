@@ -116,9 +116,7 @@ class _Writer:
 
     def __init__(self, model: ir.Model) -> None:
         self._graph = model.graph
-        graph = model.graph
-        values = (*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs))
-        self._values = {value.name: value for value in values}
+        self._values = ir.convenience.create_value_mapping(model.graph)
         self._nodes = {node.name or "": node for node in model.graph}
         self._names = Names(model.graph)
         self._weights: dict[ir.Value, None] = {}

@@ -46,7 +46,7 @@ def topology(graph: ir.Graph) -> Topology:
 def _reads(node: ir.Node) -> list[ir.Value]:
     """Return what a node reads, the values captured by its If/Loop bodies included."""
     read = [value for value in node.inputs if value is not None]
-    for body in inner_graphs(node) if node.attributes.data else ():
+    for body in inner_graphs(node):
         for inner in every_node(body):
             read += [value for value in inner.inputs if value is not None]
     return read
@@ -54,8 +54,7 @@ def _reads(node: ir.Node) -> list[ir.Value]:
 
 def activation_inputs(node: ir.Node) -> tuple[ir.Value, ...]:
     """Return the run-time float tensors a node reads, each once, in slot order."""
-    found = [value for value in node.inputs if value is not None and is_activation(value)]
-    return tuple(dict.fromkeys(found)) if len(found) > 1 else tuple(found)
+    return tuple(dict.fromkeys(value for value in node.inputs if value is not None and is_activation(value)))
 
 
 def is_pointwise(node: ir.Node) -> bool:

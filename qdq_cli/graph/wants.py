@@ -14,7 +14,7 @@ from typing import NamedTuple
 import onnx_ir as ir
 
 from qdq_cli.config import PlanConfig
-from qdq_cli.graph.nodes import consumers, input_at, is_activation, is_op, static_dims
+from qdq_cli.graph.nodes import consumers, input_at, is_activation, is_op, may_have_one_shape
 from qdq_cli.graph.operators import commutes, data_slots, is_data_slot, is_spatial_mean
 from qdq_cli.graph.selection import Selection, Skip, skip, weighted_slots
 from qdq_cli.graph.topology import (
@@ -151,18 +151,18 @@ def want_everything(graph: Topology, selection: Selection, config: PlanConfig) -
         if node in selection.quantized:
             for slot in weighted_slots(node):
                 wants.add(node, slot)
-    pools = _candidates(graph, selection, is_spatial_mean) if config.pooling else []
-    adds = _candidates(graph, selection, is_residual_add) if config.residuals else []
-    sums = [_sum_of(node) for node in adds]
+    every_pool = _candidates(graph, selection, is_spatial_mean)
+    every_sum = [_sum_of(graph, node) for node in _candidates(graph, selection, is_residual_add)]
+    pools, sums = every_pool if config.pooling else [], every_sum if config.residuals else []
     _grow(graph, wants, pools, sums)
     if config.residual_stream:
-        paying = [found.node for found in sums if _stream_pays(found, wants)]
+        paying = [found.node for found in sums if _stream_pays(graph, found, wants)]
         _want_slots(wants, [(node, slot) for node in paying for slot in data_slots(node)])
         _grow(graph, wants, pools, sums)
     while (bridge := _bridge(wants, sums)) is not None:
         wants.add(*bridge)
         _grow(graph, wants, pools, sums)
-    return wants, _refused(graph, selection, wants, config)
+    return wants, _refused(graph, wants, every_pool, every_sum, config)
 
 
 def candidate_slots(graph: Topology, selection: Selection) -> tuple[Slot, ...]:
@@ -195,10 +195,10 @@ class _Sum:
     absorbing: dict[int, ir.Node]
 
 
-def _sum_of(node: ir.Node) -> _Sum:
+def _sum_of(graph: Topology, node: ir.Node) -> _Sum:
     makers = {slot: absorbing_producer(value) for slot, value in enumerate(node.inputs) if value is not None}
     absorbing = {slot: maker for slot, maker in makers.items() if maker is not None}
-    return _Sum(node, after_activation(node.outputs[0]), _same_shape(node), absorbing)
+    return _Sum(node, after_activation(node.outputs[0]), may_have_one_shape(*graph.reads[node]), absorbing)
 
 
 def _grow(graph: Topology, wants: Wants, pools: list[ir.Node], sums: list[_Sum]) -> None:
@@ -227,13 +227,16 @@ def _want_slots(wants: Wants, slots: list[Slot]) -> bool:
     return any(new)
 
 
-def _refused(graph: Topology, selection: Selection, wants: Wants, config: PlanConfig) -> tuple[Skip, ...]:
-    pools = [node for node in _candidates(graph, selection, is_spatial_mean) if not _any_wanted(node, wants)]
-    adds = [node for node in _candidates(graph, selection, is_residual_add) if not _any_wanted(node, wants)]
-    leading = wants.leading_to_q(graph) if adds else frozenset()
+def _refused(
+    graph: Topology, wants: Wants, pools: list[ir.Node], sums: list[_Sum], config: PlanConfig
+) -> tuple[Skip, ...]:
+    """Give the reasons of those that nothing was wanted of."""
+    left = [found for found in sums if not _any_wanted(found.node, wants)]
+    leading = wants.leading_to_q(graph) if left else frozenset()
+    pool_code = "POOL_FLOAT" if config.pooling else "POOL_OFF"
     return (
-        *(skip(node, "POOL_FLOAT" if config.pooling else "POOL_OFF") for node in pools),
-        *(skip(node, _add_code(_sum_of(node), leading, config)) for node in adds),
+        *(skip(node, pool_code) for node in pools if not _any_wanted(node, wants)),
+        *(skip(found.node, _add_code(found, leading, config)) for found in left),
     )
 
 
@@ -279,19 +282,6 @@ def is_residual_add(node: ir.Node) -> bool:
     return is_op(node, "Add") and len(activation_inputs(node)) == 2
 
 
-def _same_shape(node: ir.Node) -> bool:
-    """Say whether the operands can have one shape; unknown dimensions get the benefit of the doubt."""
-    first, second = (value.shape for value in activation_inputs(node))
-    if first is None or second is None:
-        return True
-    if first.rank() != second.rank():
-        return False
-    sides = zip(
-        static_dims(activation_inputs(node)[0]) or (), static_dims(activation_inputs(node)[1]) or (), strict=True
-    )
-    return all(one == other or one is None or other is None for one, other in sides)
-
-
 def _residual_slots(graph: Topology, found: _Sum, wants: Wants, leading: AbstractSet[ir.Value]) -> tuple[int, ...]:
     """Return the operand slots of a residual Add that get Q/DQ (rules, section 3.2)."""
     if found.result not in leading or not found.same_shape:
@@ -307,7 +297,7 @@ def _residual_slots(graph: Topology, found: _Sum, wants: Wants, leading: Abstrac
 
 def _shortcut_slot(graph: Topology, node: ir.Node) -> int:
     """Return the operand with the shorter path to the common ancestor; on a tie the one that is made earlier."""
-    first, second = activation_inputs(node)
+    first, second = graph.reads[node]
     steps = steps_to_common_ancestor(first, second)
     if steps is not None and steps[0] != steps[1]:
         return 0 if steps[0] < steps[1] else 1
@@ -316,9 +306,9 @@ def _shortcut_slot(graph: Topology, node: ir.Node) -> int:
     return 1 if depths[1] < depths[0] else 0
 
 
-def _stream_pays(found: _Sum, wants: Wants) -> bool:
+def _stream_pays(graph: Topology, found: _Sum, wants: Wants) -> bool:
     """Case 5, on request: both operands can come in INT8, whatever reads the sum."""
-    return found.same_shape and wants.capable.issuperset(activation_inputs(found.node))
+    return found.same_shape and wants.capable.issuperset(graph.reads[found.node])
 
 
 def _add_code(found: _Sum, leading: frozenset[ir.Value], config: PlanConfig) -> str:

@@ -27,12 +27,6 @@ _DEFAULT_DOMAIN = ("", "ai.onnx")
 
 _Scopes = tuple[set[str], ...]
 
-_BODY_TYPES = frozenset({AttributeProto.GRAPH, AttributeProto.GRAPHS})
-_SIMPLE_TYPES = frozenset(
-    {AttributeProto.INT, AttributeProto.INTS, AttributeProto.FLOAT, AttributeProto.FLOATS}
-    | {AttributeProto.STRING, AttributeProto.STRINGS}
-)
-
 BITS = {
     **dict.fromkeys((TensorProto.INT8, TensorProto.UINT8, TensorProto.BOOL), 8),
     **dict.fromkeys((TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT16, TensorProto.UINT16), 16),
@@ -118,9 +112,8 @@ def _check_nodes(nodes: Sequence[NodeProto], scopes: _Scopes, opset: int, *, in_
         _check_defined(filter(None, node.input), scopes, "input of", node)
         for attribute in node.attribute:
             _check_attribute(attribute, node, in_function=in_function)
-            if attribute.type in _BODY_TYPES:
-                for body in bodies_of(attribute):
-                    _check_graph(body, scopes, opset, in_function=in_function)
+            for body in bodies_of(attribute):
+                _check_graph(body, scopes, opset, in_function=in_function)
         check_node(node, opset)
 
 
@@ -132,8 +125,6 @@ def _check_attribute(attribute: AttributeProto, node: NodeProto, *, in_function:
             f"the attribute '{attribute.name}' of {_title(node)} refers to the attribute "
             f"'{attribute.ref_attr_name}' of a function, and the node is in no function"
         )
-    if kind in _SIMPLE_TYPES:
-        return
     if kind == AttributeProto.UNDEFINED:
         raise ModelError(f"the attribute '{attribute.name}' of {_title(node)} has no type")
     if kind in (AttributeProto.SPARSE_TENSOR, AttributeProto.SPARSE_TENSORS):

@@ -130,11 +130,9 @@ def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspect
         UsageError: An option names something that is not there.
     """
     with collector_paused():
-        for option, path in config.writes.items():
-            files.check_not_read(path, (config.model,), option)
         source = files.load(config.model)
         for option, path in config.writes.items():
-            files.check_not_read(path, source.data_files, option)
+            files.check_not_read(path, (source.path, *source.data_files), option)
         if _is_quantized(source.model):
             return _inspection(source, _as_it_is(source.model, config), config)
         planned = QuantizeConfig(model=config.model, plan=config.plan, trt=config.trt, dry_run=True)

@@ -157,15 +157,17 @@ def _residuals(model: ir.Model, ranges: Mapping[str, float]) -> Outcome:
     Adds fuse; so each one is tried alone.
     """
 
+    before = simulate(model)  # of its clones too: it knows nodes by name
+
     def change(copy: ir.Model, skip: frozenset[str]) -> Outcome:
-        return placement.quantize_residuals(copy.graph, Names(copy.graph), simulate(copy), ranges, skip)
+        return placement.quantize_residuals(copy.graph, Names(copy.graph), before, ranges, skip)
 
     def tried(skip: frozenset[str]) -> Simulation:
         copy = model.clone()
         change(copy, skip)
         return simulate(copy)
 
-    known = _not_requantized(simulate(model))
+    known = _not_requantized(before)
     skip: frozenset[str] = frozenset()
     found, judged = tried(skip), known
     while doubtful := sorted(_not_requantized(found) - judged):

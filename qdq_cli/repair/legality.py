@@ -20,13 +20,11 @@ from qdq_cli.repair.record import Left, Repair
 from qdq_cli.tensorrt.assembly import EIGHT_BITS
 from qdq_cli.tensorrt.kernels import operands_of
 from qdq_cli.tensorrt.lint_operators import output_axes
-from qdq_cli.tensorrt.lint_scales import scale_count
+from qdq_cli.tensorrt.lint_scales import SHIFT, is_shifted, scale_count
 
 Outcome = tuple[list[Repair], list[Left]]
 
 RUNTIME_DOMAIN = "com.microsoft"
-SHIFT = 128
-"""Distance between UINT8 codes with zero point 128 and the INT8 codes of the same numbers."""
 
 
 def move_to_onnx_domain(graph: ir.Graph, names: Names) -> Outcome:
@@ -169,23 +167,17 @@ def make_signed(graph: ir.Graph, names: Names) -> Outcome:
     """Turn UINT8 with zero point 128 into INT8 with zero point 0: the same numbers (A13, A16)."""
     done, left = [], []
     for node in list(graph):
-        if is_quantize(node) and _is_shifted(node):
+        if is_quantize(node) and is_shifted(node):
             readers = [use.node for use in node.outputs[0].uses()]
-            if node.outputs[0].is_graph_output() or not all(map(_is_shifted, readers)):
+            if node.outputs[0].is_graph_output() or not all(map(is_shifted, readers)):
                 left.append(Left("A16", node.name or "", "its UINT8 codes are read by something else than DQ"))
                 continue
             _set_signed(graph, names, [node, *readers])
             node.outputs[0].type = ir.TensorType(ir.DataType.INT8)
             done.append(_repair("A16", node, "UINT8 with zero point 128 became INT8 with zero point 0", True))
-        elif is_dequantize(node) and _is_shifted(node) and _shift_constant(graph, names, node):
+        elif is_dequantize(node) and is_shifted(node) and _shift_constant(graph, names, node):
             done.append(_repair("A16", node, "a UINT8 constant with zero point 128 became INT8", True))
     return done, left
-
-
-def _is_shifted(node: ir.Node) -> bool:
-    zero = constant_at(node, 2)
-    pair = is_quantize(node) or is_dequantize(node)
-    return pair and zero is not None and zero.dtype == np.uint8 and bool(np.all(zero == SHIFT))
 
 
 def _set_signed(graph: ir.Graph, names: Names, nodes: Iterable[ir.Node]) -> None:

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from qdq_cli.graph.nodes import input_at, int_attribute, is_activation, is_op, only_consumer, rank, static_dims
+from qdq_cli.graph.nodes import (
+    input_at,
+    int_attribute,
+    is_activation,
+    is_op,
+    may_have_one_shape,
+    only_consumer,
+    rank,
+)
 from qdq_cli.graph.operators import Epilogue, is_weighted, operator_of
 from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize, stored_type
 from qdq_cli.graph.topology import pointwise_chain
@@ -132,7 +140,9 @@ def _absorbs_add(assembly: Assembly, kernel: Kernel, read: Slot) -> bool:
     """Absorb a residual Add if this kernel owns it (4.4)."""
     add = read.node
     other = Slot(add, 1 - read.number)
-    if len(add.inputs) != 2 or not is_activation(other.value) or not _same_shape(kernel.result, other.value):
+    if len(add.inputs) != 2 or not is_activation(other.value):
+        return False
+    if not may_have_one_shape(kernel.result, other.value):  # a broadcast operand is no residual
         return False
     rival = absorbing_lead(other.value)
     if rival is not None and assembly.position[rival] > assembly.position[kernel.lead]:
@@ -143,14 +153,6 @@ def _absorbs_add(assembly: Assembly, kernel: Kernel, read: Slot) -> bool:
     kernel.residual = other
     _take(kernel, add)
     return True
-
-
-def _same_shape(a: ir.Value, b: ir.Value | None) -> bool:
-    """Say whether two operands may have the same shape; a broadcast operand is no residual."""
-    left, right = static_dims(a), static_dims(b)
-    if left is None or right is None:
-        return True
-    return len(left) == len(right) and all(x is None or y is None or x == y for x, y in zip(left, right, strict=True))
 
 
 def absorbing_lead(value: ir.Value | None) -> ir.Node | None:

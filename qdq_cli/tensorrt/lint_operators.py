@@ -103,8 +103,6 @@ def _bias(node: ir.Node, *, quantized: bool) -> Iterator[Finding]:
 
 def _reads_dequantized(slot: Slot) -> bool:
     """Say whether a slot reads a DQ, directly or over commuting operators that DQ will cross (R5)."""
-    if activation_dequantize(slot) is not None:
-        return True
     work, seen = [slot], {slot}
     while work:
         current = work.pop()

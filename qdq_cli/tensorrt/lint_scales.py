@@ -12,16 +12,16 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from qdq_cli.graph.nodes import FLOAT_TYPES, constant_at, input_at, int_attribute, is_constant, is_op, static_dims
-from qdq_cli.graph.scales import element_count, holds_constant, is_quantize, stored_type
+from qdq_cli.graph.scales import element_count, holds_constant, is_pair_half, is_quantize, stored_type
 from qdq_cli.tensorrt.findings import FROM_10, UP_TO_8_6, Finding, finding
 
 MAX_SCALES_READ = 1 << 20
 """A scale with more elements is no per-channel scale; its values are not read."""
 
-SYMMETRIC_UINT8 = 128
-"""The zero point of UINT8 codes whose range is as good as symmetric."""
+SHIFT = 128
+"""Distance between UINT8 codes with zero point 128 and the INT8 codes of the same numbers."""
 
-UNSHIFT = f"Store INT8 with zero point 0, the same numbers; `qdq fix` does for UINT8 with zero point {SYMMETRIC_UINT8}."
+UNSHIFT = f"Store INT8 with zero point 0, the same numbers; `qdq fix` does for UINT8 with zero point {SHIFT}."
 
 NEWER_TYPES = frozenset({ir.DataType.FLOAT8E4M3FN, ir.DataType.INT4, ir.DataType.FLOAT4E2M1})
 """Stored types TensorRT 10 and above read (rules, section 7)."""
@@ -54,6 +54,12 @@ def scale_count(node: ir.Node) -> int | None:
     """Return how many elements the scale of a Q or DQ has, or None where that is not known."""
     scale = input_at(node, 1)
     return None if scale is None else element_count(scale)
+
+
+def is_shifted(node: ir.Node) -> bool:
+    """Say whether a Q or DQ stores UINT8 with zero point 128: INT8 codes with zero point 0 mean the same numbers."""
+    zero = constant_at(node, 2) if is_pair_half(node) else None
+    return zero is not None and zero.dtype == np.uint8 and bool(np.all(zero == SHIFT))
 
 
 def _name(value: ir.Value | None) -> str:
@@ -128,11 +134,10 @@ def _zero_point(half: _Half) -> Iterator[Finding]:
     if half.scales is not None and size != half.scales:
         yield finding("E_ZP_SIZE", label(node), _name(value), f"{size} zero points and {half.scales} scales")
     array = constant_at(node, 2) if size <= MAX_SCALES_READ else None
-    if array is not None and (array if array.dtype.kind in "iu" else array.astype(np.float32)).any():
+    if array is not None and array.astype(np.float32).any():
         first = np.ravel(array)[np.flatnonzero(np.ravel(array).astype(np.float32))[0]]
         entry = finding("E_ZP_NONZERO", label(node), _name(value), f"zero point {first}")
-        shifted = half.stored == ir.DataType.UINT8 and bool((array == SYMMETRIC_UINT8).all())
-        yield replace(entry, fix=UNSHIFT) if shifted else entry
+        yield replace(entry, fix=UNSHIFT) if is_shifted(node) else entry
 
 
 def _types(half: _Half) -> Iterator[Finding]:
