@@ -16,6 +16,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy_format
 
+from calibrators.regular_file import open_regular
 from qdq_cli.data.stored import FilePart, StoredBytes, Unpacked, open_member, unreadable
 from qdq_cli.errors import DataError
 
@@ -87,7 +88,7 @@ def open_npz(path: Path) -> dict[str, StoredArray]:
         DataError: No zip archive, or damaged; no arrays in it; or an array as `open_npy` refuses it.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
     except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise unreadable(path, error, "It is no .npz file, or truncated; write it again with numpy.savez.") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from calibrators.regular_file import open_regular
 from qdq_cli.data.array_samples import Stored
 from qdq_cli.data.image_input import (
     ImageInput,
@@ -76,7 +77,7 @@ class ImagePart:
         """See `Part`. Of the file, not of its pixels: releases of Pillow decode some pictures differently."""
         path = self.files[index]
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise UnreadableSampleError(path, error.strerror or str(error)) from error

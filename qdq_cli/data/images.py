@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calibrators.regular_file import open_regular
 from qdq_cli.data.image_input import ImageInput
 from qdq_cli.data.preprocess import Preprocessing
 from qdq_cli.data.unreadable import UnreadableSampleError
@@ -54,7 +55,7 @@ def decode(path: Path, mode: str) -> Image.Image:
     from PIL import Image, ImageOps
 
     try:
-        with _quiet_pillow(), Image.open(path, formats=_FORMATS) as image:
+        with _quiet_pillow(), open_regular(path) as file, Image.open(file, formats=_FORMATS) as image:
             image.load()
             _check_range(image)
             upright = ImageOps.exif_transpose(image) if _is_turned(image) else image

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from calibrators.regular_file import open_regular
 from qdq_cli.data.inputs import near_names
 from qdq_cli.data.preprocess import CHOICES, PRESETS, Constants, Overrides, Preprocessing
 from qdq_cli.errors import UsageError
@@ -92,7 +93,8 @@ def from_json(text: str) -> Preprocessing:
 
 def _read(path: Path) -> object:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with open_regular(path) as file:
+            text = file.read().decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"The preprocessing file cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
+from calibrators.regular_file import open_regular
 from qdq_cli.errors import DataError
 
 _IN_MEMORY_BYTES = 16 << 20
@@ -52,7 +53,7 @@ class FilePart:
     def read(self, start: int, size_bytes: int) -> bytes:
         """See `StoredBytes`. Opens the file each time: threads share no position, and no handle stays open."""
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:
                 file.seek(self._offset + start)
                 data = file.read(size_bytes)
         except OSError as error:
@@ -154,7 +155,7 @@ def _stored_part(path: Path, member: zipfile.ZipInfo) -> FilePart:
 def _unpack(path: Path, member: zipfile.ZipInfo, file: IO[bytes], most_bytes: int) -> None:
     """Write the first `most_bytes` of a member to `file`; OSErrors of writing are the caller's."""
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(member) as packed:
+        with open_regular(path) as whole, zipfile.ZipFile(whole) as archive, archive.open(member) as packed:
             while most_bytes > 0 and (piece := packed.read(min(most_bytes, _COPY_BYTES))):
                 file.write(piece)
                 most_bytes -= len(piece)

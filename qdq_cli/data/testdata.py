@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calibrators.regular_file import open_regular
 from qdq_cli.data.stored import unreadable
 from qdq_cli.errors import DataError
 
@@ -106,7 +107,8 @@ def _parse(path: Path) -> onnx.TensorProto:
 
     tensor = TensorProto()
     try:
-        tensor.ParseFromString(path.read_bytes())
+        with open_regular(path) as file:
+            tensor.ParseFromString(file.read())
     except OSError as error:
         raise unreadable(path, error) from error
     except DecodeError as error:

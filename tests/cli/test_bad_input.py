@@ -463,3 +463,26 @@ def test_a_model_whose_types_contradict(space: Workspace):
     onnx.save(helper.make_model(helper.make_graph([node], "bad", inputs, outputs)), space.model)
     given = arrays(space, a=np.ones((4, 1), np.float32), b=np.ones((4, 1), np.int64))
     refused(space, 3, "--calib", given)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes and devices are files on POSIX only")
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".png", ".pb"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_calibration_data_that_is_a_pipe_or_a_device_is_refused_and_not_waited_for(kind, suffix, space: Workspace):
+    for path in (space.folder / f"alone{suffix}", space.folder / "folder" / f"input_0{suffix}"):
+        path.parent.mkdir(exist_ok=True)
+        os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    what = "a named pipe" if kind == "pipe" else "a device"
+    for given in ("alone" + suffix, "folder"):
+        text = refused(space, 4, "--calib", space.folder / given)
+        assert f"it is {what}, and only regular files are read" in text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes and devices are files on POSIX only")
+@pytest.mark.parametrize("suffix", [".json", ".toml"])
+def test_a_preprocessing_file_that_is_a_pipe_or_a_device_is_refused_and_not_waited_for(suffix, space: Workspace):
+    os.mkfifo(space.folder / f"pipe{suffix}")
+    (space.folder / f"device{suffix}").symlink_to("/dev/zero")
+    for name, what in (("pipe", "a named pipe"), ("device", "a device")):
+        text = refused(space, 2, "--calib", space.images, "--preprocess", space.folder / f"{name}{suffix}")
+        assert f"it is {what}, and only regular files are read" in text

@@ -134,8 +134,8 @@ def test_what_cannot_be_decoded_is_named(make, reason, tmp_path, pixels):
 
 def test_a_missing_file_and_a_folder_are_unreadable_samples(tmp_path):
     (tmp_path / "b.png").mkdir()
-    for name in ("a.png", "b.png"):
-        with pytest.raises(UnreadableSampleError, match="directory"):
+    for name, reason in (("a.png", "no such file"), ("b.png", "it is a folder")):
+        with pytest.raises(UnreadableSampleError, match=reason):
             decode(tmp_path / name, "RGB")
 
 
