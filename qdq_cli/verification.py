@@ -15,8 +15,8 @@ from qdq_cli.config import VerifyConfig
 from qdq_cli.data.batches import Batch, Group, full_runs, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.errors import LimitError, UsageError
+from qdq_cli.graph.literal import literal
 from qdq_cli.graph.runner import Runner
-from qdq_cli.graph.session import Source
 from qdq_cli.progress import Listener
 from qdq_cli.report import Distance, Verification
 
@@ -62,7 +62,7 @@ def verify(
     unreadable = UnreadableSamples(len(samples.every))
     outputs: dict[str, _Output] = {}
     seen = 0
-    runners = Runner(Source(models[0])), Runner(Source(models[1]))
+    runners = Runner(literal(models[0])), Runner(literal(models[1]))
     with listener.progress("verifying", len(groups)) as advance:
         for number, group in enumerate(groups, start=1):
             batch = load_readable_batch(samples.every, group, unreadable)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from calibrators.metrics import SQNR_CEILING_DB
 from qdq_cli.comparing.record import Comparison, LayerError, Layers, OutputDistance, TensorDistance
+from qdq_cli.comparing.saturation import saturation_text
 from qdq_cli.comparing.text import advice, decibels, node_text, short_cause, start_text
 from qdq_cli.pages.page import Bar, Bars, Block, Cell, Facts, Note, Page, Section, Table
 from qdq_cli.pages.text import number
@@ -32,6 +33,8 @@ def _facts(found: Comparison) -> Iterator[tuple[str, Cell]]:
     yield "samples", f"{found.samples}; batch size {found.batch_size}"
     if found.preprocessing:
         yield "preprocessing", found.preprocessing + (" (assumed; --preprocess chooses)" if found.assumed else "")
+    if saturation := saturation_text(found):
+        yield "saturation", saturation
     if found.layers is not None:
         yield "shared tensors", f"{found.layers.shared} of {found.layers.tensors}"
         yield "starts at", start_text(found.layers)

@@ -147,6 +147,19 @@ class Layers:
 
 
 @dataclass(frozen=True)
+class Saturation:
+    """Products of UINT8 by INT8, which ONNX Runtime's default session saturates on x86 processors without VNNI.
+
+    Args:
+        operators: How many operators of the quantized model have such products, with codes outside of +-64.
+        default_sqnr_db: Output name -> SQNR of ONNX Runtime's default session on the processor at hand, in dB.
+    """
+
+    operators: int
+    default_sqnr_db: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Everything a run of `qdq compare` found.
 
@@ -163,6 +176,7 @@ class Comparison:
         layers: What every tensor says; None without `--layers`.
         seconds: Wall time of each stage.
         notes: Sentences the user should read.
+        saturation: What may saturate outside of this comparison, whose products are exact; None where nothing may.
     """
 
     schema_version: int
@@ -177,3 +191,4 @@ class Comparison:
     layers: Layers | None
     seconds: Mapping[str, float]
     notes: tuple[str, ...] = ()
+    saturation: Saturation | None = None

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from calibrators.metrics import SQNR_CEILING_DB
 from qdq_cli.comparing.match import Unmatched
 from qdq_cli.comparing.record import Cause, Comparison, Kind, LayerError, Layers, Origin, OutputDistance, TensorDistance
+from qdq_cli.comparing.saturation import saturation_text
 from qdq_cli.inspection.text import Paint, elided, names_text, plain, row, wrapped
 from qdq_cli.sentences import count_text
 
@@ -37,6 +38,8 @@ def comparison_lines(found: Comparison, top: int | None, paint: Paint = plain) -
     if found.preprocessing:
         lines += row("", found.preprocessing + (" (assumed; --preprocess chooses)" if found.assumed else ""))
     lines += ["", *_outputs(found)]
+    if saturation := saturation_text(found):
+        lines += ["", *row("saturation", saturation)]
     if found.layers is not None:
         lines += ["", *_layers(found.layers, top, paint), *_next(found.layers, found.reference)]
     return lines

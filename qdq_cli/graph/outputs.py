@@ -23,6 +23,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from qdq_cli.errors import ModelError
+from qdq_cli.graph.products import exact_products
 from qdq_cli.graph.session import SessionOptions, Source, make_session
 
 _LARGE_BYTES = 1024  # weights from this size on are handed to ONNX Runtime in place
@@ -86,10 +87,13 @@ def part_for(model: ir.Model, tensors: Sequence[str]) -> tuple[onnx.ModelProto, 
 def without_weights(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
     """Split a model into its graph and its large weights, which are not copied; the model is left as it is.
 
+    Its products of integers are exact on every processor (see `exact_products`).
+
     Returns:
         (graph, arrays): the graph declares these weights as external data in a file that does not exist, and holds
         all others, those that lay in files too.
     """
+    model = exact_products(model)
     fed = {value.name for value in model.graph.inputs}
     weights: dict[str, NDArray[Any]] = {}
     replaced: list[tuple[ir.Value, ir.TensorProtocol]] = []

@@ -230,13 +230,15 @@ class Runner:
     Args:
         source: The model, a file or bytes.
         threads: Threads of a run; None: one a core.
+        default: Run it as ONNX Runtime does by default instead: what that gives can depend on the processor.
 
     Raises:
         ModelError: ONNX Runtime cannot load the model.
     """
 
-    def __init__(self, source: Source, *, threads: int | None = None) -> None:
-        self._session = make_session(source, SessionOptions(threads=threads or cores(), optimize=False))
+    def __init__(self, source: Source, *, threads: int | None = None, default: bool = False) -> None:
+        options = SessionOptions(threads=threads or cores(), optimize=default, fuse=default)
+        self._session = make_session(source, options)
         self.inputs = tuple(value.name for value in self._session.get_inputs())
         self.outputs = tuple(value.name for value in self._session.get_outputs())
 

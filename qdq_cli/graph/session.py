@@ -55,11 +55,14 @@ class SessionOptions:
         threads: Threads of one run, the calling one included.
         optimize: Let ONNX Runtime rewrite the graph. Off where outputs are compared: with it on, some Q/DQ pairs
             vanish (spec 5.4, item 7).
+        fuse: With `optimize`, let ONNX Runtime fuse operators and their Q/DQ pairs into operators on integers, as it
+            does by default. Off for whatever is measured: some processors saturate products of these.
         keep: File to write the rewritten graph to, its weights beside it under the same name plus ".weights".
     """
 
     threads: int
     optimize: bool
+    fuse: bool = False
     keep: Path | None = None
 
 
@@ -84,6 +87,8 @@ def _native(source: Source, options: SessionOptions) -> Any:
     made.enable_mem_pattern = False  # it keeps a plan for every shape it meets; measured, it saves no time here
     level = ort.GraphOptimizationLevel
     made.graph_optimization_level = level.ORT_ENABLE_ALL if options.optimize else level.ORT_DISABLE_ALL
+    if not options.fuse:
+        made.add_session_config_entry("session.disable_quant_qdq", "1")
     if source.weights:
         arrays = [ort.OrtValue.ortvalue_from_numpy(array) for array in source.weights.values()]
         made.add_external_initializers(list(source.weights), arrays)

@@ -14,11 +14,11 @@ from qdq_cli.documents import SCHEMA_VERSION
 from qdq_cli.errors import ModelError
 from qdq_cli.graph import files
 from qdq_cli.graph.check import check_written
+from qdq_cli.graph.literal import literal
 from qdq_cli.graph.names import Names
 from qdq_cli.graph.propagate import merge_quantizes
 from qdq_cli.graph.reading import make_readable
 from qdq_cli.graph.runner import Runner
-from qdq_cli.graph.session import Source
 from qdq_cli.repair import legality, placement
 from qdq_cli.repair.inputs import random_batches
 from qdq_cli.repair.legality import Outcome
@@ -222,7 +222,7 @@ def _compare(original: Path, repaired: Path, config: FixConfig) -> tuple[dict[st
         return {}, ()
     comparisons: dict[str, Comparison] = {}
     try:
-        runners = Runner(Source(original)), Runner(Source(repaired))
+        runners = Runner(literal(original)), Runner(literal(repaired))
         for batch in random_batches(files.load(original).model, config.samples):
             expected, found = (runner.run(batch) for runner in runners)
             for name, array in expected.items():

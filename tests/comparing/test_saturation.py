@@ -1,0 +1,84 @@
+"""Products that ONNX Runtime's default session may saturate: a comparison is exact, and tells by how much they fall."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnxruntime.quantization import quantize_dynamic
+
+from qdq_cli.comparing.compare import compare_models
+from qdq_cli.comparing.page import comparison_page
+from qdq_cli.comparing.record import Saturation
+from qdq_cli.comparing.text import comparison_lines
+from qdq_cli.config import CompareConfig, DataConfig
+from qdq_cli.pages.render import render
+from tests.networks import Network
+from tests.workspace import qdq
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.WARNING)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A product whose weights are all wide and of one sign: without VNNI, each pair of it saturates."""
+    net = Network()
+    x = net.input("x", (1, 64))
+    weight = np.random.default_rng(0).uniform(0.9, 1, (64, 8)).astype(np.float32)
+    onnx.save(net.proto(net.op("MatMul", x, net.constant(weight), name="y")), tmp_path / "float.onnx")
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(1).uniform(1, 2, (6, 64)).astype(np.float32))
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "quantized.onnx")
+    return tmp_path
+
+
+def config(folder: Path) -> CompareConfig:
+    return CompareConfig(folder / "float.onnx", folder / "quantized.onnx", DataConfig(calib=(folder / "data.npz",)))
+
+
+def said(lines: list[str]) -> str:
+    return " ".join(" ".join(lines).split())
+
+
+def test_products_are_exact_on_every_processor(folder: Path):
+    found = compare_models(config(folder))
+    assert found.outputs["y"].sqnr_db > 45, "saturated, it is 10.6"
+    assert found.saturation is not None
+    assert (found.saturation.operators, list(found.saturation.default_sqnr_db)) == (1, ["y"])
+
+
+def test_the_loss_is_told(folder: Path):
+    found = compare_models(config(folder))
+    sound = replace(found, saturation=Saturation(1, {"y": found.outputs["y"].sqnr_db - 0.9}))
+    bad = replace(found, saturation=Saturation(2, {"y": 6.25}))
+    exact = f"{found.outputs['y'].sqnr_db:.1f}"
+    for record, sentence in (
+        (sound, "1 operator with products of UINT8 by INT8"),
+        (sound, "no output falls by more than 1 dB"),
+        (bad, f"'y' falls from {exact} to 6.2 dB"),
+    ):
+        assert sentence in said(comparison_lines(record, 5))
+        assert sentence.replace("'", "&#x27;") in render(comparison_page(record)).replace("&#39;", "&#x27;")
+
+
+def test_the_document_has_it(folder: Path):
+    done = qdq("compare", folder / "float.onnx", folder / "quantized.onnx", "--data", folder / "data.npz", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["saturation"]["operators"] == 1
+
+
+def test_weights_of_seven_bits_are_not_mentioned(folder: Path):
+    quantize_dynamic(folder / "float.onnx", folder / "quantized.onnx", reduce_range=True)
+    found = compare_models(config(folder))
+    assert found.saturation is None
+    assert "saturation" not in said(comparison_lines(found, 5))
