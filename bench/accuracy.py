@@ -27,9 +27,9 @@ from bench.ledger import Entry, Ledger, versions
 from bench.peer_models import PEER_METHODS, quantize_peer, write_samples
 from calibrators import CalibratorError
 from qdq_cli import PlanConfig, QdqError, QuantizeConfig, RangeConfig, VerifyConfig, quantize_model
-from qdq_cli.config import DEFAULT_RECOVERY
-from qdq_cli.errors import DataError, LimitError
-from qdq_cli.tuning.config import TuneConfig
+from qdq_cli.config.records import DEFAULT_RECOVERY
+from qdq_cli.config.tuning import TuneConfig
+from qdq_cli.process.errors import DataError, LimitError
 from qdq_cli.tuning.record import TuneReport
 from qdq_cli.tuning.tune import tune_model
 

@@ -14,10 +14,10 @@ import onnx_ir as ir
 from onnx import helper, numpy_helper
 
 from bench.networks import Network
-from qdq_cli.graph import files
-from qdq_cli.graph.plan import make_plan
-from qdq_cli.graph.prepare import prepare
-from qdq_cli.tensorrt.draft import draft
+from qdq_cli.model import files
+from qdq_cli.placement.plan import make_plan
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.targets.tensorrt.draft import draft
 
 CHANNELS = 32
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.measure import child
 from bench.results import Result
-from qdq_cli.startup import load_seldom_used_late
+from qdq_cli.process.startup import load_seldom_used_late
 
 if TYPE_CHECKING:
     from bench.settings import Settings

@@ -18,10 +18,10 @@ from bench.results import Result
 from bench.settings import Settings
 from calibrators import Histogram, warm_up
 from qdq_cli.data.batches import Batch
-from qdq_cli.graph import files
-from qdq_cli.graph.plan import Plan, make_plan
-from qdq_cli.graph.prepare import prepare
-from qdq_cli.graph.runner import observe
+from qdq_cli.model import files
+from qdq_cli.placement.plan import Plan, make_plan
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.running.runner import observe
 
 GOALS = {"mobilenet_v2": 2.0, "resnet50": 1.5}
 _TRIAL_SAMPLES = 32

@@ -18,9 +18,10 @@ import numpy as np
 import onnx
 
 from bench.figures import Effort, MeasureError, run_child
-from qdq_cli import DataConfig, DataError, calibration_data
-from qdq_cli.graph import files
-from qdq_cli.graph.prepare import prepare
+from qdq_cli import DataConfig, DataError
+from qdq_cli.calibrating import calibration_data
+from qdq_cli.model import files
+from qdq_cli.preparing.prepare import prepare
 
 PER_CHANNEL_OPSET = 13
 """Per-channel Q/DQ exist since opset 13; the peer writes them into older models too, which nothing then loads."""

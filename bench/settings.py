@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.networks import NETWORKS, build
-from qdq_cli.graph.session import cores as usable_cores
+from qdq_cli.running.session import cores as usable_cores
 
 
 @dataclass(frozen=True)

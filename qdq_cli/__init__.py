@@ -13,7 +13,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from qdq_cli.config import (
+from qdq_cli.config.records import (
     DEFAULT_RECOVERY,
     RECOVERY_STEPS,
     CalibrateConfig,
@@ -26,18 +26,18 @@ from qdq_cli.config import (
     RangeConfig,
     VerifyConfig,
 )
-from qdq_cli.errors import DataError, LimitError, ModelError, QdqError, UsageError
-from qdq_cli.tuning.config import Evaluation, SensitivityConfig, TuneConfig
+from qdq_cli.config.tuning import Evaluation, SensitivityConfig, TuneConfig
+from qdq_cli.process.errors import DataError, LimitError, ModelError, QdqError, UsageError
 
 if TYPE_CHECKING:
-    from qdq_cli.calibrate import CalibrationReport, calibrate_model
+    from qdq_cli.calibrating.calibrate import CalibrationReport, calibrate_model
     from qdq_cli.comparing.compare import compare_models
     from qdq_cli.comparing.record import Comparison
-    from qdq_cli.inspection.inspect import Inspection, inspect_model
-    from qdq_cli.pipeline import quantize_model
-    from qdq_cli.repair.fix import fix_model
-    from qdq_cli.repair.record import RepairReport
-    from qdq_cli.report import Report, UnmetLimitError
+    from qdq_cli.fixing.fix import fix_model
+    from qdq_cli.fixing.record import RepairReport
+    from qdq_cli.inspecting.inspect import Inspection, inspect_model
+    from qdq_cli.quantizing.pipeline import quantize_model
+    from qdq_cli.quantizing.report import Report, UnmetLimitError
     from qdq_cli.sensitivity.record import SensitivityReport
     from qdq_cli.sensitivity.sensitivity import find_sensitivities
     from qdq_cli.tuning.record import TuneReport
@@ -81,20 +81,20 @@ __all__ = [
 ]
 
 _LATER = {
-    "CalibrationReport": "qdq_cli.calibrate",
+    "CalibrationReport": "qdq_cli.calibrating.calibrate",
     "Comparison": "qdq_cli.comparing.record",
-    "Inspection": "qdq_cli.inspection.inspect",
-    "RepairReport": "qdq_cli.repair.record",
-    "Report": "qdq_cli.report",
+    "Inspection": "qdq_cli.inspecting.inspect",
+    "RepairReport": "qdq_cli.fixing.record",
+    "Report": "qdq_cli.quantizing.report",
     "SensitivityReport": "qdq_cli.sensitivity.record",
     "TuneReport": "qdq_cli.tuning.record",
-    "UnmetLimitError": "qdq_cli.report",
-    "calibrate_model": "qdq_cli.calibrate",
+    "UnmetLimitError": "qdq_cli.quantizing.report",
+    "calibrate_model": "qdq_cli.calibrating.calibrate",
     "compare_models": "qdq_cli.comparing.compare",
     "find_sensitivities": "qdq_cli.sensitivity.sensitivity",
-    "fix_model": "qdq_cli.repair.fix",
-    "inspect_model": "qdq_cli.inspection.inspect",
-    "quantize_model": "qdq_cli.pipeline",
+    "fix_model": "qdq_cli.fixing.fix",
+    "inspect_model": "qdq_cli.inspecting.inspect",
+    "quantize_model": "qdq_cli.quantizing.pipeline",
     "tune_model": "qdq_cli.tuning.tune",
 }
 """What brings ONNX along, which `qdq --help` does not need: name -> module it is imported from when first asked for."""

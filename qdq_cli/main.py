@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qdq_cli import console
-from qdq_cli.errors import ExitCode, QdqError
-from qdq_cli.interrupts import interrupt_on_signals
-from qdq_cli.startup import load_seldom_used_late
+from qdq_cli.process.errors import ExitCode, QdqError
+from qdq_cli.process.interrupts import interrupt_on_signals
+from qdq_cli.process.startup import load_seldom_used_late
+from qdq_cli.screen import console
 
 if TYPE_CHECKING:
     from calibrators import CalibratorError
@@ -51,7 +51,7 @@ class _LazyGroup(click.Group):
 
 def _show_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from qdq_cli.provenance import tool_version
+        from qdq_cli.model.provenance import tool_version
 
         console.Console().write([f"qdq {tool_version()}"])
         ctx.exit()

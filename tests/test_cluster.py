@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from qdq_cli.config import Shard
+from qdq_cli.config.records import Shard
 from tests.workspace import Outcome, Workspace, environment, make_workspace, process, qdq, write_arrays
 
 needs_dask = pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="distributed is not installed")
@@ -37,9 +37,9 @@ async def dask_setup(worker):
 GOES_ON_UNTIL_DONE = """
 import sys
 from pathlib import Path
-from qdq_cli.calibrate import calibrate_model
-from qdq_cli.config import CalibrateConfig, DataConfig
-from qdq_cli.errors import DataError, InterruptedRunError
+from qdq_cli.calibrating.calibrate import calibrate_model
+from qdq_cli.config.records import CalibrateConfig, DataConfig
+from qdq_cli.process.errors import DataError, InterruptedRunError
 
 model, arrays, output, scheduler = sys.argv[1:]
 for turn in range(60):
@@ -186,7 +186,7 @@ def test_a_scheduler_file_that_is_missing(space: Workspace):
 
 
 def test_a_share_of_a_share_is_a_share():
-    from qdq_cli.cluster import part_of
+    from qdq_cli.calibrating.cluster import part_of
 
     runs = list(range(100))
     outer = Shard(2, 3)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from qdq_cli.main import run
-from qdq_cli.tensorrt.findings import RULES
-from qdq_cli.tensorrt.reasons import REMEDIES
-from qdq_cli.tensorrt.simulation import Reason
+from qdq_cli.targets.tensorrt.findings import RULES
+from qdq_cli.targets.tensorrt.reasons import REMEDIES
+from qdq_cli.targets.tensorrt.simulation import Reason
 from tests.foreign import make_ort_models
 
 DOCS = Path(__file__).parent.parent / "docs"

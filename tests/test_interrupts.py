@@ -10,8 +10,8 @@ import weakref
 
 import pytest
 
-from qdq_cli import interrupts
-from qdq_cli.interrupts import insist, interrupt, interrupt_on_signals, never, stop_on_signals
+from qdq_cli.process import interrupts
+from qdq_cli.process.interrupts import insist, interrupt, interrupt_on_signals, never, stop_on_signals
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qdq_cli.errors import ExitCode
+from qdq_cli.process.errors import ExitCode
 from sample_models.catalog import CATALOG
 from tests.workspace import REPOSITORY, make_example_folder, qdq
 

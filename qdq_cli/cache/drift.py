@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import cast
 
 from calibrators import CalibrationTable, Histogram, Method, MethodName, choose_range, distance, read_cache
-from qdq_cli.documents import SCHEMA_VERSION
-from qdq_cli.errors import DataError, LimitError
+from qdq_cli.process.documents import SCHEMA_VERSION
+from qdq_cli.process.errors import DataError, LimitError
 
 
 @dataclass(frozen=True)

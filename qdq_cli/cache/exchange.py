@@ -24,10 +24,10 @@ from calibrators import (
 )
 from calibrators.cache_file import write_atomically
 from calibrators.ranges import Range
-from qdq_cli.config import ExportConfig
+from qdq_cli.config.records import ExportConfig
 from qdq_cli.data.ranges import is_cache, parse, read_bytes, read_ranges
-from qdq_cli.documents import SCHEMA_VERSION
-from qdq_cli.errors import DataError
+from qdq_cli.process.documents import SCHEMA_VERSION
+from qdq_cli.process.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from calibrators import CalibrationTable, read_cache
-from qdq_cli.cache.feeding import describe_feeding
-from qdq_cli.cache.model import find
-from qdq_cli.calibration import Observation, wide_depthwise
-from qdq_cli.config import CheckConfig
+from qdq_cli.calibrating.calibration import Observation, wide_depthwise
+from qdq_cli.calibrating.feeding import describe_feeding
+from qdq_cli.calibrating.stored import find
+from qdq_cli.config.records import CheckConfig
 from qdq_cli.data.ranges import is_cache, read_ranges
-from qdq_cli.documents import SCHEMA_VERSION
-from qdq_cli.errors import DataError
-from qdq_cli.graph import files
-from qdq_cli.graph.fingerprint import graph_fingerprint
-from qdq_cli.graph.plan import Plan, make_plan
-from qdq_cli.graph.prepare import prepare
-from qdq_cli.graph.topology import float_tensors
+from qdq_cli.model import files
+from qdq_cli.model.fingerprint import graph_fingerprint
+from qdq_cli.placement.plan import Plan, make_plan
+from qdq_cli.placement.topology import float_tensors
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.process.documents import SCHEMA_VERSION
+from qdq_cli.process.errors import DataError
 
 
 @dataclass(frozen=True)

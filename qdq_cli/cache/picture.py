@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from calibrators import CalibrationTable, profile
 from calibrators.cache_file import write_atomically
 from qdq_cli.cache.summary import CacheSummary, TensorSummary
-from qdq_cli.errors import DataError, UsageError
+from qdq_cli.process.errors import DataError, UsageError
 
 COLOURS = {"entropy": "#d62728", "minmax": "#7f7f7f", "percentile": "#2ca02c", "mse": "#ff7f0e"}
 """Method -> colour of the line at its range."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import cast
 
 from calibrators import CalibrationTable, Entry, Histogram, Method, MethodName, choose_range, read_cache, share_outside
-from qdq_cli.cache.feeding import describe_feeding
-from qdq_cli.config import METHODS
-from qdq_cli.documents import SCHEMA_VERSION
+from qdq_cli.calibrating.feeding import describe_feeding
+from qdq_cli.config.records import METHODS
+from qdq_cli.process.documents import SCHEMA_VERSION
 
 
 @dataclass(frozen=True)

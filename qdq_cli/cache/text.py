@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qdq_cli.config import DEFAULT_METHOD, METHODS
+from qdq_cli.config.records import DEFAULT_METHOD, METHODS
 
 if TYPE_CHECKING:
     from calibrators import CalibrationTable, Histogram
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qdq_cli.cache.exchange import RangeFile
     from qdq_cli.cache.fit import Fit
     from qdq_cli.cache.summary import CacheSummary, TensorSummary
-    from qdq_cli.calibrate import CalibrationReport
+    from qdq_cli.calibrating.calibrate import CalibrationReport
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 """Heights of a sparkline, from nothing on."""

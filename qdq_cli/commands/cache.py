@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from qdq_cli import console
 from qdq_cli.commands.options import MODEL, PLACEMENT, Params, command_of, display, record_of
-from qdq_cli.config import DEFAULT_METHOD, METHODS, RANGE_FORMATS, CheckConfig, ExportConfig, PlanConfig
+from qdq_cli.config.records import DEFAULT_METHOD, METHODS, RANGE_FORMATS, CheckConfig, ExportConfig, PlanConfig
+from qdq_cli.screen import console
 
 _PATH = click.Path(path_type=Path)
 _FILE = click.Argument(["file"], type=_PATH, metavar="FILE")
@@ -181,9 +181,9 @@ def merge(params: Params) -> None:
       qdq cache merge share-1.qcal share-2.qcal share-3.qcal -o model.qcal
     """
     from calibrators import write_cache
-    from qdq_cli.cache.merging import merge_files
     from qdq_cli.cache.summary import summarize
     from qdq_cli.cache.text import merge_lines
+    from qdq_cli.calibrating.merging import merge_files
 
     screen = _screen(params)
     table = merge_files(params["files"])

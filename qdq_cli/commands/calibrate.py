@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from qdq_cli import console
 from qdq_cli.commands.options import EVERY_SAMPLE, MODEL, PLACEMENT, Params, command_of, display, record_of, shard
-from qdq_cli.config import CalibrateConfig, DataConfig, PlanConfig
-from qdq_cli.data.preprocess import Overrides
-from qdq_cli.errors import InterruptedRunError
-from qdq_cli.interrupts import stop_on_signals
+from qdq_cli.config.preprocess import Overrides
+from qdq_cli.config.records import CalibrateConfig, DataConfig, PlanConfig
+from qdq_cli.process.errors import InterruptedRunError
+from qdq_cli.process.interrupts import stop_on_signals
+from qdq_cli.screen import console
 
 _CACHE = (
     click.Option(
@@ -71,7 +71,7 @@ def calibrate(params: Params) -> None:
       qdq calibrate model.onnx --calib images/ --all-tensors -o all.qcal
     """
     from qdq_cli.cache.text import calibration_lines
-    from qdq_cli.calibrate import calibrate_model
+    from qdq_cli.calibrating.calibrate import calibrate_model
 
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
     with stop_on_signals() as stop:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from qdq_cli import console
 from qdq_cli.commands.options import DATA, REPORT, VERIFY, Params, command_of, display, record_of
-from qdq_cli.config import CompareConfig, DataConfig
-from qdq_cli.data.preprocess import Overrides
+from qdq_cli.config.preprocess import Overrides
+from qdq_cli.config.records import CompareConfig, DataConfig
+from qdq_cli.screen import console
 
 _PATH = click.Path(path_type=Path)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from qdq_cli import console
 from qdq_cli.commands.options import DISPLAY, MODEL, Params, command_of
-from qdq_cli.config import FixConfig
+from qdq_cli.config.records import FixConfig
+from qdq_cli.screen import console
 
 _PATH = click.Path(path_type=Path)
 
@@ -47,8 +47,8 @@ def fix(params: Params) -> None:
       qdq fix model.qdq.onnx
       qdq fix model.qdq.onnx -o repaired.onnx --ranges model.qcal
     """
-    from qdq_cli.repair.fix import fix_model
-    from qdq_cli.repair.text import report_lines
+    from qdq_cli.fixing.fix import fix_model
+    from qdq_cli.fixing.text import report_lines
 
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
     report = fix_model(config_of(params))

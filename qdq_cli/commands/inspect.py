@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qdq_cli import console
-from qdq_cli.collector import collector_paused
 from qdq_cli.commands.options import DISPLAY, MODEL, PLACEMENT, Params, command_of, record_of
-from qdq_cli.config import Gates, InspectConfig, PlanConfig, TensorRT
-from qdq_cli.errors import UsageError
+from qdq_cli.config.records import Gates, InspectConfig, PlanConfig, TensorRT
+from qdq_cli.process.collector import collector_paused
+from qdq_cli.process.errors import UsageError
+from qdq_cli.screen import console
 
 if TYPE_CHECKING:
-    from qdq_cli.inspection.inspect import Inspection
+    from qdq_cli.inspecting.inspect import Inspection
 
 _FILES = {"--svg": "svg", "--dot": "dot", "FILE": "file"}
 """What names a file that is written, on the command line -> among the parameters."""
@@ -102,7 +102,7 @@ def inspect(params: Params) -> None:
       qdq inspect model.qdq.onnx --fail-on E --max-standalone 0
     """
     with collector_paused():
-        from qdq_cli.inspection.inspect import inspect_model, require_gates
+        from qdq_cli.inspecting.inspect import inspect_model, require_gates
 
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
     gates = gates_of(params)
@@ -130,7 +130,7 @@ def gates_of(params: Params) -> Gates:
     Raises:
         UsageError: --fail-on names no code, or FILE and --format do not go together.
     """
-    from qdq_cli.tensorrt.findings import RULES
+    from qdq_cli.targets.tensorrt.findings import RULES
 
     for wanted in params["fail_on"]:
         if wanted not in ("E", "W", *RULES):
@@ -142,7 +142,7 @@ def gates_of(params: Params) -> Gates:
 
 def _show(screen: console.Console, inspection: Inspection, params: Params) -> None:
     """Write the files that were asked for, then show one view."""
-    from qdq_cli.inspection import drawing, pipelines, text
+    from qdq_cli.inspecting import drawing, pipelines, text
 
     if params["svg"] is not None:
         _write(params["svg"], drawing.svg_of(drawing.dot_of(inspection)))

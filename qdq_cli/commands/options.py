@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import click
 
-from qdq_cli.config import DEFAULT_METHOD, METHODS, RECOVERY_STEPS, Form, Shard, TensorRT, WeightForm
-from qdq_cli.data.preprocess import CHOICES
+from qdq_cli.config.preprocess import CHOICES
+from qdq_cli.config.records import DEFAULT_METHOD, METHODS, RECOVERY_STEPS, Form, Shard, TensorRT, WeightForm
 
 Record = TypeVar("Record")
 Params = Mapping[str, Any]

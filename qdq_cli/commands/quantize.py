@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import click
 
-from qdq_cli import console
 from qdq_cli.commands.options import (
     DATA,
     DISPLAY,
@@ -22,21 +19,12 @@ from qdq_cli.commands.options import (
     VERIFY,
     Params,
     command_of,
-    record_of,
 )
-from qdq_cli.config import (
-    DEFAULT_RECOVERY,
-    DataConfig,
-    Form,
-    PlanConfig,
-    QuantizeConfig,
-    RangeConfig,
-    TensorRT,
-    VerifyConfig,
-    WeightForm,
-)
-from qdq_cli.data.preprocess import Overrides
-from qdq_cli.tuning.config import TuneConfig
+from qdq_cli.commands.parsed import quantize_config
+from qdq_cli.commands.shown import show_report
+from qdq_cli.config.records import DEFAULT_RECOVERY, QuantizeConfig
+from qdq_cli.config.tuning import TuneConfig
+from qdq_cli.screen import console
 
 _TUNE = click.Option(
     ["--tune"],
@@ -70,7 +58,7 @@ def quantize(params: Params) -> None:
       qdq quantize model.onnx --dry-run
     """
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
-    config = config_of(params)
+    config = quantize_config(params)
     if params["tune"]:
         _tune(config, screen, params)
         return
@@ -86,15 +74,15 @@ def _quantize(config: QuantizeConfig, screen: console.Console) -> None:
     Raises:
         UnmetLimitError: That is so.
     """
-    from qdq_cli.pipeline import quantize_model
-    from qdq_cli.report import UnmetLimitError
+    from qdq_cli.quantizing.pipeline import quantize_model
+    from qdq_cli.quantizing.report import UnmetLimitError
 
     try:
         report = quantize_model(config, screen)
     except UnmetLimitError as error:
-        screen.show(error.report)
+        show_report(screen, error.report)
         raise
-    screen.show(report)
+    show_report(screen, report)
 
 
 def _tune(config: QuantizeConfig, screen: console.Console, params: Params) -> None:
@@ -113,43 +101,8 @@ def _tune(config: QuantizeConfig, screen: console.Console, params: Params) -> No
 
 def _show_plan(config: QuantizeConfig, screen: console.Console) -> None:
     """Show what `qdq inspect` shows of a model without Q/DQ."""
-    from qdq_cli.inspection.inspect import inspect_plan
-    from qdq_cli.inspection.text import summary_lines
+    from qdq_cli.inspecting.inspect import inspect_plan
+    from qdq_cli.inspecting.text import summary_lines
 
     inspection = inspect_plan(config, screen)
     screen.result(inspection, lambda: summary_lines(inspection, screen.paint, full=screen.verbose))
-
-
-def config_of(params: Params) -> QuantizeConfig:
-    """Build the configuration of a run from the parsed options."""
-    trt = params["trt"]
-    return QuantizeConfig(
-        model=params["model"],
-        output=params["output"],
-        data=record_of(DataConfig, params, {"overrides": record_of(Overrides, params)}),
-        plan=record_of(PlanConfig, params),
-        ranges=record_of(RangeConfig, params, given_ranges(params)),
-        verify=record_of(VerifyConfig, params, {"samples": params["verify"]}),
-        trt=None if trt is None else TensorRT(trt),
-        weights=WeightForm(params["weights"]),
-        form=Form(params["form"]),
-        dry_run=params["dry_run"],
-        report=params["report"],
-        recover=recovery_of(params),
-        exclude_after_recovery=params.get("exclude_after_recovery", ()),
-    )
-
-
-def recovery_of(params: Params) -> tuple[str, ...]:
-    """The steps of recovery that were asked for: those named, else the default ones where `--recover` is given."""
-    return tuple(params["recover_step"]) or (DEFAULT_RECOVERY if params["recover"] else ())
-
-
-def given_ranges(params: Params) -> dict[str, Mapping[str, float]]:
-    """The ranges of the command line and of the file."""
-    file: Path | None = params["ranges"]
-    if file is None:
-        return {"manual": dict(params["range_"])}
-    from qdq_cli.data.ranges import read_ranges
-
-    return {"manual": dict(params["range_"]), "imported": read_ranges(file)}

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import click
 
-from qdq_cli import console
 from qdq_cli.commands.options import DATA, MODEL, PLACEMENT, RANGES, REPORT, Params, command_of, display, record_of
-from qdq_cli.commands.quantize import given_ranges
-from qdq_cli.config import DataConfig, PlanConfig, QuantizeConfig, RangeConfig, VerifyConfig
-from qdq_cli.data.preprocess import Overrides
-from qdq_cli.tuning.config import Evaluation, SensitivityConfig
-
-EVAL = (
-    click.Option(
-        ["--eval", "eval_"],
-        metavar='"CMD {model}"',
-        help="Ask this program how good a model is: {model} becomes a path, the last number it prints counts.",
-    ),
-    click.Option(["--lower-is-better"], is_flag=True, help="The number of --eval is an error or a loss."),
-)
-"""The user's own metric."""
+from qdq_cli.commands.parsed import EVAL, evaluation_of, given_ranges
+from qdq_cli.config.preprocess import Overrides
+from qdq_cli.config.records import DataConfig, PlanConfig, QuantizeConfig, RangeConfig, VerifyConfig
+from qdq_cli.config.tuning import SensitivityConfig
+from qdq_cli.screen import console
 
 _MEASURE = (
     click.Option(
@@ -72,17 +60,3 @@ def config_of(params: Params) -> SensitivityConfig:
         verify=VerifyConfig(samples=0),
     )
     return record_of(SensitivityConfig, params, {"quantize": quantize, "evaluation": evaluation_of(params)})
-
-
-def evaluation_of(params: Mapping[str, object]) -> Evaluation | None:
-    """The user's metric, where one was given.
-
-    Raises:
-        click.UsageError: --lower-is-better is given without it.
-    """
-    command = params["eval_"]
-    if command is None:
-        if params["lower_is_better"]:
-            raise click.UsageError("--lower-is-better says something about --eval, which is not given.")
-        return None
-    return Evaluation(str(command), bool(params["lower_is_better"]))

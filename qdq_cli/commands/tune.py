@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qdq_cli import console
 from qdq_cli.commands.options import (
     DATA,
     MODEL,
@@ -21,10 +20,11 @@ from qdq_cli.commands.options import (
     command_of,
     display,
 )
-from qdq_cli.commands.quantize import config_of as quantize_config
-from qdq_cli.commands.sensitivity import EVAL, evaluation_of
+from qdq_cli.commands.parsed import EVAL, evaluation_of, quantize_config
+from qdq_cli.commands.shown import show_report
 from qdq_cli.commands.spelling import spelled
-from qdq_cli.tuning.config import TuneConfig
+from qdq_cli.config.tuning import TuneConfig
+from qdq_cli.screen import console
 
 if TYPE_CHECKING:
     from qdq_cli.tuning.record import TuneReport
@@ -125,7 +125,7 @@ def show(screen: console.Console, report: TuneReport, params: Params) -> None:
     screen.result(report, lambda: tune_lines(report, screen.paint, full=screen.verbose))
     if params["json"]:
         return
-    screen.show(report.quantize)
+    show_report(screen, report.quantize)
     if report.left_float or report.quantize.recovery is not None or report.mha != params["mha"]:
         screen.write(["", *command_lines(same_command(report, params))])
 

@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 
 from qdq_cli.comparing.match import CODE_TYPES, is_image, is_quantize
-from qdq_cli.graph.nodes import constant_at, consumers, input_at
-from qdq_cli.graph.operators import OpClass, operator_of
-from qdq_cli.graph.scales import stored_type
+from qdq_cli.model.nodes import constant_at, consumers, input_at
+from qdq_cli.model.scales import stored_type
+from qdq_cli.placement.operators import OpClass, operator_of
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from qdq_cli.errors import ModelError
-from qdq_cli.graph.inline import inline_functions
-from qdq_cli.graph.nodes import mark_shape_computations
-from qdq_cli.graph.opset import normalize_imports, opset_of, raise_opset
-from qdq_cli.graph.prepare import infer_shapes, lift_constants, name_everything
-from qdq_cli.graph.reading import drop_shared_constants
+from qdq_cli.model.inline import inline_functions
+from qdq_cli.model.nodes import mark_shape_computations
+from qdq_cli.model.opset import normalize_imports, opset_of, raise_opset
+from qdq_cli.preparing.prepare import infer_shapes, lift_constants, name_everything
+from qdq_cli.preparing.reading import drop_shared_constants
+from qdq_cli.process.errors import ModelError
 
 
 def make_comparable(model: ir.Model) -> None:

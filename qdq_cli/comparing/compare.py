@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from qdq_cli.calibration_data import Samples, open_every
-from qdq_cli.clock import Clock
+from qdq_cli.calibrating.calibration_data import Samples, open_every
 from qdq_cli.comparing.alignment import make_comparable, require_same_interface, to_one_opset
 from qdq_cli.comparing.codes import has_codes, spell_out
 from qdq_cli.comparing.layers import LayerMeter
@@ -18,19 +17,30 @@ from qdq_cli.comparing.profile import make_profile
 from qdq_cli.comparing.record import Comparison
 from qdq_cli.comparing.saturation import SaturationMeter, saturation_meter
 from qdq_cli.comparing.shadow import is_quantization
-from qdq_cli.config import CompareConfig, DataConfig, VerifyConfig
+from qdq_cli.config.records import CompareConfig, DataConfig, VerifyConfig
 from qdq_cli.data.batches import Batch, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
-from qdq_cli.documents import SCHEMA_VERSION
-from qdq_cli.errors import DataError, ModelError
-from qdq_cli.graph import files
+from qdq_cli.process.documents import SCHEMA_VERSION
+from qdq_cli.process.errors import DataError, ModelError
+from qdq_cli.model import files
 from qdq_cli.graph.literal import literal
-from qdq_cli.graph.opset import MIN_OPSET
-from qdq_cli.graph.runner import Runner
-from qdq_cli.pages.render import check_page_target, write_page
-from qdq_cli.progress import SILENT, Listener
-from qdq_cli.provenance import recovery_of
-from qdq_cli.verification import hold_limits
+from qdq_cli.model.opset import MIN_OPSET
+from qdq_cli.running.runner import Runner
+from qdq_cli.screen.render import check_page_target, write_page
+from qdq_cli.process.progress import SILENT, Listener
+from qdq_cli.model.provenance import recovery_of
+from qdq_cli.quantizing.verification import hold_limits
+from qdq_cli.model import files
+from qdq_cli.model.opset import MIN_OPSET
+from qdq_cli.model.provenance import recovery_of
+from qdq_cli.process.clock import Clock
+from qdq_cli.process.documents import SCHEMA_VERSION
+from qdq_cli.process.errors import DataError, ModelError
+from qdq_cli.process.progress import SILENT, Listener
+from qdq_cli.quantizing.verification import hold_limits
+from qdq_cli.running.runner import Runner
+from qdq_cli.running.session import Source
+from qdq_cli.screen.render import check_page_target, write_page
 
 DEFAULT_SAMPLES = 64
 """Samples by default: enough for distances, while agreement in percent needs more."""

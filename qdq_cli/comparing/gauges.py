@@ -15,7 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from qdq_cli.comparing.graft import Graft
-from qdq_cli.graph.opset import opset_of
+from qdq_cli.model.opset import opset_of
 
 _AXES_ARE_INPUTS = 18
 """Opset since which ReduceMax takes its axes as an operand."""

@@ -12,8 +12,8 @@ import numpy as np
 import onnx_ir as ir
 
 from qdq_cli.comparing.match import CODE_TYPES
-from qdq_cli.graph.names import Names
-from qdq_cli.graph.nodes import is_constant
+from qdq_cli.model.names import Names
+from qdq_cli.model.nodes import is_constant
 
 Given = Mapping[ir.Value, ir.Value]
 """Tensor of the quantized graph -> the tensor that is read in its place."""

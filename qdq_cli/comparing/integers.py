@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from qdq_cli.comparing.pairs import Pairs, Parameters, float_name, is_one_scale
-from qdq_cli.graph.nodes import input_at, is_constant, is_op, only_consumer, rank
+from qdq_cli.model.nodes import input_at, is_constant, is_op, only_consumer, rank
 
 _FLOAT = {"ConvInteger": "Conv", "MatMulInteger": "MatMul"}
 

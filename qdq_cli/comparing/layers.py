@@ -14,9 +14,9 @@ from qdq_cli.comparing.gauges import PairGauges, Readings
 from qdq_cli.comparing.profile import InputGauges, Profile, Row
 from qdq_cli.comparing.record import Cause, LayerError, Layers, TensorDistance
 from qdq_cli.data.batches import Batch
-from qdq_cli.graph.outputs import without_weights
-from qdq_cli.graph.runner import Runner
-from qdq_cli.graph.session import Source
+from qdq_cli.running.outputs import without_weights
+from qdq_cli.running.runner import Runner
+from qdq_cli.running.session import Source
 
 _OWN = 0.5
 """From this share on, the weights bring most of a layer's error."""

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from qdq_cli.comparing.alignment import fits
 from qdq_cli.comparing.pairs import codes_of
-from qdq_cli.graph.nodes import FLOAT_TYPES, consumers, is_activation, is_constant, only_consumer
+from qdq_cli.model.nodes import FLOAT_TYPES, consumers, is_activation, is_constant, only_consumer
 
 CODE_TYPES = frozenset(
     {ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT16, ir.DataType.UINT16, ir.DataType.INT4, ir.DataType.UINT4}

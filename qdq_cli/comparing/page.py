@@ -8,8 +8,8 @@ from calibrators.metrics import SQNR_CEILING_DB
 from qdq_cli.comparing.record import Comparison, LayerError, Layers, OutputDistance, TensorDistance
 from qdq_cli.comparing.saturation import saturation_text
 from qdq_cli.comparing.text import advice, decibels, node_text, short_cause, start_text
-from qdq_cli.pages.page import Bar, Bars, Block, Cell, Facts, Note, Page, Section, Table
-from qdq_cli.pages.text import number
+from qdq_cli.screen.page import Bar, Bars, Block, Cell, Facts, Note, Page, Section, Table
+from qdq_cli.screen.page_text import number
 
 MOST_DB = 80.0
 """Errors smaller than this are drawn alike; equal tensors have no error at all."""

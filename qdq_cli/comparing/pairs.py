@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from qdq_cli.graph.names import Names
-from qdq_cli.graph.nodes import is_constant
+from qdq_cli.model.names import Names
+from qdq_cli.model.nodes import is_constant
 
 _CODES = ("_quantized", "quantized")
 """End the name of the codes of a tensor, as onnxruntime's quantizer writes them; the second those of a Split."""

@@ -17,10 +17,10 @@ from qdq_cli.comparing.graft import Graft
 from qdq_cli.comparing.match import ACTIVATIONS, Match, Unmatched, is_quantize, match_tensors, unmatched_tensors
 from qdq_cli.comparing.shadow import PREFIX, Piece, add_shadows, find_pieces, is_quantization
 from qdq_cli.comparing.weights import WeightError, weight_error
-from qdq_cli.errors import ModelError
-from qdq_cli.graph.fold import fold_batch_norms
-from qdq_cli.graph.nodes import consumers, rank
-from qdq_cli.graph.operators import commutes, is_weighted
+from qdq_cli.model.nodes import consumers, rank
+from qdq_cli.placement.operators import commutes, is_weighted
+from qdq_cli.preparing.fold import fold_batch_norms
+from qdq_cli.process.errors import ModelError
 
 _SIZED_BY_VALUES = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "If", "Loop", "Scan"})
 """Operators whose results have as many elements as the values say, so that two models need not agree on it."""

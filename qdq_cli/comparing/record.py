@@ -8,7 +8,7 @@ from enum import Enum
 
 from calibrators.metrics import SQNR_CEILING_DB
 from qdq_cli.comparing.match import Unmatched
-from qdq_cli.report import Distance
+from qdq_cli.quantizing.report import Distance
 
 
 @dataclass(frozen=True)

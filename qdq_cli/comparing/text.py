@@ -9,8 +9,10 @@ from calibrators.metrics import SQNR_CEILING_DB
 from qdq_cli.comparing.match import Unmatched
 from qdq_cli.comparing.record import Cause, Comparison, Kind, LayerError, Layers, Origin, OutputDistance, TensorDistance
 from qdq_cli.comparing.saturation import saturation_text
-from qdq_cli.inspection.text import Paint, elided, names_text, plain, row, wrapped
-from qdq_cli.sentences import count_text
+from qdq_cli.inspecting.text import Paint, elided, names_text, plain, row, wrapped
+from qdq_cli.process.sentences import count_text
+from qdq_cli.inspecting.text import Paint, elided, names_text, plain, row, wrapped
+from qdq_cli.process.sentences import count_text
 
 MAX_EXPLAINED = 3
 """Layers whose cause is told in a sentence; -v tells all."""

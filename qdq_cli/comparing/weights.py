@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from qdq_cli.comparing.activations import code_limits
 from qdq_cli.comparing.match import is_image, is_quantize
-from qdq_cli.config import PlanConfig
-from qdq_cli.graph.nodes import constant_at, input_at, int_attribute
-from qdq_cli.graph.weights import weight_axis
+from qdq_cli.config.records import PlanConfig
+from qdq_cli.model.nodes import constant_at, input_at, int_attribute
+from qdq_cli.placement.weights import weight_axis
 
 _ROUNDING = 0.51
 """Largest error of rounding, in steps, with room for float arithmetic."""

@@ -15,7 +15,7 @@ from qdq_cli.data.convert import check_type, convert
 from qdq_cli.data.inputs import BatchAxis, InputSpec, batch_axis
 from qdq_cli.data.sample import Kind, Sample, content_digest
 from qdq_cli.data.shapes import fits, is_dynamic, shape_text
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 
 _Array = TypeVar("_Array")
 

@@ -18,7 +18,7 @@ from numpy.lib import format as npy_format
 
 from calibrators.regular_file import open_regular
 from qdq_cli.data.stored import FilePart, StoredBytes, Unpacked, open_member, unreadable
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 
 EXTENSIONS = frozenset({".npy", ".npz"})
 

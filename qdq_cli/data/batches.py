@@ -12,7 +12,7 @@ from qdq_cli.data.sample import Sample
 from qdq_cli.data.samples import SampleSet
 from qdq_cli.data.shapes import shape_text
 from qdq_cli.data.unreadable import UnreadableSampleError, UnreadableSamples
-from qdq_cli.errors import DataError, UsageError
+from qdq_cli.process.errors import DataError, UsageError
 
 Group = tuple[int, ...]
 

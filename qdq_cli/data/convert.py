@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from qdq_cli.data.inputs import InputSpec
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 
 _BFLOAT16 = "bfloat16"
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from qdq_cli.config.preprocess import IMAGENET, RAW, UNIT, Layout, Overrides, Preprocessing
 from qdq_cli.data.inputs import InputSpec
-from qdq_cli.data.preprocess import IMAGENET, RAW, UNIT, Layout, Overrides, Preprocessing
 from qdq_cli.data.preprocess_text import find_preprocessing
 from qdq_cli.data.shapes import Dim, is_dynamic, option_text
-from qdq_cli.errors import DataError, UsageError
+from qdq_cli.process.errors import DataError, UsageError
 
 _CHANNELS = (1, 3)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from calibrators.regular_file import open_regular
+from qdq_cli.config.preprocess import Preprocessing
 from qdq_cli.data.array_samples import Stored
 from qdq_cli.data.image_input import (
     ImageInput,
@@ -20,11 +21,10 @@ from qdq_cli.data.image_input import (
 )
 from qdq_cli.data.images import decode, image_array, pixel_mode
 from qdq_cli.data.inputs import InputSpec
-from qdq_cli.data.preprocess import Preprocessing
 from qdq_cli.data.sample import Kind, Sample, content_digest
 from qdq_cli.data.shapes import shape_text
 from qdq_cli.data.unreadable import UnreadableSampleError
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 
 _CHANNELS = (1, 3)
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calibrators.regular_file import open_regular
+from qdq_cli.config.preprocess import Preprocessing
 from qdq_cli.data.image_input import ImageInput
-from qdq_cli.data.preprocess import Preprocessing
 from qdq_cli.data.unreadable import UnreadableSampleError
 
 if TYPE_CHECKING:

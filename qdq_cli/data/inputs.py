@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qdq_cli.data.shapes import Dim, Shape, is_dynamic, option_text, shape_text
-from qdq_cli.errors import UsageError
+from qdq_cli.process.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from calibrators.regular_file import open_regular
+from qdq_cli.config.preprocess import CHOICES, PRESETS, Constants, Overrides, Preprocessing
 from qdq_cli.data.inputs import near_names
-from qdq_cli.data.preprocess import CHOICES, PRESETS, Constants, Overrides, Preprocessing
-from qdq_cli.errors import UsageError
+from qdq_cli.process.errors import UsageError
 
 _FOREIGN = {
     "size": "The size comes from the model's input, or from --input-shape.",

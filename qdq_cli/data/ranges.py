@@ -7,7 +7,7 @@ from pathlib import Path
 from calibrators import CacheFileError, parse_ranges
 from calibrators.cache_file import MAGIC
 from calibrators.range_files import LARGEST_FILE
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 
 _TENSORRT = "Let TensorRT write it again, or make one with qdq cache export --format tensorrt."
 _EXAMPLE = 'Write {"conv1_out": 6.0, "fc": 2.5}: the name of a tensor, and the largest absolute value to keep.'

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from qdq_cli.config.preprocess import Preprocessing
 from qdq_cli.data.array_samples import cut_arrays, match_names
 from qdq_cli.data.arrays import StoredArray, open_npy, open_npz
 from qdq_cli.data.image_samples import ImagePart, ImageSetup, PixelPart, set_up_images
 from qdq_cli.data.inputs import InputSpec
-from qdq_cli.data.preprocess import Preprocessing
 from qdq_cli.data.sample import Part, Sample
 from qdq_cli.data.sources import Found, find_files
 from qdq_cli.data.testdata import by_input, open_tensor
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 
 
 class SampleSet:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qdq_cli.errors import UsageError
+from qdq_cli.process.errors import UsageError
 
 DEFAULT_SAMPLES = 512
 DEFAULT_HOLD_BACK = 16

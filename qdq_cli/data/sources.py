@@ -13,7 +13,7 @@ from pathlib import Path
 from qdq_cli.data import arrays, images
 from qdq_cli.data.sample import Kind
 from qdq_cli.data.testdata import is_input_file
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 
 _ACCEPTED = "images (png jpg bmp webp tiff), .npy or .npz arrays, or ONNX test data (input_0.pb)"
 _MOSTLY = 0.9

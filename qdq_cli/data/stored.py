@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from calibrators.regular_file import open_regular
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 
 _IN_MEMORY_BYTES = 16 << 20
 """Compressed members up to this size are kept in memory."""

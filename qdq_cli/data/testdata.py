@@ -15,7 +15,7 @@ import numpy as np
 
 from calibrators.regular_file import open_regular
 from qdq_cli.data.stored import unreadable
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 
 if TYPE_CHECKING:
     import onnx

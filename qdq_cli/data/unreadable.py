@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 
 
 class UnreadableSampleError(DataError):

@@ -15,9 +15,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from qdq_cli.graph.plan import Plan, restricted
-from qdq_cli.recover.candidate import Candidate, with_plan
-from qdq_cli.recover.trials import Trials
+from qdq_cli.judging.candidate import Candidate, with_plan
+from qdq_cli.judging.trials import Trials
+from qdq_cli.placement.plan import Plan, restricted
 
 ESTIMATE_RUNS = 4
 """Runs that the estimate takes at least."""

@@ -9,22 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrators.ranks import rank_correlation
-from qdq_cli.documents import SCHEMA_VERSION
-from qdq_cli.errors import DataError
-from qdq_cli.graph.plan import Plan
-from qdq_cli.pages.render import check_page_target, write_page
-from qdq_cli.pages.sensitivity import sensitivity_page
-from qdq_cli.pipeline import open_model, open_samples
-from qdq_cli.progress import SILENT, Listener
-from qdq_cli.recover.candidate import with_plan
-from qdq_cli.run import Run
+from qdq_cli.config.tuning import SensitivityConfig
+from qdq_cli.judging.candidate import with_plan
+from qdq_cli.placement.plan import Plan
+from qdq_cli.process.documents import SCHEMA_VERSION
+from qdq_cli.process.errors import DataError
+from qdq_cli.process.progress import SILENT, Listener
+from qdq_cli.quantizing.pipeline import open_model, open_samples
+from qdq_cli.quantizing.run import Run
+from qdq_cli.screen.render import check_page_target, write_page
+from qdq_cli.sensitivity.evaluate import check_command
 from qdq_cli.sensitivity.measure import group_alone, noise_of, noisiest_runs, operators_alone
+from qdq_cli.sensitivity.metric import Metric, metric_of
+from qdq_cli.sensitivity.page import sensitivity_page
 from qdq_cli.sensitivity.record import GroupSensitivity, OperatorSensitivity, SensitivityReport, Together
-from qdq_cli.tuning.config import SensitivityConfig
-from qdq_cli.tuning.evaluate import check_command
-from qdq_cli.tuning.metric import Metric, metric_of
-from qdq_cli.tuning.stand import Stand, set_up
-from qdq_cli.tuning.work import Work
+from qdq_cli.sensitivity.stand import Stand, set_up
+from qdq_cli.sensitivity.work import Work
 
 Numbers = NDArray[np.float64]
 Item = TypeVar("Item")

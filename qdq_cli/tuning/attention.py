@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qdq_cli.calibration_data import Samples
-from qdq_cli.config import PlanConfig
-from qdq_cli.errors import LimitError
-from qdq_cli.groundwork import Opened
-from qdq_cli.recover.samples import split
-from qdq_cli.run import Run
-from qdq_cli.tuning.shapes import shapes_in
-from qdq_cli.tuning.work import WorkMeter
+from qdq_cli.calibrating.calibration_data import Samples
+from qdq_cli.config.records import PlanConfig
+from qdq_cli.judging.aside import split
+from qdq_cli.process.errors import LimitError
+from qdq_cli.quantizing.groundwork import Opened
+from qdq_cli.quantizing.run import Run
+from qdq_cli.sensitivity.shapes import shapes_in
+from qdq_cli.sensitivity.work import WorkMeter
 
 
 def needs_products(run: Run, opened: Opened, samples: Samples, least: float | None) -> bool:

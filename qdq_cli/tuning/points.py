@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 
+from qdq_cli.config.tuning import TuneConfig
 from qdq_cli.data.batches import load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
-from qdq_cli.errors import LimitError
-from qdq_cli.recover.candidate import Candidate
-from qdq_cli.recover.trials import Outcome, Trials
-from qdq_cli.tuning.config import TuneConfig
-from qdq_cli.tuning.metric import Metric
+from qdq_cli.judging.candidate import Candidate
+from qdq_cli.judging.trials import Outcome, Trials
+from qdq_cli.process.errors import LimitError
+from qdq_cli.quantizing.verification import verification_runs
+from qdq_cli.sensitivity.metric import Metric
+from qdq_cli.sensitivity.stand import Stand
 from qdq_cli.tuning.record import Point, Target
-from qdq_cli.tuning.stand import Stand
-from qdq_cli.verification import verification_runs
 
 _TOLERANCE = 1e-9  # of a drop or a share, which are differences of rounded numbers
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from qdq_cli.report import Report
+from qdq_cli.quantizing.report import Report
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from qdq_cli.process.sentences import count_text
 from qdq_cli.sensitivity.text import WIDTH, decibels, row, seconds_text, shortened, value_text
-from qdq_cli.sentences import count_text
 from qdq_cli.tuning.record import Point, Target, TuneReport
 
 MAX_LEFT_FLOAT = 12

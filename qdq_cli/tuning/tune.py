@@ -12,29 +12,29 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qdq_cli.config import QuantizeConfig
-from qdq_cli.documents import SCHEMA_VERSION
-from qdq_cli.errors import DataError, LimitError, UsageError
-from qdq_cli.graph import files
-from qdq_cli.groundwork import Opened, leave_float
-from qdq_cli.pages.render import check_page_target, write_page
-from qdq_cli.pages.tune import tune_page
-from qdq_cli.pipeline import open_model, open_samples, plan_of, recover_accuracy, write_model
-from qdq_cli.progress import SILENT, Listener
-from qdq_cli.report import Report
-from qdq_cli.run import Run
+from qdq_cli.config.records import QuantizeConfig
+from qdq_cli.config.tuning import TuneConfig
+from qdq_cli.model import files
+from qdq_cli.process.documents import SCHEMA_VERSION
+from qdq_cli.process.errors import DataError, LimitError, UsageError
+from qdq_cli.process.progress import SILENT, Listener
+from qdq_cli.quantizing.groundwork import Opened, leave_float
+from qdq_cli.quantizing.pipeline import open_model, open_samples, plan_of, recover_accuracy, write_model
+from qdq_cli.quantizing.report import Report
+from qdq_cli.quantizing.run import Run
+from qdq_cli.screen.render import check_page_target, write_page
+from qdq_cli.sensitivity.evaluate import check_command
 from qdq_cli.sensitivity.measure import Advance, noise_of, noisiest_runs, operators_alone
+from qdq_cli.sensitivity.metric import metric_of
+from qdq_cli.sensitivity.stand import Stand, set_up
+from qdq_cli.sensitivity.work import Work
 from qdq_cli.tuning.attention import most_with_products, needs_products, out_of_reach
 from qdq_cli.tuning.budget import Floor, cheapest_float, quietest_float
-from qdq_cli.tuning.config import TuneConfig
-from qdq_cli.tuning.evaluate import check_command
-from qdq_cli.tuning.metric import metric_of
+from qdq_cli.tuning.page import tune_page
 from qdq_cli.tuning.points import PointMeter
 from qdq_cli.tuning.record import LeftFloat, Point, TuneReport
 from qdq_cli.tuning.search import MAX_MEASUREMENTS, FloatSet, Problem, search
-from qdq_cli.tuning.stand import Stand, set_up
 from qdq_cli.tuning.text import unmet_text
-from qdq_cli.tuning.work import Work
 
 _FOR_NOTHING = 1e-3
 """Percent of INT8 work that leaving any operator float is taken to cost at least: none is left float for nothing."""

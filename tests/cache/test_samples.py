@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from qdq_cli.cache.samples import SampleKeys, sample_key
+from qdq_cli.calibrating.sample_keys import SampleKeys, sample_key
+from qdq_cli.config.preprocess import PRESETS
 from qdq_cli.data.inputs import InputSpec
-from qdq_cli.data.preprocess import PRESETS
 from qdq_cli.data.samples import SampleSet, open_samples
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 
 ROWS = np.arange(12, dtype=np.float32).reshape(6, 2)
 
@@ -116,6 +116,6 @@ def test_a_picture_that_is_gone_is_a_matter_of_loading(tmp_path: Path):
 
 
 def test_nothing_more_is_looked_at_once_the_run_is_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("qdq_cli.cache.samples._ROUND", 2)
+    monkeypatch.setattr("qdq_cli.calibrating.sample_keys._ROUND", 2)
     np.save(tmp_path / "a.npy", np.zeros((6, 2), np.float32))
     assert len(SampleKeys(arrays(tmp_path / "a.npy"), range(6), stop=lambda: True).equal) == 1

@@ -16,7 +16,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from qdq_cli.graph import files
+from qdq_cli.model import files
 from tests.networks import Network
 from tests.workspace import SIDE, Outcome, Workspace, qdq, small_convnet, write_images
 

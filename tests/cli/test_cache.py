@@ -27,9 +27,9 @@ from calibrators import (
 )
 from calibrators.cache_file import FORMAT_VERSION, MAGIC
 from qdq_cli.cache.text import ASCII_BLOCKS, BLOCKS
-from qdq_cli.config import METHODS, RANGE_FORMATS
+from qdq_cli.config.records import METHODS, RANGE_FORMATS
 from qdq_cli.data.ranges import read_ranges
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 from tests.workspace import REPOSITORY, SIDE, Outcome, Workspace, make_workspace, qdq, small_convnet
 
 OLD = REPOSITORY / "tests" / "calibrators" / "format_1.qcal"

@@ -18,9 +18,9 @@ import pytest
 
 from calibrators import read_cache, write_cache
 from qdq_cli.cache.text import calibration_lines
-from qdq_cli.calibrate import calibrate_model
-from qdq_cli.config import CalibrateConfig, DataConfig
-from qdq_cli.errors import InterruptedRunError
+from qdq_cli.calibrating.calibrate import calibrate_model
+from qdq_cli.config.records import CalibrateConfig, DataConfig
+from qdq_cli.process.errors import InterruptedRunError
 from tests.networks import Network
 from tests.workspace import (
     SIDE,
@@ -160,7 +160,7 @@ def test_what_cannot_be_appended_is_refused_before_it_is_run(
     cache = calibrate(space, "a.qcal", "--calib", space.images, "--preprocess", "unit")
     before = cache.read_bytes()
     monkeypatch.chdir(space.folder)
-    monkeypatch.setattr("qdq_cli.shares.run_samples", None)
+    monkeypatch.setattr("qdq_cli.calibrating.shares.run_samples", None)
     assert sentence in refused(qdq("calibrate", space.model, "-o", cache, "--append", *change))
     assert cache.read_bytes() == before
 

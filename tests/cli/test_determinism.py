@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from qdq_cli.graph import runner
+from qdq_cli.running import runner
 from tests.networks import Network
 from tests.workspace import SIDE, Workspace, process
 

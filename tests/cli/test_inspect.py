@@ -13,9 +13,9 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from qdq_cli.inspection import drawing
+from qdq_cli.inspecting import drawing
 from qdq_cli.main import run
-from qdq_cli.tensorrt.findings import RULES
+from qdq_cli.targets.tensorrt.findings import RULES
 from tests.networks import Network
 from tests.tensorrt import engines, faulty
 

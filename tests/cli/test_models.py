@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from calibrators.metrics import Comparison
-from qdq_cli.graph.files import EXTERNAL_THRESHOLD_BYTES
+from qdq_cli.model.files import EXTERNAL_THRESHOLD_BYTES
 from tests.networks import Network
 from tests.workspace import SAMPLES, SIDE, Workspace, small_convnet, write_images
 

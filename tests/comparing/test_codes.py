@@ -20,8 +20,9 @@ from qdq_cli.comparing.alignment import make_comparable
 from qdq_cli.comparing.codes import FORMS, has_codes, spell_out
 from qdq_cli.comparing.compare import _about_codes, compare_models
 from qdq_cli.comparing.record import Comparison, Kind, Origin
-from qdq_cli.config import CompareConfig, DataConfig
+from qdq_cli.config.records import CompareConfig, DataConfig
 from qdq_cli.graph.products import exact_products
+from qdq_cli.config.records import CompareConfig, DataConfig
 from tests.comparing.models import layer
 from tests.foreign import make_ort_models
 from tests.networks import Network

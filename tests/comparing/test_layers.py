@@ -20,10 +20,10 @@ from qdq_cli.comparing.page import comparison_page
 from qdq_cli.comparing.profile import make_profile
 from qdq_cli.comparing.record import Kind, Origin
 from qdq_cli.comparing.text import comparison_lines
-from qdq_cli.config import CompareConfig, DataConfig, QuantizeConfig
+from qdq_cli.config.records import CompareConfig, DataConfig, QuantizeConfig
 from qdq_cli.data.batches import Batch
-from qdq_cli.pages.render import render
-from qdq_cli.pipeline import quantize_model
+from qdq_cli.quantizing.pipeline import quantize_model
+from qdq_cli.screen.render import render
 from tests.comparing.models import CHANNELS, LAYERS, SIDE, chain, comparable, compare, layer, write_samples
 from tests.foreign import make_ort_models
 from tests.networks import Network

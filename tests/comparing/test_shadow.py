@@ -12,9 +12,9 @@ from onnx import TensorProto, helper
 from qdq_cli.comparing.match import match_tensors
 from qdq_cli.comparing.shadow import find_pieces, shadow_model
 from qdq_cli.data.batches import Batch
-from qdq_cli.graph.outputs import set_outputs
-from qdq_cli.graph.runner import Runner
-from qdq_cli.graph.session import Source
+from qdq_cli.running.outputs import set_outputs
+from qdq_cli.running.runner import Runner
+from qdq_cli.running.session import Source
 from tests.comparing.models import CHANNELS, SIDE, chain, comparable
 from tests.foreign import make_ort_models
 from tests.networks import Network, run

@@ -8,7 +8,7 @@ import pytest
 
 from qdq_cli.data.array_samples import Cut, cut_arrays, match_names, possible_cuts
 from qdq_cli.data.inputs import batch_axis
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 
 HERE = Path("calib.npz")
 

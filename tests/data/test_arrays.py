@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from qdq_cli.data import arrays, stored
 from qdq_cli.data.arrays import open_npy, open_npz
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from qdq_cli.data.convert import check_type, convert
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qdq_cli.config.preprocess import IMAGENET, RAW, UNIT, Overrides
 from qdq_cli.data.image_input import (
     assumed_preprocessing,
     choose_preprocessing,
     find_image_input,
     fit_preprocessing,
 )
-from qdq_cli.data.preprocess import IMAGENET, RAW, UNIT, Overrides
-from qdq_cli.errors import DataError, UsageError
+from qdq_cli.process.errors import DataError, UsageError
 
 
 @pytest.mark.parametrize(

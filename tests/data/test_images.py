@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from qdq_cli.config.preprocess import IMAGENET, RAW, UNIT, Overrides, Preprocessing
 from qdq_cli.data import images
 from qdq_cli.data.image_input import find_image_input, fit_preprocessing
 from qdq_cli.data.images import decode, image_array
-from qdq_cli.data.preprocess import IMAGENET, RAW, UNIT, Overrides, Preprocessing
 from qdq_cli.data.unreadable import UnreadableSampleError
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from qdq_cli.data.inputs import BatchAxis, batch_axis, parse_input_shapes, with_shapes
 from qdq_cli.data.shapes import fits, option_text, shape_text
-from qdq_cli.errors import UsageError
+from qdq_cli.process.errors import UsageError
 
 
 def test_shapes_read_back_as_text():

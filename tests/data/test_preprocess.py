@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdq_cli.data.preprocess import IMAGENET, PRESETS, RAW, SIGNED, UNIT, Overrides, Preprocessing
-from qdq_cli.errors import UsageError
+from qdq_cli.config.preprocess import IMAGENET, PRESETS, RAW, SIGNED, UNIT, Overrides, Preprocessing
+from qdq_cli.process.errors import UsageError
 
 
 def test_presets_cover_the_ranges_they_are_named_for():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdq_cli.data.preprocess import CHOICES, IMAGENET, PRESETS, Overrides, Preprocessing
+from qdq_cli.config.preprocess import CHOICES, IMAGENET, PRESETS, Overrides, Preprocessing
 from qdq_cli.data.preprocess_text import (
     find_preprocessing,
     from_json,
@@ -15,7 +15,7 @@ from qdq_cli.data.preprocess_text import (
     parse_constants,
     to_json,
 )
-from qdq_cli.errors import UsageError
+from qdq_cli.process.errors import UsageError
 
 
 @pytest.fixture

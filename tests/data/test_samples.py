@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qdq_cli.data.preprocess import IMAGENET, RAW, UNIT, Overrides
+from qdq_cli.config.preprocess import IMAGENET, RAW, UNIT, Overrides
 from qdq_cli.data.sample import content_digest
 from qdq_cli.data.samples import open_samples
 from qdq_cli.data.unreadable import UnreadableSampleError
-from qdq_cli.errors import DataError, UsageError
+from qdq_cli.process.errors import DataError, UsageError
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdq_cli.data.selection import Selection, select, spread_evenly
-from qdq_cli.errors import UsageError
+from qdq_cli.process.errors import UsageError
 
 totals = st.integers(0, 3000)
 seeds = st.none() | st.integers(0, 2**32)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdq_cli.data.sources import find_files, natural_key
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 
 
 @pytest.fixture

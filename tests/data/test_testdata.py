@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from qdq_cli.data.samples import open_samples
 from qdq_cli.data.testdata import input_number, is_input_file, open_tensor
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from qdq_cli.data.unreadable import UnreadableSampleError, UnreadableSamples
-from qdq_cli.errors import DataError
+from qdq_cli.process.errors import DataError
 
 
 def broken(name: str) -> UnreadableSampleError:

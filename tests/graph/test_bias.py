@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from qdq_cli.graph.bias import bias_place, set_bias
-from qdq_cli.graph.names import Names
+from qdq_cli.judging.bias import bias_place, set_bias
+from qdq_cli.model.names import Names
 from tests.graph.channel_networks import Net
 from tests.networks import run
 

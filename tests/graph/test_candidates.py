@@ -8,10 +8,10 @@ import onnx_ir as ir
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qdq_cli.config import PlanConfig
-from qdq_cli.graph.operators import is_depthwise
-from qdq_cli.graph.plan import make_plan, observing, shrinkable
-from qdq_cli.graph.prepare import prepare
+from qdq_cli.config.records import PlanConfig
+from qdq_cli.placement.operators import is_depthwise
+from qdq_cli.placement.plan import make_plan, observing, shrinkable
+from qdq_cli.preparing.prepare import prepare
 from tests.networks import Network
 from tests.tensorrt.random_networks import FLOAT_STEPS, finished, networks
 

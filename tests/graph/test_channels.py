@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from qdq_cli.graph.channel_rules import scalable_channels
-from qdq_cli.graph.channels import Channels, scaled_constants
-from qdq_cli.graph.prepare import prepare
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.recovering.channel_rules import scalable_channels
+from qdq_cli.recovering.channels import Channels, scaled_constants
 from tests.graph.channel_networks import NETWORKS, C, Net, flattened, normed, plain, residual
 from tests.graph.cubic_networks import CubicStep, build_cubic, cubic_recipes
 from tests.graph.random_networks import Step, build, recipes

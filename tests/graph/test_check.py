@@ -5,8 +5,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from qdq_cli.errors import ModelError
-from qdq_cli.graph.check import check_written
+from qdq_cli.model.check import check_written
+from qdq_cli.process.errors import ModelError
 from tests.networks import Network
 
 DEFECT = "This is a defect of qdq; please report it with the model's --dry-run -v."

@@ -7,8 +7,8 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from qdq_cli.graph.operators import OPERATORS, OpClass, commutes, obstacle_to_commuting, operator_of
-from qdq_cli.graph.propagate import nodes_on_codes, propagate
+from qdq_cli.placement.operators import OPERATORS, OpClass, commutes, obstacle_to_commuting, operator_of
+from qdq_cli.placement.propagate import nodes_on_codes, propagate
 from tests.networks import SCALE, Network, proto_of, run
 
 INNER_PAD = np.array([0, 0, 1, 2, 0, 0, 2, 1])

@@ -9,8 +9,8 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
-from qdq_cli.errors import ModelError
-from qdq_cli.graph import files
+from qdq_cli.model import files
+from qdq_cli.process.errors import ModelError
 
 VALUES = np.arange(6, dtype=np.float32)
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX file system")

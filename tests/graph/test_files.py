@@ -12,8 +12,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from qdq_cli.errors import ModelError, UsageError
-from qdq_cli.graph import files
+from qdq_cli.model import files
+from qdq_cli.process.errors import ModelError, UsageError
 from tests.networks import Network
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX file system")

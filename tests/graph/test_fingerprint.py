@@ -8,9 +8,10 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
-from qdq_cli.graph import files, fold
-from qdq_cli.graph.fingerprint import graph_fingerprint, tensor_digests
-from qdq_cli.graph.prepare import prepare
+from qdq_cli.model import files
+from qdq_cli.model.fingerprint import graph_fingerprint, tensor_digests
+from qdq_cli.preparing import fold
+from qdq_cli.preparing.prepare import prepare
 from tests.networks import Network
 
 F = np.float32

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from qdq_cli.config import Form, WeightForm
-from qdq_cli.graph import files
-from qdq_cli.graph.plan import make_plan
-from qdq_cli.graph.prepare import prepare
-from qdq_cli.graph.rewrite import rewrite
-from qdq_cli.graph.text import model_text, plan_text
+from qdq_cli.config.records import Form, WeightForm
+from qdq_cli.model import files
+from qdq_cli.placement.plan import make_plan
+from qdq_cli.placement.rewrite import rewrite
+from qdq_cli.placement.text import model_text, plan_text
+from qdq_cli.preparing.prepare import prepare
 from sample_models.catalog import CATALOG
 
 

@@ -7,8 +7,8 @@ import pytest
 from onnx import parser
 from onnx.reference import ReferenceEvaluator
 
-from qdq_cli.errors import ModelError
-from qdq_cli.graph.inline import inline_functions
+from qdq_cli.model.inline import inline_functions
+from qdq_cli.process.errors import ModelError
 
 X = np.array([[-2.0, -0.5, 0.0], [0.25, 1.0, 3.0]], np.float32)
 SIGMOID = 1 / (1 + np.exp(-X))

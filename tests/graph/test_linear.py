@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from qdq_cli.data.batches import Batch
-from qdq_cli.graph.linear import Linear, linear_of
-from qdq_cli.graph.runner import Runner
-from qdq_cli.graph.session import Source
+from qdq_cli.recovering.linear import Linear, linear_of
+from qdq_cli.running.runner import Runner
+from qdq_cli.running.session import Source
 
 CASES: list[tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ("Conv", (2, 4, 9, 8), (6, 4, 3, 3), {"pads": [1, 0, 2, 1]}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qdq_cli.graph.names import Names
+from qdq_cli.model.names import Names
 from tests.networks import Network
 
 MANY = 20_000

@@ -6,9 +6,9 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper, parser
 
-from qdq_cli.errors import ModelError
-from qdq_cli.graph.opset import MIN_OPSET, normalize_imports, opset_of, raise_opset
-from qdq_cli.graph.prepare import prepare
+from qdq_cli.model.opset import MIN_OPSET, normalize_imports, opset_of, raise_opset
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.process.errors import ModelError
 from tests.networks import run
 
 F = np.float32

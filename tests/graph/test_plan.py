@@ -10,12 +10,12 @@ import onnx_ir as ir
 import pytest
 from onnx import helper
 
-from qdq_cli.config import PlanConfig
-from qdq_cli.errors import UsageError
-from qdq_cli.graph.plan import Plan, make_plan
-from qdq_cli.graph.prepare import prepare
-from qdq_cli.graph.selection import REASONS
-from qdq_cli.graph.wants import Wants
+from qdq_cli.config.records import PlanConfig
+from qdq_cli.placement.plan import Plan, make_plan
+from qdq_cli.placement.selection import REASONS
+from qdq_cli.placement.wants import Wants
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.process.errors import UsageError
 from tests.networks import Network
 
 

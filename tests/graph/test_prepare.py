@@ -9,10 +9,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
-from qdq_cli.errors import ModelError
-from qdq_cli.graph import files
-from qdq_cli.graph.opset import HALF_OPSET
-from qdq_cli.graph.prepare import infer_shapes, lift_constants, name_everything, prepare
+from qdq_cli.model import files
+from qdq_cli.model.opset import HALF_OPSET
+from qdq_cli.preparing.prepare import infer_shapes, lift_constants, name_everything, prepare
+from qdq_cli.process.errors import ModelError
 from tests.networks import Network, run
 
 F = np.float32
@@ -251,7 +251,9 @@ def test_shapes_are_inferred_on_the_file_where_nothing_was_changed(body, functio
     monkeypatch.setattr(
         "onnx.shape_inference.infer_shapes", lambda proto, **options: inferred.append(proto) or take(proto, **options)
     )
-    monkeypatch.setattr("qdq_cli.graph.prepare.infer_shapes", lambda model: again.append(model) or infer_shapes(model))
+    monkeypatch.setattr(
+        "qdq_cli.preparing.prepare.infer_shapes", lambda model: again.append(model) or infer_shapes(model)
+    )
     model = prepare(source.model, source.proto).model
     assert (len(inferred), len(again)) == (1, 0 if as_read else 1)
     assert inferred[0].ByteSize() < 1000

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from qdq_cli.data.batches import Batch
 from qdq_cli.graph.literal import literal
 from qdq_cli.graph.products import SAFE_CODE, exact_products, may_saturate
-from qdq_cli.graph.runner import Runner
-from qdq_cli.graph.session import SessionOptions, Source, make_session
+from qdq_cli.running.runner import Runner
+from qdq_cli.running.session import SessionOptions, Source, make_session
 
 RANDOM = np.random.default_rng(3)
 LOUD = np.full((4, 6), 127, np.int8)

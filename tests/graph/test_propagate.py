@@ -10,9 +10,9 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto
 
-from qdq_cli.graph.operators import commutes
-from qdq_cli.graph.propagate import Propagation, nodes_on_codes, propagate
-from qdq_cli.graph.scales import holds_constant, is_dequantize, is_quantize, tensor_scale
+from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize, tensor_scale
+from qdq_cli.placement.operators import commutes
+from qdq_cli.placement.propagate import Propagation, nodes_on_codes, propagate
 from tests.networks import SCALE, Network, proto_of, run
 
 

@@ -9,11 +9,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from calibrators.qparams import dequantize, quantize, symmetric_qparams, weight_amax
-from qdq_cli.config import Form, PlanConfig, WeightForm
-from qdq_cli.graph.nodes import constant_at
-from qdq_cli.graph.plan import make_plan
-from qdq_cli.graph.prepare import prepare
-from qdq_cli.graph.rewrite import Rewriting, rewrite
+from qdq_cli.config.records import Form, PlanConfig, WeightForm
+from qdq_cli.model.nodes import constant_at
+from qdq_cli.placement.plan import make_plan
+from qdq_cli.placement.rewrite import Rewriting, rewrite
+from qdq_cli.preparing.prepare import prepare
 from tests.networks import Network, proto_of, run
 
 

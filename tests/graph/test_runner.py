@@ -21,11 +21,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from calibrators import Histogram
 from qdq_cli.data.batches import Batch
-from qdq_cli.errors import DataError, ModelError
-from qdq_cli.graph import files, runner
-from qdq_cli.graph.outputs import set_outputs, taking_out
-from qdq_cli.graph.runner import Runner, observe, run_pairs
-from qdq_cli.graph.session import SessionOptions, Source, make_session
+from qdq_cli.model import files
+from qdq_cli.process.errors import DataError, ModelError
+from qdq_cli.running import runner
+from qdq_cli.running.outputs import set_outputs, taking_out
+from qdq_cli.running.runner import Runner, observe, run_pairs
+from qdq_cli.running.session import SessionOptions, Source, make_session
 
 FLOAT = TensorProto.FLOAT
 RANDOM = np.random.default_rng(7)

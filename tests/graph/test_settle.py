@@ -8,9 +8,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from qdq_cli.graph import files, settle
-from qdq_cli.graph.prepare import infer_shapes, prepare
-from qdq_cli.graph.settle import settle_one_sample, take_one_sample
+from qdq_cli.model import files
+from qdq_cli.preparing import settle
+from qdq_cli.preparing.prepare import infer_shapes, prepare
+from qdq_cli.preparing.settle import settle_one_sample, take_one_sample
 from tests.networks import Network
 
 MODELS = sorted((Path(__file__).parents[2] / "sample_models").glob("*.onnx"))

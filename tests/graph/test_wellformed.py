@@ -6,8 +6,8 @@ import onnx_ir as ir
 import pytest
 from onnx import AttributeProto, TensorProto, helper, numpy_helper, parser
 
-from qdq_cli.errors import ModelError
-from qdq_cli.graph.wellformed import check_wellformed, sort_nodes
+from qdq_cli.model.wellformed import check_wellformed, sort_nodes
+from qdq_cli.process.errors import ModelError
 from tests.networks import Network
 
 HEADER = '<ir_version: 8, opset_import: ["" : 17, "local" : 1]>\n'

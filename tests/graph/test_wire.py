@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto
 
-from qdq_cli.graph import wire
+from qdq_cli.model import wire
 from tests.networks import Network, run
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-from qdq_cli.pages.page import (
+from qdq_cli.screen.page import (
     Badge,
     Bar,
     Bars,

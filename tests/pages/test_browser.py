@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from qdq_cli.pages.render import write_page
+from qdq_cli.screen.render import write_page
 from tests.pages.sample import LONG_NAME, full_page
 from tests.workspace import REPOSITORY, SAMPLES, qdq
 

@@ -12,10 +12,10 @@ import pytest
 
 from calibrators import Histogram, mse
 from calibrators.methods.mse import best_sqnr_db, sqnr_db_at
-from qdq_cli.graph.plan import Plan, Use, WeightTarget, make_plan
-from qdq_cli.graph.prepare import prepare
-from qdq_cli.pages.text import number
-from qdq_cli.pages.weights import weight_rows
+from qdq_cli.placement.plan import Plan, Use, WeightTarget, make_plan
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.quantizing.page_weights import weight_rows
+from qdq_cli.screen.page_text import number
 from tests.networks import Network
 from tests.pages.sample import Reader
 from tests.workspace import SIDE, Workspace, make_workspace, qdq, small_convnet

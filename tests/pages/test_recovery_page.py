@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from qdq_cli.pages.page import Page
-from qdq_cli.pages.recovery import recovery_section
-from qdq_cli.pages.render import write_page
-from qdq_cli.recover.record import LayerGain, Recovery, StepGain
+from qdq_cli.recovering.page import recovery_section
+from qdq_cli.recovering.record import LayerGain, Recovery, StepGain
+from qdq_cli.screen.page import Page
+from qdq_cli.screen.render import write_page
 from tests.pages.sample import LONG_NAME, Reader, names
 from tests.pages.test_browser import BROWSER, look
 from tests.tuning.networks_to_tune import with_a_bad_layer

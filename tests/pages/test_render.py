@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from qdq_cli.errors import UsageError
-from qdq_cli.pages.drawing import linear_ticks, log_ticks
-from qdq_cli.pages.page import (
+from qdq_cli.process.errors import UsageError
+from qdq_cli.screen.drawing import linear_ticks, log_ticks
+from qdq_cli.screen.page import (
     Badge,
     Bar,
     Bars,
@@ -31,8 +31,8 @@ from qdq_cli.pages.page import (
     Table,
     Tone,
 )
-from qdq_cli.pages.render import check_page_target, render, write_page
-from qdq_cli.pages.text import number, percent
+from qdq_cli.screen.page_text import number, percent
+from qdq_cli.screen.render import check_page_target, render, write_page
 from tests.pages.sample import Reader, full_page, plot
 
 

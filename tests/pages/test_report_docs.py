@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qdq_cli.pages.page import Block
+from qdq_cli.screen.page import Block
 from tests.pages.sample import Reader
 from tests.workspace import REPOSITORY, make_workspace, qdq
 

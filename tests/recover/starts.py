@@ -8,14 +8,14 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from qdq_cli import calibration
-from qdq_cli.calibration_data import open_data
-from qdq_cli.config import DataConfig, PlanConfig, RangeConfig
-from qdq_cli.graph.plan import make_plan
-from qdq_cli.graph.prepare import prepare
-from qdq_cli.progress import SILENT
-from qdq_cli.recover.samples import split
-from qdq_cli.recover.start import Start
+from qdq_cli.calibrating import calibration
+from qdq_cli.calibrating.calibration_data import open_data
+from qdq_cli.config.records import DataConfig, PlanConfig, RangeConfig
+from qdq_cli.judging.aside import split
+from qdq_cli.placement.plan import make_plan
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.process.progress import SILENT
+from qdq_cli.recovering.start import Start
 from tests.workspace import SAMPLES
 
 EVERY = PlanConfig(channel_rules=False, group_rules=False, gemv_rules=False)

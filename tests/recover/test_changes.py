@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdq_cli.graph.plan import Plan
-from qdq_cli.recover.candidate import Candidate
-from qdq_cli.recover.changes import Change, Judge, changed
-from qdq_cli.recover.trials import Trials
+from qdq_cli.judging.candidate import Candidate
+from qdq_cli.judging.trials import Trials
+from qdq_cli.placement.plan import Plan
+from qdq_cli.recovering.changes import Change, Judge, changed
 
 PLAN = Plan((), (), (), (), (), 0, (), ())
 

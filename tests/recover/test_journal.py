@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import qdq_cli.recover.recover as recovery
+import qdq_cli.recovering.recover as recovery
 from qdq_cli import DataConfig, QuantizeConfig, quantize_model
-from qdq_cli.config import DEFAULT_RECOVERY
-from qdq_cli.graph.plan import Plan
-from qdq_cli.progress import SILENT
-from qdq_cli.recover.candidate import Candidate
-from qdq_cli.recover.journal import Journal, Progress
-from qdq_cli.recover.record import LayerGain
+from qdq_cli.config.records import DEFAULT_RECOVERY
+from qdq_cli.judging.candidate import Candidate
+from qdq_cli.placement.plan import Plan
+from qdq_cli.process.progress import SILENT
+from qdq_cli.recovering.journal import Journal, Progress
+from qdq_cli.recovering.record import LayerGain
 
 SAMPLES = Path(__file__).parents[2] / "sample_models"
 PLAN = Plan((), (), (), (), (), 0, ())
@@ -42,7 +42,7 @@ def config(output: Path) -> QuantizeConfig:
 def test_an_interrupted_run_goes_on_and_ends_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps_before: int
 ) -> None:
-    monkeypatch.setattr("qdq_cli.recover.rows._ROWS_BYTES", 8 << 20)  # several portions
+    monkeypatch.setattr("qdq_cli.recovering.rows._ROWS_BYTES", 8 << 20)  # several portions
     whole, parted = tmp_path / "whole.onnx", tmp_path / "parted.onnx"
     expected = quantize_model(config(whole)).recovery
     take_step, taken = recovery._take_step, []

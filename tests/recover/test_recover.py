@@ -11,15 +11,15 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from qdq_cli.calibration import Observation
-from qdq_cli.config import RECOVERY_STEPS, PlanConfig, RangeConfig
-from qdq_cli.errors import ModelError
-from qdq_cli.graph.plan import restricted
-from qdq_cli.recover.candidate import Candidate, set_constants
-from qdq_cli.recover.recover import Recovered, recover
-from qdq_cli.recover.rows import layers_of
-from qdq_cli.recover.start import Start
-from qdq_cli.recover.trials import Trials
+from qdq_cli.calibrating.calibration import Observation
+from qdq_cli.config.records import RECOVERY_STEPS, PlanConfig, RangeConfig
+from qdq_cli.judging.candidate import Candidate, set_constants
+from qdq_cli.judging.trials import Trials
+from qdq_cli.placement.plan import restricted
+from qdq_cli.process.errors import ModelError
+from qdq_cli.recovering.recover import Recovered, recover
+from qdq_cli.recovering.rows import layers_of
+from qdq_cli.recovering.start import Start
 from tests.graph.channel_networks import Net
 from tests.networks import Network, run
 from tests.recover.starts import EVERY, start_of_network, start_of_sample_model

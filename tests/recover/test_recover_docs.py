@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from calibrators.equalization import EXPONENTS
-from qdq_cli.config import DEFAULT_RECOVERY, RECOVERY_STEPS
-from qdq_cli.recover import changes, equalize, rows, trials
-from qdq_cli.recover.record import LayerGain, Recovery, StepGain
-from qdq_cli.recover.samples import JUDGE_SAMPLES
+from qdq_cli.config.records import DEFAULT_RECOVERY, RECOVERY_STEPS
+from qdq_cli.judging import trials
+from qdq_cli.judging.aside import JUDGE_SAMPLES
+from qdq_cli.recovering import changes, equalize, rows
+from qdq_cli.recovering.record import LayerGain, Recovery, StepGain
 from tests.test_docs import sessions, table
 from tests.workspace import REPOSITORY, SAMPLES, make_example_folder, qdq
 

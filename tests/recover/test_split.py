@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qdq_cli.recover.samples import JUDGE_SAMPLES, Split
+from qdq_cli.judging.aside import JUDGE_SAMPLES, Split
 from tests.graph.channel_networks import Net
 from tests.recover.starts import start_of_network
 

@@ -9,12 +9,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from qdq_cli.recover.bench import Bench
-from qdq_cli.recover.candidate import Candidate, RoundedWeights, trial_model
-from qdq_cli.recover.changes import changed
-from qdq_cli.recover.rows import layers_of, take_rows
-from qdq_cli.recover.start import Start
-from qdq_cli.recover.steps import STEPS
+from qdq_cli.judging.candidate import Candidate, RoundedWeights, trial_model
+from qdq_cli.recovering.bench import Bench
+from qdq_cli.recovering.changes import changed
+from qdq_cli.recovering.rows import layers_of, take_rows
+from qdq_cli.recovering.start import Start
+from qdq_cli.recovering.steps import STEPS
 from tests.graph.channel_networks import Net
 from tests.networks import run
 from tests.recover.starts import start_of_network

@@ -9,17 +9,17 @@ import onnx_ir as ir
 import pytest
 
 from calibrators.noise import ChannelNoise
-from qdq_cli.config import Form, WeightForm
+from qdq_cli.config.records import Form, WeightForm
 from qdq_cli.data.batches import Batch
-from qdq_cli.errors import DataError
-from qdq_cli.graph.bias import bias_place
-from qdq_cli.graph.plan import make_plan, restricted
-from qdq_cli.graph.prepare import prepare
-from qdq_cli.graph.rewrite import rewrite
-from qdq_cli.graph.runner import Runner
-from qdq_cli.graph.session import Source
-from qdq_cli.recover.candidate import Candidate
-from qdq_cli.recover.trials import Trials, channel_axis
+from qdq_cli.judging.bias import bias_place
+from qdq_cli.judging.candidate import Candidate
+from qdq_cli.judging.trials import Trials, channel_axis
+from qdq_cli.placement.plan import make_plan, restricted
+from qdq_cli.placement.rewrite import rewrite
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.process.errors import DataError
+from qdq_cli.running.runner import Runner
+from qdq_cli.running.session import Source
 
 SAMPLE_MODELS = Path(__file__).parents[2] / "sample_models"
 

@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from onnx import TensorProto, helper
 
 from qdq_cli.cache.exchange import ranges_of
-from qdq_cli.config import FixConfig
+from qdq_cli.config.records import FixConfig
+from qdq_cli.fixing.fix import fix_model
+from qdq_cli.fixing.record import RepairReport
+from qdq_cli.fixing.text import report_lines
 from qdq_cli.main import run as run_command
-from qdq_cli.repair.fix import fix_model
-from qdq_cli.repair.record import RepairReport
-from qdq_cli.repair.text import report_lines
-from qdq_cli.tensorrt.lint import lint
-from qdq_cli.tensorrt.simulate import simulate
+from qdq_cli.targets.tensorrt.lint import lint
+from qdq_cli.targets.tensorrt.simulate import simulate
 from tests.foreign import make_ort_models
 from tests.networks import SCALE, Network
 from tests.tensorrt import engines

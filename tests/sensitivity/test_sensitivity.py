@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from qdq_cli.config import DataConfig, QuantizeConfig, VerifyConfig
+from qdq_cli.config.records import DataConfig, QuantizeConfig, VerifyConfig
+from qdq_cli.config.tuning import Evaluation, SensitivityConfig
 from qdq_cli.sensitivity.record import SensitivityReport
 from qdq_cli.sensitivity.sensitivity import find_sensitivities
-from qdq_cli.tuning.config import Evaluation, SensitivityConfig
 from tests.tuning.networks_to_tune import BAD, with_a_bad_layer
 from tests.workspace import SAMPLES, Workspace, make_workspace, qdq
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qdq_cli.tensorrt.simulation import ElementType, Layer, Simulation
+from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, Simulation
 
 _SHORT = {ElementType.INT8: "i8", ElementType.FLOAT: "f"}
 

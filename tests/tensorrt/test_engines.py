@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from qdq_cli.tensorrt.simulate import simulate
-from qdq_cli.tensorrt.simulation import ElementType, Reason, Simulation
+from qdq_cli.targets.tensorrt.simulate import simulate
+from qdq_cli.targets.tensorrt.simulation import ElementType, Reason, Simulation
 from tests.tensorrt import engines
 
 

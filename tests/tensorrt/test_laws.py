@@ -10,16 +10,16 @@ import onnx_ir as ir
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from qdq_cli.config import Form, PlanConfig
-from qdq_cli.graph.operators import commutes, operator_of
-from qdq_cli.graph.plan import Plan, make_plan
-from qdq_cli.graph.prepare import prepare
-from qdq_cli.graph.propagate import propagate
-from qdq_cli.tensorrt.draft import predict_plan
-from qdq_cli.tensorrt.kernels import OWNER
-from qdq_cli.tensorrt.lint import lint
-from qdq_cli.tensorrt.simulate import simulate
-from qdq_cli.tensorrt.simulation import Reason, Simulation
+from qdq_cli.config.records import Form, PlanConfig
+from qdq_cli.placement.operators import commutes, operator_of
+from qdq_cli.placement.plan import Plan, make_plan
+from qdq_cli.placement.propagate import propagate
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.targets.tensorrt.draft import predict_plan
+from qdq_cli.targets.tensorrt.kernels import OWNER
+from qdq_cli.targets.tensorrt.lint import lint
+from qdq_cli.targets.tensorrt.simulate import simulate
+from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
 from tests.networks import Network, proto_of, run
 from tests.tensorrt.random_networks import FLOAT_STEPS, finished, networks, shuffled
 

@@ -7,10 +7,10 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto
 
-from qdq_cli.config import TensorRT
-from qdq_cli.tensorrt.findings import RULES, Finding, Severity
-from qdq_cli.tensorrt.lint import lint, lint_simulation
-from qdq_cli.tensorrt.simulate import simulate
+from qdq_cli.config.records import TensorRT
+from qdq_cli.targets.tensorrt.findings import RULES, Finding, Severity
+from qdq_cli.targets.tensorrt.lint import lint, lint_simulation
+from qdq_cli.targets.tensorrt.simulate import simulate
 from tests.networks import SCALE, Network
 from tests.tensorrt import engines
 

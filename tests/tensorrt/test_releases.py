@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from qdq_cli.config import TensorRT, WeightForm
-from qdq_cli.errors import ModelError
-from qdq_cli.tensorrt.releases import oldest_release
+from qdq_cli.config.records import TensorRT, WeightForm
+from qdq_cli.process.errors import ModelError
+from qdq_cli.targets.tensorrt.releases import oldest_release
 
 
 @pytest.mark.parametrize(

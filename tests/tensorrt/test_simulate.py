@@ -7,9 +7,9 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto
 
-from qdq_cli.errors import ModelError
-from qdq_cli.tensorrt.simulate import simulate
-from qdq_cli.tensorrt.simulation import LayerKind, Simulation
+from qdq_cli.process.errors import ModelError
+from qdq_cli.targets.tensorrt.simulate import simulate
+from qdq_cli.targets.tensorrt.simulation import LayerKind, Simulation
 from tests.networks import Network
 from tests.tensorrt.predictions import layer, left, types
 

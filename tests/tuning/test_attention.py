@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import pytest
 
-from qdq_cli.config import DataConfig, PlanConfig, QuantizeConfig, VerifyConfig
-from qdq_cli.errors import LimitError
-from qdq_cli.tuning.config import TuneConfig
+from qdq_cli.config.records import DataConfig, PlanConfig, QuantizeConfig, VerifyConfig
+from qdq_cli.config.tuning import TuneConfig
+from qdq_cli.process.errors import LimitError
 from qdq_cli.tuning.tune import tune_model
 from tests.networks import Network
 from tests.tuning.listeners import Titles

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from qdq_cli.errors import DataError, UsageError
-from qdq_cli.tuning.config import Evaluation
-from qdq_cli.tuning.evaluate import check_command, evaluate, number_of, words_of
+from qdq_cli.config.tuning import Evaluation
+from qdq_cli.process.errors import DataError, UsageError
+from qdq_cli.sensitivity.evaluate import check_command, evaluate, number_of, words_of
 from tests.workspace import environment
 
 
@@ -114,7 +114,9 @@ def test_an_interrupt_ends_the_program_and_what_it_started(tmp_path: Path):
         """,
     )
     code = (
-        "import pathlib; from qdq_cli.tuning.config import Evaluation; from qdq_cli.tuning.evaluate import evaluate\n"
+        "import pathlib\n"
+        "from qdq_cli.config.tuning import Evaluation\n"
+        "from qdq_cli.sensitivity.evaluate import evaluate\n"
         f"evaluate(Evaluation({asked.command!r}), pathlib.Path('m.onnx'))"
     )
     running = subprocess.Popen([sys.executable, "-c", code], env=environment(), stderr=subprocess.PIPE)

@@ -10,11 +10,11 @@ from pathlib import Path
 import onnx
 import pytest
 
-from qdq_cli.config import DataConfig, PlanConfig, QuantizeConfig, VerifyConfig
-from qdq_cli.errors import DataError, LimitError
-from qdq_cli.recover.candidate import Candidate
+from qdq_cli.config.records import DataConfig, PlanConfig, QuantizeConfig, VerifyConfig
+from qdq_cli.config.tuning import Evaluation, SensitivityConfig, TuneConfig
+from qdq_cli.judging.candidate import Candidate
+from qdq_cli.process.errors import DataError, LimitError
 from qdq_cli.sensitivity.sensitivity import find_sensitivities
-from qdq_cli.tuning.config import Evaluation, SensitivityConfig, TuneConfig
 from qdq_cli.tuning.points import PointMeter
 from qdq_cli.tuning.record import Point, TuneReport
 from qdq_cli.tuning.tune import tune_model

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from qdq_cli.recover.samples import JUDGE_SAMPLES
+from qdq_cli.judging.aside import JUDGE_SAMPLES
+from qdq_cli.sensitivity.evaluate import number_of
 from qdq_cli.sensitivity.measure import ESTIMATE_RUNS
-from qdq_cli.tuning.evaluate import number_of
 from qdq_cli.tuning.search import MAX_MEASUREMENTS
 from tests.workspace import REPOSITORY, make_example_folder, qdq
 

@@ -8,15 +8,15 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from qdq_cli.calibration import Ranges
-from qdq_cli.config import PlanConfig
+from qdq_cli.calibrating.calibration import Ranges
+from qdq_cli.config.records import PlanConfig
 from qdq_cli.data.batches import Batch
-from qdq_cli.graph.plan import make_plan
-from qdq_cli.graph.prepare import prepare
-from qdq_cli.groundwork import carried_over
-from qdq_cli.recover.candidate import Candidate
-from qdq_cli.tuning.shapes import shapes_in
-from qdq_cli.tuning.work import WorkMeter
+from qdq_cli.judging.candidate import Candidate
+from qdq_cli.placement.plan import make_plan
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.quantizing.groundwork import carried_over
+from qdq_cli.sensitivity.shapes import shapes_in
+from qdq_cli.sensitivity.work import WorkMeter
 from tests.networks import Network
 from tests.workspace import small_convnet
 

@@ -1,0 +1,1 @@
+"""Samples in, calibration table out: here, in shares, or on a cluster."""

@@ -1,0 +1,303 @@
+"""The data side of a run: observe the planned tensors or find them in a cache, choose a range for each scale group."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import onnx_ir as ir
+
+from calibrators import CalibrationTable, Histogram, Method, MethodName, choose_range, read_cache, write_cache
+from calibrators.methods.mse import best_sqnr_db
+from qdq_cli.calibrating.calibration_data import Samples
+from qdq_cli.calibrating.feeding import describe_feeding
+from qdq_cli.calibrating.observing import Job, Seen, run_samples
+from qdq_cli.calibrating.sample_keys import SampleKeys
+from qdq_cli.calibrating.stored import find, table_of
+from qdq_cli.config.records import RangeConfig
+from qdq_cli.placement.operators import is_depthwise
+from qdq_cli.placement.plan import Plan, ScaleGroup
+from qdq_cli.placement.topology import float_tensors
+from qdq_cli.process.errors import DataError, UsageError
+from qdq_cli.process.progress import Listener
+from qdq_cli.process.sentences import some_of
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What calibration saw.
+
+    Args:
+        histograms: Tensor name -> histogram.
+        samples: How many samples were counted.
+        from_cache: Whether a cache served and nothing was run.
+        preprocessing: One line on how samples became inputs; "" for arrays.
+        notes: Sentences the user should read.
+        digests: Key of every sample, where a cache is read or to be written.
+        served: The cache that serves some of the tensors while the others are run; None where it serves all or none.
+        stored: Whether the cache is to stay as it is.
+    """
+
+    histograms: Mapping[str, Histogram]
+    samples: int = 0
+    from_cache: bool = False
+    preprocessing: str = ""
+    notes: tuple[str, ...] = ()
+    digests: frozenset[str] = frozenset()
+    served: CalibrationTable | None = None
+    stored: bool = False
+
+
+NOTHING = Observation({})
+
+
+def observe(
+    model: ir.Model,
+    plan: Plan,
+    samples: Samples | None,
+    config: RangeConfig,
+    listener: Listener,
+    known: Observation = NOTHING,
+) -> Observation:
+    """Get the histogram of every tensor that the plan observes in a group without a known or given range.
+
+    All histograms come from the cache, or all from one run, but where `--cache-missing calibrate` asks for both. A run
+    that makes a cache observes all the tensors that `qdq calibrate` would.
+
+    Args:
+        model: The prepared float model.
+        plan: Whose tensors.
+        samples: The calibration data; None where there is none.
+        config: Given ranges and the cache.
+        listener: Told about progress.
+        known: What was observed before; only what is missing there is run.
+
+    Raises:
+        DataError: There are neither samples nor a cache that fits, or a sample cannot be used.
+        ModelError: The model cannot be run, or makes NaN or Inf.
+    """
+    wanted = tuple(tensor for group in groups_to_observe(plan, config) for tensor in group.observed)
+    if not known.histograms.keys() >= set(wanted):
+        known = _with_cache(known, model, wanted, samples, config)
+    missing = tuple(tensor for tensor in wanted if tensor not in known.histograms)
+    if not missing:
+        return known
+    if samples is None:
+        raise _no_data(config, len(missing))
+    if config.cache is None:
+        return _with_seen(known, run_samples(Job(model, missing), samples, listener), samples)
+    job = Job(model, missing if known.histograms else plan.calibrated)
+    keys = SampleKeys(samples.every, samples.selection.calibration, listener)
+    return _with_seen(known, run_samples(job, samples, listener, keys=keys), samples)
+
+
+def _with_cache(
+    known: Observation, model: ir.Model, wanted: Sequence[str], samples: Samples | None, config: RangeConfig
+) -> Observation:
+    """Add what the cache knows of these tensors; where all came from it so far, they all do or none does."""
+    if known is NOTHING or known.from_cache:
+        return _from_cache(model, wanted, samples, config)
+    if known.served is None:
+        return known
+    return replace(known, histograms={**find(known.served, model, wanted).histograms, **known.histograms})
+
+
+def _no_data(config: RangeConfig, needed: int) -> DataError:
+    """The error where there is neither data nor a cache."""
+    if config.cache is not None and not config.cache.exists():
+        return DataError(
+            f"There is no calibration cache {config.cache}, and no calibration data to make it from was given.",
+            "Check the path, or give a folder of images or arrays with --calib.",
+        )
+    return DataError(
+        f"No calibration data was given, and {needed} tensors need a range.",
+        "Give a folder of images or arrays with --calib, or a calibration cache with --cache.",
+    )
+
+
+def _with_seen(known: Observation, seen: Seen, samples: Samples) -> Observation:
+    """Add what was run to what was known."""
+    histograms = {**known.histograms, **seen.histograms}
+    if known.served is None:
+        described = describe_feeding(samples.feeding)
+        return Observation(histograms, seen.samples, False, described, (*known.notes, *seen.notes), seen.keys)
+    same = seen.keys == known.digests
+    rest = "." if same else f" and its {known.samples}, which are not the same: the cache stays as it is."
+    note = f"{len(seen.histograms)} tensors were calibrated on {seen.samples} samples; others come from the cache{rest}"
+    return replace(known, histograms=histograms, notes=(*known.notes, *seen.notes, note), stored=not same)
+
+
+def _from_cache(model: ir.Model, tensors: Sequence[str], samples: Samples | None, config: RangeConfig) -> Observation:
+    """Return what the cache knows of these tensors; nothing where there is no cache, or where it is to be made again.
+
+    Raises:
+        DataError: The cache does not fit, and there is no data to make another one or it was forbidden.
+    """
+    path = config.cache
+    if path is None or config.recalibrate or not path.exists():
+        return NOTHING
+    table = read_cache(path)
+    origin = table.provenance
+    hit = find(table, model, tensors)
+    made = describe_feeding(origin.preprocessing)
+    found = Observation(hit.histograms, origin.sample_count, True, made, digests=origin.samples, stored=True)
+    fed_alike = samples is None or samples.feeding == origin.preprocessing
+    if hit.missing:
+        problem = (
+            f"{len(hit.missing)} of {len(tensors)} tensors are not in it, such as {some_of(list(hit.missing), 10)}"
+        )
+    elif not fed_alike:
+        problem = f"it was made with other preprocessing ({made or 'arrays'})"
+    elif not origin.samples:
+        problem = "it holds no sample"
+    else:
+        return found
+    if samples is not None and config.cache_missing is None:
+        return replace(NOTHING, notes=(f"The calibration cache {path} is made again: {problem}.",))
+    if samples is not None and config.cache_missing == "calibrate" and fed_alike and hit.missing:
+        return replace(found, from_cache=False, served=table, stored=False)
+    raise DataError(
+        f"The calibration cache {path} does not fit the model: {problem}.", _fit_hint(samples, config, hit.missing)
+    )
+
+
+def _fit_hint(samples: Samples | None, config: RangeConfig, missing: Sequence[str]) -> str:
+    if samples is None:
+        more = f"; qdq cache check MODEL {config.cache} -v names all" if missing else ""
+        return f"It was made for other weights, another network or other options. Give --calib to make it again{more}."
+    if config.cache_missing == "calibrate":
+        return "Choose the preprocessing of the cache with --preprocess, or calibrate everything with --recalibrate."
+    return "Allow it with --cache-missing calibrate, or calibrate everything with --recalibrate."
+
+
+def save_cache(model: ir.Model, observed: Observation, samples: Samples | None, config: RangeConfig) -> None:
+    """Write the calibration cache, if one was asked for and what was observed belongs into it."""
+    if config.cache is None or samples is None or observed.stored or not observed.histograms:
+        return
+    histograms = dict(observed.histograms)
+    if observed.served is not None:
+        histograms |= find(observed.served, model, float_tensors(model.graph)).histograms
+    write_cache(table_of(model, histograms, samples.feeding, observed.digests), config.cache)
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """The range of each scale group.
+
+    Args:
+        amax: In the tensors' units, one a group.
+        manual: How many were given by hand.
+        notes: Sentences the user should read (all-zero tensors).
+    """
+
+    amax: tuple[float, ...]
+    manual: int
+    notes: tuple[str, ...]
+
+
+def groups_to_observe(plan: Plan, config: RangeConfig) -> tuple[ScaleGroup, ...]:
+    """Return the groups that need calibration: no range is known, and none was given."""
+    return tuple(group for group in plan.groups if group.known_amax is None and _given_amax(group, config) is None)
+
+
+def _given_amax(group: ScaleGroup, config: RangeConfig) -> float | None:
+    """Return the range the user gave: by hand, else in a file; the largest where tensors of the group have several."""
+    for ranges in (config.manual, config.imported):
+        given = [ranges[tensor] for tensor in group.tensors if tensor in ranges]
+        if given:
+            return max(given)
+    return None
+
+
+EFFECTIVE_BITS = 4
+"""What a depthwise convolution needs of its input to be quantized, under the best range there is."""
+
+_MIN_DEPTHWISE_SQNR_DB = 6.02 * EFFECTIVE_BITS + 1.76
+"""The SQNR of that many bits on uniformly distributed values."""
+
+
+def wide_depthwise(
+    model: ir.Model, plan: Plan, observed: Observation, config: RangeConfig | None = None
+) -> frozenset[str]:
+    """Return the depthwise convolutions whose input keeps fewer than four effective bits under any range.
+
+    Those whose range is known or was given are left alone.
+
+    A depthwise convolution reads each channel alone. Where few channels hold values many times larger than the rest,
+    one range for all of them leaves the rest a handful of codes, and there is no sum over channels in which the
+    rounding errors would average out, as there is in every other convolution. The measure is the SQNR of the tensor at
+    its mse-optimal range, so it depends on the data alone, not on the method.
+
+    Source: measured, one such tensor takes a YOLOX-Nano detector from 32.6 to 28.6 AP (docs/accuracy.md); the relation
+    of bits and SQNR is that of a uniform quantizer, 6.02 b + 1.76 dB.
+    """
+    nodes = {node.name: node for node in model.graph}
+    open_groups = groups_to_observe(plan, config or RangeConfig())
+    wide = set()
+    for target in plan.targets:
+        group = plan.groups[target.group]
+        if group not in open_groups:
+            continue
+        readers = [use.node for use in target.uses if is_depthwise(nodes[use.node])]
+        seen = observed.histograms.keys() >= set(group.observed)
+        if readers and seen and best_sqnr_db(_merged(observed.histograms, group)) < _MIN_DEPTHWISE_SQNR_DB:
+            wide.update(readers)
+    return frozenset(wide)
+
+
+def choose(plan: Plan, observed: Observation, config: RangeConfig) -> Ranges:
+    """Choose a range for every scale group: by hand, known, or by the method from the group's merged histogram.
+
+    Raises:
+        UsageError: A range was given for a tensor that the plan does not quantize.
+    """
+    _check_manual(plan, config)
+    method = Method(cast(MethodName, config.method), config.percentile)
+    amax, dead, manual = [], [], 0
+    for group in plan.groups:
+        given = _given_amax(group, config)
+        if given is not None and (group.known_amax is None or config.manual.keys() & set(group.tensors)):
+            amax.append(given)
+            manual += 1
+        elif group.known_amax is not None:
+            amax.append(group.known_amax)
+        else:
+            merged = _merged(observed.histograms, group)
+            amax.append(choose_range(merged, method, depthwise=group.depthwise).amax)
+        dead += [] if amax[-1] else [group.tensors[0]]
+    notes = [f"Always zero in calibration, so the scale is 1.0: {some_of(dead)}."] if dead else []
+    return Ranges(tuple(amax), manual, (*notes, *_imported_note(plan, config)))
+
+
+def _imported_note(plan: Plan, config: RangeConfig) -> tuple[str, ...]:
+    """Say how many ranges of a file are used, where that is not all of them."""
+    used = config.imported.keys() & {tensor for group in plan.groups for tensor in group.tensors}
+    if len(used) == len(config.imported):
+        return ()
+    return (
+        f"{len(used)} of the {len(config.imported)} ranges of the file are used; the others name no quantized tensor.",
+    )
+
+
+def _merged(histograms: Mapping[str, Histogram], group: ScaleGroup) -> Histogram:
+    merged = Histogram()
+    for tensor in group.observed:
+        merged.merge(histograms[tensor])
+    return merged
+
+
+def _check_manual(plan: Plan, config: RangeConfig) -> None:
+    known = [tensor for group in plan.groups for tensor in group.tensors]
+    for name in config.manual:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=4, cutoff=0.4)
+            hint = f"Near names: {', '.join(near)}." if near else "List the quantized tensors with --dry-run -v."
+            raise UsageError(f"--range names the tensor '{name}', which is not quantized.", hint)
+    if config.imported and not config.imported.keys() & set(known):
+        raise DataError(
+            f"None of the {len(config.imported)} ranges of the file names a quantized tensor, such as "
+            f"'{next(iter(config.imported))}'.",
+            "Was it made for this model? qdq cache check MODEL FILE says what is missing.",
+        )

@@ -1,0 +1,100 @@
+"""Calibration data of a run, opened: which samples calibrate, which are held back, and which run together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+
+from qdq_cli.calibrating.feeding import feeding_text
+from qdq_cli.config.records import DataConfig
+from qdq_cli.data.batches import BatchPlan, plan_batches
+from qdq_cli.data.image_input import choose_preprocessing
+from qdq_cli.data.inputs import InputSpec, parse_input_shapes, with_shapes
+from qdq_cli.data.samples import SampleSet, open_samples
+from qdq_cli.data.selection import Selection, select
+from qdq_cli.process.errors import DataError
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Calibration data, opened: nothing but names and headers has been read.
+
+    Args:
+        every: All samples.
+        selection: Which calibrate and which are held back.
+        batches: The runs that calibrate.
+        feeding: How samples become inputs (`feeding_text`).
+    """
+
+    every: SampleSet
+    selection: Selection
+    batches: BatchPlan
+    feeding: str = ""
+
+
+def open_data(model: ir.Model, config: DataConfig, hold_back: int) -> Samples | None:
+    """Open the samples of `--calib`; None where none were given.
+
+    Args:
+        model: The prepared model, whose inputs say what a sample is.
+        config: Paths and preprocessing.
+        hold_back: How many samples verification would like to have for itself.
+
+    Raises:
+        DataError: Nothing usable is there, or it does not fit the inputs.
+        UsageError: Options contradict each other or the model.
+    """
+    if not config.calib:
+        return None
+    every, feeding = _open(model, config)
+    selection = select(len(every), config.samples, config.seed, hold_back)
+    batches = plan_batches(every, selection.calibration, config.batch_size)
+    return Samples(every, selection, batches, feeding)
+
+
+def open_every(model: ir.Model, config: DataConfig) -> Samples:
+    """Open the samples of `--calib` with nothing held back: all of them calibrate, or the number asked for.
+
+    Raises:
+        DataError: None are given or usable, or they do not fit the inputs.
+        UsageError: Options contradict each other or the model.
+    """
+    if not config.calib:
+        raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
+    every, feeding = _open(model, config)
+    count = len(every) if config.samples is None else config.samples
+    selection = replace(select(len(every), count, config.seed, 0), held_back=())
+    batches = plan_batches(every, selection.calibration, config.batch_size)
+    return Samples(every, selection, batches, feeding)
+
+
+def _open(model: ir.Model, config: DataConfig) -> tuple[SampleSet, str]:
+    """Open all samples; returns them with the text of how they become inputs."""
+    declared = input_specs(model)
+    shapes = parse_input_shapes(config.input_shape, declared)
+    specs = with_shapes(declared, shapes)
+    preprocessing = choose_preprocessing(config.preprocess, config.overrides, specs)
+    every = open_samples(config.calib, specs, preprocessing)
+    return every, feeding_text(every.preprocessing, shapes)
+
+
+def input_specs(model: ir.Model) -> tuple[InputSpec, ...]:
+    """Return the graph inputs as calibration data sees them.
+
+    Raises:
+        DataError: An input is no tensor (a sequence or an optional).
+    """
+    return tuple(_input_spec(value) for value in model.graph.inputs)
+
+
+def _input_spec(value: ir.Value) -> InputSpec:
+    if value.dtype is None or value.shape is None or not isinstance(value.type, ir.TensorType):
+        raise DataError(
+            f"Graph input '{value.name}' is no tensor of known type and rank, so it cannot be fed.",
+            "Export the model with the shapes of its inputs declared.",
+        )
+    dims = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+    dtype = np.dtype(object) if value.dtype == ir.DataType.STRING else np.dtype(value.dtype.numpy())
+    return InputSpec(value.name or "", dtype, dims)

@@ -1,0 +1,82 @@
+"""From parsed options to configuration records, where several commands need the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from qdq_cli.commands.options import Params, record_of
+from qdq_cli.config.preprocess import Overrides
+from qdq_cli.config.records import (
+    DEFAULT_RECOVERY,
+    DataConfig,
+    Form,
+    PlanConfig,
+    QuantizeConfig,
+    RangeConfig,
+    TensorRT,
+    VerifyConfig,
+    WeightForm,
+)
+from qdq_cli.config.tuning import Evaluation
+
+EVAL = (
+    click.Option(
+        ["--eval", "eval_"],
+        metavar='"CMD {model}"',
+        help="Ask this program how good a model is: {model} becomes a path, the last number it prints counts.",
+    ),
+    click.Option(["--lower-is-better"], is_flag=True, help="The number of --eval is an error or a loss."),
+)
+"""The user's own metric."""
+
+
+def quantize_config(params: Params) -> QuantizeConfig:
+    """Build the configuration of `qdq quantize`."""
+    trt = params["trt"]
+    return QuantizeConfig(
+        model=params["model"],
+        output=params["output"],
+        data=record_of(DataConfig, params, {"overrides": record_of(Overrides, params)}),
+        plan=record_of(PlanConfig, params),
+        ranges=record_of(RangeConfig, params, given_ranges(params)),
+        verify=record_of(VerifyConfig, params, {"samples": params["verify"]}),
+        trt=None if trt is None else TensorRT(trt),
+        weights=WeightForm(params["weights"]),
+        form=Form(params["form"]),
+        dry_run=params["dry_run"],
+        report=params["report"],
+        recover=recovery_of(params),
+        exclude_after_recovery=params.get("exclude_after_recovery", ()),
+    )
+
+
+def recovery_of(params: Params) -> tuple[str, ...]:
+    """The steps of recovery that were asked for: those named, else the default ones where `--recover` is given."""
+    return tuple(params["recover_step"]) or (DEFAULT_RECOVERY if params["recover"] else ())
+
+
+def given_ranges(params: Params) -> dict[str, Mapping[str, float]]:
+    """The ranges of the command line and of the file."""
+    file: Path | None = params["ranges"]
+    if file is None:
+        return {"manual": dict(params["range_"])}
+    from qdq_cli.data.ranges import read_ranges
+
+    return {"manual": dict(params["range_"]), "imported": read_ranges(file)}
+
+
+def evaluation_of(params: Mapping[str, object]) -> Evaluation | None:
+    """The user's metric, where one was given.
+
+    Raises:
+        click.UsageError: --lower-is-better is given without it.
+    """
+    command = params["eval_"]
+    if command is None:
+        if params["lower_is_better"]:
+            raise click.UsageError("--lower-is-better says something about --eval, which is not given.")
+        return None
+    return Evaluation(str(command), bool(params["lower_is_better"]))

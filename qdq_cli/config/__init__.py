@@ -1,0 +1,1 @@
+"""Everything a run can be told, as frozen records with working defaults."""

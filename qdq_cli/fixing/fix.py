@@ -1,0 +1,263 @@
+"""`qdq fix` on one page: load, repair what the importer refuses, repair placement, compare, save."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from calibrators.metrics import SQNR_CEILING_DB, Comparison
+from qdq_cli.config.records import FixConfig
+from qdq_cli.process.documents import SCHEMA_VERSION
+from qdq_cli.process.errors import ModelError
+from qdq_cli.model import files
+from qdq_cli.model.check import check_written
+from qdq_cli.graph.literal import literal
+from qdq_cli.model.names import Names
+from qdq_cli.placement.propagate import merge_quantizes
+from qdq_cli.preparing.reading import make_readable
+from qdq_cli.running.runner import Runner
+from qdq_cli.fixing import legality
+from qdq_cli.fixing import placement
+from qdq_cli.fixing.inputs import random_batches
+from qdq_cli.fixing.legality import Outcome
+from qdq_cli.fixing.record import Left, Repair, RepairReport, State
+from qdq_cli.quantizing.report import Distance
+from qdq_cli.targets.tensorrt.findings import Finding, Severity
+from qdq_cli.targets.tensorrt.lint import lint
+from qdq_cli.targets.tensorrt.simulate import simulate
+from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
+from qdq_cli.config.records import FixConfig
+from qdq_cli.fixing import legality, placement
+from qdq_cli.fixing.inputs import random_batches
+from qdq_cli.fixing.legality import Outcome
+from qdq_cli.fixing.record import Left, Repair, RepairReport, State
+from qdq_cli.model import files
+from qdq_cli.model.check import check_written
+from qdq_cli.model.names import Names
+from qdq_cli.placement.propagate import merge_quantizes
+from qdq_cli.preparing.reading import make_readable
+from qdq_cli.process.documents import SCHEMA_VERSION
+from qdq_cli.process.errors import ModelError
+from qdq_cli.quantizing.report import Distance
+from qdq_cli.running.runner import Runner
+from qdq_cli.running.session import Source
+from qdq_cli.targets.tensorrt.findings import Finding, Severity
+from qdq_cli.targets.tensorrt.lint import lint
+from qdq_cli.targets.tensorrt.simulate import simulate
+from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
+
+LEGALITY = (
+    legality.move_to_onnx_domain,
+    legality.make_signed,
+    legality.add_zero_points,
+    legality.write_axes,
+    legality.restore_biases,
+)
+"""Repairs of what the importer refuses, in order."""
+
+MAX_ROUNDS = 8
+"""Rounds of placement repairs; chained pairs go one by one."""
+
+MAX_TRIED = 32
+"""Residual branches that are tried alone, each at the price of a simulation; more of them are tried together."""
+
+
+def fix_model(config: FixConfig) -> RepairReport:
+    """Repair a Q/DQ model and write the result.
+
+    Args:
+        config: The model, the output, and what is known about ranges.
+
+    Raises:
+        ModelError: The model cannot be read, is malformed, or the result cannot be written.
+        UsageError: The output is the input.
+    """
+    target = files.check_target(config.model, config.target)
+    source = files.load(config.model)
+    files.check_data_target(source, target)
+    model = source.model
+    interface = _interface(model)
+    make_readable(model)
+    before = lint(model), simulate(model)
+    used = {name for name, value in model.graph.initializers.items() if value.uses()}
+    repairs, left = _repair(model, config.ranges)
+    _drop_unused(model.graph, used)
+    _restore(model, interface)
+    after = lint(model), simulate(model)
+    with files.staged(model, target, external=source.external) as staged:
+        notes = list(check_written(staged.path, source.path))
+        outputs, note = _compare(source.path, staged.path, config)
+        staged.commit()
+    return RepairReport(
+        schema_version=SCHEMA_VERSION,
+        model=str(config.model),
+        output=str(config.target),
+        repairs=tuple(repairs),
+        left=tuple(dict.fromkeys(left)),
+        before=_state(*before),
+        after=_state(*after),
+        findings=tuple(entry for entry in after[0] if entry.severity is Severity.ERROR),
+        outputs=outputs,
+        notes=(*notes, *note, *_unused_ranges(config.ranges, repairs, left)),
+    )
+
+
+def _unused_ranges(ranges: Mapping[str, float], repairs: list[Repair], left: list[Left]) -> tuple[str, ...]:
+    """Tell a user whose ranges served no branch although some branch lacks one: its name is another one."""
+    if not ranges or any(entry.tensor in ranges for entry in repairs) or all(entry.rule != "P8" for entry in left):
+        return ()
+    return ("None of the ranges given is of a residual branch without Q; the tensors are listed below.",)
+
+
+def _repair(model: ir.Model, ranges: Mapping[str, float]) -> tuple[list[Repair], list[Left]]:
+    """Repair legality once, then placement until nothing changes: one repair can make room for the next."""
+    repairs: list[Repair] = []
+    left: list[Left] = []
+    for step in LEGALITY:
+        done, kept = step(model.graph, Names(model.graph))
+        repairs += done
+        left += kept
+    placed: list[Left] = []
+    for _ in range(MAX_ROUNDS):
+        done, placed = _repair_placement(model, ranges)
+        repairs += done
+        if not done:
+            break
+    beyond = [*legality.off_zero(model.graph), *legality.along_summed_axes(model.graph)]  # of what is still there
+    return repairs, left + beyond + placed
+
+
+def _repair_placement(model: ir.Model, ranges: Mapping[str, float]) -> Outcome:
+    steps: tuple[Callable[[], Outcome], ...] = (
+        lambda: _merged(model),
+        lambda: _if_better(model, lambda copy: placement.move_behind_clips(copy.graph)),
+        lambda: placement.move_before_pads(model.graph),
+        lambda: _if_better(model, lambda copy: placement.free_absorbing_branches(copy.graph)),
+        lambda: _residuals(model, ranges),
+        lambda: _if_better(model, lambda copy: placement.drop_float_ends(copy.graph, simulate(copy))),
+    )
+    done: list[Repair] = []
+    left: list[Left] = []
+    for step in steps:
+        made, kept = step()
+        done += made
+        left += kept
+    return done, left
+
+
+def _merged(model: ir.Model) -> Outcome:
+    merged = merge_quantizes(model)
+    return [
+        Repair("R1", kept, "", f"it stands for {len(origin)} equal Qs on its tensor: {', '.join(origin)}", True)
+        for kept, origin in merged.items()
+    ], []
+
+
+def _if_better(model: ir.Model, change: Callable[[ir.Model], Outcome]) -> Outcome:
+    """Carry out a change that costs or saves roundings, if the simulator sees no more stand-alone kernels with it."""
+    copy = model.clone()
+    done, left = change(copy)
+    if not done or _cost(simulate(copy)) > _cost(simulate(model)):
+        return [], left
+    return change(model)
+
+
+def _cost(simulation: Simulation) -> tuple[int, int, int]:
+    """Order simulations: stand-alone kernels, then weighted operators that do not write INT8, then layers."""
+    return len(simulation.standalone), -simulation.int8_to_int8, len(simulation.layers)
+
+
+def _residuals(model: ir.Model, ranges: Mapping[str, float]) -> Outcome:
+    """Quantize residual branches, but not where that only trades a stand-alone Q for a DQ (P8; 4.4, case 5).
+
+    The last block before a float reader is such a case by itself. With more blocks before it, its pair lets all their
+    Adds fuse; so each one is tried alone.
+    """
+
+    before = simulate(model)  # of its clones too: it knows nodes by name
+
+    def change(copy: ir.Model, skip: frozenset[str]) -> Outcome:
+        return placement.quantize_residuals(copy.graph, Names(copy.graph), before, ranges, skip)
+
+    def tried(skip: frozenset[str]) -> Simulation:
+        copy = model.clone()
+        change(copy, skip)
+        return simulate(copy)
+
+    known = _not_requantized(before)
+    skip: frozenset[str] = frozenset()
+    found, judged = tried(skip), known
+    while doubtful := sorted(_not_requantized(found) - judged):
+        alone = doubtful[:1] if len(judged - known) < MAX_TRIED else doubtful
+        judged |= frozenset(alone)
+        without = tried(skip | frozenset(alone))
+        if len(without.standalone) <= len(found.standalone):
+            skip |= frozenset(alone)
+            found = without
+    return _if_better(model, lambda copy: change(copy, skip))
+
+
+def _not_requantized(simulation: Simulation) -> frozenset[str]:
+    reason = Reason.RESIDUAL_NOT_REQUANTIZED
+    return frozenset(found.consumer for found in simulation.standalone if found.reason is reason)
+
+
+def _state(findings: tuple[Finding, ...], simulation: Simulation) -> State:
+    return State(
+        errors=sum(entry.severity is Severity.ERROR for entry in findings),
+        warnings=sum(entry.severity is Severity.WARNING for entry in findings),
+        standalone=len(simulation.standalone),
+        int8_to_int8=simulation.int8_to_int8,
+    )
+
+
+def _drop_unused(graph: ir.Graph, used: set[str]) -> None:
+    """Remove the initializers that were read before the repairs and are not any more."""
+    for name in used:
+        value = graph.initializers.get(name)
+        if value is not None:
+            legality.drop_unread(graph, value)
+
+
+_Interface = dict[str, tuple[ir.TypeProtocol | None, ir.Shape | None]]
+
+
+def _interface(model: ir.Model) -> _Interface:
+    ends = (*model.graph.inputs, *model.graph.outputs)
+    return {value.name or "": (value.type, None if value.shape is None else value.shape.copy()) for value in ends}
+
+
+def _restore(model: ir.Model, interface: _Interface) -> None:
+    """Graph inputs and outputs keep the types and shapes they were declared with."""
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        value.type, value.shape = interface[value.name or ""]
+
+
+def _compare(original: Path, repaired: Path, config: FixConfig) -> tuple[dict[str, Distance], tuple[str, ...]]:
+    """Run both models on seeded random data, ONNX Runtime's optimizations off; a note says why where that fails."""
+    if config.samples == 0:
+        return {}, ()
+    comparisons: dict[str, Comparison] = {}
+    try:
+        runners = Runner(literal(original)), Runner(literal(repaired))
+        for batch in random_batches(files.load(original).model, config.samples):
+            expected, found = (runner.run(batch) for runner in runners)
+            for name, array in expected.items():
+                if isinstance(array, np.ndarray) and array.dtype.kind in "fiub" and array.shape == found[name].shape:
+                    comparisons.setdefault(name, Comparison()).observe(array, found[name])
+    except ModelError as error:
+        return {}, (f"The outputs were not compared: {error.message}",)
+    return {name: _distance(comparison) for name, comparison in comparisons.items()}, ()
+
+
+def _distance(comparison: Comparison) -> Distance:
+    distances = comparison.distances()
+    return Distance(
+        sqnr_db=round(distances.sqnr_db, 4),
+        cosine=round(distances.cosine, 8),
+        max_error=distances.max_error,
+        equal=distances.sqnr_db == SQNR_CEILING_DB,
+    )

@@ -1,0 +1,76 @@
+"""What a repair did, as frozen records; `RepairReport` is the `--json` document of `qdq fix`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qdq_cli.quantizing.report import Distance
+from qdq_cli.targets.tensorrt.findings import Finding
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One change.
+
+    Args:
+        rule: Id in the rules document.
+        node: Name of the node that was changed.
+        tensor: Name of the tensor it is about.
+        done: What was done, one sentence.
+        exact: Whether the model computes the same numbers as before.
+    """
+
+    rule: str
+    node: str
+    tensor: str
+    done: str
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Left:
+    """Something that was seen and not repaired: where, and why not."""
+
+    rule: str
+    node: str
+    why: str
+
+
+@dataclass(frozen=True)
+class State:
+    """What `qdq inspect` says about a model, in four numbers."""
+
+    errors: int
+    warnings: int
+    standalone: int
+    int8_to_int8: int
+
+
+@dataclass(frozen=True)
+class RepairReport:
+    """Everything a run of `qdq fix` found.
+
+    Args:
+        schema_version: Version of this document.
+        model: Path of the input.
+        output: Path of the result.
+        repairs: What was changed, in order.
+        left: What was not, with the reason.
+        before: The input as `qdq inspect` sees it.
+        after: The result as `qdq inspect` sees it.
+        findings: Errors that remain.
+        outputs: Output name -> distance of the result from the input, on seeded random data; empty if not compared.
+        notes: Sentences the user should read.
+    """
+
+    schema_version: int
+    model: str
+    output: str
+    repairs: tuple[Repair, ...]
+    left: tuple[Left, ...]
+    before: State
+    after: State
+    findings: tuple[Finding, ...]
+    outputs: Mapping[str, Distance]
+    notes: tuple[str, ...] = ()

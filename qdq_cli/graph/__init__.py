@@ -1,1 +1,0 @@
-"""Everything that knows ONNX: load, prepare, plan, propagate, run, rewrite, save."""

@@ -1,0 +1,314 @@
+"""`qdq inspect` on one page: load, lint, simulate, measure. For a model without Q/DQ: plan first, then the same.
+
+The record that comes out is the `--json` document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from qdq_cli.calibrating.calibration_data import input_specs
+from qdq_cli.config.records import Gates, InspectConfig, QuantizeConfig, TensorRT
+from qdq_cli.data.inputs import parse_input_shapes, with_shapes
+from qdq_cli.model import files
+from qdq_cli.model.nodes import every_node
+from qdq_cli.model.opset import opset_of
+from qdq_cli.preparing.prepare import infer_shapes
+from qdq_cli.preparing.reading import make_readable
+from qdq_cli.preparing.settle import settle_one_sample, settle_shapes, take_one_sample
+from qdq_cli.process.collector import collector_paused
+from qdq_cli.process.documents import SCHEMA_VERSION
+from qdq_cli.process.errors import LimitError
+from qdq_cli.process.progress import SILENT, Listener
+from qdq_cli.quantizing.pipeline import finish_plan, open_model, prediction_of
+from qdq_cli.quantizing.report import Report
+from qdq_cli.quantizing.run import Run
+from qdq_cli.screen.render import check_page_target
+from qdq_cli.targets.tensorrt.cost import Cost, LayerCost, Sizes, price
+from qdq_cli.targets.tensorrt.draft import write_draft
+from qdq_cli.targets.tensorrt.findings import Finding, Severity
+from qdq_cli.targets.tensorrt.lint import lint, lint_simulation
+from qdq_cli.targets.tensorrt.simulate import simulate_in_place
+from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
+
+QUANTIZING = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinear", "QGemm", "QAttention")
+INTEGER_SUFFIX = "Integer"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The numbers of one inspection.
+
+    Args:
+        weighted_ops: Weighted operators of the model.
+        weighted_int8: Those that run on INT8 operands.
+        int8_to_int8: Those that also write INT8.
+        conversions: Those that write float: the INT8/float borders inside kernels.
+        standalone: Stand-alone Q/DQ kernels inside the network; the target is 0.
+        boundary: Stand-alone Q/DQ kernels at graph inputs and outputs.
+        reasons: Reason code -> number of stand-alone kernels.
+        errors: Findings with an E_ code.
+        warnings: Findings with a W_ code.
+        macs: Multiply-accumulates, of one sample where the batch is symbolic.
+        int8_macs: Those in INT8.
+        int8_macs_percent: The share.
+        traffic_elements: Activation elements that kernels read and write.
+        int8_traffic_elements: Those that are INT8.
+        int8_traffic_percent: The share.
+        batch_is_symbolic: Whether costs are those of one sample.
+        unknown_costs: Kernels whose cost is unknown, because a dimension is.
+    """
+
+    weighted_ops: int
+    weighted_int8: int
+    int8_to_int8: int
+    conversions: int
+    standalone: int
+    boundary: int
+    reasons: Mapping[str, int]
+    errors: int
+    warnings: int
+    macs: int
+    int8_macs: int
+    int8_macs_percent: float | None
+    traffic_elements: int
+    int8_traffic_elements: int
+    int8_traffic_percent: float | None
+    batch_is_symbolic: bool
+    unknown_costs: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found out about a model.
+
+    Args:
+        schema_version: Version of this document.
+        model: Path of the model.
+        opset: Its opset.
+        size_bytes: Its size, external data included.
+        trt: The TensorRT release asked about; None for all.
+        quantized: Whether the model holds Q/DQ; if not, everything is about the model after quantization by `plan`.
+        summary: The numbers.
+        findings: Lint findings in graph order.
+        layers: Predicted kernels.
+        layer_costs: Cost of each of them, in the same order.
+        standalone: Stand-alone Q/DQ kernels.
+        standalone_costs: Cost of each of them, in the same order.
+        other_nodes: Node name -> why it is in no layer.
+        plan: For a model without Q/DQ: the report of `qdq quantize --dry-run`.
+    """
+
+    schema_version: int
+    model: str
+    opset: int
+    size_bytes: int
+    trt: str | None
+    quantized: bool
+    summary: Summary
+    findings: tuple[Finding, ...]
+    layers: tuple[Layer, ...]
+    layer_costs: tuple[LayerCost, ...]
+    standalone: tuple[Standalone, ...]
+    standalone_costs: tuple[LayerCost, ...]
+    other_nodes: Mapping[str, str]
+    plan: Report | None = None
+
+
+def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspection:
+    """Say what TensorRT would do with a model; for one without Q/DQ, with the result of its plan.
+
+    Args:
+        config: The model, and how to look at it.
+        listener: Told about notes of the plan; silent by default.
+
+    Raises:
+        ModelError: The model cannot be read or is malformed.
+        UsageError: An option names something that is not there.
+    """
+    with collector_paused():
+        source = files.load(config.model)
+        for option, path in config.writes.items():
+            files.check_not_read(path, (source.path, *source.data_files), option)
+        if _is_quantized(source.model):
+            return _inspection(source, _as_it_is(source.model, config), config)
+        planned = QuantizeConfig(model=config.model, plan=config.plan, trt=config.trt, dry_run=True)
+        return _inspection(source, _as_planned(source, config, Run(planned, listener)), config)
+
+
+def inspect_plan(config: QuantizeConfig, listener: Listener = SILENT) -> Inspection:
+    """Say what `qdq quantize` would do with a model, and TensorRT with the result: a dry run, no model is written.
+
+    Args:
+        config: What to do.
+        listener: Told about notes; silent by default.
+
+    Raises:
+        ModelError: The model cannot be read or prepared.
+        UsageError: An option names something that is not there, or the output could not be written.
+    """
+    look = InspectConfig(config.model, trt=config.trt, plan=config.plan, input_shape=config.data.input_shape)
+    with collector_paused():
+        target = files.check_target(config.model, config.target, config.reads)
+        if config.report is not None:
+            check_page_target(config.report, (config.model, target))
+        source = files.load(config.model)
+        files.check_data_target(source, target)
+        return _inspection(source, _as_planned(source, look, Run(config, listener)), look)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is simulated: the model itself, or a draft of what its plan would make of it."""
+
+    model: ir.Model
+    opset: int
+    batched: bool
+    plan: Report | None
+
+
+def _as_it_is(model: ir.Model, config: InspectConfig) -> _Subject:
+    if config.input_shape:
+        _fix_shapes(model, config)
+    batched = take_one_sample(model)
+    make_readable(model)
+    return _Subject(model, opset_of(model), batched, plan=None)
+
+
+def _as_planned(source: files.ModelFile, config: InspectConfig, run: Run) -> _Subject:
+    opened = open_model(run, source)
+    report = finish_plan(run, opened)
+    model = opened.prepared.model
+    if config.input_shape:
+        _fix_shapes(model, config)
+        infer_shapes(model)
+    batched = settle_one_sample(model)
+    write_draft(model, opened.plan, form=run.config.form)  # now, while its nodes are few; Q and DQ take over the shapes
+    return _Subject(model, opened.prepared.opset_before, batched, report)
+
+
+def _inspection(source: files.ModelFile, subject: _Subject, config: InspectConfig) -> Inspection:
+    model, report = subject.model, subject.plan
+    found = lint(model)
+    settle_shapes(model)
+    sizes, operators = Sizes(model), {node.name or "": node.op_type for node in model.graph}
+    simulation = simulate_in_place(model, deconv_absorbs_q=config.deconv_absorbs_q)
+    findings = _that_hold((*found, *lint_simulation(simulation)), config.trt)
+    cost = price(sizes, simulation)
+    return Inspection(
+        schema_version=SCHEMA_VERSION,
+        model=str(config.model),
+        opset=subject.opset,
+        size_bytes=source.size_bytes,
+        trt=None if config.trt is None else config.trt.value,
+        quantized=report is None,
+        summary=_summary(simulation, findings, cost, batched=subject.batched),
+        findings=findings,
+        layers=simulation.layers,
+        layer_costs=cost.layers,
+        standalone=simulation.standalone,
+        standalone_costs=cost.standalone,
+        other_nodes=_other_nodes(operators, simulation),
+        plan=None if report is None else replace(report, tensorrt=prediction_of(simulation)),
+    )
+
+
+def require_gates(inspection: Inspection, gates: Gates) -> None:
+    """Hold an inspection against the limits of a pipeline.
+
+    Raises:
+        LimitError: One is not met; the sentence names the first finding that breaks it.
+    """
+    for wanted in gates.fail_on:
+        hits = [entry for entry in inspection.findings if _matches(entry, wanted)]
+        if hits:
+            first = hits[0]
+            place = f" at '{first.node}'" if first.node else ""
+            raise LimitError(
+                f"{len(hits)} findings match --fail-on {wanted}; the first is {first.code}{place}: {first.found}.",
+                first.fix,
+            )
+    summary = inspection.summary
+    if gates.max_standalone is not None and summary.standalone > gates.max_standalone:
+        inside = [found for found in inspection.standalone if not found.reason.is_boundary]
+        raise LimitError(
+            f"{summary.standalone} stand-alone Q/DQ kernels are predicted, at most {gates.max_standalone} are allowed; "
+            f"the first: {inside[0].because}",
+            inside[0].remedy,
+        )
+    share = summary.int8_macs_percent
+    if gates.min_int8_macs is not None and (share is None or share < gates.min_int8_macs):
+        found = "no multiply-accumulates are known" if share is None else f"{share:.2f} % of the MACs run in INT8"
+        raise LimitError(
+            f"{found}, at least {gates.min_int8_macs:g} % were asked for.",
+            "`qdq inspect` ranks the layers that stay float by what they cost.",
+        )
+
+
+def _matches(entry: Finding, wanted: str) -> bool:
+    if wanted == "E":
+        return entry.severity is Severity.ERROR
+    return wanted in ("W", entry.code)
+
+
+def _is_quantized(model: ir.Model) -> bool:
+    """Say whether a model holds Q/DQ or other quantized operators, in its bodies and local functions too."""
+    places: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    return any(_is_quantizing(node) for place in places for node in every_node(place))
+
+
+def _is_quantizing(node: ir.Node) -> bool:
+    return node.op_type.startswith(QUANTIZING) or node.op_type.endswith(INTEGER_SUFFIX)
+
+
+def _fix_shapes(model: ir.Model, config: InspectConfig) -> None:
+    """Give dynamic inputs the sizes of --input-shape, so that what depends on them is known."""
+    specs = input_specs(model)
+    shapes = parse_input_shapes(config.input_shape, specs)
+    for spec, value in zip(with_shapes(specs, shapes), model.graph.inputs, strict=True):
+        if spec.name in shapes:
+            value.shape = ir.Shape(list(spec.shape))
+
+
+def _that_hold(findings: tuple[Finding, ...], trt: TensorRT | None) -> tuple[Finding, ...]:
+    return tuple(entry for entry in dict.fromkeys(findings) if trt is None or trt in entry.profiles)
+
+
+def _summary(simulation: Simulation, findings: tuple[Finding, ...], cost: Cost, *, batched: bool) -> Summary:
+    return Summary(
+        weighted_ops=simulation.weighted_total,
+        weighted_int8=simulation.weighted_int8,
+        int8_to_int8=simulation.int8_to_int8,
+        conversions=simulation.conversions,
+        standalone=len(simulation.removable),
+        boundary=len(simulation.boundaries),
+        reasons=dict(simulation.reasons),
+        errors=sum(entry.severity is Severity.ERROR for entry in findings),
+        warnings=sum(entry.severity is Severity.WARNING for entry in findings),
+        macs=cost.macs,
+        int8_macs=cost.int8_macs,
+        int8_macs_percent=cost.int8_macs_percent,
+        traffic_elements=cost.traffic_elements,
+        int8_traffic_elements=cost.int8_traffic_elements,
+        int8_traffic_percent=cost.int8_traffic_percent,
+        batch_is_symbolic=batched,
+        unknown_costs=cost.unknown,
+    )
+
+
+def _other_nodes(operators: Mapping[str, str], simulation: Simulation) -> dict[str, str]:
+    """Return the nodes of a model that are in no layer, with the reason."""
+    placed = {name for layer in simulation.layers for name in (*layer.nodes, *layer.absorbed)}
+    placed.update(name for found in simulation.standalone for name in found.nodes)
+    return {name: _why_nowhere(op_type) for name, op_type in operators.items() if name not in placed}
+
+
+def _why_nowhere(op_type: str) -> str:
+    if op_type in ("QuantizeLinear", "DequantizeLinear"):
+        return "It is no kernel: it merges with an equal one, cancels, or folds into a constant (R1, R3, S3)."
+    if op_type in ("Identity", "Dropout", "Pad", "Reshape"):
+        return "It changes nothing and is removed at import (S1)."
+    return "It is no layer: it computes shapes or constants, or nothing reads its result (S3)."

@@ -1,0 +1,382 @@
+"""An inspection as lines of text for people, 80 columns wide; the console prints them."""
+
+from __future__ import annotations
+
+import difflib
+import textwrap
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from qdq_cli.config.records import TensorRT
+from qdq_cli.inspecting.inspect import Inspection, Summary
+from qdq_cli.process.errors import UsageError
+from qdq_cli.process.sentences import count_text
+from qdq_cli.quantizing.plan_text import next_rows, plan_lines, plan_rows, quoted
+from qdq_cli.targets.tensorrt.cost import LayerCost
+from qdq_cli.targets.tensorrt.findings import RULES, Finding, Severity
+from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, LayerKind, Reason, Standalone
+
+WIDTH = 80
+LABEL_WIDTH = 14
+MAX_NAMES = 3
+MAX_FLOAT_LAYERS = 5
+MAX_STANDALONE = 5
+MIN_TRAFFIC_PERCENT = 1.0
+
+REFUSED = "the model as it is; layers and costs are those of the model with the errors fixed."
+
+STANDALONE = "W_STANDALONE"
+"""How the codes of stand-alone Q/DQ start; their kernels are shown with more than the finding says."""
+
+Paint = Callable[[str, str], str]
+"""Colours a text: (text, colour name) -> text."""
+
+
+def plain(text: str, colour: str) -> str:
+    """Colour nothing."""
+    return text
+
+
+def summary_lines(inspection: Inspection, paint: Paint = plain, *, full: bool = False) -> list[str]:
+    """Return the report that fits one screen: numbers, findings by code, stand-alone kernels, costly float layers.
+
+    Args:
+        inspection: What was found.
+        paint: Colours a text.
+        full: For a model without Q/DQ: list every target and skip of its plan.
+    """
+    lines = _numbers(inspection)
+    if inspection.plan is not None:
+        lines += plan_lines(inspection.plan, WIDTH, full=full)
+    lines += _findings(inspection.findings, paint)
+    lines += _standalone(inspection, paint)
+    lines += _float_layers(inspection, paint)
+    lines += _float_traffic(inspection, paint)
+    return lines
+
+
+def _numbers(inspection: Inspection) -> list[str]:
+    summary = inspection.summary
+    kind = "Q/DQ model" if inspection.quantized else "planned; the rest is predicted for its result"
+    size = _bytes(inspection.size_bytes)
+    lines = row("model", f"{inspection.model}  (opset {inspection.opset}, {size}, {kind})")
+    if inspection.plan is not None:
+        lines += plan_rows(inspection.plan, WIDTH)
+    lines += row("TensorRT", inspection.trt or "8.4 to 11")
+    lines += row("INT8", f"{_int8(summary)}")
+    lines += row("cost", _cost(summary))
+    lines += row("stand-alone", _alone(summary))
+    lines += row("findings", _counted(inspection))
+    lines += row("note", f"{_refusing(inspection)} {REFUSED}") if summary.errors else []
+    return lines + _next(inspection)
+
+
+def _alone(summary: Summary) -> str:
+    counts: dict[bool, list[str]] = {False: [], True: []}
+    for code, count in summary.reasons.items():
+        counts[Reason(code).is_boundary].append(f"{count} {code}")
+    inside, boundary = (f" ({', '.join(found)})" if found else "" for found in counts.values())
+    kernels = count_text(summary.standalone, "Q/DQ kernel")
+    return f"{kernels} inside{inside}, {summary.boundary} at the boundary{boundary}"
+
+
+def _refusing(inspection: Inspection) -> str:
+    """Say which releases refuse a model with errors: "TensorRT 8.4 and 8.6 refuse"."""
+    errors = (entry for entry in inspection.findings if entry.severity is Severity.ERROR)
+    found = {release for entry in errors for release in entry.profiles}
+    names = [release.value for release in TensorRT if release in found and inspection.trt in (None, release.value)]
+    if len(names) == len(TensorRT):
+        return "TensorRT refuses"
+    return f"TensorRT {' and '.join(names)} {'refuses' if len(names) == 1 else 'refuse'}"
+
+
+def _counted(inspection: Inspection) -> str:
+    """Count the findings, and say how many of them are shown as stand-alone kernels."""
+    summary = inspection.summary
+    alone = sum(entry.code.startswith(STANDALONE) for entry in inspection.findings)
+    counts = f"{count_text(summary.errors, 'error')}, {count_text(summary.warnings, 'warning')}"
+    return counts + (f" ({alone} of them stand-alone Q/DQ)" if alone else "")
+
+
+def _next(inspection: Inspection) -> list[str]:
+    """Return the row with the command to type next; for a Q/DQ model, where there is something to repair."""
+    if inspection.plan is not None:
+        return next_rows(inspection.plan)
+    repairs = any("`qdq fix`" in entry.fix for entry in inspection.findings)
+    return [f"{'next':<{LABEL_WIDTH}}qdq fix {quoted(inspection.model)}"] if repairs else []  # whole, to be copied
+
+
+def _int8(summary: Summary) -> str:
+    if not summary.weighted_ops:
+        return "no weighted operators"
+    return (
+        f"{summary.weighted_int8} of {count_text(summary.weighted_ops, 'weighted operator')}, "
+        f"{summary.int8_to_int8} of them write INT8 too"
+    )
+
+
+def _cost(summary: Summary) -> str:
+    parts = []
+    if summary.int8_macs_percent is not None:
+        parts.append(f"{_percent(summary.int8_macs_percent)} of {_big(summary.macs)} MACs")
+    if summary.int8_traffic_percent is not None:
+        share = _percent(summary.int8_traffic_percent)
+        parts.append(f"{share} of {_big(summary.traffic_elements)} activation elements moved")
+    text = " and ".join(parts) + " in INT8" if parts else "unknown"
+    if not summary.unknown_costs:
+        return text + (", one sample" if summary.batch_is_symbolic and parts else "")
+    unknown = f"unknown for {count_text(summary.unknown_costs, 'kernel')} of unknown shape (--input-shape)"
+    return f"{unknown}; {text} of those that are known" if parts else unknown
+
+
+def _findings(findings: Iterable[Finding], paint: Paint) -> list[str]:
+    by_code: dict[str, list[Finding]] = defaultdict(list)
+    for entry in findings:
+        if not entry.code.startswith(STANDALONE):  # these have a section of their own
+            by_code[entry.code].append(entry)
+    lines = []
+    for code in sorted(by_code, key=list(RULES).index):
+        entries = by_code[code]
+        colour = "red" if entries[0].severity is Severity.ERROR else "yellow"
+        versions = {version.value for entry in entries for version in entry.profiles}
+        held = "" if len(versions) == 4 else f"  TensorRT {', '.join(sorted(versions, key=float))}"
+        lines += ["", f"{paint(code, colour)}  {len(entries)}x  rule {entries[0].rule}{held}"]
+        lines += wrapped(f"at {names_text(entry.node for entry in entries)}")
+        lines += wrapped(f"found: {names_text((entry.found for entry in entries), separator='; ')}")
+        lines += wrapped(f"expected: {entries[0].expected}")
+        for fix in dict.fromkeys(entry.fix for entry in entries):
+            lines += wrapped(f"fix: {fix}")
+    return lines
+
+
+_Alone = tuple[Standalone, LayerCost]
+
+
+def _standalone(inspection: Inspection, paint: Paint) -> list[str]:
+    """Show the stand-alone kernels inside the network; those that one remedy would remove stand together."""
+    kinds: dict[tuple[str, ...], list[_Alone]] = defaultdict(list)
+    for found, cost in zip(inspection.standalone, inspection.standalone_costs, strict=True):
+        if not found.reason.is_boundary:
+            kinds[found.op_type, found.reason.value, found.remedy, found.uncertain].append((found, cost))
+    if not kinds:
+        return []
+    ranked = sorted(kinds.values(), key=_most_traffic)
+    lines = ["", "stand-alone Q/DQ kernels inside the network, most traffic first:"]
+    for kind in ranked[:MAX_STANDALONE]:
+        lines += _standalone_lines(sorted(kind, key=lambda entry: _most_traffic([entry])), paint)
+    left = ranked[MAX_STANDALONE:]
+    if left:
+        kernels = sum(map(len, left))
+        lines.append(f"  ... and {kernels} more of {count_text(len(left), 'other kind')} (--layers, --json)")
+    return lines
+
+
+def _most_traffic(kernels: list[_Alone]) -> tuple[bool, int]:
+    """Order by traffic; what is not known comes first: dimensions that are left open are those of pictures."""
+    sizes = [cost.size_bytes for _, cost in kernels]
+    return None not in sizes, -sum(size or 0 for size in sizes)
+
+
+def _standalone_lines(kernels: list[_Alone], paint: Paint) -> list[str]:
+    found, cost = kernels[0]
+    kind = f"{'Q' if found.op_type == 'QuantizeLinear' else 'DQ'} {found.reason.value}"
+    if len(kernels) == 1:
+        lines = _heading(kind, found.nodes[0], _moved([cost]), "red", paint) + wrapped(found.because, 4)
+    else:
+        lines = [f"  {paint(kind, 'red')}  {len(kernels)}x  {_moved([cost for _, cost in kernels])}"]
+        for found, cost in kernels[:MAX_NAMES]:
+            lines += [f"    {found.nodes[0]}", *wrapped(f"{_moved([cost])}: {found.because}", 6)]
+        if len(kernels) > MAX_NAMES:
+            lines.append(f"    ... and {len(kernels) - MAX_NAMES} more of them (--layers, --json)")
+    lines += wrapped(f"fix: {found.remedy}", 4)
+    return lines + (wrapped(f"uncertain: {found.uncertain}", 4) if found.uncertain else [])
+
+
+def _moved(costs: Iterable[LayerCost]) -> str:
+    sizes = [cost.size_bytes for cost in costs]
+    return "unknown size" if None in sizes else _bytes(sum(size or 0 for size in sizes))
+
+
+def _heading(kind: str, name: str, figure: str, colour: str, paint: Paint) -> list[str]:
+    """Return a kernel's kind, name and figure, a long name on a line of its own: whole, as --node takes it."""
+    if len(f"  {kind}  {name}  {figure}") <= WIDTH:
+        return [f"  {paint(kind, colour)}  {name}  {figure}"]
+    return [f"  {paint(kind, colour)}  {figure}", f"    {name}"]
+
+
+def _float_layers(inspection: Inspection, paint: Paint) -> list[str]:
+    """Rank the weighted layers that stay float by what they cost."""
+    costs = zip(inspection.layers, inspection.layer_costs, strict=True)
+    floats = [(layer, cost) for layer, cost in costs if not layer.int8 and layer.kind is LayerKind.WEIGHTED]
+    if not floats:
+        return []
+    floats.sort(key=lambda pair: -(pair[1].macs or 0))
+    lines = ["", "weighted operators that stay float, most multiply-accumulates first:"]
+    for layer, cost in floats[:MAX_FLOAT_LAYERS]:
+        share = _share(cost.macs, inspection.summary.macs)
+        lines += _heading(layer.op_type, layer.name, share, "blue", paint)
+        lines += wrapped(layer.because[0], 4) if layer.because else []
+    if len(floats) > MAX_FLOAT_LAYERS:
+        lines.append(f"  ... and {len(floats) - MAX_FLOAT_LAYERS} more (--layers)")
+    return lines
+
+
+def _float_traffic(inspection: Inspection, paint: Paint) -> list[str]:
+    """Rank the other layers that stay float by the activations they move, where that is a share worth a line.
+
+    With some shapes unknown, a share of the rest would say nothing.
+    """
+    whole = 0 if inspection.summary.unknown_costs else inspection.summary.traffic_elements
+    costs = zip(inspection.layers, inspection.layer_costs, strict=True)
+    floats = [
+        (100 * cost.float_elements / whole, layer)
+        for layer, cost in costs
+        if not layer.int8 and layer.kind is not LayerKind.WEIGHTED and cost.float_elements and whole
+    ]
+    shown = sorted((entry for entry in floats if entry[0] >= MIN_TRAFFIC_PERCENT), key=lambda entry: -entry[0])
+    if not shown:
+        return []
+    lines = ["", "other layers that stay float, most activation traffic first:"]
+    for share, layer in shown[:MAX_FLOAT_LAYERS]:
+        lines += _heading(layer.op_type, layer.name, f"{_percent(share)} of the traffic", "blue", paint)
+    rest = sum(share for share, _ in shown[MAX_FLOAT_LAYERS:])
+    if rest:
+        lines.append(f"  ... and {len(shown) - MAX_FLOAT_LAYERS} more with {_percent(rest)} (--layers)")
+    return lines
+
+
+def layer_lines(inspection: Inspection, paint: Paint = plain) -> list[str]:
+    """Return the table of all predicted layers and stand-alone kernels."""
+    lines = [f"{'types':<12}  {'layer':<42}  {'MACs':>8}  {'bytes':>8}  ?"]
+    for layer, cost in zip(inspection.layers, inspection.layer_costs, strict=True):
+        colour = "green" if layer.int8 else "blue"
+        name = elided(f"{layer.op_type} {layer.name}" + (f" +{len(layer.nodes) - 1}" * (len(layer.nodes) > 1)), 42)
+        lines.append(_columns(paint(f"{_types(layer):<12}", colour), name, cost, layer.uncertain))
+    for found, cost in zip(inspection.standalone, inspection.standalone_costs, strict=True):
+        kind = "i8<-f" if found.op_type == "QuantizeLinear" else "f<-i8"
+        name = elided(f"{found.reason.value} {found.tensor}", 42)
+        lines.append(_columns(paint(f"{kind:<12}", "red"), name, cost, found.uncertain))
+    legend = ["i8: INT8, f: float; +N: N more nodes in the kernel;", "last column ?: uncertain (--node says why)"]
+    return [*lines, "", *legend]
+
+
+def _columns(types: str, name: str, cost: LayerCost, uncertain: str) -> str:
+    macs = "?" if cost.macs is None else _big(cost.macs) if cost.macs else ""
+    size = "?" if cost.size_bytes is None else _bytes(cost.size_bytes)
+    return f"{types}  {name:<42}  {macs:>8}  {size:>8}  {'?' if uncertain else ''}".rstrip()
+
+
+def _types(layer: Layer) -> str:
+    short = {ElementType.INT8: "i8", ElementType.FLOAT: "f"}
+    inputs = [short[operand.type] for operand in layer.inputs]
+    if len(inputs) > 2:
+        inputs = [f"{len(inputs)}x{'/'.join(sorted(set(inputs)))}"]
+    return f"{'/'.join(inputs)}->{short[layer.output_type]}"
+
+
+def node_lines(inspection: Inspection, name: str) -> list[str]:
+    """Explain in words what becomes of a node: the chain of rules that led there.
+
+    Raises:
+        UsageError: The model has no node of that name.
+    """
+    lines = []
+    for layer, cost in zip(inspection.layers, inspection.layer_costs, strict=True):
+        if name in layer.nodes or name in layer.absorbed:
+            lines += _layer_story(inspection, layer, cost, name)
+    for found, cost in zip(inspection.standalone, inspection.standalone_costs, strict=True):
+        if name in found.nodes:
+            lines += wrapped(f"'{name}' becomes a stand-alone {found.op_type} kernel: {found.reason.value}.", 0)
+            lines += wrapped(found.because) + wrapped(f"What would remove it: {found.remedy}")
+            lines += wrapped(f"Uncertain: {found.uncertain}") if found.uncertain else []
+            lines += [] if cost.size_bytes is None else [f"  It moves {_bytes(cost.size_bytes)}."]
+    if not lines and name in inspection.other_nodes:
+        lines = [f"'{name}' is in no kernel.", *wrapped(inspection.other_nodes[name])]
+    if not lines:
+        raise _unknown_node(inspection, name)
+    about = [entry for entry in inspection.findings if entry.node == name and not entry.code.startswith(STANDALONE)]
+    return lines + [line for entry in about for line in wrapped(f"{entry.code}: {entry.found}. {entry.fix}")]
+
+
+def _layer_story(inspection: Inspection, layer: Layer, cost: LayerCost, name: str) -> list[str]:
+    if name == layer.name:
+        kernel = "an INT8 kernel" if layer.int8 else "a float kernel"
+        lines = wrapped(f"{layer.op_type} '{name}' runs in {kernel} ({_types(layer)}).", 0)
+    else:
+        role = "is absorbed by" if name in layer.absorbed else "is part of"
+        kernel = f"the {'INT8' if layer.int8 else 'float'} kernel"
+        lines = wrapped(f"'{name}' {role} {kernel} of {layer.op_type} '{layer.name}' ({_types(layer)}).", 0)
+    if len(layer.nodes) > 1:
+        lines += wrapped(f"Nodes: {', '.join(layer.nodes)}")
+    for operand in layer.inputs:
+        lines += wrapped(f"reads {operand.tensor} as {operand.type.value}")
+    lines += wrapped(f"writes {', '.join(layer.outputs)} as {layer.output_type.value}")
+    for reason in layer.because or ("No rule makes it INT8: its operator has no INT8 form (class F).",):
+        lines += wrapped(f"- {reason}")
+    lines += wrapped(f"Uncertain: {layer.uncertain}") if layer.uncertain else []
+    if cost.macs:
+        share = _share(cost.macs, inspection.summary.macs)
+        lines.append(f"  It makes {_big(cost.macs)} multiply-accumulates ({share}).")
+    return lines
+
+
+def _unknown_node(inspection: Inspection, name: str) -> UsageError:
+    names = [node for layer in inspection.layers for node in (*layer.nodes, *layer.absorbed)]
+    names += [node for found in inspection.standalone for node in found.nodes] + list(inspection.other_nodes)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    hint = f"Near names: {', '.join(near)}." if near else "`qdq inspect --layers` lists the nodes."
+    return UsageError(f"The model has no node '{name}'.", hint)
+
+
+def elided(text: str, width: int) -> str:
+    """Shorten a text to a width by its middle, where long names differ least."""
+    if len(text) <= width:
+        return text
+    head = (width - 3) // 2
+    return f"{text[:head]}...{text[len(text) - (width - 3 - head) :]}"
+
+
+def row(label: str, text: str) -> list[str]:
+    """Return a labelled text, wrapped behind its label."""
+    first, *rest = textwrap.wrap(text, WIDTH - LABEL_WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
+    return [f"{label:<{LABEL_WIDTH}}{first}", *(" " * LABEL_WIDTH + line for line in rest)]
+
+
+def wrapped(text: str, indent: int = 2) -> list[str]:
+    """Return a text wrapped at 80 columns, indented; long names stay whole."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def names_text(names: Iterable[str], separator: str = ", ") -> str:
+    """Write the first few of some names, and how many more there are."""
+    unique = list(dict.fromkeys(name for name in names if name))
+    more = f"{separator}... ({len(unique) - MAX_NAMES} more)" if len(unique) > MAX_NAMES else ""
+    return separator.join(unique[:MAX_NAMES]) + more if unique else "the model"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1f} %"
+
+
+def _share(part: int | None, whole: int) -> str:
+    return "MACs unknown" if part is None else f"{_percent(100 * part / whole)} of the MACs" if whole else "no MACs"
+
+
+def _big(number: int) -> str:
+    """Write a count with its prefix: "12.3 k"."""
+    for limit, prefix in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= limit:
+            return f"{number / limit:.1f} {prefix}"
+    return str(number)
+
+
+def _bytes(number: int) -> str:
+    text = _big(number)
+    return f"{text}B" if " " in text else f"{text} B"

@@ -1,0 +1,132 @@
+"""A quantized version of a prepared model as a value: what is quantized, with which ranges and which constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from calibrators.qparams import dequantize, quantize, symmetric_qparams, weight_amax
+from qdq_cli.config.records import Form, WeightForm
+from qdq_cli.judging.bias import bias_place, set_bias
+from qdq_cli.model.names import Names
+from qdq_cli.model.nodes import constant_at, input_at
+from qdq_cli.placement.plan import Plan, WeightTarget
+from qdq_cli.placement.rewrite import rewrite
+from qdq_cli.preparing.fold import add_initializer
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A quantized version of a prepared model.
+
+    Args:
+        plan: What is quantized.
+        amax: Range of each scale group.
+        weight_ranges: Weight -> amax a scale, for weights not quantized over their whole range.
+        weights: Initializer name -> new values, same shape and type.
+        biases: Weighted node -> new bias, shape [output channels].
+    """
+
+    plan: Plan
+    amax: tuple[float, ...]
+    weight_ranges: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    weights: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+    biases: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+def with_plan(base: Candidate, plan: Plan, amax: tuple[float, ...]) -> Candidate:
+    """Return the candidate of a smaller plan: what stays quantized keeps its constants, the rest gets its own back.
+
+    Args:
+        base: Of the larger plan.
+        plan: The smaller one.
+        amax: Range of each of its scale groups.
+    """
+    weights = {target.tensor for target in plan.weights}
+    nodes = {target.use.node for target in plan.weights}
+    return Candidate(
+        plan,
+        amax,
+        weight_ranges={name: found for name, found in base.weight_ranges.items() if name in weights},
+        weights={name: array for name, array in base.weights.items() if name in weights},
+        biases={name: array for name, array in base.biases.items() if name in nodes},
+    )
+
+
+def set_constants(
+    model: ir.Model,
+    weights: Mapping[str, NDArray[np.floating]],
+    biases: Mapping[str, NDArray[np.float64]] = MappingProxyType({}),
+) -> None:
+    """Give a prepared model other weights and biases (as in `Candidate`), in place; nothing is quantized yet."""
+    graph = model.graph
+    for name, array in weights.items():
+        graph.initializers[name].const_value = ir.Tensor(array, name=name)
+    if not biases:
+        return
+    nodes, names = {node.name: node for node in graph}, Names(graph)
+    for name, bias in biases.items():
+        place = bias_place(nodes[name], bias.size)
+        data = input_at(nodes[name], 0)
+        if place is None or data is None or data.dtype is None:
+            raise ValueError(f"node '{name}' has no place for a bias")
+        set_bias(graph, place, bias.astype(data.dtype.numpy()), names)
+
+
+class RoundedWeights:
+    """Weights as quantization leaves them, kept from one candidate to the next while nothing changes about them."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int | None], tuple[object, object, NDArray[np.generic]]] = {}
+
+    def get(
+        self, target: WeightTarget, weight: NDArray[np.generic], amax: NDArray[np.float32] | None
+    ) -> NDArray[np.generic]:
+        """Return dequantize(quantize(weight)) with the range `amax`, or the weight's whole range for None."""
+        key = (target.tensor, target.axis)
+        known = self._known.get(key)
+        if known is None or known[0] is not weight or known[1] is not amax:
+            known = (weight, amax, round_weight(weight, target.axis, amax))
+            self._known[key] = known
+        return known[2]
+
+
+def round_weight(
+    weight: NDArray[np.generic], axis: int | None, amax: NDArray[np.float32] | None = None
+) -> NDArray[np.generic]:
+    """Quantize and dequantize a weight as the written model does; `amax` None takes its largest values."""
+    largest = weight_amax(weight, axis)
+    scale_of = largest if amax is None else amax.reshape(largest.shape)
+    qparams = symmetric_qparams(scale_of, axis=axis, scale_dtype=weight.dtype)
+    rounded: NDArray[np.generic] = dequantize(quantize(weight, qparams), qparams)
+    return rounded
+
+
+def trial_model(model: ir.Model, candidate: Candidate, rounded: RoundedWeights) -> ir.Model:
+    """Return a clone of the prepared model, quantized as the candidate says, to be run.
+
+    Its weights are rounded beforehand, so that a run does not do it every time; the numbers are those of the written
+    model, bit for bit.
+    """
+    clone = model.clone()
+    set_constants(clone, candidate.weights, candidate.biases)
+    nodes = {node.name: node for node in clone.graph}
+    names = Names(clone.graph)
+    for target in candidate.plan.weights:
+        weight = constant_at(nodes[target.use.node], target.use.slot)
+        if weight is not None:
+            array = rounded.get(target, weight, candidate.weight_ranges.get(target.tensor))
+            value = add_initializer(clone.graph, names.value(f"{target.tensor}_rounded"), array)
+            nodes[target.use.node].replace_input_with(target.use.slot, value)
+    for target in candidate.plan.weights:
+        former = clone.graph.initializers.get(target.tensor)
+        if former is not None and not former.uses() and not former.is_graph_output():
+            clone.graph.initializers.pop(target.tensor)
+    activations = replace(candidate.plan, weights=())
+    rewrite(clone, activations, candidate.amax, weights=WeightForm.FP32, form=Form.PAIRS)
+    return clone

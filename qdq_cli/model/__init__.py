@@ -1,0 +1,1 @@
+"""ONNX model files: load, check, name, fingerprint, write."""

@@ -1,0 +1,333 @@
+"""The one room that opens and writes ONNX model files.
+
+Loading keeps external weights on disk (memory-mapped) and refuses what would break later: an empty or foreign file, a
+malformed model, external data that is missing, too short or outside the model's folder. Writing is staged: the model is
+finished in a temporary folder beside its target, can be checked and run there, and is moved into place only by
+`Staged.commit`; nothing is left behind otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import google.protobuf.message
+import onnx
+import onnx_ir as ir
+
+from qdq_cli.data.sources import is_sample
+from qdq_cli.model.external_data import bind_external_data
+from qdq_cli.model.wellformed import check_wellformed, sort_nodes
+from qdq_cli.model.wire import as_valid_onnx, encode, root_cause
+from qdq_cli.process.errors import ModelError, UsageError
+
+INLINE_LIMIT_BYTES = 1_800_000_000
+"""Models above this keep their weights in a data file beside them: protobuf ends at 2 GiB, and Q/DQ nodes need room."""
+
+EXTERNAL_THRESHOLD_BYTES = 1024
+"""Tensors below this stay inside the model even when the weights go into a data file (scales, shapes)."""
+
+_PROTOBUF_LIMIT_BYTES = 2**31 - 1
+
+_OTHER_FORMATS = {
+    b"version https://git-lfs": ("a Git LFS pointer, not the model itself", "Fetch the model with: git lfs pull"),
+    b"PK\x03\x04": (
+        "a zip archive, perhaps a PyTorch checkpoint, not an ONNX model",
+        "Export it to ONNX, or unpack it.",
+    ),
+    b"\x1f\x8b": ("a gzip archive, not an ONNX model", "Unpack it."),
+    b"\x89HDF": ("an HDF5 file, perhaps of Keras, not an ONNX model", "Export it to ONNX."),
+    b"<": ("a web page or XML, not an ONNX model", "Fetch the model again."),
+}
+"""How files start that are often taken for models: what they are, and what to do."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model as it was read.
+
+    Args:
+        path: Absolute path of the .onnx file, symbolic links not followed.
+        model: The graph, its nodes in topological order; weights in data files are memory-mapped, not read.
+        size_bytes: Size of the .onnx file and of its external data files together.
+        data_files: The external data files, symbolic links followed; empty for a model with all weights inside.
+        proto: The protobuf the graph was made from; None where its nodes had to be sorted.
+    """
+
+    path: Path
+    model: ir.Model
+    size_bytes: int
+    data_files: tuple[Path, ...] = ()
+    proto: onnx.ModelProto | None = None
+
+    @property
+    def external(self) -> bool:
+        """Whether weights are in data files beside the model."""
+        return bool(self.data_files)
+
+
+def load(path: Path) -> ModelFile:
+    """Read an ONNX model; weights in external data files stay on disk.
+
+    Args:
+        path: The .onnx file; relative paths, spaces and symbolic links (hub snapshots) are fine.
+
+    Raises:
+        ModelError: The file is missing, empty, not ONNX, cut off, malformed, or its external data cannot be used.
+    """
+    # An absolute path: with a bare file name onnx-ir would take an empty base folder and skip its path checks.
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() keeps "..", resolve() follows links
+    _require_unicode(path)
+    size_bytes, proto = _read_proto(path)
+    try:
+        check_wellformed(proto)
+        model = ir.serde.deserialize_model(proto)
+        was_sorted = not sort_nodes(model.graph)
+    except ModelError as error:
+        raise ModelError(f"{path} is not a usable ONNX model: {error.message}.", error.hint) from error
+    except (ir.serde.SerdeError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(f"{path} is not a usable ONNX model: {root_cause(error)}.") from error
+    data_files = bind_external_data(path, model)
+    size_bytes += sum(file.stat().st_size for file in data_files)
+    return ModelFile(path, model, size_bytes, data_files, proto if was_sorted else None)
+
+
+def _require_unicode(path: Path) -> None:
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ModelError(
+            f"The name of {path} holds bytes that are no Unicode, which ONNX Runtime cannot open.",
+            "Rename the file, or its folder.",
+        ) from error
+
+
+def _read_proto(path: Path) -> tuple[int, onnx.ModelProto]:
+    """Return the size of a file and the protobuf in it."""
+    data = _read_bytes(path)
+    if not data:
+        raise ModelError(f"{path} is empty (0 bytes).", "Export or copy the model again.")
+    for start, (what, hint) in _OTHER_FORMATS.items():
+        if data.startswith(start):
+            raise ModelError(f"{path} is {what}.", hint)
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except google.protobuf.message.DecodeError as error:
+        raise ModelError(
+            f"{path} is not an ONNX model, or is cut off: its {len(data):,} bytes do not parse as one.",
+            "Export or copy it again.",
+        ) from error
+    return len(data), proto
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise ModelError(f"{path} is a folder, not an ONNX file.", "Name the .onnx file inside it.")
+        if path.is_symlink() and not path.exists():
+            raise ModelError(f"{path} is a symbolic link to nothing.", "Check the path of the model.")
+        if path.exists() and not path.is_file():
+            raise ModelError(f"{path} is a device or a pipe, not a file.", "Save the model to a file first.")
+        if path.stat().st_size > _PROTOBUF_LIMIT_BYTES:
+            raise ModelError(
+                f"{path} has {path.stat().st_size:,} bytes; one ONNX file holds at most {_PROTOBUF_LIMIT_BYTES:,}.",
+                "Export the model with external data.",
+            )
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} does not exist.", "Check the path of the model.") from error
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A finished model in a temporary folder beside its target.
+
+    Args:
+        path: The staged .onnx file, for checks and runs.
+        target: Where `commit` puts it.
+        size_bytes: Size of the staged files together.
+    """
+
+    path: Path
+    target: Path
+    size_bytes: int
+
+    def commit(self) -> None:
+        """Move the files into place, the data file first, each by an atomic replace.
+
+        A symbolic link under the name of the target is replaced itself, not what it leads to.
+
+        Raises:
+            ModelError: The target cannot be written; what was there before is there again.
+        """
+        data = _data_path(self.path)
+        try:
+            if data.exists():
+                with _put_back_on_failure(_data_path(self.target), self.path.parent / "former"):
+                    os.replace(data, _data_path(self.target))  # noqa: PTH105 - the atomic call, by its name
+                    os.replace(self.path, self.target)  # noqa: PTH105
+            else:
+                os.replace(self.path, self.target)  # noqa: PTH105
+        except OSError as error:
+            raise ModelError(f"{self.target} cannot be written: {error.strerror}.") from error
+
+
+def _data_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.data")
+
+
+@contextlib.contextmanager
+def _put_back_on_failure(path: Path, former: Path) -> Iterator[None]:
+    """Keep what is at `path` under a second name, and bring it back if the block fails."""
+    existed = os.path.lexists(path)
+    if existed:
+        try:
+            os.link(path, former, follow_symlinks=False)  # hardlink_to() follows links
+        except (OSError, NotImplementedError):  # a file system or platform without such links
+            os.replace(path, former)  # noqa: PTH105
+    done = False
+    try:
+        yield
+        done = True
+    finally:  # an interrupt counts as a failure
+        if not done and existed:
+            os.replace(former, path)  # noqa: PTH105
+        elif not done:
+            path.unlink(missing_ok=True)
+
+
+def check_target(source: Path, target: Path, reads: Iterable[Path] = ()) -> Path:
+    """Return the absolute output path after making sure that it is not the input, and can be a file.
+
+    Args:
+        source: The input model.
+        target: The output.
+        reads: What else the run reads: files, and folders of samples.
+
+    Raises:
+        UsageError: The output is one of these, a folder or a device, or lies in a folder that does not exist.
+    """
+    target = Path(os.path.abspath(target))  # noqa: PTH100 - keep links
+    _require_unicode(target)
+    if _is_same_file(target, source):
+        raise UsageError(f"The output {target} is the input model itself.", "Name another file with -o.")
+    if target.is_dir():
+        raise UsageError(f"The output {target} is a folder.", "Name a file, such as model.qdq.onnx, with -o.")
+    if target.exists() and not target.is_file():
+        raise UsageError(f"The output {target} is a device or a pipe, not a file.", "Name another file with -o.")
+    if not target.parent.is_dir():
+        raise UsageError(f"The folder of the output, {target.parent}, does not exist.", "Create it first.")
+    check_not_read(target, reads)
+    return target
+
+
+def check_not_read(target: Path, reads: Iterable[Path], option: str = "-o") -> None:
+    """Make sure that a file about to be written is none that the run reads, by whatever name.
+
+    Args:
+        target: The file.
+        reads: Files, and folders of samples.
+        option: What names the file on the command line.
+
+    Raises:
+        UsageError: It is one of them, or a sample in one of the folders.
+    """
+    for path in reads:
+        is_folder = target.exists() and path.is_dir()
+        within = is_folder and is_sample(target) and target.resolve().is_relative_to(path.resolve())
+        if within or _is_same_file(target, path):
+            hint = f"Name another file with {option}." if option.startswith("-") else f"Name another {option}."
+            raise UsageError(f"{target} is read by this run, and would be overwritten.", hint)
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    """Say whether two paths lead to one file, whether it is there already or will only be written."""
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return os.path.abspath(one) == os.path.abspath(other)  # noqa: PTH100 - resolve() would follow a link to be replaced
+
+
+def check_data_target(source: ModelFile, target: Path) -> None:
+    """Make sure that neither the output nor its data file is a data file of the input.
+
+    Raises:
+        UsageError: It is one.
+    """
+    for written in (target, _data_path(target)):
+        if any(_is_same_file(written, file) for file in source.data_files):
+            raise UsageError(
+                f"The output would overwrite {written}, which holds weights of the input model.",
+                "Name another file with -o.",
+            )
+
+
+@contextlib.contextmanager
+def staged(model: ir.Model, target: Path, *, external: bool) -> Iterator[Staged]:
+    """Write a model into a temporary folder beside its target; the folder is gone afterwards, committed or not.
+
+    Args:
+        model: The finished model.
+        target: Absolute path the model is meant for.
+        external: Keep the weights in `<target>.data`; also done when they do not fit into one protobuf.
+
+    Raises:
+        ModelError: The disk is full or the folder cannot be written.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".qdq-", suffix=".tmp", dir=target.parent))
+    except OSError as error:
+        raise ModelError(f"{target} cannot be written: {error.strerror}.", "Name another file with -o.") from error
+    try:
+        path = folder / target.name
+        _write(model, path, external=external)
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        yield Staged(path=path, target=target, size_bytes=size)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write(model: ir.Model, path: Path, *, external: bool) -> None:
+    try:
+        encoded = None if external else encode(model)
+        if encoded is None or encoded.size_bytes > INLINE_LIMIT_BYTES:
+            _write_external(model, path)
+            return
+        with path.open("wb") as file:
+            file.writelines(encoded.pieces())
+    except OSError as error:
+        raise ModelError(
+            f"{path.name} cannot be written: {error.strerror or error}.", "Is there room on the disk?"
+        ) from error
+
+
+def _write_external(model: ir.Model, path: Path) -> None:
+    with as_valid_onnx():
+        ir.save(model, path, external_data=_data_path(path).name, size_threshold_bytes=EXTERNAL_THRESHOLD_BYTES)
+    if not _data_path(path).stat().st_size:
+        _data_path(path).unlink()
+
+
+def serialized(model: ir.Model) -> bytes:
+    """Return the model as protobuf bytes with every weight inside, the same bytes on every run.
+
+    Raises:
+        ModelError: The model does not fit into one protobuf (2 GiB), or is no valid ONNX.
+    """
+    encoded = encode(model)
+    if encoded.size_bytes > INLINE_LIMIT_BYTES:
+        raise ModelError(
+            f"The model takes {encoded.size_bytes:,} bytes, more than one ONNX file holds (2 GiB).",
+            "Keep its weights in an external data file.",
+        )
+    buffer = io.BytesIO()  # unlike a list of all pieces it holds every byte once
+    buffer.writelines(encoded.pieces())
+    return buffer.getvalue()

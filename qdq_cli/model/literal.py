@@ -1,0 +1,44 @@
+"""A model file as a session is to run it: as it is written, its products of integers exact on every processor."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+from qdq_cli.model import files
+from qdq_cli.model.inline import inline_functions
+from qdq_cli.model.opset import normalize_imports
+from qdq_cli.running.outputs import without_weights
+from qdq_cli.preparing.prepare import infer_shapes, lift_constants, name_everything
+from qdq_cli.graph.products import PRODUCTS, exact_products
+from qdq_cli.running.session import Source
+
+
+def literal(path: Path) -> Source:
+    """Return what a session is made from that computes what the model says: the file, or the model with exact products.
+
+    Args:
+        path: A model that was loaded before.
+
+    Raises:
+        ModelError: The model cannot be loaded any more.
+    """
+    if not _names_products(path):
+        return Source(path)
+    model = files.load(path).model
+    inline_functions(model)
+    normalize_imports(model)
+    lift_constants(model)
+    name_everything(model)
+    infer_shapes(model)
+    exact = exact_products(model)
+    if exact is model:
+        return Source(path)
+    proto, weights = without_weights(exact)
+    return Source(proto.SerializeToString(), weights)
+
+
+def _names_products(path: Path) -> bool:
+    """Whether the name of an operator that multiplies integers occurs in a file: found without reading the weights."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return any(data.find(op_type.encode()) >= 0 for op_type in PRODUCTS)

@@ -1,0 +1,191 @@
+"""The opset of a model: read it, and raise it where Q/DQ nodes need a newer one.
+
+ONNX's version converter does the work, on a copy without the large weights. It converts what it knows and says nothing
+about the rest: a default that a newer opset changed is written out here, and what it made is checked.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import onnx
+import onnx.checker
+import onnx.defs
+import onnx.shape_inference
+import onnx.version_converter
+import onnx_ir as ir
+
+from qdq_cli.model.nodes import ONNX_DOMAIN, every_node, int_attribute, is_op, rank
+from qdq_cli.model.wire import is_left_out, root_cause, to_proto, weights_left_out
+from qdq_cli.process.errors import ModelError
+
+MIN_OPSET = 13
+"""QuantizeLinear has its `axis` since opset 13 (emission contract, rule 1.10.1)."""
+
+HALF_OPSET = 19
+"""QuantizeLinear takes FP16 and BF16 data and scales since opset 19 (A10)."""
+
+_IR_OF_OPSET = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13}
+"""Lowest IR version that goes with an opset (rules, section 7)."""
+
+_OLDEST_IR = 4  # version 3 wants every initializer among the graph inputs
+
+LONG_NAME = "ai.onnx"
+
+_FAILURES = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError)
+
+_FORMER_DEFAULTS = (
+    ("Resize", 11, {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}),
+    ("RoiAlign", 16, {"coordinate_transformation_mode": "output_half_pixel"}),
+)
+"""(operator, opset that changed its defaults, what they were before); Resize was Upsample up to opset 9.
+
+Source: ONNX's changelog of both operators; ONNX Runtime computes Upsample and Resize of opset 10 this way.
+"""
+
+
+def opset_of(model: ir.Model) -> int:
+    """Return the opset of the default ONNX domain.
+
+    Raises:
+        ModelError: The model imports no opset of it.
+    """
+    opset = model.opset_imports.get(ONNX_DOMAIN, model.opset_imports.get(LONG_NAME))
+    if opset is None:
+        raise ModelError("The model imports no opset of the default ONNX domain.", "Export it again.")
+    return opset
+
+
+def normalize_imports(model: ir.Model) -> None:
+    """Let the default domain be imported under its short name; one that no node uses need not be imported at all."""
+    imports = model.opset_imports
+    if LONG_NAME in imports:
+        imports.setdefault(ONNX_DOMAIN, imports.pop(LONG_NAME))
+    if ONNX_DOMAIN not in imports and all(node.domain != ONNX_DOMAIN for node in every_node(model.graph)):
+        imports[ONNX_DOMAIN] = MIN_OPSET
+
+
+def raise_opset(model: ir.Model, needed: int) -> ir.Model:
+    """Convert to the opset that is needed if the model is below it; never higher (rule 1.10.1).
+
+    Args:
+        model: Without local functions, its types and shapes inferred; not to be used afterwards.
+        needed: Opset of the default domain.
+
+    Raises:
+        ModelError: The model cannot be converted.
+    """
+    if opset_of(model) < needed:
+        model = _convert(model, needed)
+    # Newer IR versions are valid for older opsets too, so this only ever rises.
+    model.ir_version = max(model.ir_version, _IR_OF_OPSET.get(opset_of(model), max(_IR_OF_OPSET.values())))
+    return model
+
+
+def _convert(model: ir.Model, opset: int) -> ir.Model:
+    before = opset_of(model)
+    _refuse_unconvertible(model, opset)
+    tensors = {name: value.const_value for name, value in model.graph.initializers.items()}
+    model.ir_version = max(model.ir_version, _OLDEST_IR)
+    with weights_left_out(model):
+        proto = to_proto(model)
+    try:
+        converted = onnx.version_converter.convert_version(proto, opset)
+    except _FAILURES as error:
+        raise _refusal(model, opset, str(error)) from error
+    if (changed := _changed_interface(proto.graph, converted.graph)) is not None:
+        raise _refusal(model, opset, f"the converter would change the type or shape of '{changed}'")
+    if (failure := _failure(converted)) and not _failure(proto):
+        raise _refusal(model, opset, failure)
+    result: ir.Model = ir.serde.deserialize_model(converted)
+    _restore_weights(result, tensors)
+    _write_out_former_defaults(result, before)
+    return result
+
+
+def _refuse_unconvertible(model: ir.Model, needed: int) -> None:
+    """Refuse operators that ONNX does not have, and those that it passes on although their meaning changed.
+
+    Up to opset 12, Hardmax worked on all axes from `axis` on, flattened into one; up to opset 8, Scan had a batch axis.
+    """
+    opset = opset_of(model)
+    for node in model.graph.all_nodes():
+        if node.domain == ONNX_DOMAIN and not onnx.defs.has(node.op_type, opset, ONNX_DOMAIN):
+            raise _refusal(model, needed, f"ONNX has no operator {node.op_type}, which node '{node.name}' is")
+        flattening = is_op(node, "Hardmax") and opset < 13
+        if (is_op(node, "Scan") and opset < 9) or (flattening and not _is_over_last_axis(node)):
+            raise _refusal(model, needed, f"{node.op_type} of node '{node.name}' means something else there")
+        if flattening:
+            node.attributes["axis"] = ir.AttrInt64("axis", -1)
+
+
+def _is_over_last_axis(node: ir.Node) -> bool:
+    axis, dims = int_attribute(node, "axis", 1), rank(node.inputs[0])
+    return axis == -1 or (dims is not None and axis == dims - 1)
+
+
+def _write_out_former_defaults(model: ir.Model, opset: int) -> None:
+    """Give nodes the attributes they did without, where the default of their operator is another one by now."""
+    for op_type, changed_in, defaults in _FORMER_DEFAULTS:
+        if opset >= changed_in or opset_of(model) < changed_in:
+            continue
+        for node in model.graph.all_nodes():
+            if is_op(node, op_type):
+                for name in defaults.keys() - node.attributes.keys():
+                    node.attributes[name] = ir.AttrString(name, defaults[name])
+
+
+def _restore_weights(model: ir.Model, tensors: Mapping[str, ir.TensorProtocol | None]) -> None:
+    for name, value in model.graph.initializers.items():
+        value.const_value = tensors.get(name, value.const_value)
+        if is_left_out(value.const_value):
+            raise ModelError(f"ONNX's version converter lost the weight '{name}'.", "Export with opset 13 or above.")
+
+
+def _changed_interface(before: onnx.GraphProto, after: onnx.GraphProto) -> str | None:
+    """Return the first graph input or output that is not what it was; Scan lost its batch axis in opset 9."""
+    for old, new in ((before.input, after.input), (before.output, after.output)):
+        for one, other in itertools.zip_longest(old, new):
+            if one is None or other is None or not _is_same(one, other):
+                return str((one or other).name)
+    return None
+
+
+def _is_same(old: onnx.ValueInfoProto, new: onnx.ValueInfoProto) -> bool:
+    """Say whether a value kept its name, type and fixed dimensions; others may have been inferred."""
+    before, after = old.type.tensor_type, new.type.tensor_type
+    if old.name != new.name or old.type.WhichOneof("value") != new.type.WhichOneof("value"):
+        return False
+    if before.elem_type != after.elem_type:
+        return False
+    if not before.HasField("shape"):
+        return True
+    fixed = [(position, dim.dim_value) for position, dim in enumerate(before.shape.dim) if dim.HasField("dim_value")]
+    return len(before.shape.dim) == len(after.shape.dim) and all(
+        after.shape.dim[position].dim_value == size for position, size in fixed
+    )
+
+
+def _refusal(model: ir.Model, opset: int, reason: str) -> ModelError:
+    lines = [line.rpartition(" failed: ")[2].strip() for line in reason.splitlines() if line.strip()]
+    return ModelError(
+        f"The model has opset {opset_of(model)} and cannot be raised to {opset}, which Q/DQ nodes need: "
+        f"{lines[-1].rstrip('.') if lines else 'the converter failed'}.",
+        f"Export it with opset {opset} or above.",
+    )
+
+
+def _failure(proto: onnx.ModelProto) -> str:
+    """Say why a model whose large weights are left out does not pass the full check; "" if it does."""
+    checked = onnx.ModelProto()
+    checked.CopyFrom(proto)
+    for tensor in list(checked.graph.initializer):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            checked.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+            checked.graph.initializer.remove(tensor)
+    try:
+        onnx.checker.check_model(checked, full_check=True)
+    except _FAILURES as error:
+        return root_cause(error)
+    return ""

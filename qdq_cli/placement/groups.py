@@ -1,0 +1,151 @@
+"""Runs of commuting operators that INT8 passes through, and the tensors that must share one scale because of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from qdq_cli.config.records import PlanConfig
+from qdq_cli.model.nodes import constant_at, consumers, is_op
+from qdq_cli.placement.operators import commutes, data_slots
+from qdq_cli.placement.topology import Topology
+from qdq_cli.placement.wants import Slot, Wants
+
+KNOWN_AMAX = {"Softmax": 1.0, "Sigmoid": 1.0, "HardSigmoid": 1.0}
+"""Functions whose largest value is known exactly (rules, section 3.3)."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Commuting operators that run in INT8 because a Q behind them moves back over them (rule R4).
+
+    Args:
+        nodes: The operators.
+        starts: Tensor in front of a run -> the slots of the run that read it. A tensor between two of the operators is
+            inside the run and needs no pair.
+    """
+
+    nodes: frozenset[ir.Node]
+    starts: dict[ir.Value, dict[Slot, None]]
+
+
+def int8_runs(graph: Topology, wants: Wants, config: PlanConfig) -> Run:
+    """Find the operators that a Q crosses: they commute, and every reader of their outputs reads INT8."""
+    leading = wants.leading_to_q(graph)
+    nodes = frozenset(
+        node
+        for node in graph.nodes
+        if commutes(node, safe=config.safe) and data_slots(node) and _all_lead(node, leading)
+    )
+    starts: dict[ir.Value, dict[Slot, None]] = {}
+    for node in graph.nodes:
+        for slot in data_slots(node) if node in nodes else ():
+            value = node.inputs[slot]
+            if value is not None and value.producer() not in nodes and not is_op(value.producer(), "DequantizeLinear"):
+                starts.setdefault(value, {})[node, slot] = None
+    return Run(nodes, starts)
+
+
+def _all_lead(node: ir.Node, leading: frozenset[ir.Value]) -> bool:
+    used = [out for out in node.outputs if out.uses() or out.is_graph_output()]
+    return bool(used) and all(out in leading for out in used)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Scale groups: quantized tensors, the observed ones among them, the known amax; and each tensor's group index."""
+
+    members: tuple[tuple[tuple[ir.Value, ...], tuple[ir.Value, ...], float | None], ...]
+    index: dict[ir.Value, int]
+
+
+def scale_groups(graph: Topology, wants: Wants, runs: Run) -> Groups:
+    """Join tensors that must have one scale: across every operator a Q crosses, and across commuting operators that
+    are quantized on both sides for other readers (P10-P12).
+    """
+    parent: dict[ir.Value, ir.Value] = {}
+    for node in graph.nodes:
+        reads = [value for slot in data_slots(node) if (value := node.inputs[slot]) is not None]
+        if node in runs.nodes:
+            _join(parent, [*reads, *(out for out in node.outputs if out.uses())])
+        elif commutes(node, safe=wants.safe):
+            _join(parent, [value for value in (*reads, *node.outputs) if wants.holds(value)])
+    order = _quantized_in_order(graph, wants, runs)
+    by_root: dict[ir.Value, list[ir.Value]] = {}
+    for value in order:
+        by_root.setdefault(_root(parent, value), []).append(value)
+    members = [(tuple(group), _observed(group, wants), _known_amax(group)) for group in by_root.values()]
+    index = {value: number for number, group in enumerate(by_root.values()) for value in group}
+    return Groups(tuple(members), index)
+
+
+def _quantized_in_order(graph: Topology, wants: Wants, runs: Run) -> list[ir.Value]:
+    quantized = dict.fromkeys((*dict(wants.items()), *runs.starts))
+    position: dict[ir.Value, int] = {}
+    for number, node in enumerate(graph.nodes):
+        for value in (*node.inputs, *node.outputs):
+            if value is not None:
+                position.setdefault(value, number)
+    return sorted(quantized, key=lambda value: (position[value], value.name or ""))
+
+
+def _root(parent: dict[ir.Value, ir.Value], value: ir.Value) -> ir.Value:
+    while value in parent and parent[value] is not value:
+        parent[value] = parent.get(parent[value], parent[value])
+        value = parent[value]
+    return value
+
+
+def _join(parent: dict[ir.Value, ir.Value], values: Iterable[ir.Value]) -> None:
+    roots = list(dict.fromkeys(_root(parent, value) for value in values))
+    for root in roots[1:]:
+        parent[root] = roots[0]
+
+
+def _observed(group: list[ir.Value], wants: Wants) -> tuple[ir.Value, ...]:
+    """Return the tensors calibration must see: those read as INT8, less those whose values another one contains.
+
+    A tensor made from a wanted one by commuting operators with one data input holds nothing new; a Concat holds all
+    of its inputs.
+    """
+    read = [value for value in group if wants.holds(value)]
+    kept = [value for value in read if not _contained(value, set(read))]
+    return tuple(kept or read)
+
+
+def _contained(value: ir.Value, read: set[ir.Value]) -> bool:
+    joined = any(
+        is_op(node, "Concat") and len(data_slots(node)) > 1 and node.outputs[0] in read for node, _ in consumers(value)
+    )
+    return joined or _copied_from(value, read)
+
+
+def _copied_from(value: ir.Value, read: set[ir.Value]) -> bool:
+    node = value.producer()
+    while node is not None and commutes(node) and len(data_slots(node)) == 1:
+        source = node.inputs[data_slots(node)[0]]
+        if source is None:
+            return False
+        if source in read:
+            return True
+        node = source.producer()
+    return False
+
+
+def _known_amax(group: list[ir.Value]) -> float | None:
+    """Return the range that needs no calibration: of an existing Q on a member, or of functions with a known one."""
+    scales = [scale for value in group for scale in _existing_scales(value)]
+    if scales:
+        return 127.0 * max(scales)
+    makers = [value.producer() for value in group]
+    known = [KNOWN_AMAX.get(maker.op_type) if maker is not None and not maker.domain else None for maker in makers]
+    return max(amax for amax in known if amax is not None) if all(known) else None
+
+
+def _existing_scales(value: ir.Value) -> list[float]:
+    """Return the per-tensor scales of the Q nodes the model already has on a tensor (P6: one scale a tensor)."""
+    scales = [constant_at(node, 1) for node, _ in consumers(value) if is_op(node, "QuantizeLinear")]
+    return [float(np.asarray(scale).item()) for scale in scales if scale is not None and scale.size == 1]

@@ -1,0 +1,268 @@
+"""THE operator table: what each ONNX operator means for quantization; planner and simulator read this one table.
+
+A row gives the operator's class (W, N, C, F of the rules, section 2), the input slots that carry activations, weight
+and bias, how it can end a fused kernel, and, for operators that commute with quantization, the condition for it.
+An operator that is not in the table is class F: it stays float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import onnx_ir as ir
+
+from qdq_cli.model.nodes import (
+    ONNX_DOMAIN,
+    constant_at,
+    constant_ints,
+    float_attribute,
+    input_at,
+    int_attribute,
+    ints_attribute,
+    is_activation,
+    rank,
+    string_attribute,
+)
+
+
+class OpClass(Enum):
+    """Operator classes of the rules, section 2."""
+
+    WEIGHTED = "W"
+    QUANTIZABLE = "N"
+    COMMUTING = "C"
+    FLOAT = "F"
+
+
+class Epilogue(Enum):
+    """How an operator behind a weighted operator can become part of its kernel (rules, section 4.4)."""
+
+    NONE = "none"
+    CLIP = "clip"
+    """Relu and Clip: absorbed by every weighted kernel."""
+    ACTIVATION = "activation"
+    """Other activations: absorbed by ordinary convolutions and matrix products, not by depthwise ones (P5)."""
+
+
+Obstacle = str
+"""Why an operator does not commute although its kind can; the empty string says that it does."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One row of the table.
+
+    Args:
+        op_class: Class of the rules, section 2; a class C operator whose `condition` fails counts as F.
+        data: Input slots that hold activations, or None for all inputs (Concat, Add).
+        weight: Slot of the weight of a weighted operator.
+        bias: Slot of its bias, never quantized (A27).
+        epilogue: Whether it can end a weighted operator's kernel.
+        condition: For class C: the obstacle to commuting, "" where there is none (rules, section 2.3).
+        safe: False where evidence is thin enough that the safe mode treats the operator as class F (Gather).
+        int8_opset: First ONNX opset that defines the operator on INT8 tensors and that ONNX Runtime's CPU provider
+            runs so; None where there is none. Bounds the region form, which really moves the operator to INT8.
+    """
+
+    op_class: OpClass
+    data: tuple[int, ...] | None = (0,)
+    weight: int | None = None
+    bias: int | None = None
+    epilogue: Epilogue = Epilogue.NONE
+    condition: Callable[[ir.Node], Obstacle] | None = None
+    safe: bool = True
+    int8_opset: int | None = None
+
+
+def _first_output_only(node: ir.Node) -> Obstacle:
+    extra = [out for out in node.outputs[1:] if out.uses() or out.is_graph_output()]
+    return "its second output (Indices) is used" if extra else ""
+
+
+def _zero_pad_innermost(node: ir.Node) -> Obstacle:
+    """Zero padding of the two innermost dimensions; anything else stays a float Slice in TensorRT (rules, 2.3 [E])."""
+    if string_attribute(node, "mode", "constant") != "constant":
+        return f"its mode is {string_attribute(node, 'mode', 'constant')}"
+    if input_at(node, 2) is not None:
+        value = constant_at(node, 2)
+        if value is None or np.any(np.asarray(value, dtype=np.float64) != 0):
+            return "its fill value is not the constant 0"
+    if float_attribute(node, "value", 0.0) != 0:
+        return "its fill value is not the constant 0"
+    if input_at(node, 3) is not None:
+        return "it names the padded axes in an operand"
+    # Operand since opset 11, attribute before.
+    pads = constant_ints(node, 1) if input_at(node, 1) is not None else ints_attribute(node, "pads")
+    if pads is None:
+        return "its pads are computed at run time"
+    dims = len(pads) // 2
+    outer = [pads[i] or pads[i + dims] for i in range(max(dims - 2, 0))]
+    return "it pads an outer dimension" if any(outer) else ""
+
+
+def _nearest(node: ir.Node) -> Obstacle:
+    mode = string_attribute(node, "mode", "nearest")
+    if mode != "nearest":
+        return f"its mode is {mode}, which mixes neighbouring values"
+    if string_attribute(node, "coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+        return "it extrapolates outside its input"
+    return ""
+
+
+_W, _N, _C, _F = OpClass.WEIGHTED, OpClass.QUANTIZABLE, OpClass.COMMUTING, OpClass.FLOAT
+_ACTIVATION = Operator(_N, epilogue=Epilogue.ACTIVATION)
+_CLIP = Operator(_N, epilogue=Epilogue.CLIP)
+_BINARY = Operator(_N, data=(0, 1))
+
+
+def _moves(int8_opset: int | None = None, data: tuple[int, ...] | None = (0,), safe: bool = True) -> Operator:
+    """Row of an operator that moves or copies elements (reason M of the rules, section 2.3)."""
+    return Operator(_C, data=data, int8_opset=int8_opset, safe=safe)
+
+
+OPERATORS: dict[str, Operator] = {
+    # Class W: INT8 arithmetic (rules, section 2.1).
+    "Conv": Operator(_W, weight=1, bias=2),
+    "ConvTranspose": Operator(_W, weight=1, bias=2),
+    "Gemm": Operator(_W, weight=1, bias=2),
+    "MatMul": Operator(_W, data=(0, 1), weight=1),
+    # Class N: INT8 only with Q/DQ on both sides (rules, section 2.2).
+    "AveragePool": Operator(_N),
+    "GlobalAveragePool": Operator(_N),
+    "ReduceMean": Operator(_N),
+    "Add": _BINARY,
+    "Sub": _BINARY,
+    "Mul": _BINARY,
+    "Div": _BINARY,
+    "Max": Operator(_N, data=None),
+    "Min": Operator(_N, data=None),
+    "Pow": _BINARY,
+    "Relu": _CLIP,
+    "Clip": _CLIP,
+    "LeakyRelu": _ACTIVATION,
+    "PRelu": _ACTIVATION,
+    "Sigmoid": _ACTIVATION,
+    "Tanh": _ACTIVATION,
+    "HardSigmoid": _ACTIVATION,
+    "HardSwish": _ACTIVATION,
+    "Swish": _ACTIVATION,
+    "Mish": _ACTIVATION,
+    "Gelu": _ACTIVATION,
+    "Elu": _ACTIVATION,
+    "Selu": _ACTIVATION,
+    "Celu": _ACTIVATION,
+    "Softplus": _ACTIVATION,
+    "Softsign": _ACTIVATION,
+    "ThresholdedRelu": _ACTIVATION,
+    "Erf": _ACTIVATION,
+    "Abs": Operator(_N),
+    "Neg": Operator(_N),
+    "BatchNormalization": Operator(_N),
+    # Class C: commutes with a per-tensor Q and DQ (rules, section 2.3).
+    "MaxPool": Operator(_C, condition=_first_output_only, int8_opset=12),
+    "GlobalMaxPool": Operator(_C),
+    "ReduceMax": Operator(_C, int8_opset=12),
+    "ReduceMin": Operator(_C, int8_opset=12),
+    "Transpose": _moves(1),
+    "Reshape": _moves(5),
+    "Flatten": _moves(9),
+    "Squeeze": _moves(1),
+    "Unsqueeze": _moves(1),
+    "Slice": _moves(10),
+    "Split": _moves(2),
+    "Gather": _moves(1, safe=False),
+    "GatherND": _moves(11, safe=False),
+    "GatherElements": _moves(11, safe=False),
+    "Concat": _moves(4, data=None),
+    "Expand": _moves(8),
+    "Tile": _moves(6),
+    "DepthToSpace": _moves(),
+    "SpaceToDepth": _moves(),
+    "Pad": Operator(_C, condition=_zero_pad_innermost, int8_opset=13),
+    "Resize": Operator(_C, condition=_nearest, int8_opset=11),
+    "Upsample": Operator(_C, condition=_nearest),
+    "Identity": _moves(1),
+    "Dropout": _moves(),
+}
+"""Operators of the default ONNX domain by name; every other one is `FLOAT_OPERATOR`."""
+
+FLOAT_OPERATOR = Operator(_F, data=None)
+
+
+def operator_of(node: ir.Node) -> Operator:
+    """Return the row of a node's operator; custom domains and unlisted operators are class F."""
+    return OPERATORS.get(node.op_type, FLOAT_OPERATOR) if node.domain == ONNX_DOMAIN else FLOAT_OPERATOR
+
+
+def obstacle_to_commuting(node: ir.Node) -> Obstacle:
+    """Say why a class C operator does not commute here, or "" where it does.
+
+    Raises:
+        ValueError: The operator is not of class C at all.
+    """
+    row = operator_of(node)
+    if row.op_class is not OpClass.COMMUTING:
+        raise ValueError(f"{node.op_type} is of class {row.op_class.value}, not C")
+    return row.condition(node) if row.condition else ""
+
+
+def commutes(node: ir.Node | None, *, safe: bool = False) -> bool:
+    """Say whether Op(Q(x)) = Q(Op(x)) holds for this node (class C with its condition met; rules, section 2.3).
+
+    Args:
+        node: Any node, or None (a graph input has no producer).
+        safe: Treat operators with thin evidence in TensorRT (Gather) as class F.
+    """
+    if node is None or operator_of(node).op_class is not OpClass.COMMUTING:
+        return False
+    return (operator_of(node).safe or not safe) and not obstacle_to_commuting(node)
+
+
+def data_slots(node: ir.Node) -> tuple[int, ...]:
+    """Return the input slots of a node that hold activations (run-time float tensors), in order."""
+    listed = operator_of(node).data
+    slots = range(len(node.inputs)) if listed is None else listed
+    return tuple(slot for slot in slots if is_activation(input_at(node, slot)))
+
+
+def is_data_slot(node: ir.Node, slot: int) -> bool:
+    """Say whether one input slot of a node holds an activation; a Concat may have thousands of others."""
+    listed = operator_of(node).data
+    return (listed is None or slot in listed) and is_activation(input_at(node, slot))
+
+
+def is_weighted(node: ir.Node | None) -> bool:
+    """Say whether a node is of class W (rules, section 2.1)."""
+    return node is not None and operator_of(node).op_class is OpClass.WEIGHTED
+
+
+def is_spatial_mean(node: ir.Node | None) -> bool:
+    """Say whether a node averages over space: pooling, or ReduceMean over all spatial axes of a rank >= 4 tensor.
+
+    GlobalAveragePool and ReduceMean over axes 2.. are the same computation and get the same plan (rules, S2, P9).
+    """
+    if node is None or node.domain != ONNX_DOMAIN:
+        return False
+    if node.op_type in ("AveragePool", "GlobalAveragePool"):
+        return True
+    return node.op_type == "ReduceMean" and _reduced_axes_are_spatial(node)
+
+
+def _reduced_axes_are_spatial(node: ir.Node) -> bool:
+    dims = rank(input_at(node, 0))
+    axes = constant_ints(node, 1) if input_at(node, 1) is not None else ints_attribute(node, "axes")
+    if dims is None or dims < 4 or axes is None:
+        return False
+    return sorted(axis % dims for axis in axes) == list(range(2, dims))
+
+
+def is_depthwise(node: ir.Node) -> bool:
+    """Say whether a Conv has one input channel a group and several groups (rules, 1.5: axis 0 is still right)."""
+    weight = input_at(node, 1)
+    groups = int_attribute(node, "group", 1)
+    if weight is None or weight.shape is None or groups == 1:
+        return False
+    return node.op_type == "Conv" and weight.shape[1] == 1

@@ -1,0 +1,274 @@
+"""Decide what to quantize. A plan is a value: printed, compared, tested; only `rewrite` changes a graph.
+
+The order of decisions (rules, section 3.5): which weighted operators (`selection`), which residual branches and
+poolings beside them (`wants`), which tensors share a scale (`groups`). Every "no" is a `Skip` with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from qdq_cli.config.records import PlanConfig
+from qdq_cli.model.nodes import every_node, input_at, is_activation, is_constant, is_op, name_of
+from qdq_cli.placement.groups import Run, int8_runs, scale_groups
+from qdq_cli.placement.operators import data_slots, is_depthwise, is_weighted, operator_of
+from qdq_cli.placement.selection import Selection, Skip, select
+from qdq_cli.placement.topology import Topology, topology
+from qdq_cli.placement.wants import Wants, candidate_slots, want_everything
+from qdq_cli.placement.weights import weight_axis
+
+
+@dataclass(frozen=True)
+class Use:
+    """One input slot of one node."""
+
+    node: str
+    slot: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """A tensor that gets Q/DQ, with the uses it serves.
+
+    Args:
+        tensor: Name of the float tensor.
+        uses: Input slots that read the DQ instead of the tensor.
+        group: Index into `Plan.groups`.
+        opens_run: True for the start of a run of commuting operators; only the pairs form writes it.
+    """
+
+    tensor: str
+    uses: tuple[Use, ...]
+    group: int
+    opens_run: bool = False
+
+
+@dataclass(frozen=True)
+class WeightTarget:
+    """A constant operand of a weighted operator, quantized along `axis` (None: one scale)."""
+
+    tensor: str
+    use: Use
+    axis: int | None
+
+
+@dataclass(frozen=True)
+class ScaleGroup:
+    """Tensors that must share one scale (P6, P10-P12).
+
+    Args:
+        tensors: The quantized tensors of the group.
+        observed: Those whose values calibration has to see: every value of the others is among theirs.
+        known_amax: The range where no calibration is needed: an existing Q/DQ pair on one of the tensors, or a function
+            with a known range (Softmax, Sigmoid: 1.0).
+        depthwise: Every weighted operator that reads one of the tensors is a depthwise Conv.
+    """
+
+    tensors: tuple[str, ...]
+    observed: tuple[str, ...]
+    known_amax: float | None = None
+    depthwise: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be quantized and how, and what will not and why.
+
+    Args:
+        targets: Activation tensors with their uses, in topological order.
+        weights: Constant operands.
+        groups: Scale groups.
+        skips: Operator inputs that stay float.
+        quantized: Names of the weighted nodes that become INT8.
+        weighted: Number of weighted nodes in the whole model, If/Loop bodies included.
+        int8_nodes: Names of the commuting nodes that run in INT8 because of the plan.
+        notes: Sentences the user should read (P13).
+        candidates: Every tensor that this plan, or any plan with fewer of its weighted operators, may observe. Empty
+            where calibration cannot take an operator out (no depthwise convolution is quantized, or the rule is off).
+    """
+
+    targets: tuple[Target, ...]
+    weights: tuple[WeightTarget, ...]
+    groups: tuple[ScaleGroup, ...]
+    skips: tuple[Skip, ...]
+    quantized: tuple[str, ...]
+    weighted: int
+    int8_nodes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
+
+    @property
+    def observed(self) -> tuple[str, ...]:
+        """Names of all tensors calibration has to see."""
+        return tuple(name for group in self.groups if group.known_amax is None for name in group.observed)
+
+    @property
+    def calibrated(self) -> tuple[str, ...]:
+        """Names of all tensors a calibration cache holds: it serves the plan and those that may replace it."""
+        return tuple(dict.fromkeys((*self.observed, *self.candidates)))
+
+
+def restricted(plan: Plan, nodes: Set[str]) -> Plan:
+    """Return the part of a plan that concerns these nodes: what they read stays quantized, all else becomes float.
+
+    Scale groups keep their numbers, so that ranges chosen for the plan serve its part.
+    """
+    targets = (replace(target, uses=tuple(use for use in target.uses if use.node in nodes)) for target in plan.targets)
+    return replace(
+        plan,
+        targets=tuple(target for target in targets if target.uses),
+        weights=tuple(target for target in plan.weights if target.use.node in nodes),
+        quantized=tuple(name for name in plan.quantized if name in nodes),
+        int8_nodes=tuple(name for name in plan.int8_nodes if name in nodes),
+    )
+
+
+def observing(plan: Plan, tensors: Iterable[str]) -> Plan:
+    """Return the plan with a scale group of its own, which nothing reads, for each tensor to be observed besides."""
+    known = set(plan.observed)
+    more = tuple(ScaleGroup((name,), (name,)) for name in dict.fromkeys(tensors) if name not in known)
+    return replace(plan, groups=(*plan.groups, *more)) if more else plan
+
+
+def shrinkable(model: ir.Model, config: PlanConfig | None = None) -> tuple[str, ...]:
+    """Return every tensor that the plan, or any plan with fewer of its operators, may observe."""
+    config = config or PlanConfig()
+    graph = topology(model.graph)
+    return _placements(graph, select(model, graph, config))
+
+
+def make_plan(model: ir.Model, config: PlanConfig | None = None) -> Plan:
+    """Plan the quantization of a prepared model; pure.
+
+    Args:
+        model: A model as `prepare` returns it.
+        config: What to quantize; defaults to everything that pays.
+
+    Raises:
+        UsageError: A pattern of the configuration matches nothing.
+    """
+    config = config or PlanConfig()
+    graph = topology(model.graph)
+    selection = select(model, graph, config)
+    wants, refused = want_everything(graph, selection, config)
+    runs = int8_runs(graph, wants, config)
+    groups = scale_groups(graph, wants, runs)
+    return Plan(
+        targets=_targets(graph, wants, runs, groups.index),
+        weights=_weights(graph, selection.quantized, config),
+        groups=tuple(
+            ScaleGroup(*_names(members, observed), known, _only_depthwise(members, wants))
+            for members, observed, known in groups.members
+        ),
+        skips=(*selection.skips, *refused),
+        quantized=tuple(node.name or "" for node in graph.nodes if node in selection.quantized),
+        weighted=sum(1 for node in every_node(model.graph) if is_weighted(node)),
+        int8_nodes=tuple(node.name or "" for node in graph.nodes if node in runs.nodes),
+        notes=tuple(_float_producers(graph, runs, wants)),
+        candidates=_candidates(graph, selection, config),
+    )
+
+
+def _only_depthwise(members: tuple[ir.Value, ...], wants: Wants) -> bool:
+    readers = [node for value in members for node, _ in wants.slots(value) if is_weighted(node)]
+    return bool(readers) and all(is_depthwise(node) for node in readers)
+
+
+def _names(members: tuple[ir.Value, ...], observed: tuple[ir.Value, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(map(name_of, members)), tuple(map(name_of, observed))
+
+
+def _targets(graph: Topology, wants: Wants, runs: Run, index: dict[ir.Value, int]) -> tuple[Target, ...]:
+    """List the pairs: at every wanted tensor for its readers, and at the tensors where a run of operators begins."""
+    position = {value: number for number, value in enumerate(_in_order(graph))}
+    pairs = [(value, uses, False) for value, uses in wants.items()]
+    pairs += [(value, uses, True) for value, uses in runs.starts.items()]
+    pairs.sort(key=lambda pair: (position[pair[0]], pair[2]))
+    return tuple(
+        Target(
+            tensor=name_of(value),
+            uses=tuple(
+                sorted((Use(node.name or "", slot) for node, slot in uses), key=lambda use: (use.node, use.slot))
+            ),
+            group=index[value],
+            opens_run=opens,
+        )
+        for value, uses, opens in pairs
+    )
+
+
+def _in_order(graph: Topology) -> dict[ir.Value, None]:
+    """Return all activations in topological order: what a node reads before what it makes."""
+    order: dict[ir.Value, None] = {}
+    for node in graph.nodes:
+        order.update(dict.fromkeys((*graph.reads[node], *node.outputs)))
+    return order
+
+
+def _weights(graph: Topology, quantized: frozenset[ir.Node], config: PlanConfig) -> tuple[WeightTarget, ...]:
+    found = []
+    for node in graph.nodes:
+        slot = operator_of(node).weight
+        if node not in quantized or slot is None:
+            continue
+        value = input_at(node, slot)
+        if value is not None and is_constant(value):
+            found.append(WeightTarget(name_of(value), Use(node.name or "", slot), weight_axis(node, config)))
+    return tuple(found)
+
+
+def _candidates(graph: Topology, selection: Selection, config: PlanConfig) -> tuple[str, ...]:
+    """Return what any plan without some of the depthwise convolutions can want: see `Plan.candidates`."""
+    if not config.range_rules or not any(is_depthwise(node) for node in selection.quantized):
+        return ()
+    return _placements(graph, selection)
+
+
+def _placements(graph: Topology, selection: Selection) -> tuple[str, ...]:
+    """Return all tensors that a selection, or any smaller one, can want.
+
+    With an operator gone, a residual Add may change the operand it quantizes and a pooling may turn float, so all the
+    slots that placement ever looks at are taken.
+    """
+    values = dict.fromkeys(input_at(node, slot) for node, slot in candidate_slots(graph, selection))
+    return tuple(
+        name_of(value)
+        for value in values
+        if value is not None and is_activation(value) and not is_op(value.producer(), "DequantizeLinear")
+    )
+
+
+def _float_producers(graph: Topology, runs: Run, wants: Wants) -> list[str]:
+    """Report every quantized Concat most of whose inputs come from float operators: one kernel for each (P13)."""
+    notes = []
+    for node in graph.nodes:
+        if node not in runs.nodes or not is_op(node, "Concat"):
+            continue
+        reads = [node.inputs[slot] for slot in data_slots(node)]
+        able = sum(value in wants.capable for value in reads)
+        if 2 * able >= len(reads):
+            continue
+        kernels = {start for value in reads if value is not None for start in _starts(value, runs)} - wants.capable
+        if len(kernels) > 1:
+            notes.append(
+                f"Concat '{node.name}' joins {len(reads) - able} of {len(reads)} inputs from float operators, which "
+                f"takes TensorRT {len(kernels)} extra kernels; --exclude its reader if that is slow (P13)."
+            )
+    return notes
+
+
+def _starts(value: ir.Value, runs: Run) -> set[ir.Value]:
+    """Return the tensors in front of a run that one of its tensors comes from."""
+    found: set[ir.Value] = set()
+    front = [value]
+    while front:
+        value = front.pop()
+        maker = value.producer()
+        if maker is None or maker not in runs.nodes:
+            found.add(value)
+        else:
+            front += [read for slot in data_slots(maker) if (read := maker.inputs[slot]) is not None]
+    return found

@@ -1,0 +1,1 @@
+"""Any exported model into the one spelling that planning, observing and inspection expect."""

@@ -1,0 +1,324 @@
+"""Fold what is constant: whole constant subgraphs, and batch normalization into the convolution before it.
+
+Each function is one small rewrite with one contract: the model computes the same function (to float rounding) and the
+graph's inputs and outputs keep their names, types and shapes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.passes import common as passes
+
+from qdq_cli.model.fingerprint import RECIPE, tensor_digests
+from qdq_cli.model.names import Names
+from qdq_cli.model.nodes import (
+    ONNX_DOMAIN,
+    constant_at,
+    float_attribute,
+    input_at,
+    int_attribute,
+    is_constant,
+    is_float,
+    is_op,
+    only_consumer,
+)
+from qdq_cli.process.errors import ModelError
+from qdq_cli.running.outputs import without_weights
+from qdq_cli.running.session import SessionOptions, Source, as_model_error, make_session
+
+NEVER_FOLDED = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"}
+    | {"Multinomial", "Bernoulli", "Dropout", "If", "Loop", "Scan", "SequenceMap"}
+)
+"""Q/DQ on constants are the user's quantized weights; the rest is random or runs a body."""
+
+EXPANDING = frozenset({"Expand", "Tile", "ConstantOfShape", "Range", "Resize", "Upsample", "Pad", "OneHot", "EyeLike"})
+"""Operators that make much out of little; what they make is folded only when it is known to be small."""
+
+MAX_EXPANDED_ELEMENTS = 1 << 16
+"""Largest result of an expanding operator that is folded, unless its inputs are as large: the model has to store it."""
+
+MAX_FOLDED_ELEMENTS = 1 << 26
+"""Largest result of any other operator that is folded; weights are smaller."""
+
+_SAME_IN_NUMPY = frozenset(
+    {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BOOL}
+    | {ir.DataType.INT8, ir.DataType.INT16, ir.DataType.INT32, ir.DataType.INT64}
+    | {ir.DataType.UINT8, ir.DataType.UINT16, ir.DataType.UINT32, ir.DataType.UINT64}
+)
+"""Element types ONNX Runtime hands out as they are; FP8 comes as UINT8, INT4 not at all."""
+
+_EXACT = frozenset(
+    {"Abs", "Add", "And", "ArgMax", "ArgMin", "BitShift", "Cast", "CastLike", "Ceil", "Clip", "Compress"}
+    | {"Concat", "ConstantOfShape", "DepthToSpace", "Div", "Equal", "Expand", "EyeLike", "Flatten", "Floor"}
+    | {"Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Identity", "IsInf", "IsNaN"}
+    | {"Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "NonZero", "Not", "OneHot", "Or", "Pad"}
+    | {"Range", "Relu", "Reshape", "Round", "ScatterElements", "ScatterND", "Shape", "Sign", "Size", "Slice"}
+    | {"SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Tile", "TopK", "Transpose", "Trilu", "Unique"}
+    | {"Unsqueeze", "Where", "Xor"}
+)
+"""Operators that move values, or round as IEEE 754 prescribes: every processor gives the same bits. Sums, products of
+matrices, powers and all other functions may differ in the last one."""
+
+_MAX_ATTEMPTS = 32
+
+
+def fold_constants(model: ir.Model) -> int:
+    """Replace every subgraph that depends on constants alone by initializers; returns how many nodes went.
+
+    The subgraphs run once in ONNX Runtime with its optimisations off. A constant weight that reaches its operator
+    through Transpose or Reshape becomes a plain initializer, which TensorRT requires of quantized weights (A22). What
+    ONNX Runtime cannot compute stays; the session of the model will say why.
+
+    Args:
+        model: Its values have names, and types and shapes as far as they can be inferred.
+    """
+    foldable = _foldable_nodes(model.graph)
+    frontier = {value.name or "": value for node in foldable for value in node.outputs if _leaves(value, foldable)}
+    if not frontier:
+        return 0
+    names = Names(model.graph)
+    recipes = _recipes(model.graph, foldable, frontier)
+    for name, array in _evaluate(model, list(frontier)).items():
+        initializer = _replace_by_initializer(model.graph, frontier[name], array, names)
+        if name in recipes:
+            initializer.meta[RECIPE] = recipes[name]
+    passes.RemoveUnusedNodesPass()(model)
+    return sum(node.graph is None for node in foldable)
+
+
+def _foldable_nodes(graph: ir.Graph) -> dict[ir.Node, None]:
+    """Return the nodes that depend on constants alone, in graph order."""
+    foldable: dict[ir.Node, None] = {}
+    for node in graph:
+        deterministic = node.domain == ONNX_DOMAIN and node.op_type not in NEVER_FOLDED
+        if deterministic and node.inputs and _inputs_known(node, foldable) and _size_is_bounded(node):
+            foldable[node] = None
+    return foldable
+
+
+def _recipes(graph: ir.Graph, foldable: dict[ir.Node, None], frontier: dict[str, ir.Value]) -> dict[str, str]:
+    """Return the digest of how it is made for each value whose bits may depend on the processor that folds it."""
+    inexact: set[ir.Node] = set()
+    for node in foldable:
+        rounds = node.op_type not in _EXACT and any(is_float(value) for value in node.outputs)
+        if rounds or not inexact.isdisjoint(node.predecessors()):
+            inexact.add(node)
+    names = [name for name, value in frontier.items() if value.producer() in inexact]
+    if not names:
+        return {}
+    digests = tensor_digests(graph)
+    return {name: digests[name] for name in names}
+
+
+def _inputs_known(node: ir.Node, foldable: dict[ir.Node, None]) -> bool:
+    return all(
+        value is None or is_constant(value) or (value.producer() in foldable and not value.is_graph_input())
+        for value in node.inputs
+    )
+
+
+def _size_is_bounded(node: ir.Node) -> bool:
+    sizes = [_elements(value) for value in node.outputs]
+    if node.op_type not in EXPANDING:
+        return all(size is None or size <= MAX_FOLDED_ELEMENTS for size in sizes)
+    given = sum(_elements(value) or 0 for value in node.inputs if value is not None)
+    return all(size is not None and size <= max(MAX_EXPANDED_ELEMENTS, given) for size in sizes)
+
+
+def _elements(value: ir.Value) -> int | None:
+    """Return the number of elements of a value, None where it is unknown."""
+    shape = value.shape if value.const_value is None else value.const_value.shape
+    if shape is None or any(not isinstance(dim, int) for dim in shape):
+        return None
+    return math.prod(shape.numpy())
+
+
+def _leaves(value: ir.Value, foldable: dict[ir.Node, None]) -> bool:
+    """Say whether a folded value is read outside the folded nodes; graph outputs keep their node."""
+    if value.is_graph_output():
+        return False
+    return any(user not in foldable or _has_output(user) for user in value.consumers())
+
+
+def _has_output(node: ir.Node) -> bool:
+    return any(value.is_graph_output() for value in node.outputs)
+
+
+def _evaluate(model: ir.Model, names: list[str]) -> dict[str, NDArray[np.generic]]:
+    """Compute values that depend on constants alone, all of them in one session, or as many as can be computed."""
+    arrays: dict[str, NDArray[np.generic]] = {}
+    parts = [names]
+    for _ in range(_MAX_ATTEMPTS):
+        if not parts:
+            break
+        part = parts.pop()
+        try:
+            arrays |= _run(model, part)
+        except ModelError:  # one of them cannot be computed: look for it among half of them
+            middle = len(part) // 2
+            parts += [half for half in (part[:middle], part[middle:]) if half and middle]
+    return arrays
+
+
+def _run(model: ir.Model, names: list[str]) -> dict[str, NDArray[np.generic]]:
+    """Run the part of the model that makes these values; keeps those that come back as the tensors they are."""
+    part = ir.Model(ir.convenience.extract(model.graph, [], names), ir_version=model.ir_version)
+    outputs = list(part.graph.outputs)
+    part.graph.outputs[:] = [_in_numpy_type(part.graph, value) for value in outputs]
+    proto, weights = without_weights(part)
+    session = make_session(Source(proto.SerializeToString(), weights), SessionOptions(threads=1, optimize=False))
+    with as_model_error("fold the model's constants"):
+        arrays = session.run(None, {})
+    found = {}
+    for name, value, array in zip(names, outputs, arrays, strict=True):
+        if not isinstance(array, np.ndarray) or array.dtype.hasobject:
+            continue  # a sequence, or strings
+        if value.dtype is None or value.dtype in _SAME_IN_NUMPY:
+            found[name] = array
+        elif value.dtype == ir.DataType.BFLOAT16:
+            found[name] = array.astype(value.dtype.numpy())
+    return found
+
+
+def _in_numpy_type(graph: ir.Graph, value: ir.Value) -> ir.Value:
+    """Return the value, for BF16 (which ONNX Runtime does not hand out) widened to FP32, which loses nothing."""
+    if value.dtype != ir.DataType.BFLOAT16:
+        return value
+    cast = ir.node("Cast", [value], {"to": int(ir.DataType.FLOAT)})
+    graph.append(cast)
+    cast.outputs[0].name = f"{value.name}_widened"
+    return cast.outputs[0]
+
+
+def _replace_by_initializer(graph: ir.Graph, value: ir.Value, array: NDArray[np.generic], names: Names) -> ir.Value:
+    name = value.name or ""
+    value.name = names.value(f"{name}_computed")
+    initializer = add_initializer(graph, name, array)
+    ir.convenience.replace_all_uses_with(value, initializer)
+    return initializer
+
+
+def add_initializer(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> ir.Value:
+    """Register a new initializer under a name that must be free.
+
+    Args:
+        graph: The graph that gets it.
+        name: Its name.
+        array: Its data, of any shape.
+    """
+    tensor = ir.Tensor(array, name=name)
+    value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+@dataclass(frozen=True)
+class _Folded:
+    """Weight and bias of a convolution that does the work of the batch normalization behind it."""
+
+    weight: NDArray[np.generic]
+    bias: NDArray[np.generic]
+
+
+def fold_batch_norms(model: ir.Model) -> int:
+    """Fold every BatchNormalization that directly follows a Conv or ConvTranspose into it; returns how many went.
+
+    W' = W * g, b' = (b - mean) * g + beta with g = gamma / sqrt(var + epsilon) a channel, computed in float64. With max
+    ranges per output channel the integer weights do not change by it (P3); ConvTranspose has no fused form at all (P4).
+    A fold whose weights or bias would not be finite in the model's type is left out.
+    """
+    graph = model.graph
+    names: Names | None = None
+    count = 0
+    for conv in list(graph):
+        while (norm := _norm_behind(conv)) is not None and (folded := _fold(conv, norm)) is not None:
+            names = names or Names(graph)
+            _put_constant(graph, conv, 1, folded.weight, names)
+            _put_constant(graph, conv, 2, folded.bias, names)
+            take_over_output(norm.outputs[0], conv.outputs[0])
+            graph.remove(norm, safe=True)
+            count += 1
+    if count:
+        passes.RemoveUnusedNodesPass()(model)
+    return count
+
+
+def _norm_behind(conv: ir.Node) -> ir.Node | None:
+    """Return the inference-mode BatchNormalization that alone reads a convolution with constant weights, if any."""
+    if not is_op(conv, "Conv", "ConvTranspose") or not is_constant(input_at(conv, 1)):
+        return None
+    if input_at(conv, 2) is not None and not is_constant(input_at(conv, 2)):
+        return None
+    use = only_consumer(conv.outputs[0])
+    if use is None or use[1] != 0 or not is_op(use[0], "BatchNormalization"):
+        return None
+    norm = use[0]
+    # Up to opset 13, more than one output means training mode; a body may run its nodes or not.
+    training = int_attribute(norm, "training_mode", 0) or any(value.name for value in norm.outputs[1:])
+    if training or norm.graph is not conv.graph:
+        return None
+    return norm if all(is_constant(input_at(norm, slot)) for slot in (1, 2, 3, 4)) else None
+
+
+def _fold(conv: ir.Node, norm: ir.Node) -> _Folded | None:
+    weight, bias = constant_at(conv, 1), constant_at(conv, 2)
+    parameters = [constant_at(norm, slot) for slot in (1, 2, 3, 4)]
+    channels = 0 if weight is None else _output_channels(conv, weight)
+    if weight is None or any(array is None or array.shape != (channels,) for array in parameters):
+        return None
+    gamma, beta, mean, variance = (np.asarray(array, np.float64) for array in parameters)
+    old_bias = np.zeros(channels) if bias is None else np.asarray(bias, np.float64)
+    with np.errstate(all="ignore"):  # what comes out is checked
+        gain = gamma / np.sqrt(variance + float_attribute(norm, "epsilon", 1e-5))
+        new_weight = (weight.astype(np.float64) * _gain_shaped(conv, weight, gain)).astype(weight.dtype)
+        new_bias = ((old_bias - mean) * gain + beta).astype(weight.dtype)
+    finite = all(np.isfinite(array.astype(np.float32)).all() for array in (new_weight, new_bias))
+    return _Folded(new_weight, new_bias) if finite else None
+
+
+def _output_channels(conv: ir.Node, weight: NDArray[np.generic]) -> int:
+    """Return the number of output channels, 0 where the weight cannot be one (rules, section 1.5)."""
+    groups = int_attribute(conv, "group", 1)
+    if weight.ndim < 3 or groups < 1 or weight.shape[0] % groups:
+        return 0
+    return int(weight.shape[0] if conv.op_type == "Conv" else weight.shape[1] * groups)
+
+
+def _gain_shaped(conv: ir.Node, weight: NDArray[np.generic], gain: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shape a gain of one element an output channel so that it multiplies the weight's layout (rules, section 1.5)."""
+    kernel = (1,) * (weight.ndim - 2)
+    if conv.op_type == "Conv":
+        return gain.reshape(-1, 1, *kernel)
+    # ConvTranspose weights are [C, M/g, k...]: input channel c belongs to group c // (C/g), with its own M/g outputs.
+    groups = int_attribute(conv, "group", 1)
+    per_group = gain.reshape(groups, weight.shape[1])
+    return np.repeat(per_group, weight.shape[0] // groups, axis=0).reshape(*weight.shape[:2], *kernel)
+
+
+def _put_constant(graph: ir.Graph, node: ir.Node, slot: int, array: NDArray[np.generic], names: Names) -> None:
+    """Give a node its own constant in a slot, under the old name where nothing else reads that."""
+    old = input_at(node, slot)
+    if old is not None and len(old.uses()) == 1 and not old.is_graph_output():
+        old.const_value = ir.Tensor(array, name=old.name)
+        return
+    role = "weight" if slot == 1 else "bias"
+    value = add_initializer(graph, names.value(f"{node.name}_{role}"), array)
+    if slot >= len(node.inputs):
+        node.resize_inputs(slot + 1)
+    node.replace_input_with(slot, value)
+
+
+def take_over_output(old: ir.Value, new: ir.Value) -> None:
+    """Let `new` stand wherever `old` was read; it also takes the name, which the user or a graph output knows."""
+    name = old.name
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    new.shape = old.shape if old.shape is not None else new.shape
+    new.type = old.type if old.type is not None else new.type
+    old.name = f"{name}_replaced"
+    new.name = name

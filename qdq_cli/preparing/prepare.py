@@ -1,0 +1,248 @@
+"""Bring any exported model into the one spelling that planning, observing and rewriting expect.
+
+Functions inlined, constants as initializers, opset 13 or above, nothing that only matters in training, batch
+normalization folded, shapes inferred. The model computes the same function as before, and its graph inputs and outputs
+keep their names, types and shapes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes import common as passes
+
+from qdq_cli.model.inline import inline_functions
+from qdq_cli.model.nodes import constant_at, every_node, is_op, mark_shape_computations
+from qdq_cli.model.opset import HALF_OPSET, LONG_NAME, MIN_OPSET, normalize_imports, opset_of, raise_opset
+from qdq_cli.model.wire import root_cause, to_proto, weights_left_out, without_weights
+from qdq_cli.placement.operators import OpClass, operator_of
+from qdq_cli.preparing.fold import fold_batch_norms, fold_constants, take_over_output
+from qdq_cli.process.errors import ModelError
+from qdq_cli.process.sentences import some_of
+
+HALF_TYPES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+
+_QUANTIZABLE = frozenset({OpClass.WEIGHTED, OpClass.QUANTIZABLE})
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What preparation did, for the report.
+
+    Args:
+        model: The prepared model.
+        opset: Its opset of the default domain.
+        opset_before: The opset it came with.
+        half: True for a model whose float tensors are FP16 or BF16.
+        folded_norms: Batch normalizations folded into convolutions.
+        folded_constants: Nodes that depended on constants alone.
+        notes: Sentences the user should read.
+    """
+
+    model: ir.Model
+    opset: int
+    opset_before: int
+    half: bool
+    folded_norms: int
+    folded_constants: int
+    notes: tuple[str, ...]
+
+
+def prepare(model: ir.Model, proto: onnx.ModelProto | None = None) -> Preparation:
+    """Prepare a model for planning; the model passed in must not be used afterwards.
+
+    Args:
+        model: The model as it was read.
+        proto: The protobuf it was read from, if at hand. Most models are as they were until shapes are inferred, and
+            writing them as a protobuf again takes a tenth of the time it takes to inspect one.
+
+    Raises:
+        ModelError: The model cannot be brought to the opset it needs, or its functions cannot be inlined.
+    """
+    interface = _interface(model)
+    inline_functions(model)
+    normalize_imports(model)
+    opset_before = opset_of(model)
+    passes.RemoveUnusedOpsetsPass()(model)
+    notes = _constants_out_of_inputs(model)
+    lift_constants(model)
+    name_everything(model)
+    if proto is not None and _is_as_read(model, proto):
+        take_inferred(model, without_weights(proto))
+    else:
+        infer_shapes(model)
+    half = _is_half(model)
+    needed = HALF_OPSET if half else MIN_OPSET
+    model = raise_opset(model, needed)
+    if opset_before < needed:  # the converter turns attributes into Constant nodes, and adds nodes without a name
+        lift_constants(model)
+        name_everything(model)
+        infer_shapes(model)
+    folded_constants = fold_constants(model)
+    _drop_inference_no_ops(model)
+    folded_norms = fold_batch_norms(model)
+    passes.RemoveUnusedNodesPass()(model)
+    if folded_constants:
+        infer_shapes(model)
+    mark_shape_computations(model.graph)
+    _restore_interface(model, interface)
+    return Preparation(model, opset_of(model), opset_before, half, folded_norms, folded_constants, notes)
+
+
+_Interface = dict[str, tuple[ir.TypeProtocol | None, ir.Shape | None]]
+
+
+def _interface(model: ir.Model) -> _Interface:
+    graph = model.graph
+    return {
+        value.name or "": (value.type, value.shape.copy() if value.shape is not None else None)
+        for value in (*graph.inputs, *graph.outputs)
+    }
+
+
+def _restore_interface(model: ir.Model, interface: _Interface) -> None:
+    """Take back what shape inference refined on graph inputs and outputs: they never change."""
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        value.type, value.shape = interface[value.name or ""]
+
+
+def _is_as_read(model: ir.Model, proto: onnx.ModelProto) -> bool:
+    """Say whether shape inference sees the same in the file: nothing was inlined or lifted, and no domain renamed."""
+    graph = proto.graph
+    same_size = len(graph.node) == len(model.graph) and len(graph.input) == len(model.graph.inputs)
+    one_name = all(entry.domain != LONG_NAME for entry in (*proto.opset_import, *graph.node))
+    return same_size and one_name and not proto.functions
+
+
+def _constants_out_of_inputs(model: ir.Model) -> tuple[str, ...]:
+    """Take initializers out of the graph inputs, as TensorRT does; returns a note where they could have been fed."""
+    before = [value.name or "" for value in model.graph.inputs]
+    passes.RemoveInitializersFromInputsPass()(model)
+    left = {value.name for value in model.graph.inputs}
+    constants = [name for name in before if name not in left]
+    if not constants or model.ir_version < 4:  # IR version 3 had to list them
+        return ()
+    return (f"Graph inputs that have an initializer are constants in the result: {some_of(constants, 5)}.",)
+
+
+def lift_constants(model: ir.Model) -> None:
+    """Turn every Constant node into an initializer; one that is a graph output stays, one without an output goes.
+
+    Raises:
+        ModelError: A Constant node holds something else than a constant.
+    """
+    constants = [node for node in every_node(model.graph) if is_op(node, "Constant")]
+    if not constants:
+        return
+    for node in constants:
+        if node.graph is not None:
+            if not node.outputs[0].name:
+                node.graph.remove(node)
+            else:
+                _spell_strings_as_tensor(node)
+    try:
+        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"A Constant node of the model is malformed: {root_cause(error)}.", "Export again.") from error
+
+
+def _spell_strings_as_tensor(node: ir.Node) -> None:
+    """Encode the strings of a Constant node as UTF-8; onnx-ir would take ASCII alone."""
+    for name in ("value_string", "value_strings"):
+        if name in node.attributes:
+            value = node.attributes.pop(name).value
+            strings = [value] if name == "value_string" else list(value)
+            encoded = [text.encode() if isinstance(text, str) else text for text in strings]
+            shape = ir.Shape([] if name == "value_string" else [len(encoded)])
+            node.attributes["value"] = ir.AttrTensor("value", ir.StringTensor(encoded, shape=shape))
+
+
+def _is_half(model: ir.Model) -> bool:
+    """Say whether an operator that can be quantized computes in FP16 or BF16."""
+    return any(
+        value is not None and value.dtype in HALF_TYPES
+        for node in model.graph
+        if operator_of(node).op_class in _QUANTIZABLE
+        for value in node.inputs
+    )
+
+
+def infer_shapes(model: ir.Model) -> None:
+    """Infer element types and shapes, symbolic dimensions kept; what cannot be inferred stays unknown."""
+    with weights_left_out(model):
+        proto = to_proto(model)
+    take_inferred(model, proto)
+
+
+def take_inferred(model: ir.Model, proto: onnx.ModelProto) -> None:
+    """Infer element types and shapes on a protobuf of the model, and give them to the model's values by name."""
+    try:
+        inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
+    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
+        return  # planning works without shapes; the checker has the last word on the written model
+    known = {info.name: info.type for info in (*inferred.graph.value_info, *inferred.graph.output)}
+    for node in model.graph:
+        for value in node.outputs:
+            found = known.get(value.name or "")
+            if found is not None and found.HasField("tensor_type") and not _is_typed(value):
+                shape = _plain_shape(found.tensor_type) or ir.serde.deserialize_type_proto_for_shape(found)
+                value.type = ir.serde.deserialize_type_proto_for_type(found) or value.type
+                value.shape = value.shape if shape is None else shape
+
+
+def _plain_shape(found: onnx.TypeProto.Tensor) -> ir.Shape | None:
+    """Return a shape of numbers above 0 and names, as nearly all are; None for any other, which takes a closer look."""
+    proto = found.shape.dim
+    dims = [dim.dim_value or dim.dim_param for dim in proto]
+    return ir.Shape(dims) if dims and all(dims) and not any(dim.denotation for dim in proto) else None
+
+
+def _is_typed(value: ir.Value) -> bool:
+    """Say whether there is nothing more to learn about a value."""
+    return value.type is not None and value.shape is not None and value.shape.is_static()
+
+
+def name_everything(model: ir.Model) -> None:
+    """Give every node a unique name that does not depend on the order of the file: operator and first output."""
+    nodes = list(every_node(model.graph))
+    held = Counter(node.name for node in nodes)
+    taken = {name for name, count in held.items() if name and count == 1}
+    for node in nodes:
+        if node.name and held[node.name] == 1:
+            continue
+        first = next((value.name for value in node.outputs if value.name), "")
+        stem = f"{node.name or node.op_type}_{first}"
+        name, number = stem, 0
+        while name in taken:
+            number += 1
+            name = f"{stem}_{number}"
+        node.name = name
+        taken.add(name)
+
+
+def _drop_inference_no_ops(model: ir.Model) -> None:
+    """Remove Identity and inference-mode Dropout, as TensorRT's importer does (S1)."""
+    for node in list(model.graph):
+        if not is_op(node, "Identity", "Dropout") or not _is_no_op(node):
+            continue
+        source, out = node.inputs[0], node.outputs[0]
+        if source is None or (out.is_graph_output() and (source.producer() is None or source.is_graph_output())):
+            continue  # a graph output needs a node that makes it
+        if out.is_graph_output():
+            take_over_output(out, source)
+        else:
+            ir.convenience.replace_all_uses_with(out, source)
+        model.graph.remove(node, safe=True)
+
+
+def _is_no_op(node: ir.Node) -> bool:
+    if node.op_type == "Identity":
+        return True
+    mask_used = any(value.uses() or value.is_graph_output() for value in node.outputs[1:])
+    training = constant_at(node, 2)
+    has_mode = len(node.inputs) > 2 and node.inputs[2] is not None
+    in_training = has_mode and (training is None or bool(training.item()))
+    return not mask_used and not in_training

@@ -1,0 +1,111 @@
+"""All that is known of a model before it is changed, and the same where some operators are left float after all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from qdq_cli.calibrating import calibration
+from qdq_cli.calibrating.calibration import Observation, Ranges
+from qdq_cli.calibrating.calibration_data import Samples
+from qdq_cli.config.records import RangeConfig, TensorRT
+from qdq_cli.judging.candidate import Candidate, with_plan
+from qdq_cli.model import files
+from qdq_cli.placement.plan import Plan, make_plan
+from qdq_cli.preparing.prepare import Preparation
+from qdq_cli.quantizing.run import Run
+from qdq_cli.recovering.record import Recovery
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that was loaded, prepared and planned; `prepared.model` is still float."""
+
+    source: files.ModelFile
+    prepared: Preparation
+    trt: TensorRT
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Groundwork:
+    """All that is known before a model is changed.
+
+    Args:
+        opened: The prepared model, and the plan that holds after calibration.
+        samples: The calibration data; None where there is none.
+        observed: What calibration saw.
+        ranges: The range of each scale group of the plan.
+        candidate: What is to be written: the same ranges, and what recovery changed.
+        recovery: What recovery did; None where it was not asked for.
+    """
+
+    opened: Opened
+    samples: Samples | None
+    observed: Observation
+    ranges: Ranges
+    candidate: Candidate
+    recovery: Recovery | None = None
+
+    @property
+    def model(self) -> ir.Model:
+        """The prepared model."""
+        return self.opened.prepared.model
+
+    @property
+    def plan(self) -> Plan:
+        """What is to be quantized."""
+        return self.opened.plan
+
+
+def leave_float(run: Run, work: Groundwork, operators: Iterable[str]) -> Groundwork:
+    """Plan again without some operators, and choose the ranges again from what was observed.
+
+    Residual pairs and poolings move with the plan, and its scale groups may be smaller ones. What recovery found for
+    the operators that both plans quantize stays.
+
+    Args:
+        run: The run; its plan's options hold for both plans.
+        work: The model with these operators quantized. Every tensor that the smaller plan quantizes has to be observed
+            (`graph.plan.shrinkable`).
+        operators: Names or globs of nodes.
+
+    Raises:
+        UsageError: One of them matches nothing.
+    """
+    config = replace(run.config.plan, exclude=(*run.config.plan.exclude, *operators))
+    smaller = replace(run, config=replace(run.config, plan=config))
+    plan = without_wide(smaller, work.model, make_plan(work.model, config), work.observed)
+    ranges = calibration.choose(plan, work.observed, _given(plan, run.config.ranges))
+    candidate = carried_over(work.candidate, plan, ranges)
+    ranges = replace(ranges, amax=candidate.amax)
+    return replace(work, opened=replace(work.opened, plan=plan), ranges=ranges, candidate=candidate)
+
+
+def without_wide(run: Run, model: ir.Model, plan: Plan, observed: Observation) -> Plan:
+    """Plan again without the depthwise operators whose input no range serves; the plan itself where there are none."""
+    with run.stage("plan"):
+        wide = calibration.wide_depthwise(model, plan, observed, run.config.ranges)
+        return make_plan(model, replace(run.config.plan, wide=wide)) if wide else plan
+
+
+def carried_over(base: Candidate, plan: Plan, ranges: Ranges) -> Candidate:
+    """Return the candidate of a smaller plan that keeps what a larger one has for the operators both quantize.
+
+    Operators that became float get their own weights and biases back; scale groups that are the same in both plans
+    keep their range.
+    """
+    known = {group.tensors: amax for group, amax in zip(base.plan.groups, base.amax, strict=True)}
+    amax = tuple(known.get(group.tensors, found) for group, found in zip(plan.groups, ranges.amax, strict=True))
+    return with_plan(base, plan, amax)
+
+
+def _given(plan: Plan, config: RangeConfig) -> RangeConfig:
+    """The given ranges of tensors that this plan quantizes; the larger plan used them all."""
+    known = {tensor for group in plan.groups for tensor in group.tensors}
+    imported = config.imported if known & config.imported.keys() else {}
+    return replace(
+        config, manual={name: amax for name, amax in config.manual.items() if name in known}, imported=imported
+    )

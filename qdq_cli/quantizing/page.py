@@ -1,0 +1,208 @@
+"""The page of `qdq quantize`: the summary, the layers predicted, the ranges chosen, the weights, what stays float."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import onnx_ir as ir
+
+from calibrators import Histogram, profile, share_outside
+from calibrators.methods.mse import sqnr_db_at
+from qdq_cli.placement.selection import Skip
+from qdq_cli.process.sentences import some_of
+from qdq_cli.quantizing.page_layers import layer_section
+from qdq_cli.quantizing.report import Calibration, Report, Verification
+from qdq_cli.recovering.page import recovery_section
+from qdq_cli.screen.page import (
+    Badge,
+    Bar,
+    Bars,
+    Block,
+    BoxPlots,
+    BoxRow,
+    Cell,
+    Facts,
+    HistogramPlot,
+    Histograms,
+    Note,
+    Page,
+    Section,
+    Table,
+    Tone,
+)
+from qdq_cli.screen.page_text import number
+
+CELLS = 80  # bars of a histogram
+
+
+def quantize_page(
+    report: Report, model: ir.Model, histograms: Mapping[str, Histogram], weights: tuple[BoxRow, ...]
+) -> Page:
+    """Compose the page of a run.
+
+    Args:
+        report: What the run found; of a dry run too.
+        model: The Q/DQ model, or for a dry run a draft of it.
+        histograms: Tensor name -> what was observed of it; others than those of the plan are left out.
+        weights: The rows of `weight_rows`, measured before the model was rewritten.
+    """
+    observed = tuple(_observed(report, histograms))
+    sections = (
+        Section(
+            "Summary", "", (*_unmet(report), Facts(tuple(_summary(report))), *(Note(text) for text in report.notes))
+        ),
+        *((_verification(report.verification),) if report.verification else ()),
+        *((recovery_section(report.recovery),) if report.recovery else ()),
+        layer_section(model),
+        *((_errors(observed), _histograms(report, observed)) if report.amax else ()),
+        Section(
+            "Weights",
+            "amax of the output channels of every weight. Where the channels of a weight differ much, one scale for "
+            "all of them would waste codes. Outliers lie more than three quartile distances above the third quartile.",
+            (BoxPlots("amax of a channel", weights),),
+        ),
+        Section("Kept float", "Operator inputs that are not quantized, and why.", tuple(_skips(report.skips))),
+    )
+    return Page("Quantization" if report.tensorrt else "Quantization plan", report.model, sections)
+
+
+def _unmet(report: Report) -> Iterator[Block]:
+    if report.unmet_limit is not None:
+        yield Note(f"No model was written. {report.unmet_limit}", warning=True)
+
+
+def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
+    ops, scales = report.weighted_ops, report.activations
+    yield "model", f"{report.model} ({_size(report.size_bytes.before)})"
+    yield (
+        "quantized",
+        f"{ops.quantized} of {_count(ops.total, 'weighted operator')}; "
+        f"{_count(scales.targets, 'activation')}, {_count(scales.groups, 'scale')}",
+    )
+    if report.calibration:
+        yield "calibration", _calibration(report.calibration)
+    if report.tensorrt:
+        found = report.tensorrt
+        yield (
+            "TensorRT",
+            f"predicted: {found.int8_layers} of {_count(found.weighted_layers, 'weighted operator')} in INT8\n"
+            f"stand-alone Q/DQ: {found.standalone} inside, {found.boundary} at the boundary",
+        )
+    if report.unmet_limit is not None:
+        yield "output", Badge("not written", Tone.WARNING)
+    if report.output:
+        yield "output", f"{report.output} (opset {report.opset}, {_size(report.size_bytes.after or 0)})"
+    yield "read by", f"TensorRT {report.trt} and later"
+
+
+def _calibration(found: Calibration) -> str:
+    method = found.method if found.percentile is None else f"{found.method} {found.percentile:g} %"
+    parts = [method, _count(found.samples, "sample")] if found.samples else [method]
+    parts += [f"{_count(found.manual_ranges, 'range')} by hand"] if found.manual_ranges else []
+    lines = ["; ".join(parts)]
+    if found.cache:
+        lines.append(f"{'read from' if found.from_cache else 'kept in'} {found.cache}")
+    if found.preprocessing:
+        lines.append(found.preprocessing + (" (assumed; --preprocess chooses)" if found.assumed else ""))
+    return "\n".join(lines)
+
+
+def _verification(found: Verification) -> Section:
+    seen = "held back" if found.held_back else "that calibration saw too"
+    rows: list[tuple[Cell, ...]] = [
+        (
+            name,
+            "equal" if distance.equal else f"{distance.sqnr_db:.1f}",
+            f"{distance.cosine:.5f}",
+            number(distance.max_error),
+            "" if distance.top1_agreement is None else f"{distance.top1_agreement:.1f}",
+        )
+        for name, distance in found.outputs.items()
+    ]
+    rows += [(name, "not compared: its shape depends on the values", "", "", "") for name in found.not_compared]
+    columns = ("output", "SQNR, dB", "cosine", "largest error", "top-1 agreement, %")
+    kept = 5 if any(distance.top1_agreement is not None for distance in found.outputs.values()) else 4
+    return Section(
+        "Verification",
+        f"The Q/DQ model against the FP32 model on {_count(found.samples, 'sample')} {seen}, in ONNX Runtime.",
+        (Table(columns[:kept], tuple(row[:kept] for row in rows), frozenset(range(1, kept))),),
+    )
+
+
+def _observed(report: Report, histograms: Mapping[str, Histogram]) -> Iterator[tuple[str, Histogram, float, str]]:
+    """Every observed tensor of the plan in its order: name, histogram, amax, and what shares its scale."""
+    for group, amax in zip(report.groups, report.amax, strict=False):
+        for tensor in group.observed:
+            if tensor in histograms and histograms[tensor].count:
+                others = [name for name in group.tensors if name != tensor]
+                yield tensor, histograms[tensor], amax, _sharing(others)
+
+
+def _sharing(others: list[str]) -> str:
+    return f"Its scale also serves {some_of(others)}." if others else ""
+
+
+def _errors(observed: tuple[tuple[str, Histogram, float, str], ...]) -> Section:
+    """How much of each activation its range keeps; lowest first."""
+    rows = [
+        Bar(tensor, (sqnr_db_at(histogram, amax),))
+        for tensor, histogram, amax, _ in observed
+        if amax and histogram.amax
+    ]
+    rows = sorted((row for row in rows if math.isfinite(row.values[0] or 0.0)), key=lambda row: row.values[0] or 0.0)
+    return Section(
+        "Error of each activation",
+        "What INT8 leaves of each quantized activation alone at its range, lowest first: computed from the histograms.",
+        (Bars("SQNR, dB", ("own rounding and clipping",), tuple(rows)),),
+    )
+
+
+def _histograms(report: Report, observed: tuple[tuple[str, Histogram, float, str], ...]) -> Section:
+    """Every observed tensor with the range that was chosen for it."""
+    plots = tuple(
+        HistogramPlot(
+            tensor=tensor,
+            low=histogram.minimum,
+            high=histogram.maximum,
+            counts=tuple(profile(histogram, CELLS).tolist()),
+            amax=amax,
+            share_clipped=share_outside(histogram, amax),
+            note=sharing,
+        )
+        for tensor, histogram, amax, sharing in observed
+    )
+    blocks: list[Block] = [Histograms(plots)] if plots else []
+    rest = len(report.groups) - sum(any(name in _names(observed) for name in group.observed) for group in report.groups)
+    if rest:
+        blocks.append(Note(f"{_count(rest, 'scale')} without a histogram: the range was known or given."))
+    return Section(
+        "Activations",
+        "Values of each observed tensor, heights logarithmic; the lines are at -amax and amax, and what is shaded "
+        "outside is clipped. Open one to enlarge it.",
+        tuple(blocks),
+    )
+
+
+def _names(observed: tuple[tuple[str, Histogram, float, str], ...]) -> frozenset[str]:
+    return frozenset(tensor for tensor, _, _, _ in observed)
+
+
+def _skips(skips: tuple[Skip, ...]) -> Iterator[Block]:
+    """The reasons with their counts, then every input."""
+    if not skips:
+        return
+    reasons = Counter((skip.code, skip.op_type, skip.reason) for skip in skips).most_common()
+    rows = tuple((str(count), op_type, reason, code) for (code, op_type, reason), count in reasons)
+    yield Table(("inputs", "operator", "reason", "code"), rows, frozenset((0,)))
+    every = tuple((skip.node, skip.op_type, skip.input, skip.code) for skip in skips)
+    yield Table(("node", "operator", "input", "code"), every, caption="every input")
+
+
+def _count(amount: int, noun: str) -> str:
+    return f"{amount} {noun}{'' if amount == 1 else 's'}"
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1_000_000 else f"{size_bytes / 1e3:.1f} kB"

@@ -1,0 +1,82 @@
+"""What TensorRT is predicted to make of a Q/DQ model, as a section of a page: layers, and stand-alone Q/DQ kernels."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from qdq_cli.preparing.settle import settle_one_sample, settle_shapes
+from qdq_cli.screen.page import Badge, Block, Cell, Facts, Note, Section, Table, Tone
+from qdq_cli.screen.page_text import NOTHING, number
+from qdq_cli.targets.tensorrt.cost import Cost, LayerCost, cost_of
+from qdq_cli.targets.tensorrt.simulate import simulate
+from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
+
+_TONES = {True: Badge("INT8", Tone.INT8), False: Badge("float", Tone.FLOAT)}
+
+
+def layer_section(model: ir.Model) -> Section:
+    """Simulate a model and show its layers with their costs.
+
+    Args:
+        model: A Q/DQ model; not changed. With an open batch dimension the costs are those of one sample.
+    """
+    clone = model.clone()
+    settle_one_sample(clone)
+    settle_shapes(clone)
+    simulation = simulate(clone)
+    cost = cost_of(clone, simulation)
+    blocks: list[Block] = [Facts(_totals(simulation, cost)), _layers(simulation, cost)]
+    if simulation.standalone:
+        blocks.append(_standalone(simulation, cost))
+    if any(layer.uncertain for layer in simulation.layers):
+        blocks.append(
+            Note("A question mark behind a layer: public sources leave it open; qdq inspect --node says what.")
+        )
+    return Section(
+        "Predicted TensorRT layers",
+        "What TensorRT is predicted to build: kernels in graph order, predicted without TensorRT. Costs are of one "
+        "sample where the batch size is open.",
+        tuple(blocks),
+    )
+
+
+def _totals(simulation: Simulation, cost: Cost) -> tuple[tuple[str, Cell], ...]:
+    rows: list[tuple[str, Cell]] = [
+        ("in INT8", f"{simulation.weighted_int8} of {simulation.weighted_total} weighted operators"),
+        ("stand-alone", f"{len(simulation.removable)} inside, {len(simulation.boundaries)} at the boundary"),
+    ]
+    if cost.int8_macs_percent is not None:
+        rows.append(("MACs in INT8", f"{cost.int8_macs_percent:.1f} % of {number(cost.macs / 1e6)} M"))
+    if cost.int8_traffic_percent is not None:
+        rows.append(("traffic in INT8", f"{cost.int8_traffic_percent:.1f} % of the activation elements moved"))
+    return tuple(rows)
+
+
+def _layers(simulation: Simulation, cost: Cost) -> Table:
+    columns = ("layer", "operator", "computes in", "reads", "writes", "MACs, M", "moves, kB")
+    rows = tuple(_layer_row(*pair) for pair in zip(simulation.layers, cost.layers, strict=True))
+    return Table(columns, rows, frozenset((5, 6)), caption="kernels")
+
+
+def _layer_row(layer: Layer, cost: LayerCost) -> tuple[Cell, ...]:
+    more = f" +{len(layer.nodes) - 1}" if len(layer.nodes) > 1 else ""
+    doubt = " ?" if layer.uncertain else ""
+    reads = ", ".join(dict.fromkeys(operand.type.value for operand in layer.inputs))
+    macs = NOTHING if cost.macs is None else number(cost.macs / 1e6) if cost.macs else ""
+    name = f"{layer.name}{more}{doubt}"
+    return name, layer.op_type, _TONES[layer.int8], reads, layer.output_type.value, macs, _kilobytes(cost)
+
+
+def _kilobytes(cost: LayerCost) -> str:
+    return NOTHING if cost.size_bytes is None else number(cost.size_bytes / 1e3)
+
+
+def _standalone(simulation: Simulation, cost: Cost) -> Table:
+    columns = ("tensor", "kernel", "reason", "because", "what would remove it", "moves, kB")
+    rows = tuple(_standalone_row(*pair) for pair in zip(simulation.standalone, cost.standalone, strict=True))
+    return Table(columns, rows, frozenset((5,)), caption="stand-alone Q/DQ kernels: those no other kernel absorbs")
+
+
+def _standalone_row(found: Standalone, cost: LayerCost) -> tuple[Cell, ...]:
+    badge = Badge(f"stand-alone {'Q' if found.op_type == 'QuantizeLinear' else 'DQ'}", Tone.STANDALONE)
+    return found.tensor, badge, found.reason.value, found.because, found.remedy, _kilobytes(cost)

@@ -1,0 +1,60 @@
+"""The ranges of the channels of planned weights, as rows of box plots."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from calibrators import NonFiniteError, is_negligible, weight_amax
+from qdq_cli.placement.plan import Plan, WeightTarget
+from qdq_cli.screen.page import BoxRow
+
+FAR = 3.0
+"""Quartile distances above the third quartile from which on a channel is an outlier.
+
+Source: Tukey 1977, Exploratory Data Analysis, section 2D: "far out".
+"""
+
+
+def weight_rows(model: ir.Model, plan: Plan) -> tuple[BoxRow, ...]:
+    """Measure amax of every channel of the constant operands of a plan; call it before the model is rewritten.
+
+    Args:
+        model: The prepared float model.
+        plan: What will be quantized.
+
+    Returns:
+        A row for each weight, in the order of the plan, a weight with several readers once. Channels that are zero, or
+        too small for a scale, do not count for the quantiles.
+    """
+    first_use = {target.tensor: target for target in reversed(plan.weights)}
+    values = model.graph.initializers
+    tensors = ((target, values[target.tensor].const_value) for target in reversed(first_use.values()))
+    return tuple(_row(target, tensor.numpy()) for target, tensor in tensors if tensor is not None and tensor.size)
+
+
+def _row(target: WeightTarget, array: NDArray[np.generic]) -> BoxRow:
+    try:
+        amax = np.atleast_1d(weight_amax(array, target.axis)).astype(np.float64)
+    except NonFiniteError:
+        return BoxRow(target.use.node, (math.nan,) * 5, note="holds NaN or Inf")
+    alive = np.flatnonzero(~is_negligible(amax))
+    note = _note(target, amax.size, amax.size - alive.size)
+    if not alive.size:
+        return BoxRow(target.use.node, (0.0, 0.0, 0.0, 0.0, 0.0), note=note)
+    least, first, median, third, most = np.quantile(amax[alive], (0, 0.25, 0.5, 0.75, 1)).tolist()
+    far = [place for place in alive.tolist() if amax[place] > third + FAR * (third - first)]
+    far.sort(key=lambda place: (-amax[place], place))
+    outliers = tuple((f"channel {place}", float(amax[place])) for place in far)
+    return BoxRow(target.use.node, (least, first, median, third, most), outliers, note)
+
+
+def _note(target: WeightTarget, channels: int, zero: int) -> str:
+    if target.axis is None:
+        return "one scale"
+    return f"{channels} channel{'' if channels == 1 else 's'}" + (
+        f", {zero} of them zero or next to it" if zero else ""
+    )

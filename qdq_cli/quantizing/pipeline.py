@@ -1,0 +1,364 @@
+"""The whole story on one page: load, prepare, plan, observe, choose, recover, rewrite, verify, save.
+
+Each stage is a function elsewhere that takes and returns records; here they only get their order and their time. The
+story has parts, which other commands tell with something of their own in between: `open_model`, `open_samples`,
+`lay_groundwork`, `write_model`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import onnx_ir as ir
+
+from qdq_cli.calibrating import calibration
+from qdq_cli.calibrating.calibration import Observation, Ranges
+from qdq_cli.calibrating.calibration_data import Samples, open_data
+from qdq_cli.config.records import QuantizeConfig
+from qdq_cli.judging.aside import FEW_SAMPLES, split
+from qdq_cli.judging.candidate import Candidate, set_constants
+from qdq_cli.model import files
+from qdq_cli.model.check import check_written
+from qdq_cli.model.opset import opset_of
+from qdq_cli.model.provenance import record_provenance
+from qdq_cli.placement.plan import Plan, make_plan, observing, shrinkable
+from qdq_cli.placement.rewrite import rewrite
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.process.documents import SCHEMA_VERSION
+from qdq_cli.process.errors import DataError, LimitError, UsageError
+from qdq_cli.process.progress import SILENT, Listener
+from qdq_cli.quantizing import verification
+from qdq_cli.quantizing.groundwork import Groundwork, Opened, leave_float, without_wide
+from qdq_cli.quantizing.page import quantize_page
+from qdq_cli.quantizing.page_weights import weight_rows
+from qdq_cli.quantizing.report import (
+    Activations,
+    Calibration,
+    Prediction,
+    Report,
+    Seconds,
+    SizeBytes,
+    UnmetLimitError,
+    WeightedOps,
+)
+from qdq_cli.quantizing.run import Run
+from qdq_cli.recovering.recover import recover
+from qdq_cli.recovering.start import Start
+from qdq_cli.screen.render import check_page_target, write_page
+from qdq_cli.targets.tensorrt.draft import draft
+from qdq_cli.targets.tensorrt.releases import oldest_release
+from qdq_cli.targets.tensorrt.simulate import simulate
+from qdq_cli.targets.tensorrt.simulation import Simulation
+
+
+def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Report:
+    """Quantize an FP32 or FP16 ONNX model to INT8 with Q/DQ nodes.
+
+    Args:
+        config: What to do. `QuantizeConfig(model=Path("model.onnx"), data=DataConfig(calib=(Path("images"),)))` is
+            enough for most models.
+        listener: Told about progress and notes; silent by default.
+
+    Returns:
+        The report. The model is at `report.output` then, complete and checked; with `dry_run` no
+        model is written.
+
+    Raises:
+        UnmetLimitError: A limit is not met. The error holds the report, and a page that was asked for is written.
+        QdqError: What keeps the model from being finished; nothing is left under the output name then.
+        CalibratorError: The ranges cannot be chosen from what was observed.
+    """
+    run = Run(config, listener)
+    target = files.check_target(config.model, config.target, config.reads)
+    if config.report is not None:
+        check_page_target(config.report, (config.model, target))
+    opened = open_model(run)
+    files.check_data_target(opened.source, target)
+    if config.dry_run:
+        return finish_plan(run, opened)
+    later = config.exclude_after_recovery
+    also = shrinkable(opened.prepared.model, config.plan) if later else ()
+    work = lay_groundwork(run, opened, open_samples(run, opened), also)
+    work = leave_float(run, work, later) if later else work
+    if config.report is None:
+        return write_model(run, work, target)
+    weights = weight_rows(work.model, work.plan)  # before they are rewritten
+    page = partial(quantize_page, model=work.model, histograms=work.observed.histograms, weights=weights)
+    try:
+        report = write_model(run, work, target)
+    except UnmetLimitError as error:
+        write_page(page(error.report), config.report)
+        raise UnmetLimitError(error.report, f"{error.hint} What was found is in {config.report}.") from error
+    write_page(page(report), config.report)
+    return report
+
+
+def finish_plan(run: Run, opened: Opened) -> Report:
+    """End a dry run: return its report, and write its page, if one was asked for, with the layers of a draft."""
+    report, config = run.finish(_planned(run, opened)), run.config
+    if config.report is not None:
+        model, plan = opened.prepared.model, opened.plan
+        page = quantize_page(report, draft(model, plan, form=config.form), {}, weight_rows(model, plan))
+        write_page(page, config.report)
+    return report
+
+
+def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
+    """Load, prepare and plan.
+
+    Args:
+        run: The run.
+        source: The model where it is loaded already; it is used up.
+
+    Raises:
+        QdqError: The model cannot be used, or an option names something that is not there.
+    """
+    config = run.config
+    if config.exclude_after_recovery and not config.recover:
+        raise UsageError(
+            "--exclude-after-recovery needs --recover or --recover-step.",
+            "Without recovery, --exclude leaves an operator float.",
+        )
+    with run.stage("load"):
+        source = source or files.load(config.model)
+    with run.stage("prepare"):
+        prepared = prepare(source.model, source.proto)
+        trt = oldest_release(prepared.opset, half=prepared.half, weights=config.weights, asked=config.trt)
+    run.say(*prepared.notes)
+    source = replace(source, proto=None)  # its weights would stay in memory besides those of the model
+    return Opened(source, prepared, trt, plan_of(run, prepared.model))
+
+
+def plan_of(run: Run, model: ir.Model) -> Plan:
+    """Plan a prepared model by the options of the run.
+
+    Raises:
+        UsageError: An option names something that is not there.
+    """
+    config = run.config
+    with run.stage("plan"):
+        plan = make_plan(model, config.plan)
+        if config.exclude_after_recovery:  # checked before recovery takes its time
+            written = make_plan(model, config.plan_written)
+            plan = written if config.dry_run else plan
+    run.say(*plan.notes)
+    return plan
+
+
+def open_samples(run: Run, opened: Opened) -> Samples | None:
+    """Find the calibration data; None where none is given.
+
+    Raises:
+        UsageError: A limit is set, and there is nothing to hold against it.
+        DataError: The data cannot be used.
+    """
+    config = run.config
+    with run.stage("load"):
+        samples = open_data(opened.prepared.model, config.data, config.verify.samples)
+    run.say(*(samples.every.notes if samples else ()))
+    verification.require_samples(config.verify, samples)
+    return samples
+
+
+def lay_groundwork(run: Run, opened: Opened, samples: Samples | None, also: Sequence[str] = ()) -> Groundwork:
+    """Observe the plan's tensors and choose their ranges.
+
+    Args:
+        run: The run.
+        opened: The model.
+        samples: The calibration data, as `open_samples` found it.
+        also: Tensors to observe besides, for plans that may take the place of this one.
+
+    Raises:
+        QdqError: The data cannot be used, or the model cannot be run.
+    """
+    config, model = run.config, opened.prepared.model
+    plan, observed = _observe(run, model, opened.plan, samples, also)
+    with run.stage("choose"):
+        ranges = calibration.choose(plan, observed, config.ranges)
+    work = Groundwork(replace(opened, plan=plan), samples, observed, ranges, Candidate(plan, ranges.amax))
+    return recover_accuracy(run, work) if config.recover else work
+
+
+def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
+    """Take the steps of recovery that were asked for; the prepared model gets its equalized constants, in place.
+
+    Raises:
+        DataError: There are no samples to recover on.
+        QdqError: The model cannot be run.
+    """
+    config, samples = run.config, work.samples
+    if samples is None:
+        raise DataError(
+            "Recovery has to run the model, and there are no samples.",
+            "Give --calib too: a calibration cache holds ranges alone.",
+        )
+    with run.stage("recover"):
+        parts = split(samples)
+        start = Start(
+            work.model,
+            work.plan,
+            work.ranges.amax,
+            work.observed,
+            samples,
+            parts,
+            config.ranges,
+            run.listener,
+            config.target.with_name(f"{config.target.name}.recovery"),
+        )
+        found = recover(start, config.recover)
+        set_constants(work.model, found.base)
+    if found.record.samples < FEW_SAMPLES:
+        run.say(
+            f"Recovery could set only {found.record.samples} of the samples aside to judge by: what helps so few may "
+            f"not help others. Give {8 * FEW_SAMPLES} calibration samples or more."
+        )
+    return replace(
+        work,
+        observed=replace(work.observed, histograms=found.histograms),
+        ranges=replace(work.ranges, amax=found.candidate.amax),
+        candidate=found.candidate,
+        recovery=found.record,
+    )
+
+
+def write_model(run: Run, work: Groundwork, target: Path) -> Report:
+    """Rewrite the prepared model, in place, write it and verify it.
+
+    Args:
+        run: The run.
+        work: What to write.
+        target: Absolute path of the result.
+
+    Raises:
+        UnmetLimitError: A limit is not met; nothing is left under the output name, as after every other error.
+    """
+    config, opened, samples, observed, ranges = run.config, work.opened, work.samples, work.observed, work.ranges
+    with run.stage("rewrite"):
+        set_constants(work.model, work.candidate.weights, work.candidate.biases)
+        rewriting = rewrite(
+            work.model,
+            work.plan,
+            ranges.amax,
+            weights=config.weights,
+            form=config.form,
+            weight_ranges=work.candidate.weight_ranges,
+        )
+        steps = () if work.recovery is None else (step.step for step in work.recovery.steps)
+        record_provenance(work.model, config.ranges, observed.samples, observed.preprocessing, steps)
+    run.say(*ranges.notes, *rewriting.notes)
+    report = replace(
+        _planned(run, opened),
+        calibration=_calibration(config, samples, observed, ranges),
+        recovery=work.recovery,
+        amax=ranges.amax,
+    )
+    report, unmet = _write(run, work, target, report)
+    report = run.finish(report)
+    if unmet is not None:
+        raise UnmetLimitError(report, unmet.hint)
+    return report
+
+
+def _observe(
+    run: Run, model: ir.Model, plan: Plan, samples: Samples | None, also: Sequence[str]
+) -> tuple[Plan, Observation]:
+    """Observe the plan's tensors, and plan again without the depthwise operators whose input turns out too wide."""
+    ranges = run.config.ranges
+    with run.stage("observe"):
+        observed = calibration.observe(model, observing(plan, also), samples, ranges, run.listener)
+    plan = without_wide(run, model, plan, observed)
+    with run.stage("observe"):
+        again = calibration.observe(model, observing(plan, also), samples, ranges, run.listener, observed)
+    if observed.from_cache and not again.from_cache:  # the cache served the first plan alone, so all was run anew
+        plan = without_wide(run, model, make_plan(model, run.config.plan), again)
+    observed = again
+    with run.stage("observe"):
+        calibration.save_cache(model, observed, samples, ranges)
+    run.say(*observed.notes)
+    return plan, observed
+
+
+def _write(run: Run, work: Groundwork, target: Path, report: Report) -> tuple[Report, LimitError | None]:
+    """Write, check and verify the model in a temporary place; it gets its name only when all of that went well.
+
+    Returns:
+        The report, completed, and the limit that is not met.
+    """
+    config, source = run.config, work.opened.source
+    with contextlib.ExitStack() as stack:
+        with run.stage("save"):
+            staged = stack.enter_context(files.staged(work.model, target, external=source.external))
+            run.say(*check_written(staged.path, source.path))
+        with run.stage("predict"):
+            prediction = prediction_of(simulate(work.model))
+        with run.stage("verify"):
+            models, calibrated = (source.path, staged.path), work.observed.digests
+            compared = verification.verify(models, work.samples, config.verify, run.listener, calibrated)
+            unmet = verification.unmet_limit(compared, config.verify)
+        report = replace(report, verification=compared, tensorrt=prediction)
+        if unmet is not None:
+            return replace(report, unmet_limit=unmet.message), unmet
+        with run.stage("save"):
+            staged.commit()
+        sizes = SizeBytes(source.size_bytes, staged.size_bytes)
+        return replace(report, output=str(config.target), size_bytes=sizes), None
+
+
+def _planned(run: Run, opened: Opened) -> Report:
+    """The report as far as planning goes; a dry run ends here."""
+    plan = opened.plan
+    return Report(
+        schema_version=SCHEMA_VERSION,
+        model=str(run.config.model),
+        output=None,
+        opset=opset_of(opened.prepared.model),
+        trt=opened.trt.value,
+        weighted_ops=WeightedOps(plan.weighted, len(plan.quantized)),
+        activations=Activations(len({target.tensor for target in plan.targets}), len(plan.groups)),
+        skips=plan.skips,
+        calibration=None,
+        verification=None,
+        tensorrt=None,
+        size_bytes=SizeBytes(opened.source.size_bytes, None),
+        seconds=Seconds(),
+        targets=plan.targets,
+        weights=plan.weights,
+        groups=plan.groups,
+    )
+
+
+def prediction_of(simulation: Simulation) -> Prediction:
+    """Return what the simulator says TensorRT will do with the result, in numbers (section 4.6)."""
+    return Prediction(
+        int8_layers=simulation.weighted_int8,
+        weighted_layers=simulation.weighted_total,
+        standalone=len(simulation.removable),
+        boundary=len(simulation.boundaries),
+        reasons=dict(simulation.reasons),
+    )
+
+
+def _calibration(
+    config: QuantizeConfig, samples: Samples | None, observed: Observation, ranges: Ranges
+) -> Calibration | None:
+    if not ranges.amax:
+        return None
+    used = config.ranges.method == "percentile"
+    preprocessing = samples.every.preprocessing if samples else None
+    return Calibration(
+        method=config.ranges.method,
+        percentile=config.ranges.percentile if used else None,
+        samples=observed.samples,
+        batch_size=samples.batches.batch_size if samples and not observed.from_cache else 0,
+        tensors=len(observed.histograms),
+        cache=str(config.ranges.cache) if config.ranges.cache else None,
+        from_cache=observed.from_cache,
+        preprocessing=observed.preprocessing,
+        assumed=preprocessing is not None and preprocessing.assumed,
+        manual_ranges=ranges.manual,
+    )

@@ -1,0 +1,120 @@
+"""A plan as lines of text for people, as `qdq quantize` and `qdq inspect` show it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from qdq_cli.quantizing.report import Report
+
+LABEL_WIDTH = 14
+MAX_REASONS = 5
+MAX_PLAN_LINES = 40
+
+Paint = Callable[[str], str]
+"""Makes a label stand out."""
+
+
+def plain(text: str) -> str:
+    """Leave the label as it is."""
+    return text
+
+
+def plan_rows(report: Report, width: int = 80, paint: Paint = plain) -> list[str]:
+    """Return the rows about a plan: how much is quantized, and what is kept float for which reasons."""
+    counts = labelled("plan", wrapped(quantized(report), width), paint)
+    return counts + labelled("kept float", kept_float(report, width), paint)
+
+
+def next_rows(report: Report, paint: Paint = plain) -> list[str]:
+    """Return the row with the command to type next."""
+    return labelled("next", next_commands(report), paint)
+
+
+def plan_lines(report: Report, width: int = 80, *, full: bool) -> list[str]:
+    """Return the plan: tensors with their scale group and readers, then what is kept float; cut unless `full`."""
+    known = bool(report.amax)
+    out = (
+        ["", "group  amax        tensor -> readers" if known else "group  tensor -> readers"] if report.targets else []
+    )
+    for target in report.targets:
+        start = f"{target.group:>5}  " + (f"{report.amax[target.group]:<10.4g}  " if known else "")
+        readers = ", ".join(f"{use.node}:{use.slot}" for use in target.uses)
+        opens = " (opens a run)" if target.opens_run else ""
+        text = f"{target.tensor} -> {readers}{opens}"
+        out += textwrap.wrap(
+            text, width, initial_indent=start, subsequent_indent=" " * (len(start) + 4),
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+    if report.skips:
+        out += ["", "kept float:"]
+        out += [f"  {skip.code:<24} {skip.op_type} {skip.node} ({skip.input})" for skip in report.skips]
+    if not full and len(out) > MAX_PLAN_LINES:
+        out = [*out[:MAX_PLAN_LINES], f"... {len(out) - MAX_PLAN_LINES} more lines; -v shows all"]
+    return out
+
+
+def quantized(report: Report) -> str:
+    """Write how much of a model is quantized."""
+    ops, activations = report.weighted_ops, report.activations
+    if not ops.total:
+        return "nothing: the model has no Conv, ConvTranspose, Gemm or MatMul"
+    if not ops.quantized:
+        return f"nothing: 0 of {count(ops.total, 'weighted operator')} can be quantized"
+    scales = f"{count(activations.targets, 'activation')}, {count(activations.groups, 'scale')}"
+    return f"{ops.quantized} of {count(ops.total, 'weighted operator')}; {scales}"
+
+
+def kept_float(report: Report, width: int) -> list[str]:
+    """Return the commonest reasons why operators are kept float."""
+    found = Counter(f"{skip.op_type}: {skip.reason}" for skip in report.skips).most_common()
+    lines = [line for text, count in found[:MAX_REASONS] for line in wrapped(f"{count} x {text}", width, indent=4)]
+    more = sum(count for _, count in found[MAX_REASONS:])
+    return [*lines, f"and {more} more for other reasons (-v lists them)"] if more else lines
+
+
+def next_commands(report: Report) -> list[str]:
+    """Return the commands to type next."""
+    if not report.weighted_ops.total:
+        return []
+    if not report.weighted_ops.quantized:
+        return [f"qdq quantize {quoted(report.model)} --dry-run -v"]
+    if report.output is None:
+        return [f"qdq quantize {quoted(report.model)} --calib FOLDER"]
+    flag = "--int8 --fp16" if report.trt.startswith("8") else "--stronglyTyped"
+    build = f"trtexec --onnx={quoted(report.output)} {flag}"
+    alone = report.tensorrt is not None and report.tensorrt.standalone
+    return [build, f"qdq inspect {quoted(report.output)}"] if alone else [build]
+
+
+def quoted(path: str) -> str:
+    """A path as a shell takes it."""
+    path = short_path(path)
+    return path if all(letter.isalnum() or letter in "/\\._-+:@%" for letter in path) else f"'{path}'"
+
+
+def short_path(path: str) -> str:
+    """Write a path from the current folder where it lies below it."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+
+
+def labelled(label: str, texts: Iterable[str], paint: Paint) -> list[str]:
+    """Put a label before the first text, and room before the others."""
+    labels = [paint(label.ljust(LABEL_WIDTH))]
+    return [(labels.pop() if labels else " " * LABEL_WIDTH) + text for text in texts]
+
+
+def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
+    """Break a text between words; what follows the first line is indented."""
+    room = max(20, width - LABEL_WIDTH)
+    return textwrap.wrap(
+        text, room, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )  # fmt: skip
+
+
+def count(number: int, noun: str) -> str:
+    """Write "1 scale", "2 scales"."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,197 @@
+"""What a run of `qdq quantize` found, as frozen records. The same records are the `--json` document, key for key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qdq_cli.placement.plan import ScaleGroup, Target, WeightTarget
+from qdq_cli.placement.selection import Skip
+from qdq_cli.process.errors import LimitError
+from qdq_cli.recovering.record import Recovery
+
+
+@dataclass(frozen=True)
+class WeightedOps:
+    """Weighted operators of the model, and how many of them run in INT8."""
+
+    total: int
+    quantized: int
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Activation tensors with a Q/DQ pair, and the scales they share."""
+
+    targets: int
+    groups: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How ranges were found.
+
+    Args:
+        method: Name of the method.
+        percentile: For `percentile`: the share kept, in percent.
+        samples: Samples observed.
+        batch_size: Samples a run; 0 when nothing was run.
+        tensors: Tensors observed.
+        cache: Path of the calibration cache, if any.
+        from_cache: Whether the ranges came from it and nothing was run.
+        preprocessing: One line on how pictures became inputs; "" for arrays.
+        assumed: Whether nobody chose that preprocessing.
+        manual_ranges: Scale groups whose range was given by hand.
+    """
+
+    method: str
+    percentile: float | None
+    samples: int
+    batch_size: int
+    tensors: int
+    cache: str | None
+    from_cache: bool
+    preprocessing: str
+    assumed: bool
+    manual_ranges: int = 0
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Distance of one output of the Q/DQ model from the FP32 model; definitions in `calibrators.metrics`.
+
+    Args:
+        sqnr_db: Signal to quantization noise ratio in dB, within +-200; 200 where the outputs are equal.
+        cosine: Cosine similarity, -1 to 1.
+        max_error: Largest absolute difference.
+        equal: Whether every element is the same.
+        top1_agreement: For class scores: percent of rows with the same best class.
+    """
+
+    sqnr_db: float
+    cosine: float
+    max_error: float
+    equal: bool
+    top1_agreement: float | None = None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """FP32 and Q/DQ model run on the same samples, ONNX Runtime's graph optimisations off.
+
+    Args:
+        samples: How many.
+        held_back: Whether calibration never saw them.
+        outputs: Output name -> distance.
+        not_compared: Outputs that have the same shape in both models for no sample; their size depends on the values.
+    """
+
+    samples: int
+    held_back: bool
+    outputs: Mapping[str, Distance]
+    not_compared: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What TensorRT is predicted to do with the model (rules, section 4.6).
+
+    Args:
+        int8_layers: Weighted operators that run in INT8.
+        weighted_layers: All weighted operators.
+        standalone: Stand-alone Q/DQ kernels inside the network.
+        boundary: Stand-alone Q/DQ kernels at graph inputs and outputs.
+        reasons: Reason code -> how many stand-alone kernels have it, those at the boundary included.
+    """
+
+    int8_layers: int
+    weighted_layers: int
+    standalone: int
+    boundary: int
+    reasons: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class SizeBytes:
+    """Sizes of the model files, weights included."""
+
+    before: int
+    after: int | None
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Wall time of each stage; `predict` is the simulation of TensorRT."""
+
+    load: float = 0.0
+    prepare: float = 0.0
+    plan: float = 0.0
+    observe: float = 0.0
+    choose: float = 0.0
+    recover: float = 0.0
+    rewrite: float = 0.0
+    predict: float = 0.0
+    verify: float = 0.0
+    save: float = 0.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a run found.
+
+    Args:
+        schema_version: Version of this document.
+        model: Path of the input.
+        output: Path of the result; None for a dry run, and where a limit is not met.
+        opset: Opset of the result.
+        trt: Oldest TensorRT release that reads the result.
+        weighted_ops: How many weighted operators run in INT8.
+        activations: How many activation tensors and scales there are.
+        skips: Operator inputs that stay float, with reasons.
+        calibration: How ranges were found; None where nothing is calibrated.
+        recovery: What recovery did; None where it was not asked for.
+        verification: Distance from the FP32 model; None where it was not run.
+        tensorrt: What TensorRT is predicted to do; None for a dry run.
+        size_bytes: Model sizes.
+        seconds: Time of each stage.
+        notes: Sentences the user should read.
+        targets: The planned pairs.
+        weights: The planned constant operands.
+        groups: The scale groups.
+        amax: Range of each scale group once it is chosen.
+        unmet_limit: The limit that the model misses, in a sentence with both numbers; None where it misses none.
+    """
+
+    schema_version: int
+    model: str
+    output: str | None
+    opset: int
+    trt: str
+    weighted_ops: WeightedOps
+    activations: Activations
+    skips: tuple[Skip, ...]
+    calibration: Calibration | None
+    verification: Verification | None
+    tensorrt: Prediction | None
+    size_bytes: SizeBytes
+    seconds: Seconds
+    notes: tuple[str, ...] = ()
+    targets: tuple[Target, ...] = ()
+    weights: tuple[WeightTarget, ...] = ()
+    groups: tuple[ScaleGroup, ...] = ()
+    amax: tuple[float, ...] = ()
+    recovery: Recovery | None = None
+    unmet_limit: str | None = None
+
+
+class UnmetLimitError(LimitError):
+    """The model misses a limit and was not written; what was measured is in the report.
+
+    Args:
+        report: The report, with `unmet_limit` and without an output.
+        hint: What to do about it.
+    """
+
+    def __init__(self, report: Report, hint: str) -> None:
+        super().__init__(report.unmet_limit or "", hint)
+        self.report = report

@@ -1,0 +1,41 @@
+"""One run of a command: its options, its clock and its notes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from dataclasses import dataclass, field
+
+from qdq_cli.config.records import QuantizeConfig
+from qdq_cli.process.clock import Clock
+from qdq_cli.process.interrupts import insist
+from qdq_cli.process.progress import Listener
+from qdq_cli.quantizing.report import Report, Seconds
+
+
+@dataclass
+class Run:
+    """The clock and the notes of one run."""
+
+    config: QuantizeConfig
+    listener: Listener
+    clock: Clock = field(default_factory=Clock)
+    notes: list[str] = field(default_factory=list)
+
+    def stage(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Add the time of the block to a stage."""
+        insist()
+        return self.clock.stage(name)
+
+    def say(self, *notes: str) -> None:
+        """Keep notes for the report, and pass them on at once."""
+        for note in notes:
+            if note not in self.notes:
+                self.notes.append(note)
+                self.listener.note(note)
+
+    def finish(self, report: Report) -> Report:
+        """Complete the report with the times and notes."""
+        known = {item.name for item in dataclasses.fields(Seconds)}  # a run of another command has further stages
+        seconds = {name: value for name, value in self.clock.seconds().items() if name in known}
+        return dataclasses.replace(report, seconds=Seconds(**seconds), notes=tuple(self.notes))

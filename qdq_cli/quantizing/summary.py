@@ -1,0 +1,156 @@
+"""The report of `qdq quantize` as lines of text for people; the console prints them.
+
+The summary fits one screen: long rows are wrapped between words, long lists are cut with a count of the rest. Paths and
+the command to type next stay whole, so that they can be copied.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+
+from qdq_cli.quantizing.plan_text import (
+    LABEL_WIDTH,
+    Paint,
+    count,
+    kept_float,
+    labelled,
+    next_commands,
+    plain,
+    quantized,
+    short_path,
+    wrapped,
+)
+from qdq_cli.quantizing.report import Calibration, Distance, Prediction, Report, Verification
+from qdq_cli.recovering.record import Recovery
+
+MAX_OUTPUTS = 4
+LOW_SQNR_DB = 10.0
+"""Below this the noise is a third of the signal or more, in amplitude: worth a hint."""
+
+
+def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list[str]:
+    """Return the summary.
+
+    Args:
+        report: What a run found.
+        width: Columns of the screen.
+        paint: Makes a label stand out.
+    """
+    rows: list[tuple[str, Iterable[str]]] = [
+        ("model", _model(report, width)),
+        ("quantized" if report.tensorrt else "plan", wrapped(quantized(report), width)),
+        ("kept float", kept_float(report, width)),
+    ]
+    if report.calibration is not None:
+        rows.append(("calibration", _calibration(report.calibration, width)))
+    if report.recovery is not None:
+        rows.append(("recovery", _recovery(report.recovery, width)))
+    if report.verification is not None:
+        rows.append(("verification", _verification(report.verification, width)))
+    if report.tensorrt is not None and report.weighted_ops.quantized:
+        rows.append(("TensorRT", _prediction(report.tensorrt, width)))
+    if report.output is not None:
+        rows.append(("output", _output(report, report.output, width)))
+    rows.append(("seconds", wrapped(_seconds(report), width)))
+    if report.unmet_limit is None:
+        rows.append(("next", next_commands(report)))
+    else:
+        rows.append(("not written", wrapped(report.unmet_limit, width)))
+    return [line for label, texts in rows for line in labelled(label, texts, paint)]
+
+
+def _with_details(path: str, details: str, width: int) -> list[str]:
+    """A path, and details behind it or, where there is no room, below it."""
+    line = f"{path}  ({details})"
+    return [line] if LABEL_WIDTH + len(line) <= width else [path, *wrapped(f"({details})", width)]
+
+
+def _model(report: Report, width: int) -> list[str]:
+    return _with_details(short_path(report.model), _size(report.size_bytes.before), width)
+
+
+def _calibration(calibration: Calibration, width: int) -> list[str]:
+    parts = [calibration.method]
+    if calibration.percentile is not None:
+        parts[0] += f" {calibration.percentile:g} %"
+    if calibration.samples:
+        parts.append(count(calibration.samples, "sample"))
+    if calibration.batch_size:
+        parts.append(f"batch size {calibration.batch_size}")
+    if calibration.manual_ranges:
+        parts.append(f"{count(calibration.manual_ranges, 'range')} by hand")
+    lines = wrapped("; ".join(parts), width)
+    if calibration.cache is not None:
+        lines.append(f"{'read from' if calibration.from_cache else 'kept in'} {short_path(calibration.cache)}")
+    if calibration.preprocessing:
+        assumed = " (assumed; --preprocess chooses)" if calibration.assumed else ""
+        lines += wrapped(calibration.preprocessing + assumed, width, indent=2)
+    return lines
+
+
+def _recovery(recovery: Recovery, width: int) -> list[str]:
+    judged = f"judged on {count(recovery.samples, 'sample')} set aside:"
+    lines = [judged, f"  SQNR {recovery.before_db:.1f} dB before, {recovery.after_db:.1f} dB after"]
+    for step in recovery.steps:
+        lines += wrapped(
+            f"{step.step}: {step.gain_db:+.1f} dB, {step.accepted} of {step.tried} accepted", width, indent=2
+        )
+    return lines
+
+
+def _verification(verification: Verification, width: int) -> list[str]:
+    samples = count(verification.samples, "sample")
+    seen = f"{samples} held back" if verification.held_back else f"{samples} that calibration saw too"
+    lines = [f"{seen}, against FP32:"]
+    for name, distance in list(verification.outputs.items())[:MAX_OUTPUTS]:
+        lines += wrapped(f"{name}: {_distance(distance)}", width, indent=2)
+    more = len(verification.outputs) - MAX_OUTPUTS
+    if more > 0:
+        lines.append(f"and {count(more, 'output')} more (--json has them)")
+    for name in verification.not_compared[:MAX_OUTPUTS]:
+        lines += wrapped(f"{name}: not compared, its shape depends on the values", width, indent=2)
+    if any(distance.sqnr_db < LOW_SQNR_DB for distance in verification.outputs.values()):
+        lines += wrapped("low: is the preprocessing right? else another --method, or --exclude", width)
+    return lines
+
+
+def _distance(distance: Distance) -> str:
+    if distance.equal:
+        return "equal to FP32"
+    parts = [f"SQNR {distance.sqnr_db:.1f} dB", f"cosine {distance.cosine:.5f}"]
+    if distance.top1_agreement is not None:
+        parts.append(f"top-1 agreement {distance.top1_agreement:.1f} %")
+    return ", ".join(parts)
+
+
+def _prediction(prediction: Prediction, width: int) -> list[str]:
+    operators = count(prediction.weighted_layers, "weighted operator")
+    inside = {code: count for code, count in prediction.reasons.items() if not code.startswith("BOUNDARY")}
+    reasons = f" ({', '.join(f'{count} {code}' for code, count in inside.items())})" if inside else ""
+    alone = f"stand-alone Q/DQ: {prediction.standalone} inside{reasons}, {prediction.boundary} at the boundary"
+    return [
+        *wrapped(f"predicted: {prediction.int8_layers} of {operators} in INT8", width),
+        *wrapped(alone, width, indent=2),
+    ]
+
+
+def _output(report: Report, output: str, width: int) -> list[str]:
+    before, after = report.size_bytes.before, report.size_bytes.after or 0
+    lines = _with_details(short_path(output), f"opset {report.opset}, {_size(after)}, was {_size(before)}", width)
+    if report.weighted_ops.quantized and after > before / 2:
+        lines += wrapped("weights stay stored as floats; --weights int8 makes the file small", width)
+    return lines
+
+
+def _seconds(report: Report) -> str:
+    times = dataclasses.asdict(report.seconds).items()
+    shown = [f"{stage} {value:.1f}" for stage, value in times if value >= 0.05]
+    return f"{math.fsum(value for _, value in times):.1f}" + (f"  ({', '.join(shown)})" if shown else "")
+
+
+def _size(size_bytes: int) -> str:
+    if size_bytes < 1_000_000:
+        return f"{size_bytes / 1_000:.1f} kB"
+    return f"{size_bytes / 1_000_000:.1f} MB"

@@ -1,0 +1,190 @@
+"""Compare the written model with the FP32 model on samples, and hold it against the limits the user set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibrators.metrics import SQNR_CEILING_DB, Comparison, TopAgreement, are_class_scores
+from qdq_cli.calibrating.calibration_data import Samples
+from qdq_cli.calibrating.sample_keys import sample_key
+from qdq_cli.config.records import VerifyConfig
+from qdq_cli.data.batches import Batch, Group, full_runs, load_readable_batch
+from qdq_cli.data.unreadable import UnreadableSamples
+from qdq_cli.process.errors import LimitError, UsageError
+from qdq_cli.graph.literal import literal
+from qdq_cli.running.runner import Runner
+from qdq_cli.process.progress import Listener
+from qdq_cli.quantizing.report import Distance, Verification
+from qdq_cli.process.errors import LimitError, UsageError
+from qdq_cli.process.progress import Listener
+from qdq_cli.quantizing.report import Distance, Verification
+from qdq_cli.running.runner import Runner
+from qdq_cli.running.session import Source
+
+
+def require_samples(config: VerifyConfig, samples: Samples | None) -> None:
+    """Refuse limits that nothing could be held against.
+
+    Raises:
+        UsageError: A limit is set, but there are no samples or verification is off.
+    """
+    if config.gates and (samples is None or config.samples == 0):
+        raise UsageError(
+            "--min-sqnr and --min-agreement need samples to run, and there are none.",
+            "Give --calib, and --verify above 0.",
+        )
+
+
+def verify(
+    models: tuple[Path, Path],
+    samples: Samples | None,
+    config: VerifyConfig,
+    listener: Listener,
+    calibrated: frozenset[str] = frozenset(),
+) -> Verification | None:
+    """Run both models on the same samples, ONNX Runtime's graph optimisations off; None where that was not asked for.
+
+    Samples that calibration did not see are taken; where too few could be held back for a run, calibrated ones serve.
+
+    Args:
+        models: The float model and the Q/DQ model.
+        samples: The calibration data; None where there is none.
+        config: How many samples.
+        listener: Told about progress.
+        calibrated: Keys of the samples that a cache was calibrated on, wherever that was.
+
+    Raises:
+        ModelError: One of the models cannot be run.
+        DataError: A sample cannot be used.
+    """
+    if samples is None or config.samples == 0:
+        return None
+    groups, held_back = verification_runs(samples, config.samples)
+    unreadable = UnreadableSamples(len(samples.every))
+    outputs: dict[str, _Output] = {}
+    seen = 0
+    runners = Runner(literal(models[0])), Runner(literal(models[1]))
+    with listener.progress("verifying", len(groups)) as advance:
+        for number, group in enumerate(groups, start=1):
+            batch = load_readable_batch(samples.every, group, unreadable)
+            if batch is not None:
+                _compare(runners, batch, outputs)
+                seen += batch.samples
+                keys = {sample_key(samples.every.identity(index)) for index in batch.indices}
+                held_back = held_back and calibrated.isdisjoint(keys)
+            advance(number, len(groups))
+    distances = {name: output.distance() for name, output in outputs.items() if output.compared}
+    return Verification(seen, held_back, distances, tuple(name for name in outputs if name not in distances))
+
+
+def verification_runs(samples: Samples, count: int) -> tuple[tuple[Group, ...], bool]:
+    """Return the runs to compare on, at least one, and whether calibration did not see their samples.
+
+    A model with a fixed batch takes samples of equal shape only, and leaves over some of those that should calibrate;
+    they are as good as those that were held back. Where all of these do not fill a run, runs that calibrated serve.
+    """
+    ran = {index for group in samples.batches.groups for index in group}
+    left_over = [index for index in samples.selection.calibration if index not in ran]
+    unseen = full_runs(samples.every, (*samples.selection.held_back, *left_over))
+    chosen: list[Group] = []
+    for group in unseen or full_runs(samples.every, samples.selection.calibration):
+        if chosen and sum(map(len, chosen)) + len(group) > count:
+            break
+        chosen.append(group)
+    return tuple(chosen), bool(unseen)
+
+
+def _compare(runners: tuple[Runner, Runner], batch: Batch, outputs: dict[str, _Output]) -> None:
+    expected, found = (runner.run(batch) for runner in runners)
+    for name, array in expected.items():
+        if isinstance(array, np.ndarray) and array.dtype.kind in "fiub":
+            outputs.setdefault(name, _Output()).observe(array, found[name])
+
+
+class _Output:
+    """The running comparison of one output."""
+
+    def __init__(self) -> None:
+        self.compared = False
+        self._comparison = Comparison()
+        self._agreement: TopAgreement | None = None
+
+    def observe(self, reference: NDArray[np.generic], other: NDArray[np.generic]) -> None:
+        if reference.shape != other.shape or not reference.size:
+            return  # the number of results depends on the values (detections after suppression)
+        self.compared = True
+        self._comparison.observe(reference, other)
+        if are_class_scores(reference):
+            self._agreement = self._agreement or TopAgreement()
+            self._agreement.observe(reference, other)
+
+    def distance(self) -> Distance:
+        distances = self._comparison.distances()
+        return Distance(
+            sqnr_db=round(distances.sqnr_db, 4),
+            cosine=round(distances.cosine, 8),
+            max_error=distances.max_error,
+            equal=distances.sqnr_db == SQNR_CEILING_DB,
+            top1_agreement=None if self._agreement is None else round(self._agreement.percent, 4),
+        )
+
+
+def unmet_limit(compared: Verification | None, config: VerifyConfig) -> LimitError | None:
+    """Hold every output against the limits; return what is wrong with the first that misses one."""
+    if compared is None:
+        return None
+    try:
+        hold_limits(compared.outputs, compared.not_compared, config, _HINT)
+    except LimitError as error:
+        return error
+    return None
+
+
+def hold_limits(outputs: Mapping[str, Distance], not_compared: Sequence[str], config: VerifyConfig, hint: str) -> None:
+    """Hold the distances of outputs against the limits.
+
+    Args:
+        outputs: Output name -> distance.
+        not_compared: Outputs without one.
+        config: The limits.
+        hint: What to do where one is missed.
+
+    Raises:
+        LimitError: An output misses one, or no output could be held against one.
+    """
+    if not config.gates:
+        return
+    if not_compared:
+        raise LimitError(
+            f"Output '{not_compared[0]}' cannot be held against a limit: its shape differs in every sample.",
+            "Its size depends on the values, as behind NonMaxSuppression; compare a model without that part.",
+        )
+    for name, distance in outputs.items():
+        if config.min_sqnr is not None and distance.sqnr_db < config.min_sqnr:
+            raise LimitError(
+                f"Output '{name}' reaches an SQNR of {distance.sqnr_db:.2f} dB; --min-sqnr is {config.min_sqnr:g} dB.",
+                hint,
+            )
+        agreement = distance.top1_agreement
+        if config.min_agreement is not None and agreement is not None and agreement < config.min_agreement:
+            raise LimitError(
+                f"Output '{name}' agrees with FP32 in {agreement:.2f} % of the rows; "
+                f"--min-agreement is {config.min_agreement:g} %.",
+                hint,
+            )
+    scores = any(distance.top1_agreement is not None for distance in outputs.values())
+    if config.min_agreement is not None and not scores:
+        raise LimitError(
+            "--min-agreement is set, but no output holds class scores (two dimensions, two or more classes).",
+            "Use --min-sqnr for this model.",
+        )
+
+
+_HINT = (
+    "The model was not written. Try --recover, another --method, or --tune, which leaves as little float as the limit "
+    "takes."
+)

@@ -1,0 +1,101 @@
+"""What the steps of recovery look at: the float model they start from, and each layer as a candidate has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from calibrators.closed_form import mean_error
+from calibrators.gram import Array, Gram
+from calibrators.qparams import dequantize, quantize, symmetric_qparams, weight_amax
+from qdq_cli.judging.bias import bias_place
+from qdq_cli.judging.candidate import Candidate, round_weight
+from qdq_cli.model.nodes import constant_at
+from qdq_cli.recovering.rows import Layer
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One layer on the bench.
+
+    Args:
+        layer: Which.
+        node: It, in the float model.
+        rows: What it reads there, shape [R, groups, K]: what a change is fitted to.
+        held: The same of samples that nothing is fitted to.
+    """
+
+    layer: Layer
+    node: ir.Node
+    rows: NDArray[np.float32]
+    held: NDArray[np.float32]
+
+    @property
+    def weight(self) -> Array:
+        """The float weight W, shape [groups, K, O]."""
+        return np.asarray(self.layer.linear.matrices(self._stored), np.float64)
+
+    def held_error(self, candidate: Candidate) -> float:
+        """Squared error of the layer's output under a candidate on samples held back, by the squared output."""
+        return self._error(self._gram(self.held, candidate), candidate)
+
+    def held_errors(self, before: Candidate, after: Candidate) -> tuple[float, float]:
+        """The errors of two candidates; what both read is looked at once where its range is the same."""
+        group = self.layer.group
+        gram = self._gram(self.held, before)
+        other = gram if after.amax[group] == before.amax[group] else self._gram(self.held, after)
+        return self._error(gram, before), self._error(other, after)
+
+    def _error(self, gram: Gram, candidate: Candidate) -> float:
+        weight, quantized = self.weight, self.quantized_weight(candidate)
+        signal = float(gram.signal(weight).sum())
+        if signal == 0:
+            return 0.0
+        return float((gram.error(weight, quantized) + self._shifted(candidate, gram, quantized)).sum()) / signal
+
+    def _shifted(self, candidate: Candidate, gram: Gram, quantized: Array) -> Array:
+        """What a changed bias adds to the squared error of every output: rows * shift * (shift - 2 * mean error)."""
+        bias = candidate.biases.get(self.layer.node)
+        place = bias_place(self.node, self.layer.linear.channels)
+        if bias is None or place is None:
+            return np.zeros(())
+        shift = ((bias - place.value) / self.layer.linear.gain).reshape(self.layer.linear.groups, -1)
+        return gram.rows * shift * (shift - 2 * mean_error(self.weight, quantized, gram))
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the weight."""
+        return self._stored.dtype
+
+    def quantized_weight(self, candidate: Candidate) -> Array:
+        """The weight Wq that the candidate computes with, shape [groups, K, O]."""
+        layer = self.layer
+        array = candidate.weights.get(layer.weight, self._stored)
+        rounded = round_weight(array, layer.axis, candidate.weight_ranges.get(layer.weight))
+        return np.asarray(layer.linear.matrices(rounded), np.float64)
+
+    def scale(self, candidate: Candidate) -> Array:
+        """The scales of the candidate's weight, shape [groups, 1, O]."""
+        layer = self.layer
+        given = candidate.weight_ranges.get(layer.weight)
+        amax = weight_amax(self._stored, layer.axis) if given is None else given
+        scale = symmetric_qparams(np.ravel(amax), axis=0, scale_dtype=self.dtype).scale
+        return np.asarray(layer.linear.column_scales(scale), np.float64)
+
+    def gram(self, candidate: Candidate) -> Gram:
+        """Moments of what it reads in float, and of the same under the candidate's range."""
+        return self._gram(self.rows, candidate)
+
+    def _gram(self, rows: NDArray[np.float32], candidate: Candidate) -> Gram:
+        qparams = symmetric_qparams(np.float32(candidate.amax[self.layer.group]))
+        return Gram.of(rows, dequantize(quantize(rows, qparams), qparams))
+
+    @property
+    def _stored(self) -> NDArray[np.generic]:
+        array = constant_at(self.node, 1)
+        if array is None:
+            raise ValueError(f"the weight of node '{self.layer.node}' is not constant")
+        return array

@@ -1,0 +1,128 @@
+"""The steps of recovery that work layer by layer: each looks at one layer's rows and proposes a change, or nothing.
+
+All of them compare what a layer computes from quantized inputs with what it computes from the same inputs in float.
+They do not try to make up for errors of the layers before: measured, that fits the few thousand rows at hand and fails
+on others (docs/accuracy.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibrators.closed_form import fit_scale, mean_error
+from calibrators.gram import Array
+from calibrators.layer_search import search_activation, search_weight
+from calibrators.qtypes import INT8
+from calibrators.rounding import adaround, gptq
+from qdq_cli.judging.bias import bias_place
+from qdq_cli.judging.candidate import Candidate
+from qdq_cli.recovering.bench import Bench
+from qdq_cli.recovering.changes import Change
+from qdq_cli.recovering.rows import Layer
+
+Step = Callable[[Sequence[Bench], Candidate], list[Change]]
+"""Layers that read one tensor, and the candidate so far -> what to change; the judge decides on each."""
+
+_SEARCH_ROWS = 2048
+"""Rows of each layer that ranges are searched on: forty products of matrices a tensor."""
+
+
+def search_activation_ranges(benches: Sequence[Bench], candidate: Candidate) -> list[Change]:
+    """Search the range of the tensor these layers read (EasyQuant; `calibrators.layer_search.search_activation`)."""
+    group = benches[0].layer.group
+    amax = candidate.amax[group]
+    uses = {use.node for target in candidate.plan.targets if target.group == group for use in target.uses}
+    if amax <= 0 or candidate.plan.groups[group].known_amax is not None or uses != {b.layer.node for b in benches}:
+        return []  # an Add or a Concat reads it too, whose output nobody looks at here
+    layers = [
+        (bench.rows[:: max(1, len(bench.rows) // _SEARCH_ROWS)], bench.weight, bench.quantized_weight(candidate))
+        for bench in benches
+    ]
+    found = search_activation(layers, amax)
+    return [] if found == amax else [Change(benches[0].layer.tensor, amax={group: found})]
+
+
+def search_weight_ranges(benches: Sequence[Bench], candidate: Candidate) -> list[Change]:
+    """Search the ranges of the weights (EasyQuant; `calibrators.layer_search.search_weight`)."""
+    return [change for bench in benches if (change := _searched(bench, candidate)) is not None]
+
+
+def _searched(bench: Bench, candidate: Candidate) -> Change | None:
+    layer, scale = bench.layer, bench.scale(candidate)
+    if layer.axis is None or layer.linear.op_type == "ConvTranspose":
+        return None
+    found = search_weight(bench.weight, scale, bench.gram(candidate))
+    if np.array_equal(found, scale):
+        return None
+    return Change(layer.node, weight_ranges={layer.weight: _amax(found, layer)})
+
+
+def round_to_output(benches: Sequence[Bench], candidate: Candidate) -> list[Change]:
+    """Choose the rounding of every weight by the layer's output (AdaRound; `calibrators.rounding.adaround`)."""
+    return [
+        _with_codes(
+            bench, bench.scale(candidate), adaround(bench.weight, bench.scale(candidate), bench.gram(candidate))
+        )
+        for bench in benches
+    ]
+
+
+def round_with_compensation(benches: Sequence[Bench], candidate: Candidate) -> list[Change]:
+    """Round weight after weight, the rest making up for each error (GPTQ; `calibrators.rounding.gptq`)."""
+    return [
+        _with_codes(bench, bench.scale(candidate), gptq(bench.weight, bench.scale(candidate), bench.gram(candidate)))
+        for bench in benches
+    ]
+
+
+def fit_weight_scales(benches: Sequence[Bench], candidate: Candidate) -> list[Change]:
+    """Fit the scales of the weights to the output under the codes there are (AdaQuant; `closed_form.fit_scale`)."""
+    changes = []
+    for bench in benches:
+        if bench.layer.axis is None or bench.layer.linear.op_type == "ConvTranspose":
+            continue
+        scale = bench.scale(candidate)
+        codes = np.rint(bench.quantized_weight(candidate) / scale)
+        found = fit_scale(bench.weight, codes, bench.gram(candidate))
+        near = (found > 0.9 * scale) & (found < 1.1 * scale)  # elsewhere the rows say too little of the output
+        changes.append(_with_codes(bench, np.where(near, found, scale), codes))
+    return changes
+
+
+def correct_biases(benches: Sequence[Bench], candidate: Candidate) -> list[Change]:
+    """Let the bias make up for the mean error of every output channel (`calibrators.closed_form.mean_error`)."""
+    changes = []
+    for bench in benches:
+        layer = bench.layer
+        place = bias_place(bench.node, layer.linear.channels)
+        if place is None or layer.linear.op_type == "ConvTranspose":
+            continue
+        error = mean_error(bench.weight, bench.quantized_weight(candidate), bench.gram(candidate)).reshape(-1)
+        changes.append(Change(layer.node, biases={layer.node: place.value + layer.linear.gain * error}))
+    return changes
+
+
+def _with_codes(bench: Bench, scale: Array, codes: Array) -> Change:
+    """A weight that lies on its codes, with the range that makes its scale."""
+    layer = bench.layer
+    weight = layer.linear.stored(codes * scale, bench.dtype)
+    return Change(layer.node, weights={layer.weight: weight}, weight_ranges={layer.weight: _amax(scale, layer)})
+
+
+def _amax(scale: Array, layer: Layer) -> NDArray[np.float32]:
+    scales = layer.linear.stored_scales(scale, layer.axis)
+    return (scales * INT8.steps).astype(np.float32)
+
+
+STEPS: Mapping[str, Step] = {
+    "ranges": search_activation_ranges,
+    "weight-ranges": search_weight_ranges,
+    "adaround": round_to_output,
+    "gptq": round_with_compensation,
+    "scales": fit_weight_scales,
+    "bias": correct_biases,
+}
+"""The steps by name, in the order they are taken."""

@@ -1,0 +1,232 @@
+"""Take tensors out of a model: graph outputs where the tensors are, and nothing that only other outputs need.
+
+ONNX Runtime's fastest layout on the CPU keeps the channels of convolutions in blocks. Every tensor that leaves the
+graph is put back in plain order, at the price of one more pass over memory; a histogram does not care about order. So
+the graph is optimized once, written to a temporary folder, and the blocked tensors themselves are made its outputs: on
+a MobileNetV2 taking out 54 tensors then costs a tenth of the inference instead of six tenths.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import google.protobuf.message
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from qdq_cli.process.errors import ModelError
+from qdq_cli.graph.products import exact_products
+from qdq_cli.running.session import SessionOptions, Source, make_session
+from qdq_cli.process.errors import ModelError
+from qdq_cli.running.session import SessionOptions, Source, make_session
+
+_LARGE_BYTES = 1024  # weights from this size on are handed to ONNX Runtime in place
+_WIDEST_BLOCK = 16  # channels; a blocked tensor is padded up to a multiple of 4, 8 or 16, depending on the processor
+
+
+@dataclass(frozen=True)
+class TakeOut:
+    """A session that hands out tensors of a model.
+
+    Args:
+        session: Its outputs are the computed tensors; values exact, elements of blocked tensors in another order. None
+            where only inputs were asked for.
+        tensors: Name of the tensor behind each output of the session, in the session's order, which is topological.
+        inputs: Those asked for that are fed, not computed.
+    """
+
+    session: ort.InferenceSession | None
+    tensors: tuple[str, ...]
+    inputs: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def taking_out(model: ir.Model, tensors: Sequence[str], threads: int) -> Iterator[TakeOut]:
+    """Make a session whose outputs are `tensors`; until the end of the block it may use files and the model's weights.
+
+    Args:
+        model: The float model; left as it is, and to be left alone within the block.
+        tensors: Names of graph inputs, and of values that nodes of the main graph compute.
+        threads: Threads of one run.
+
+    Raises:
+        ModelError: A tensor is not there, or ONNX Runtime cannot load the model.
+    """
+    fed = {value.name for value in model.graph.inputs}
+    inputs = tuple(name for name in tensors if name in fed)
+    proto, source = part_for(model, [name for name in tensors if name not in fed])
+    names = tuple(value.name for value in proto.graph.output)
+    with contextlib.ExitStack() as stack:
+        session = None
+        if names and _is_convolutional(proto):
+            session = _blocked_session(source, threads, stack)
+        if names and session is None:
+            session = make_session(source, SessionOptions(threads=threads, optimize=True))
+        yield TakeOut(session, names, inputs)
+
+
+def part_for(model: ir.Model, tensors: Sequence[str]) -> tuple[onnx.ModelProto, Source]:
+    """Cut out what some computed tensors need, as a graph without its large weights and as what a session is made from.
+
+    Raises:
+        ModelError: No node computes one of the tensors.
+    """
+    proto, weights = without_weights(model)
+    set_outputs(proto, tensors)
+    needed = {tensor.name for tensor in proto.graph.initializer}
+    kept = {name: array for name, array in weights.items() if name in needed}
+    return proto, Source(proto.SerializeToString(), kept)
+
+
+def without_weights(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
+    """Split a model into its graph and its large weights, which are not copied; the model is left as it is.
+
+    Its products of integers are exact on every processor (see `exact_products`).
+
+    Returns:
+        (graph, arrays): the graph declares these weights as external data in a file that does not exist, and holds
+        all others, those that lay in files too.
+    """
+    model = exact_products(model)
+    fed = {value.name for value in model.graph.inputs}
+    weights: dict[str, NDArray[Any]] = {}
+    replaced: list[tuple[ir.Value, ir.TensorProtocol]] = []
+    try:
+        for graph in model.graphs():
+            for name, value in graph.initializers.items():
+                tensor = value.const_value
+                if tensor is None or (tensor.nbytes < _LARGE_BYTES and not isinstance(tensor, ir.ExternalTensor)):
+                    continue
+                array = tensor.numpy()
+                replaced.append((value, tensor))
+                if graph is model.graph and name not in fed and array.dtype.kind in "fiub":
+                    weights[name] = array
+                    value.const_value = _elsewhere(tensor, array.shape, name)
+                else:  # NumPy has no bfloat16 or int4, and ONNX Runtime replaces initializers of the main graph only
+                    value.const_value = ir.Tensor(array, dtype=tensor.dtype, name=name)
+        return ir.to_proto(model), weights
+    finally:
+        for value, tensor in replaced:
+            value.const_value = tensor
+
+
+def _elsewhere(tensor: ir.TensorProtocol, shape: tuple[int, ...], name: str) -> ir.ExternalTensor:
+    """A declaration of the tensor without its values."""
+    return ir.ExternalTensor("weights", 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(shape), name=name)
+
+
+def set_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> None:
+    """Make `tensors` the outputs of a model, in topological order, and drop the nodes that nothing needs then.
+
+    Args:
+        model: Changed in place. Graph inputs stay even if nothing reads them any more.
+        tensors: Names of values that nodes of the main graph compute.
+
+    Raises:
+        ModelError: No node computes one of them.
+    """
+    wanted = set(tensors)
+    computed = [name for node in model.graph.node for name in node.output if name in wanted]
+    if missing := wanted - set(computed):
+        raise ModelError(f"No node of the model computes the tensor '{min(missing)}', which should be observed.")
+    needed, nodes = set(computed), []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed.update(_read_by(node))
+    nodes.reverse()
+    graph = model.graph
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(kept)
+    _keep_only(graph.initializer, needed)
+    _keep_only(graph.value_info, needed)
+    del graph.output[:]
+    # ONNX Runtime infers the type of an output that declares none.
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in computed)
+
+
+def _keep_only(entries: Any, names: set[str]) -> None:
+    """Delete the others one by one: weights are large, and few are not needed."""
+    for position in reversed(range(len(entries))):
+        if entries[position].name not in names:
+            del entries[position]
+
+
+def _read_by(node: onnx.NodeProto) -> Iterator[str]:
+    """Names a node reads, those its If/Loop bodies take from outside included (names local to a body do no harm)."""
+    yield from node.input
+    for attribute in node.attribute:
+        for body in (attribute.g, *attribute.graphs):
+            yield from (value.name for value in body.output)
+            for inner in body.node:
+                yield from _read_by(inner)
+
+
+def _is_convolutional(model: onnx.ModelProto) -> bool:
+    """Whether most weighted operators are convolutions over height and width, which bring the blocked layout with them.
+
+    A transformer with one such operator at its entrance would be written to disk for nothing.
+    """
+    ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    convs = sum(node.op_type == "Conv" and ranks.get(node.input[1]) == 4 for node in model.graph.node)
+    others: int = sum(node.op_type in ("Gemm", "MatMul") for node in model.graph.node)
+    return bool(convs > others)
+
+
+def _blocked_session(source: Source, threads: int, stack: contextlib.ExitStack) -> ort.InferenceSession | None:
+    """A session with blocked outputs, its weights in a temporary folder until `stack` unwinds; None where it cannot be.
+
+    The files go as soon as the session has them open, so that even a killed process leaves none; Windows does not
+    remove what is mapped, there they go at the end. Not a failure: no room for temporary files, a release that does not
+    read back what it wrote. The plain way still works then; and if the model is at fault, it says so.
+    """
+    with contextlib.suppress(ModelError, OSError, google.protobuf.message.DecodeError):
+        folder = tempfile.TemporaryDirectory(prefix="qdq-", ignore_cleanup_errors=True)
+        kept = Path(stack.enter_context(folder)) / "optimized.onnx"
+        make_session(source, SessionOptions(threads=threads, optimize=True, keep=kept))
+        model = onnx.load_model(kept, load_external_data=False)
+        if channels := _hand_out_blocks(model.graph):
+            kept.write_bytes(model.SerializeToString())
+            session = make_session(Source(kept), SessionOptions(threads=threads, optimize=False))
+            shutil.rmtree(folder.name, ignore_errors=True)
+            if all(value.shape[1] == channels[value.name] for value in session.get_outputs() if value.name in channels):
+                return session
+    return None
+
+
+def _hand_out_blocks(graph: onnx.GraphProto) -> dict[str, int]:
+    """Replace outputs that were put back in plain order by the blocked tensors; returns the channels of each of these.
+
+    Only where the channels fill whole blocks: padding would be counted as zeros.
+    """
+    readers = {name for node in graph.node for name in _read_by(node)}
+    outputs = [value.name for value in graph.output]
+    reorders = {
+        node.output[0]: node
+        for node in graph.node
+        if node.op_type == "ReorderOutput" and _channels(node) % _WIDEST_BLOCK == 0
+    }
+    taken: dict[str, int] = {}
+    for position, name in enumerate(outputs):
+        node = reorders.get(name)
+        if node is None or node.input[0] in taken or node.input[0] in outputs:
+            continue
+        taken[node.input[0]] = _channels(node)
+        graph.output[position].CopyFrom(onnx.ValueInfoProto(name=node.input[0]))
+        if name not in readers:
+            graph.node.remove(node)
+    return taken
+
+
+def _channels(node: onnx.NodeProto) -> int:
+    """Channels a ReorderOutput gives back; 1, which fills no block, where the attribute is missing."""
+    return next((int(attribute.i) for attribute in node.attribute if attribute.name == "channels"), 1)

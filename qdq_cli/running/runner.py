@@ -1,0 +1,273 @@
+"""Run batches through a model: observe tensors on every core, or compare the outputs of two models.
+
+Observing runs the float graph once a batch. Every worker thread pulls the next batch, runs it on one thread of the
+session all share, and counts right behind the run, while the activations are in the processor's cache. Each worker
+counts into histograms of its own; merging is exact, so the result does not depend on threads or order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from calibrators import Histogram, NonFiniteError, warm_up
+from qdq_cli.data.batches import Batch
+from qdq_cli.process.errors import DataError, ModelError, QdqError
+from qdq_cli.process.interrupts import insist
+from qdq_cli.process.sentences import some_of
+from qdq_cli.running.bound import BoundSession, array_for
+from qdq_cli.running.outputs import TakeOut, taking_out
+from qdq_cli.running.session import SessionOptions, Source, as_model_error, cores, make_session
+
+Id = TypeVar("Id")
+Progress = Callable[[int, int], None]
+"""(batches done, batches in all)"""
+
+_SURE_WORKERS = 2  # start without asking how much memory a run takes
+_MEMORY_BYTES = 2 << 30  # for the tensors taken out, all workers together; more workers than that do not start
+_WORTH_COMPILING = 100_000_000  # values; counting them with NumPy takes as long as loading the compiled counter
+_POLL_SECONDS = 0.1  # how often progress is told; the end is noticed at once
+
+
+def observe(
+    model: ir.Model,
+    tensors: Sequence[str],
+    batches: Sequence[Id],
+    load: Callable[[Id], Batch | None],
+    *,
+    threads: int | None = None,
+    on_batch: Progress | None = None,
+) -> dict[str, Histogram]:
+    """Run every batch and count the values of `tensors`.
+
+    Args:
+        model: The prepared float model; left as it is, and to be left alone by `load` and `on_batch`.
+        tensors: Names of graph inputs and of values that nodes of the main graph compute; floating-point.
+        batches: What `load` takes, one for each run.
+        load: Reads a batch; called by several threads. None where nothing of the batch can be run.
+        threads: Worker threads, each running on one core; None: one a core, fewer where tensors are very large.
+        on_batch: Told about progress, by the calling thread.
+
+    Returns:
+        Tensor name -> histogram, in the order of `tensors`; equal for any number of threads.
+
+    Raises:
+        ModelError: The model cannot be run, or an activation is NaN or Inf; of the first batch with a problem.
+        DataError: A graph input holds NaN or Inf.
+        Exception: Whatever `load` raises.
+    """
+    names = tuple(dict.fromkeys(tensors))
+    with taking_out(model, names, threads=1) as take_out:
+        job = _Job(batches, load)
+        workers = [_Worker(number, job, take_out) for number in range(min(threads or cores(), max(1, len(batches))))]
+        _work(workers, job, on_batch)
+    first, *others = (worker.histograms for worker in workers)
+    for histograms in others:
+        for name, histogram in histograms.items():
+            first[name].merge(histogram)
+    return {name: first[name] for name in names}
+
+
+class _Job(Generic[Id]):
+    """What the workers share: the batches still to run, and what became known on the way."""
+
+    def __init__(self, batches: Sequence[Id], load: Callable[[Id], Batch | None]) -> None:
+        self.total = len(batches)
+        self.done = 0
+        self.load = load
+        self.options = ort.RunOptions()
+        self._rest = iter(enumerate(batches))
+        self._open = True
+        self._lock = threading.Lock()
+        self._sized = threading.Event()
+        self._size_bytes = 0
+
+    def pull(self) -> tuple[int, Id] | None:
+        """The next batch with its number, handed out in order; None when there is none or the job is closed."""
+        with self._lock:
+            return next(self._rest, None) if self._open else None
+
+    def finish(self) -> None:
+        """Note that one more batch is done."""
+        with self._lock:
+            self.done += 1
+
+    def close(self) -> None:
+        """Hand out no more batches; those under way go on."""
+        self._open = False
+        self._sized.set()
+
+    def abort(self) -> None:
+        """Close, and end the runs under way at their next node."""
+        self.options.terminate = True
+        self.close()
+
+    def tell_size(self, size_bytes: int) -> None:
+        """Let the waiting workers know how much memory the tensors of one run take."""
+        if not self._sized.is_set():
+            self._size_bytes = size_bytes
+            self._sized.set()
+
+    def has_room(self, number: int) -> bool:
+        """Whether there is memory for worker `number`; waits until that can be told."""
+        if number < _SURE_WORKERS:
+            return True
+        self._sized.wait()
+        return (number + 1) * self._size_bytes <= _MEMORY_BYTES
+
+
+class _Worker(Generic[Id]):
+    """One thread's share: runs batches and counts into its own histograms."""
+
+    def __init__(self, number: int, job: _Job[Id], take_out: TakeOut) -> None:
+        self.number = number
+        self.position = 0  # of the batch under way
+        self.histograms = {name: Histogram() for name in (*take_out.inputs, *take_out.tensors)}
+        self._job = job
+        self._take_out = take_out
+        self._bound = None if take_out.session is None else BoundSession(take_out.session)
+        self._is_first = True
+
+    def work(self) -> None:
+        """Run batches until there are none, or until one fails."""
+        if not self._job.has_room(self.number):
+            return
+        with contextlib.closing(self._job):
+            while (pulled := self._job.pull()) is not None:
+                self.position, batch_id = pulled
+                if (batch := self._job.load(batch_id)) is not None:
+                    self._observe(batch)
+                self._job.finish()
+
+    def _observe(self, batch: Batch) -> None:
+        activations = self._run(batch)
+        if self._is_first:
+            self._is_first = False
+            self._job.tell_size(sum(array.nbytes for array in activations))
+            if sum(array.size for array in activations) * self._job.total >= _WORTH_COMPILING:
+                warm_up()
+        for name in self._take_out.inputs:
+            self._count(name, batch.arrays[name], batch)
+        for name, array in zip(self._take_out.tensors, activations, strict=True):
+            self._count(name, array, batch)
+
+    def _run(self, batch: Batch) -> list[NDArray[Any]]:
+        if self._bound is None:
+            return []
+        with _run_errors(batch):
+            return self._bound.run(batch.arrays, self._job.options)
+
+    def _count(self, name: str, array: NDArray[Any], batch: Batch) -> None:
+        values = array if array.dtype.kind == "f" else array.astype(np.float32)  # bfloat16 is of kind "V"
+        try:
+            self.histograms[name].observe(values)
+        except NonFiniteError as error:
+            raise _not_finite(name, array, batch, is_input=name in self._take_out.inputs) from error
+
+
+def _work(workers: Sequence[_Worker[Any]], job: _Job[Any], on_batch: Progress | None) -> None:
+    """Let all workers work; raises the error of the earliest batch that failed.
+
+    Batches are handed out in order and those under way are finished, so which one that is does not depend on timing.
+    """
+    with ThreadPoolExecutor(len(workers), thread_name_prefix="observe") as pool:
+        futures = {pool.submit(worker.work): worker for worker in workers}
+        try:
+            _await(futures, job, on_batch)
+        finally:
+            if any(not future.done() for future in futures):
+                job.abort()
+    failed = [(worker.position, error) for future, worker in futures.items() if (error := future.exception())]
+    if failed:
+        raise min(failed, key=lambda pair: pair[0])[1]
+
+
+def _await(futures: Iterable[Future[None]], job: _Job[Any], on_batch: Progress | None) -> None:
+    """Wait for the workers in small portions, so that Ctrl-C gets through everywhere, and tell about progress."""
+    pending, told = set(futures), 0
+    while pending:
+        insist()
+        pending = wait(pending, timeout=_POLL_SECONDS).not_done
+        if on_batch is not None and job.done > told:
+            told = job.done
+            on_batch(told, job.total)
+
+
+def _not_finite(name: str, array: NDArray[Any], batch: Batch, *, is_input: bool) -> QdqError:
+    """The error for a tensor that holds NaN or Inf: which values, how many, and from which files."""
+    bad = ~np.isfinite(array)
+    has_samples = array.ndim > 0 and array.shape[0] == batch.samples
+    rows = [row for row in range(batch.samples) if bad[row].any()] if has_samples else range(batch.samples)
+    values = "NaN" if np.isnan(array).any() else "Inf"
+    where = some_of([batch.sources[row] for row in rows])
+    found = f"holds {np.count_nonzero(bad):,} values that are NaN or Inf, the first {values}, for {where}."
+    if is_input:
+        return DataError(f"The model's input '{name}' {found}", "Take the sample out, or repair it.")
+    return ModelError(
+        f"The activation '{name}' {found}",
+        "Does the float model give sane outputs for that sample? Is the preprocessing the one it was trained with?",
+    )
+
+
+def _run_errors(batch: Batch) -> contextlib.AbstractContextManager[None]:
+    hint = "Do the samples have the shapes the model is used with?"
+    if batch.samples > 1:
+        hint = "The model may take one sample a run, whatever it declares: try --batch-size 1."
+    return as_model_error(f"run the model on {some_of(batch.sources)}", hint)
+
+
+class Runner:
+    """A model as it is written, for comparing outputs: ONNX Runtime's graph optimizations are off (spec 5.4, item 7).
+
+    Args:
+        source: The model, a file or bytes.
+        threads: Threads of a run; None: one a core.
+        default: Run it as ONNX Runtime does by default instead: what that gives can depend on the processor.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load the model.
+    """
+
+    def __init__(self, source: Source, *, threads: int | None = None, default: bool = False) -> None:
+        options = SessionOptions(threads=threads or cores(), optimize=default, fuse=default)
+        self._session = make_session(source, options)
+        self.inputs = tuple(value.name for value in self._session.get_inputs())
+        self.outputs = tuple(value.name for value in self._session.get_outputs())
+
+    def run(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        """Return all outputs by name.
+
+        The run is a thread of its own, so that Ctrl-C ends it at its next node.
+
+        Raises:
+            ModelError: The run failed.
+            DataError: An input has no array.
+        """
+        insist()
+        feed = {name: array_for(name, batch.arrays) for name in self.inputs}
+        options = ort.RunOptions()
+        with _run_errors(batch), ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
+            future = pool.submit(self._session.run, None, feed, options)
+            try:
+                while wait([future], timeout=_POLL_SECONDS).not_done:
+                    insist()
+            finally:
+                options.terminate = not future.done()
+            return dict(zip(self.outputs, future.result(), strict=True))
+
+
+Outputs = dict[str, NDArray[Any]]
+
+
+def run_pairs(reference: Runner, candidate: Runner, batches: Iterable[Batch]) -> Iterator[tuple[Outputs, Outputs]]:
+    """Run both models on each batch, one batch in memory at a time; yields (outputs of reference, of candidate)."""
+    for batch in batches:
+        yield reference.run(batch), candidate.run(batch)

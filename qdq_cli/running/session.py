@@ -1,0 +1,133 @@
+"""ONNX Runtime sessions on the CPU: how they are made, silenced, and what their failures say.
+
+Nothing else creates an `InferenceSession`. Sessions are made from a file, or from protobuf bytes whose weights may stay
+where they are in memory (models above 2 GiB).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+from qdq_cli.process.errors import ModelError
+
+RUNTIME_ERRORS: tuple[type[Exception], ...] = (
+    RuntimeError,  # runs through an IOBinding raise this, whatever the status
+    *{kind for kind in vars(native).values() if isinstance(kind, type) and issubclass(kind, Exception)},
+)
+"""Everything ONNX Runtime raises; its exceptions have no parent of their own."""
+
+_FATAL = 4
+_NOISE = re.compile(
+    r"Error in execution: |\[ONNXRuntimeError\] : \d+ : \w+ : |(/\S*)?/onnxruntime_src/\S+ |\bStatus Message: "
+    r"|\s?\bonnxruntime::[\w:]+\([^)]*\)(?: const)?"  # the C++ function that noticed
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a session is made from.
+
+    Args:
+        model: Path of an .onnx file, or the bytes of one.
+        weights: Initializer name -> array, for those that `model` declares as external data. They are not copied, and
+            have to stay as they are while the session lives.
+    """
+
+    model: Path | bytes
+    weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How a session runs.
+
+    Args:
+        threads: Threads of one run, the calling one included.
+        optimize: Let ONNX Runtime rewrite the graph. Off where outputs are compared: with it on, some Q/DQ pairs
+            vanish (spec 5.4, item 7).
+        fuse: With `optimize`, let ONNX Runtime fuse operators and their Q/DQ pairs into operators on integers, as it
+            does by default. Off for whatever is measured: some processors saturate products of these.
+        keep: File to write the rewritten graph to, its weights beside it under the same name plus ".weights".
+    """
+
+    threads: int
+    optimize: bool
+    fuse: bool = False
+    keep: Path | None = None
+
+
+def make_session(source: Source, options: SessionOptions) -> ort.InferenceSession:
+    """Create a session on the CPU.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load the model: an unknown operator, types or shapes that contradict.
+    """
+    # Sessions silence themselves by an option; what happens outside one goes to the default logger.
+    ort.set_default_logger_severity(_FATAL)
+    model = source.model if isinstance(source.model, bytes) else str(source.model)
+    with as_model_error("load the model"):
+        return ort.InferenceSession(model, _native(source, options), providers=["CPUExecutionProvider"])
+
+
+def _native(source: Source, options: SessionOptions) -> Any:
+    made = ort.SessionOptions()
+    made.log_severity_level = _FATAL
+    made.intra_op_num_threads = options.threads
+    made.inter_op_num_threads = 1
+    made.enable_mem_pattern = False  # it keeps a plan for every shape it meets; measured, it saves no time here
+    level = ort.GraphOptimizationLevel
+    made.graph_optimization_level = level.ORT_ENABLE_ALL if options.optimize else level.ORT_DISABLE_ALL
+    if not options.fuse:
+        made.add_session_config_entry("session.disable_quant_qdq", "1")
+    if source.weights:
+        arrays = [ort.OrtValue.ortvalue_from_numpy(array) for array in source.weights.values()]
+        made.add_external_initializers(list(source.weights), arrays)
+    if options.keep is not None:
+        made.optimized_model_filepath = str(options.keep)
+        prefix = "session.optimized_model_external_initializers_"
+        made.add_session_config_entry(f"{prefix}file_name", f"{options.keep.name}.weights")
+        made.add_session_config_entry(f"{prefix}min_size_in_bytes", "1024")
+        made.add_session_config_entry("session.disable_prepacking", "1")  # only the graph is wanted, no run
+    return made
+
+
+@contextlib.contextmanager
+def as_model_error(action: str, hint: str = "") -> Iterator[None]:
+    """Turn what ONNX Runtime raises into a ModelError: "ONNX Runtime cannot <action>: <first line of its message>."."""
+    try:
+        yield
+    except RUNTIME_ERRORS as error:
+        why = reason(error)
+        raise ModelError(
+            f"ONNX Runtime cannot {action}: {why}.", _UNKNOWN if _NOT_REGISTERED in why else hint
+        ) from error
+
+
+_NOT_REGISTERED = "is not a registered function/op"
+_UNKNOWN = (
+    "Observing runs the model, so ONNX Runtime must know all of its operators; where every range is given with "
+    "--ranges and no --calib, nothing is run."
+)
+
+
+def reason(error: Exception) -> str:
+    """First line of ONNX Runtime's message, without status codes and source files."""
+    lines = _NOISE.sub("", str(error)).strip().splitlines()
+    return lines[0].strip().rstrip(".") if lines else type(error).__name__
+
+
+def cores() -> int:
+    """Processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,167 @@
+"""The one room that writes to the terminal. The result goes to stdout, everything else to stderr.
+
+Colour only on a terminal and not under NO_COLOR; progress only on a terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from typing import TextIO
+
+import click
+
+from qdq_cli.process.errors import ModelError
+
+
+def error(message: str, hint: str = "") -> None:
+    """Show an error with its hint on stderr."""
+    _say("error:", message, fg="red", bold=True)
+    if hint:
+        _say("hint:", hint, fg="cyan")
+
+
+def _say(label: str, text: str, fg: str, bold: bool = False) -> None:
+    """Write a sentence on stderr: broken between words on a terminal, else on one line, as logs are searched."""
+    if _is_terminal(sys.stderr):
+        width = shutil.get_terminal_size().columns - len(label) - 1
+        lines = (
+            textwrap.wrap(line, max(20, width), break_long_words=False, break_on_hyphens=False)
+            for line in text.splitlines()
+        )
+        parts = [part for line in lines for part in line or [""]]
+        text = f"\n{' ' * (len(label) + 1)}".join(parts)
+    _print(f"{_paint(label, sys.stderr, fg=fg, bold=bold)} {text}", sys.stderr)
+
+
+def _print(text: str, stream: TextIO | None) -> None:
+    """Write a text and a line end; a reader that has gone away (head, less) is no failure.
+
+    Raises:
+        ModelError: The result cannot be written, such as to a file on a full disk.
+    """
+    try:
+        click.echo(_printable(text, stream), file=stream)
+    except OSError as error:
+        _let_go(stream)
+        if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+            raise ModelError(f"The result cannot be printed: {error.strerror}.") from error
+
+
+def _printable(text: str, stream: TextIO | None) -> str:
+    """Replace what the stream cannot write: bytes of file names that are no text, letters its encoding lacks."""
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """Send what is still buffered nowhere: Python would fail on it once more at exit."""
+    if stream is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()  # None: closed by the caller (2>&-)
+
+
+def _paint(text: str, stream: TextIO | None, fg: str | None = None, bold: bool = False) -> str:
+    coloured = _is_terminal(stream) and not os.environ.get("NO_COLOR")
+    return click.style(text, fg=fg, bold=bold or None) if coloured else text
+
+
+class Console:
+    """How one run talks to its user.
+
+    Args:
+        quiet: Errors only.
+        verbose: List every skip, target and group.
+        as_json: One JSON document on stdout instead of the summary.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, as_json: bool = False) -> None:
+        self._quiet = quiet
+        self._verbose = verbose
+        self._as_json = as_json
+
+    def note(self, text: str) -> None:
+        """Show a sentence the user should read, on stderr, at once."""
+        if not self._quiet:
+            _say("note:", text, fg="yellow")
+
+    @contextlib.contextmanager
+    def progress(self, title: str, total: int) -> Iterator[Callable[[int, int], None]]:
+        """Show a progress bar on a terminal; yields the function that is told (done, total) so far."""
+        if self._quiet or not _is_terminal(sys.stderr):
+            yield lambda done, total: None
+            return
+        from tqdm import tqdm
+
+        with tqdm(total=total, desc=title, unit=" runs", leave=False, file=sys.stderr) as bar:
+
+            def advance(done: int, total: int) -> None:
+                bar.update(done - bar.n)
+
+            yield advance
+
+    def document(self, record: object) -> None:
+        """Print a record as the one JSON document of the run."""
+        from qdq_cli.process.documents import json_text
+
+        text = json_text(record)
+        if text != _printable(text, sys.stdout):
+            text = json_text(record, ascii_only=True)
+        _print(text, sys.stdout)
+
+    def write(self, lines: Iterable[str]) -> None:
+        """Print lines of the result."""
+        if not self._quiet:
+            _print("\n".join(lines), sys.stdout)
+
+    def paint(self, text: str, colour: str) -> str:
+        """Colour a part of a line of the result, on a terminal only."""
+        return _paint(text, sys.stdout, fg=colour)
+
+    def result(self, record: object, lines: Callable[[], Iterable[str]]) -> None:
+        """Show a result: the record as the one JSON document of the run, or its lines."""
+        if self._as_json:
+            self.document(record)
+        elif not self._quiet:
+            self.write(lines())
+
+    @property
+    def verbose(self) -> bool:
+        """Whether the user wants every detail."""
+        return self._verbose
+
+    @staticmethod
+    def spells(text: str) -> bool:
+        """Whether the stream of the result can hold a text; some terminals and pipes know a few letters only."""
+        encoding = getattr(sys.stdout, "encoding", None)
+        try:
+            return encoding is None or bool(text.encode(encoding))
+        except (LookupError, UnicodeEncodeError):
+            return False
+
+    @property
+    def as_json(self) -> bool:
+        """Whether the result is one JSON document."""
+        return self._as_json
+
+    def bold(self, text: str) -> str:
+        """Set a part of a line of the result in bold, on a terminal only."""
+        return _paint(text, sys.stdout, bold=True)
+
+    @staticmethod
+    def width() -> int:
+        """Letters a line of the summary may have: COLUMNS, the terminal's width, or 80."""
+        return shutil.get_terminal_size().columns
+
+    @staticmethod
+    def columns() -> int:
+        """Width of the terminal in letters; wide where there is none."""
+        return shutil.get_terminal_size((160, 24)).columns

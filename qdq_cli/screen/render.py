@@ -1,0 +1,194 @@
+"""A page as HTML, and as a file: whole or not at all, the same bytes for the same page."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from calibrators.cache_file import write_atomically
+from calibrators.errors import CacheFileError
+from qdq_cli.process.errors import UsageError
+from qdq_cli.screen import drawing
+from qdq_cli.screen.page import (
+    Badge,
+    Bars,
+    Block,
+    BoxPlots,
+    Cell,
+    Curve,
+    Facts,
+    Histograms,
+    Note,
+    Page,
+    Section,
+    Table,
+    Tone,
+)
+from qdq_cli.screen.page_text import breakable, escaped, number
+from qdq_cli.screen.style import SCRIPT, STYLE
+
+EMPTY = '<p class="faint">Nothing to show.</p>'
+
+
+def check_page_target(path: Path, others: Iterable[Path] = ()) -> Path:
+    """Return the absolute path of a page to be written, after making sure that it can be.
+
+    Args:
+        path: Where the page is to go.
+        others: Files of the same run, read or written, that it must not replace.
+
+    Raises:
+        UsageError: The path does not end in .html, is one of them, a folder or a device, or lies in a folder that does
+            not exist.
+    """
+    target = path.absolute()
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--report {path} is no page.", "Name a file that ends in .html.")
+    for other in others:
+        if target.resolve() == other.absolute().resolve():
+            raise UsageError(f"--report {path} is another file of this run.", "Name another file, such as page.html.")
+    if target.is_dir():
+        raise UsageError(f"--report {path} is a folder.", "Name a file, such as page.html.")
+    if target.exists() and not target.is_file():
+        raise UsageError(f"--report {path} is a device or a pipe, not a file.", "Name another file.")
+    if not target.parent.is_dir():
+        raise UsageError(f"The folder of --report, {target.parent}, does not exist.", "Create it first.")
+    return target
+
+
+def write_page(page: Page, path: Path) -> None:
+    """Write a page, so that a reader finds the old file or the whole new one; a symbolic link stays one.
+
+    Raises:
+        UsageError: The file cannot be written; nothing is left behind.
+    """
+    try:
+        write_atomically(path, render(page).encode("utf-8"))
+    except CacheFileError as error:
+        raise UsageError(error.message, "Is there room on the disk?") from error
+
+
+def render(page: Page) -> str:
+    """A page as one HTML document that fetches nothing; scripts and styles other than its own are forbidden in it."""
+    policy = (
+        f"default-src 'none'; style-src '{_digest(STYLE)}'; script-src '{_digest(SCRIPT)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    links = [f'<a href="#s{place}">{escaped(part.heading)}</a>' for place, part in enumerate(page.sections, 1)]
+    lines = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{escaped(f'{page.title}: {page.subtitle}' if page.subtitle else page.title)}</title>",
+        f"<style>{STYLE}</style></head><body>",
+        f'<header><h1>{escaped(page.title)}</h1><p class="subtitle">{escaped(page.subtitle)}</p></header>',
+        f"<nav>{''.join(links)}</nav><main>",
+        *(_section(part, place) for place, part in enumerate(page.sections, 1)),
+        f"</main><script>{SCRIPT}</script></body></html>",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _section(section: Section, place: int) -> str:
+    intro = f"<p>{escaped(section.intro)}</p>" if section.intro else ""
+    blocks = "\n".join(block_html(block) for block in section.blocks) or EMPTY
+    return f'<section id="s{place}"><h2>{escaped(section.heading)}</h2>{intro}\n{blocks}</section>'
+
+
+def block_html(block: Block) -> str:
+    """One block as HTML."""
+    match block:
+        case Facts():
+            return _facts(block)
+        case Table():
+            return _table(block)
+        case Bars():
+            return drawing.bars(block) if block.rows else EMPTY
+        case Histograms():
+            return _histograms(block)
+        case BoxPlots():
+            return drawing.box_plots(block) if block.rows else EMPTY
+        case Curve():
+            return _curve(block)
+        case Note():
+            warning = "<strong>Warning:</strong> " if block.warning else ""
+            return f'<p class="note{" alarm" if block.warning else ""}">{warning}{escaped(block.text)}</p>'
+
+
+def _facts(block: Facts) -> str:
+    rows = "".join(f"<dt>{escaped(label)}</dt><dd>{_lines(value)}</dd>" for label, value in block.rows)
+    return f"<dl>{rows}</dl>" if rows else EMPTY
+
+
+def _lines(value: Cell) -> str:
+    if isinstance(value, Badge):
+        return _cell(value)
+    return "".join(f"<span>{escaped(line)}</span>" for line in value.split("\n"))
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, Badge):
+        return f'<span class="badge {cell.tone.value}">{escaped(cell.text)}</span>'
+    return breakable(cell)
+
+
+def _long_class(cell: Cell) -> str:
+    """A sentence takes a wider column than a name."""
+    return ' class="long"' if isinstance(cell, str) and len(cell) > 40 and " " in cell else ""
+
+
+_MOST_COLUMNS = 3
+"""With more columns, the cells of a row are set below each other on a phone, each with its heading."""
+
+
+def _table(block: Table) -> str:
+    if not block.rows:
+        return EMPTY
+    number_class = [' class="num"' if column in block.numeric else "" for column in range(len(block.columns))]
+    headings = "".join(
+        f'<th scope="col"{kind}>{escaped(name)}</th>'
+        for name, kind in zip(block.columns, number_class, strict=True)
+    )  # fmt: skip
+    folds = len(block.columns) > _MOST_COLUMNS
+    labels = [f' data-of="{escaped(name)}"' if folds and place else "" for place, name in enumerate(block.columns)]
+    rows = []
+    for place, row in enumerate(block.rows):
+        cells = "".join(
+            f"<td{_long_class(cell) or kind}{label}>{_cell(cell)}</td>"
+            for cell, kind, label in zip(row, number_class, labels, strict=True)
+        )
+        rows.append(f'<tr class="mark">{cells}</tr>' if place in block.highlight else f"<tr>{cells}</tr>")
+    caption = f"<caption>{escaped(block.caption)}</caption>" if block.caption else ""
+    kind = ' class="folds"' if folds else ""
+    body = "\n".join(rows)
+    return (
+        f'<div class="scroll" tabindex="0" data-find><table{kind}>{caption}<thead><tr>{headings}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _histograms(block: Histograms) -> str:
+    if not block.plots:
+        return EMPTY
+    plots = "\n".join(drawing.histogram(plot, is_open=not place) for place, plot in enumerate(block.plots))
+    return f'<div class="scroll tensors" tabindex="0" data-find>{plots}</div>'
+
+
+def _curve(block: Curve) -> str:
+    if not block.points:
+        return EMPTY
+    rows: list[tuple[Cell, ...]] = []
+    for place, point in enumerate(block.points):
+        chosen = Badge("chosen", Tone.GOOD) if place == block.chosen else ""
+        rows.append((str(place + 1), point.label, number(point.x), number(point.y), chosen))
+    highlight = frozenset(() if block.chosen is None else (block.chosen,))
+    columns = ("point", "what", block.x_label, block.y_label, "state")
+    return drawing.curve(block) + _table(Table(columns, tuple(rows), frozenset((0, 2, 3)), highlight))

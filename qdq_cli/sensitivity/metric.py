@@ -1,0 +1,74 @@
+"""The user's metric of quantized variants: each is written to a temporary folder and handed to the user's program."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import onnx_ir as ir
+
+from qdq_cli.config.records import QuantizeConfig
+from qdq_cli.config.tuning import Evaluation
+from qdq_cli.judging.candidate import Candidate, set_constants
+from qdq_cli.model import files
+from qdq_cli.placement.rewrite import rewrite
+from qdq_cli.quantizing.groundwork import Opened
+from qdq_cli.quantizing.run import Run
+from qdq_cli.sensitivity.evaluate import evaluate
+
+
+def metric_of(run: Run, opened: Opened, evaluation: Evaluation | None) -> Metric | None:
+    """Ask the user's program about the float model, before anything takes long; None where there is no program.
+
+    Raises:
+        DataError: It fails, or prints no number.
+        UsageError: It cannot be started.
+    """
+    if evaluation is None:
+        return None
+    with run.stage("evaluate"):
+        return Metric(evaluation, opened.prepared.model, run.config, external=opened.source.external)
+
+
+class Metric:
+    """Asks the user's program about variants of one model.
+
+    Args:
+        evaluation: The program.
+        model: The prepared float model; left as it is.
+        config: How models are written.
+        external: Keep weights in a file of their own, as the user's model does.
+
+    Raises:
+        DataError: The program fails on the float model, or prints no number.
+        UsageError: It cannot be started.
+    """
+
+    def __init__(self, evaluation: Evaluation, model: ir.Model, config: QuantizeConfig, *, external: bool) -> None:
+        self._evaluation = evaluation
+        self._model = model
+        self._config = config
+        self._external = external
+        self.float_value = evaluate(evaluation, config.model.absolute())
+
+    def of(self, candidate: Candidate) -> float:
+        """Write a variant and return what the program prints for it.
+
+        Raises:
+            DataError: The program fails, or prints no number.
+        """
+        model = self._model.clone()
+        set_constants(model, candidate.weights, candidate.biases)
+        rewrite(
+            model, candidate.plan, candidate.amax, weights=self._config.weights, form=self._config.form,
+            weight_ranges=candidate.weight_ranges,
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix="qdq-") as folder:
+            target = Path(folder).resolve() / "model.onnx"
+            with files.staged(model, target, external=self._external) as staged:
+                staged.commit()
+            return evaluate(self._evaluation, target)
+
+    def drop(self, value: float) -> float:
+        """How much worse than the float model a value is; below 0 where it is better."""
+        return value - self.float_value if self._evaluation.lower_is_better else self.float_value - value

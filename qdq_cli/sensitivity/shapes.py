@@ -1,0 +1,39 @@
+"""The shapes of all tensors as a run has them, where inference cannot tell: dynamic sizes, computed Reshapes."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from qdq_cli.data.batches import Batch
+from qdq_cli.judging.trials import source_of
+from qdq_cli.model.names import Names
+from qdq_cli.placement.topology import float_tensors
+from qdq_cli.running.runner import Runner
+
+
+def shapes_in(model: ir.Model, batch: Batch) -> dict[str, tuple[int, ...]]:
+    """Run a model once and return tensor -> shape, for its inputs and for every float tensor of the main graph.
+
+    Only the shapes leave the run, so it takes no more memory than any other.
+
+    Raises:
+        ModelError: The model cannot be run.
+    """
+    clone = model.clone()
+    graph = clone.graph
+    wanted = set(float_tensors(graph))
+    values = [value for node in graph for value in node.outputs if value.name in wanted]
+    names = Names(graph)
+    asked: dict[str, str] = {}
+    graph.outputs.clear()
+    for value in values:
+        tensor = value.name or ""
+        node = ir.Node("", "Shape", [value], name=names.node(f"{tensor}_asked"))
+        node.outputs[0].name = names.value(f"{tensor}_shape")
+        node.outputs[0].type = ir.TensorType(ir.DataType.INT64)
+        asked[node.outputs[0].name] = tensor
+        graph.append(node)
+        graph.outputs.append(node.outputs[0])
+    found = Runner(source_of(clone)).run(batch)
+    shapes = {name: array.shape for name, array in batch.arrays.items()}
+    return {**shapes, **{asked[name]: tuple(array.tolist()) for name, array in found.items()}}

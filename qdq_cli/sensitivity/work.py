@@ -1,0 +1,83 @@
+"""How much of a network's work a plan puts into INT8: multiply-accumulates and activation traffic, as predicted.
+
+One number serves as the cost of leaving an operator float: the mean of its share of the multiply-accumulates and its
+share of the activation traffic, in percent. The one stands for networks that are bound by arithmetic, the other for
+those bound by memory; shares of a whole can be added where multiply-accumulates and bytes cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from qdq_cli.config.records import PlanConfig
+from qdq_cli.placement.plan import Plan, make_plan
+from qdq_cli.targets.tensorrt.cost import cost_of
+from qdq_cli.targets.tensorrt.draft import draft
+from qdq_cli.targets.tensorrt.simulate import simulate
+
+
+@dataclass(frozen=True)
+class Work:
+    """Shares of the work that is done in INT8, of a network or of one operator.
+
+    Args:
+        macs_percent: Of the multiply-accumulates; 0 for a network without any.
+        traffic_percent: Of the activation elements that kernels read and write.
+    """
+
+    macs_percent: float
+    traffic_percent: float
+
+    @property
+    def percent(self) -> float:
+        """The mean of both."""
+        return (self.macs_percent + self.traffic_percent) / 2
+
+
+class WorkMeter:
+    """Predicts the INT8 work of plans of one model.
+
+    Args:
+        model: The prepared float model; left as it is.
+        shapes: Tensor -> its shape in a run; others keep what inference knows of them.
+    """
+
+    def __init__(self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self._planned = model
+        self._model = model.clone()
+        for value in (*self._model.graph.inputs, *(value for node in self._model.graph for value in node.outputs)):
+            shape = shapes.get(value.name or "")
+            value.shape = value.shape if shape is None else ir.Shape(list(shape))
+
+    def of(self, plan: Plan) -> Work:
+        """The work that a plan puts into INT8."""
+        drafted = draft(self._model, plan)
+        cost = cost_of(drafted, simulate(drafted))
+        return Work(cost.int8_macs_percent or 0.0, cost.int8_traffic_percent or 0.0)
+
+    def planned(self, config: PlanConfig) -> Work:
+        """The work that the plan of these options puts into INT8."""
+        return self.of(make_plan(self._planned, config))
+
+    def lost_without(self, plan: Plan, config: PlanConfig, operators: Sequence[str]) -> tuple[Work, ...]:
+        """The work that INT8 loses where each operator alone is left float, with all that follows from it.
+
+        A fused residual Add takes more than itself out of INT8, an operator between two float ones less than nothing:
+        shares may be below 0.
+
+        Args:
+            plan: What is quantized.
+            config: What it was planned from.
+            operators: Names of nodes.
+        """
+        whole = self.of(plan)
+        wide = frozenset(skip.node for skip in plan.skips if skip.code == "WIDE_RANGE")
+        parts = []
+        for name in operators:
+            smaller = replace(config, exclude=(*config.exclude, name), wide=wide)
+            rest = self.planned(smaller)
+            parts.append(Work(whole.macs_percent - rest.macs_percent, whole.traffic_percent - rest.traffic_percent))
+        return tuple(parts)

@@ -1,0 +1,181 @@
+"""What each predicted layer costs, from the shapes alone: multiply-accumulates and activation traffic.
+
+A layer with an unknown dimension has no cost (None), and the summary says how many there are; `settle` makes dimensions
+known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from qdq_cli.model.nodes import input_at, int_attribute, is_op
+from qdq_cli.model.scales import is_pair_half
+from qdq_cli.placement.operators import is_weighted
+from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, Simulation, Standalone
+
+_HALF = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Cost of one layer, or of one stand-alone Q or DQ.
+
+    Args:
+        name: The layer's name, or the first ONNX node of a stand-alone kernel.
+        macs: Multiply-accumulates; 0 for a layer without weighted operator, None where shapes are unknown.
+        int8_elements: Activation elements read and written as INT8.
+        float_elements: Activation elements read and written as FP32 or FP16.
+        size_bytes: Both in bytes.
+    """
+
+    name: str
+    macs: int | None
+    int8_elements: int | None
+    float_elements: int | None
+    size_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of a whole simulation.
+
+    Args:
+        layers: One entry for each layer, in the simulation's order.
+        standalone: One entry for each stand-alone Q or DQ, in the simulation's order.
+        macs: Multiply-accumulates of all weighted operators with known shapes.
+        int8_macs: Those that run in INT8.
+        traffic_elements: Activation elements read and written by all kernels.
+        int8_traffic_elements: Those that are INT8.
+        unknown: Layers without cost because a dimension is not known.
+    """
+
+    layers: tuple[LayerCost, ...]
+    standalone: tuple[LayerCost, ...]
+    macs: int
+    int8_macs: int
+    traffic_elements: int
+    int8_traffic_elements: int
+    unknown: int
+
+    @property
+    def int8_macs_percent(self) -> float | None:
+        """Share of the multiply-accumulates in INT8; None for a network without any."""
+        return 100 * self.int8_macs / self.macs if self.macs else None
+
+    @property
+    def int8_traffic_percent(self) -> float | None:
+        """Share of the activation traffic in INT8, counted in elements."""
+        return 100 * self.int8_traffic_elements / self.traffic_elements if self.traffic_elements else None
+
+
+def cost_of(model: ir.Model, simulation: Simulation) -> Cost:
+    """Measure the layers of a simulation.
+
+    Args:
+        model: The model that was simulated, with inferred shapes.
+        simulation: Its simulation.
+    """
+    return price(Sizes(model), simulation)
+
+
+def price(sizes: Sizes, simulation: Simulation) -> Cost:
+    """Measure the layers of a simulation by the sizes of its model, which itself may be gone by then."""
+    layers = tuple(_layer_cost(layer, sizes) for layer in simulation.layers)
+    standalone = tuple(_standalone_cost(found, sizes) for found in simulation.standalone)
+    everything = (*layers, *standalone)
+    int8 = _total(entry.int8_elements for entry in everything)
+    return Cost(
+        layers=layers,
+        standalone=standalone,
+        macs=_total(entry.macs for entry in layers),
+        int8_macs=_total(entry.macs for entry, layer in zip(layers, simulation.layers, strict=True) if layer.int8),
+        traffic_elements=int8 + _total(entry.float_elements for entry in everything),
+        int8_traffic_elements=int8,
+        unknown=sum(entry.size_bytes is None or entry.macs is None for entry in everything),
+    )
+
+
+def _total(numbers: Iterable[int | None]) -> int:
+    return sum(number for number in numbers if number is not None)
+
+
+class Sizes:
+    """Shapes, float widths and multiply-accumulates of a model, by tensor and node name.
+
+    Args:
+        model: A model with inferred shapes; what happens to its graph afterwards changes nothing here.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        graph = model.graph
+        self._macs: Mapping[str, int | None] = {node.name or "": _macs(node) for node in graph if is_weighted(node)}
+        made = [value for node in graph if not is_pair_half(node) for value in node.outputs]  # layers name no codes
+        values = (*graph.inputs, *made)
+        self._values = {value.name or "": (value.shape, value.const_value, value.dtype in _HALF) for value in values}
+
+    def macs(self, node: str) -> int | None:
+        """Return the multiply-accumulates of a node; 0 for one that is not weighted, None where shapes are unknown."""
+        return self._macs.get(node, 0)
+
+    def elements(self, tensor: str) -> int | None:
+        """Return the number of elements of a tensor, or None."""
+        shape, data, _ = self._values.get(tensor, _UNKNOWN)
+        dims = _known_dims(shape, data)
+        return None if dims is None else math.prod(dims)
+
+    def float_bytes(self, tensor: str) -> int:
+        """Return the bytes of an element of a tensor where it is float."""
+        return 2 if self._values.get(tensor, _UNKNOWN)[2] else 4
+
+
+_UNKNOWN = (None, None, False)
+
+
+def _dims(value: ir.Value | None) -> tuple[int, ...] | None:
+    return None if value is None else _known_dims(value.shape, value.const_value)
+
+
+def _known_dims(shape: ir.Shape | None, data: ir.TensorProtocol | None) -> tuple[int, ...] | None:
+    """Return the dimensions of a value, or None where one is unknown."""
+    if shape is None:
+        return None if data is None else tuple(data.shape.numpy())
+    known = tuple(dim for dim in shape if isinstance(dim, int))
+    return known if len(known) == shape.rank() else None
+
+
+def _layer_cost(layer: Layer, sizes: Sizes) -> LayerCost:
+    ends = [(operand.tensor, operand.type) for operand in layer.inputs] + [
+        (tensor, layer.output_type) for tensor in layer.outputs
+    ]
+    return _cost(layer.name, sizes.macs(layer.name), ends, sizes)
+
+
+def _standalone_cost(found: Standalone, sizes: Sizes) -> LayerCost:
+    ends = [(found.tensor, ElementType.FLOAT), (found.tensor, ElementType.INT8)]
+    return _cost(found.nodes[0], 0, ends, sizes)
+
+
+def _cost(name: str, macs: int | None, ends: list[tuple[str, ElementType]], sizes: Sizes) -> LayerCost:
+    counted = [(sizes.elements(tensor), kind, sizes.float_bytes(tensor)) for tensor, kind in ends]
+    if any(count is None for count, _, _ in counted):
+        return LayerCost(name, macs, None, None, None)
+    int8 = sum(count or 0 for count, kind, _ in counted if kind is ElementType.INT8)
+    floats = [(count or 0, width) for count, kind, width in counted if kind is ElementType.FLOAT]
+    size = int8 + sum(count * width for count, width in floats)
+    return LayerCost(name, macs, int8, sum(count for count, _ in floats), size)
+
+
+def _macs(node: ir.Node) -> int | None:
+    """Return the multiply-accumulates of a weighted operator."""
+    data, weight, result = (_dims(value) for value in (input_at(node, 0), input_at(node, 1), node.outputs[0]))
+    if is_op(node, "Conv"):
+        return None if weight is None or result is None else math.prod(result) * math.prod(weight[1:])
+    if is_op(node, "ConvTranspose"):
+        return None if weight is None or data is None else math.prod(data) * math.prod(weight[1:])
+    if data is None or result is None or not data:
+        return None
+    return math.prod(result) * data[0 if int_attribute(node, "transA", 0) and len(data) == 2 else -1]

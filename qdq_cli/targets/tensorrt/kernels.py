@@ -1,0 +1,243 @@
+"""Weighted operators and what their kernels absorb (rules, section 4.4).
+
+Each weighted operator takes, as far as its result has one consumer: batch-norm and constant scaling, one residual Add
+it owns, Relu and Clip, one other activation. Then its output type follows from what reads the last tensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from qdq_cli.model.nodes import (
+    input_at,
+    int_attribute,
+    is_activation,
+    is_op,
+    may_have_one_shape,
+    only_consumer,
+    rank,
+)
+from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize, stored_type
+from qdq_cli.placement.operators import Epilogue, is_weighted, operator_of
+from qdq_cli.placement.topology import pointwise_chain
+from qdq_cli.targets.tensorrt.assembly import (
+    EIGHT_BITS,
+    Assembly,
+    Kernel,
+    Slot,
+    activation_dequantize,
+    is_constant_scaling,
+    trailing_quantize,
+    unshuffled,
+)
+from qdq_cli.targets.tensorrt.importing import onnx_name
+from qdq_cli.targets.tensorrt.simulation import LayerKind
+
+DECONV = "Whether a Q fuses behind ConvTranspose differs between versions (section 9, item 2)."
+OWNER = "Both branches of the Add could absorb it; 8.4 took the one that comes last in the file (section 9, item 16)."
+LEFT_WEIGHT = "INT8 with the constant on the left is not documented (section 1.5)."
+MOVED_WEIGHT = "The weight passes a shuffle behind its DQ; some versions cannot fuse that (A22)."
+DEEP_WEIGHT = "Per-channel scales of a constant of rank 3 or more are documented for 2-D weights only (section 1.5)."
+ATTENTION = "A fused attention kernel may take this product with its neighbours (section 3.3)."
+
+
+@dataclass(frozen=True)
+class Operands:
+    """The slots of a weighted operator that must be quantized (A31).
+
+    Args:
+        data: Slots that read activations.
+        weight: Slot of the constant, or None for a product of two activations.
+    """
+
+    data: tuple[Slot, ...]
+    weight: Slot | None
+
+
+def fuse_weighted(assembly: Assembly, *, deconv_absorbs_q: bool) -> None:
+    """Build the kernels of all weighted operators, in graph order."""
+    for node in assembly.nodes:
+        if is_weighted(node):
+            kernel = _absorbed(assembly, node)
+            _decide_types(assembly, kernel, deconv_absorbs_q=deconv_absorbs_q)
+            assembly.add(kernel)
+
+
+def operands_of(node: ir.Node) -> Operands:
+    """Return which operands of a weighted operator hold activations and which one its constant weight."""
+    first, second = Slot(node, 0), Slot(node, 1)
+    if holds_constant(unshuffled(second.value)):
+        return Operands((first,), second)
+    if is_op(node, "MatMul", "Gemm"):
+        if holds_constant(unshuffled(first.value)):
+            return Operands((second,), first)
+        return Operands((first, second), None)
+    return Operands((first,), second)
+
+
+def _float_because(operands: Operands) -> str:
+    """Say why a weighted operator is not quantized, or "" where it is (A31, A32)."""
+    for slot in operands.data:
+        if activation_dequantize(slot) is None:
+            name = slot.value.name if slot.value is not None else "nothing"
+            return f"Its input '{name}' does not come from a per-tensor DQ, so it stays float (A31)."
+    return "" if operands.weight is None else weight_obstacle(operands.weight)
+
+
+def weight_obstacle(slot: Slot) -> str:
+    """Say why the operand in a weight slot is not a quantized weight, or "" where it is (A31, A32)."""
+    weight = unshuffled(slot.value)
+    producer = None if weight is None else weight.producer()
+    name = "nothing" if weight is None else weight.name
+    if producer is not None and is_dequantize(producer) and holds_constant(weight):
+        stored = stored_type(producer)
+        return "" if stored in EIGHT_BITS else f"Its weight is stored as {stored.name}, so it computes in float (A32)."
+    kind = "is not behind Q and DQ" if holds_constant(weight) else "is computed at run time"
+    return f"Its weight '{name}' {kind}, so it stays float (A31)."
+
+
+def _absorbed(assembly: Assembly, node: ir.Node) -> Kernel:
+    """Walk from a weighted operator over everything its kernel absorbs."""
+    kernel = Kernel(node, LayerKind.WEIGHTED, [node], node.outputs[0])
+    activated = False
+    while True:
+        use = only_consumer(kernel.result)
+        if use is not None and is_constant_scaling(*use):
+            _take(kernel, use[0])
+        elif use is not None and is_op(use[0], "Add") and not activated and kernel.residual is None:
+            if not _absorbs_add(assembly, kernel, Slot(*use)):
+                return kernel
+        elif use is not None and operator_of(use[0]).epilogue is Epilogue.CLIP and use[1] == 0:
+            _take(kernel, use[0])
+            activated = True
+        elif activated or not _absorbs_activation(assembly, kernel):
+            return kernel
+        else:
+            activated = True
+
+
+def _take(kernel: Kernel, node: ir.Node) -> None:
+    kernel.nodes.append(node)
+    kernel.result = node.outputs[0]
+
+
+def _absorbs_activation(assembly: Assembly, kernel: Kernel) -> bool:
+    """Absorb an activation of one or several nodes; only kernels of one group have that epilogue (P5)."""
+    chain = pointwise_chain(kernel.result)
+    if chain is None or not any(operator_of(node).epilogue is not Epilogue.NONE for node in chain.nodes):
+        return False
+    if int_attribute(kernel.lead, "group", 1) != 1:
+        kernel.because.append("Its activation stays outside: grouped kernels have no such epilogue (P5).")
+        return False
+    kernel.nodes.extend(sorted(chain.nodes, key=assembly.position.__getitem__))
+    kernel.result = chain.result
+    return True
+
+
+def _absorbs_add(assembly: Assembly, kernel: Kernel, read: Slot) -> bool:
+    """Absorb a residual Add if this kernel owns it (4.4)."""
+    add = read.node
+    other = Slot(add, 1 - read.number)
+    if len(add.inputs) != 2 or not is_activation(other.value):
+        return False
+    if not may_have_one_shape(kernel.result, other.value):  # a broadcast operand is no residual
+        return False
+    rival = absorbing_lead(other.value)
+    if rival is not None and assembly.position[rival] > assembly.position[kernel.lead]:
+        kernel.because.append(f"'{onnx_name(rival)}' absorbs the Add '{onnx_name(add)}' instead: it comes later (4.4).")
+        return False
+    if rival is not None:
+        kernel.uncertain.append(OWNER)
+    kernel.residual = other
+    _take(kernel, add)
+    return True
+
+
+def absorbing_lead(value: ir.Value | None) -> ir.Node | None:
+    """Return the weighted operator that makes an Add's operand through batch-norm and constants alone (4.4)."""
+    while value is not None and only_consumer(value) is not None:
+        node = value.producer()
+        if node is None or is_weighted(node):
+            return node
+        slot = next((index for index in range(len(node.inputs)) if is_constant_scaling(node, index)), None)
+        if slot is None:
+            return None
+        value = input_at(node, slot)
+    return None
+
+
+def _decide_types(assembly: Assembly, kernel: Kernel, *, deconv_absorbs_q: bool) -> None:
+    """Decide INT8 or float for the operands, the residual and the result (A31; 4.4, cases 1-5)."""
+    operands = operands_of(kernel.lead)
+    obstacle = _float_because(operands)
+    if len(kernel.nodes) > 1:
+        absorbed = ", ".join(f"'{onnx_name(node)}'" for node in kernel.nodes[1:])
+        kernel.because.insert(0, f"It absorbs {absorbed} (4.4).")
+    if obstacle:
+        kernel.because.insert(0, obstacle)
+        return
+    kernel.int8 = True
+    kernel.because.insert(0, "Its operands come from DQ, so it runs in INT8 (A31).")
+    assembly.absorb(operands.data)
+    if operands.weight is not None:
+        assembly.absorb([operands.weight])
+    kernel.uncertain.extend(_doubts(kernel, operands))
+    _decide_output(assembly, kernel, deconv_absorbs_q=deconv_absorbs_q)
+
+
+def _decide_output(assembly: Assembly, kernel: Kernel, *, deconv_absorbs_q: bool) -> None:
+    quantize = trailing_quantize(kernel.result)
+    if quantize is None:
+        kernel.because.append(_float_output_because(kernel.result))
+        return
+    if kernel.lead.op_type == "ConvTranspose" and not deconv_absorbs_q and _is_activated(kernel):
+        kernel.because.append(
+            "The Q behind its activation stays a kernel of its own: ConvTranspose does not absorb it."
+        )
+        return
+    if kernel.residual is not None:
+        if activation_dequantize(kernel.residual) is None:
+            kernel.because.append("Its residual is float, so its result is float too (4.4, case 4).")
+            return
+        assembly.absorb([kernel.residual])
+        kernel.because.append("Residual and result are both INT8 (4.4, case 3).")
+    kernel.trailing = quantize
+    kernel.because.append(f"Only the Q '{onnx_name(quantize)}' reads its result, so it writes INT8 (4.4, case 1).")
+
+
+def _float_output_because(result: ir.Value) -> str:
+    if result.is_graph_output():
+        return "Its result is a graph output, so it writes float (4.4)."
+    readers = sorted({onnx_name(use.node) for use in result.uses() if not is_quantize(use.node)})
+    if not readers:
+        return "Several Qs of different scale read its result, so it writes float (P6)."
+    shown = ", ".join(f"'{name}'" for name in readers[:3]) + (", ..." if len(readers) > 3 else "")
+    return f"{shown} {'reads' if len(readers) == 1 else 'read'} its result in float, so it writes float (P7)."
+
+
+def _is_activated(kernel: Kernel) -> bool:
+    return any(operator_of(node).epilogue is not Epilogue.NONE for node in kernel.nodes)
+
+
+def _doubts(kernel: Kernel, operands: Operands) -> list[str]:
+    lead, doubts = kernel.lead, []
+    weight = operands.weight
+    if lead.op_type == "ConvTranspose" and trailing_quantize(kernel.result) is not None:
+        doubts.append(DECONV)
+    if weight is None:
+        doubts.append(ATTENTION)
+    elif weight.number == 0:
+        doubts.append(LEFT_WEIGHT)
+    elif unshuffled(weight.value) is not weight.value:
+        doubts.append(MOVED_WEIGHT)
+    elif lead.op_type == "MatMul" and (rank(weight.value) or 2) > 2 and not _is_per_tensor(weight.value):
+        doubts.append(DEEP_WEIGHT)
+    return doubts
+
+
+def _is_per_tensor(value: ir.Value | None) -> bool:
+    producer = None if value is None else value.producer()
+    scale = None if producer is None else input_at(producer, 1)
+    return scale is None or scale.const_value is None or scale.const_value.size == 1

@@ -1,0 +1,85 @@
+"""Check a Q/DQ model against the rules, without TensorRT: every code of section 1.11 (rules table in `findings`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from qdq_cli.model.nodes import every_body
+from qdq_cli.model.scales import is_dequantize, is_pair_half, is_quantize
+from qdq_cli.placement.operators import is_weighted, operator_of
+from qdq_cli.targets.tensorrt.findings import Finding, finding
+from qdq_cli.targets.tensorrt.lint_operators import Origins, lint_any, lint_pair, lint_tensor, lint_weighted
+from qdq_cli.targets.tensorrt.lint_scales import lint_node
+from qdq_cli.targets.tensorrt.releases import NEWEST_OPSET
+from qdq_cli.targets.tensorrt.simulation import Simulation, Standalone
+
+
+def lint(model: ir.Model) -> tuple[Finding, ...]:
+    """Check a model; nothing is changed, and of the weights only shapes and types are looked at.
+
+    Args:
+        model: A model with its constants as initializers; with element types and shapes more can be checked.
+
+    Returns:
+        Findings in graph order; see `Finding.profiles` for the versions each one holds in.
+    """
+    return tuple(_findings(model))
+
+
+def lint_simulation(simulation: Simulation) -> tuple[Finding, ...]:
+    """Return W_STANDALONE_Q and W_STANDALONE_DQ for kernels inside the network; boundaries are unavoidable (P16)."""
+    return tuple(_of_standalone(found) for found in simulation.removable)
+
+
+def _of_standalone(found: Standalone) -> Finding:
+    code = "W_STANDALONE_Q" if found.op_type == "QuantizeLinear" else "W_STANDALONE_DQ"
+    entry = finding(code, found.nodes[0], found.tensor, f"{found.reason.value}: {found.because.rstrip('.')}")
+    return replace(entry, fix=found.remedy)
+
+
+def _findings(model: ir.Model) -> Iterator[Finding]:
+    graph = model.graph
+    yield from _opset(model)
+    for part in every_body(graph):
+        for node in part:
+            yield from lint_any(node)
+    for value in graph.inputs:
+        yield from lint_tensor(value)
+    biases = _bias_dequantizes(graph)
+    origins: Origins = {}
+    for node in graph:
+        yield from lint_any(node)
+        if is_pair_half(node) and node.outputs:
+            if node not in biases:
+                yield from lint_node(node)
+            if is_quantize(node):
+                yield from lint_pair(node, origins)
+        elif is_weighted(node):
+            yield from lint_weighted(node)
+        for value in node.outputs:
+            if len(value.uses()) > 1:
+                yield from lint_tensor(value)
+
+
+def _opset(model: ir.Model) -> Iterator[Finding]:
+    opset = model.opset_imports.get("", 0)
+    profiles = tuple(version for version, newest in NEWEST_OPSET.items() if opset > newest)
+    if profiles:
+        yield finding("W_OPSET", "", "", f"opset {opset}", profiles)
+
+
+def _bias_dequantizes(graph: ir.Graph) -> set[ir.Node]:
+    """Return the DQs (and Qs before them) of quantized biases; E_BIAS_QUANTIZED says all there is to say about them."""
+    found: set[ir.Node] = set()
+    for node in graph:
+        slot = operator_of(node).bias
+        value = node.inputs[slot] if slot is not None and slot < len(node.inputs) else None
+        producer = None if value is None else value.producer()
+        while producer is not None and (is_quantize(producer) or is_dequantize(producer)):
+            found.add(producer)
+            before = producer.inputs[0] if producer.inputs else None
+            producer = None if before is None else before.producer()
+    return found

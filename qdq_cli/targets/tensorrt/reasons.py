@@ -1,0 +1,243 @@
+"""Why a Q or DQ stays a kernel of its own, and what would remove it (rules, section 4.6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from qdq_cli.model.nodes import input_at, int_attribute, is_constant, is_op
+from qdq_cli.model.scales import holds_constant, is_dequantize, is_pair_half, is_quantize
+from qdq_cli.placement.operators import OpClass, is_weighted, obstacle_to_commuting, operator_of
+from qdq_cli.targets.tensorrt.assembly import Assembly, Kernel, Slot, activation_dequantize
+from qdq_cli.targets.tensorrt.importing import onnx_name
+from qdq_cli.targets.tensorrt.kernels import DECONV, operands_of
+from qdq_cli.targets.tensorrt.simulation import LayerKind, Reason, Standalone
+
+ATTENTION = "It disappears where TensorRT builds a fused attention kernel (section 3.3)."
+RESCALE = "A convolution before it may swallow both; otherwise DQ and Q become one rescaling kernel (R3)."
+
+REMEDIES = {
+    Reason.BOUNDARY_INPUT: "None needed: it can only go if the network takes INT8 input (P16).",
+    Reason.BOUNDARY_OUTPUT: "Take the pair off the graph output, unless the network should return INT8 (P16).",
+    Reason.MIXED_FANOUT: "Quantize the other readers too, or none of them (P7).",
+    Reason.SCALE_MISMATCH: "Give all Q/DQ on this tensor one scale (P6, P11).",
+    Reason.RESIDUAL_FLOAT: "Put Q/DQ on the residual branch of the Add (P8).",
+    Reason.RESIDUAL_NOT_REQUANTIZED: "Quantize every reader of the Add's result, or leave the residual float (P8).",
+    Reason.FLOAT_PRODUCER: "Quantize the operator that makes the tensor, or leave its reader float (P15).",
+    Reason.FLOAT_CONSUMER: "Take the pair away, or quantize all inputs of the reader (P15).",
+    Reason.NONCOMMUTING: "Put Q/DQ on the input of that operator as well, or leave its reader float (P9, P14).",
+    Reason.DEPTHWISE_ACT: "Use Relu or Clip behind depthwise convolutions; their kernels have no other epilogue (P5).",
+    Reason.DECONV: "Put the Q directly behind ConvTranspose, before the activation, or leave the reader float.",
+}
+
+
+@dataclass(frozen=True)
+class _Finding:
+    reason: Reason
+    because: str
+    uncertain: str = ""
+    remedy: str = ""
+    """What would remove it, where that is not what `REMEDIES` says of the reason."""
+
+
+def standalone(assembly: Assembly) -> tuple[Standalone, ...]:
+    """Return every Q and every use of a DQ that no kernel absorbed, in graph order; those of constants fold (S3)."""
+    found = []
+    for node in assembly.nodes:
+        if not is_pair_half(node) or not node.outputs or holds_constant(node.outputs[0]):
+            continue
+        tensor = input_at(node, 0)
+        if is_quantize(node):
+            if tensor is not None and node not in assembly.absorbed_quantizes:
+                finding = _why_quantize(assembly, node, tensor)
+                found.append(_record(assembly, node, assembly.tensor_name(tensor), "", finding))
+        else:
+            name = assembly.tensor_name(node.outputs[0])
+            reads = _why_dequantize(assembly, node.outputs[0])
+            found += [_record(assembly, node, name, consumer, finding) for consumer, finding in reads]
+    return tuple(found)
+
+
+def _record(assembly: Assembly, node: ir.Node, tensor: str, consumer: str, finding: _Finding) -> Standalone:
+    return Standalone(
+        op_type=node.op_type,
+        nodes=assembly.origins(node),
+        tensor=tensor,
+        consumer=consumer,
+        reason=finding.reason,
+        because=finding.because,
+        remedy=finding.remedy or REMEDIES[finding.reason],
+        uncertain=finding.uncertain,
+    )
+
+
+# Q: what makes the tensor, and who else reads it.
+
+
+def _why_quantize(assembly: Assembly, node: ir.Node, tensor: ir.Value) -> _Finding:
+    name, producer = assembly.tensor_name(tensor), tensor.producer()
+    if _comes_from_inputs(tensor):
+        first = min((use.node for use in tensor.uses() if is_quantize(use.node)), key=lambda other: other.name or "")
+        if first is node:
+            return _Finding(Reason.BOUNDARY_INPUT, f"'{name}' comes from the graph's inputs in float (P16).")
+        return _Finding(Reason.SCALE_MISMATCH, f"'{name}' is quantized with several scales (P6).")
+    if producer is None or is_dequantize(producer):
+        return _Finding(Reason.SCALE_MISMATCH, f"'{name}' was quantized with another scale before (R3).", RESCALE)
+    kernel = assembly.kernel_of.get(producer)
+    if kernel is None or not _could_write_codes(kernel, producer):
+        return _why_float_producer(assembly, kernel, node, producer)
+    shared = _shared_with(tensor, name, node)
+    if shared is not None:
+        return shared
+    if kernel.residual is not None and activation_dequantize(kernel.residual) is None:
+        residual = "" if kernel.residual.value is None else assembly.tensor_name(kernel.residual.value)
+        because = (
+            f"The residual '{residual}' of '{onnx_name(kernel.lead)}' is float, so its result is too (4.4, case 4)."
+        )
+        return _Finding(Reason.RESIDUAL_FLOAT, because)
+    if kernel.lead.op_type == "ConvTranspose":
+        because = f"'{onnx_name(kernel.lead)}' is a ConvTranspose with an activation, which does not absorb a Q."
+        return _Finding(Reason.DECONV, because, DECONV)
+    return _why_float_producer(assembly, kernel, node, producer)
+
+
+def _could_write_codes(kernel: Kernel, producer: ir.Node) -> bool:
+    """Say whether the producer would write INT8 if this Q were its only reader and its residual fitted."""
+    if kernel.kind in (LayerKind.WEIGHTED, LayerKind.POINTWISE):
+        return kernel.int8
+    if kernel.kind is LayerKind.POOLING:
+        return activation_dequantize(Slot(producer, 0)) is not None
+    return operator_of(producer).op_class is OpClass.COMMUTING and not obstacle_to_commuting(producer)
+
+
+def _shared_with(tensor: ir.Value, name: str, node: ir.Node) -> _Finding | None:
+    """Return the finding for a tensor that something else reads too (P6, P7), or None."""
+    others = [use.node for use in tensor.uses() if use.node is not node]
+    floats = sorted({onnx_name(other) for other in others if not is_quantize(other)})
+    if tensor.is_graph_output():
+        return _Finding(Reason.MIXED_FANOUT, f"'{name}' is also a graph output, in float (P7).")
+    if floats:
+        shown = ", ".join(f"'{other}'" for other in floats[:3]) + (", ..." if len(floats) > 3 else "")
+        return _Finding(Reason.MIXED_FANOUT, f"'{name}' is also read in float, by {shown} (P7).")
+    return _Finding(Reason.SCALE_MISMATCH, f"'{name}' is quantized with several scales (P6).") if others else None
+
+
+def _why_float_producer(assembly: Assembly, kernel: Kernel | None, quantize: ir.Node, producer: ir.Node) -> _Finding:
+    tensor = quantize.inputs[0]
+    name = "" if tensor is None else assembly.tensor_name(tensor)
+    made_by = f"'{name}' is made in float by {producer.op_type} '{onnx_name(producer)}'"
+    if operator_of(producer).op_class is OpClass.COMMUTING and (obstacle := obstacle_to_commuting(producer)):
+        return _Finding(Reason.NONCOMMUTING, f"{made_by}, which Q cannot cross: {obstacle} (section 2.3).")
+    if kernel is not None and kernel.kind is LayerKind.POOLING:
+        return _Finding(
+            Reason.NONCOMMUTING, f"{made_by}, which Q cannot cross: it averages, and its input is float (P9)."
+        )
+    if kernel is not None and kernel.kind is LayerKind.POINTWISE:
+        depthwise = _depthwise_before(assembly, kernel)
+        if depthwise is not None:
+            because = (
+                f"{made_by} behind the grouped convolution '{onnx_name(depthwise)}', which has no such epilogue (P5)."
+            )
+            return _Finding(Reason.DEPTHWISE_ACT, because)
+    uncertain = ATTENTION if producer.op_type == "Softmax" and _feeds_product(quantize) else ""
+    return _Finding(Reason.FLOAT_PRODUCER, f"{made_by}.", uncertain, _remedy_behind(producer))
+
+
+def _remedy_behind(producer: ir.Node) -> str:
+    """Say what removes a Q behind an operator that cannot be quantized, or not by Q/DQ on one input; else ""."""
+    if _has_no_int8_form(producer):
+        return (
+            f"{producer.op_type} has no INT8 form; take the pair away where INT8 saves its readers less than this "
+            "kernel takes (P15)."
+        )
+    if is_weighted(producer) and operands_of(producer).weight is None:
+        return "Quantize both of its operands (`qdq quantize --mha`), or leave its reader float (P15)."
+    return ""
+
+
+def _has_no_int8_form(node: ir.Node) -> bool:
+    return operator_of(node).op_class is OpClass.FLOAT
+
+
+def _feeds_product(quantize: ir.Node) -> bool:
+    """Say whether a matrix product of two activations reads what a Q writes, as in attention (section 3.3)."""
+    readers = (use.node for dequantize in quantize.outputs[0].consumers() for use in dequantize.outputs[0].uses())
+    return any(is_op(reader, "MatMul") and operands_of(reader).weight is None for reader in readers)
+
+
+def _depthwise_before(assembly: Assembly, kernel: Kernel) -> ir.Node | None:
+    """Return the quantized grouped convolution whose result a pointwise kernel is the activation of, or None."""
+    for value in (value for node in kernel.nodes for value in node.inputs if value is not None):
+        producer = value.producer()
+        before = None if producer is None else assembly.kernel_of.get(producer)
+        if before is not None and before.int8 and before.result is value and _is_grouped(before.lead):
+            return before.lead
+    return None
+
+
+def _is_grouped(node: ir.Node) -> bool:
+    return is_op(node, "Conv") and int_attribute(node, "group", 1) != 1
+
+
+def _comes_from_inputs(tensor: ir.Value) -> bool:
+    """Say whether a tensor is a graph input, or made from graph inputs by moving and pointwise operators alone."""
+    seen, work = {tensor}, [tensor]
+    found_input = False
+    while work:
+        value = work.pop()
+        producer = value.producer()
+        if value.is_graph_input():
+            found_input = True
+        elif producer is not None:
+            light = operator_of(producer).op_class in (OpClass.COMMUTING, OpClass.QUANTIZABLE) or is_op(
+                producer, "Cast"
+            )
+            if not light:
+                return False
+            fresh = [
+                read for read in producer.inputs if read is not None and read not in seen and not is_constant(read)
+            ]
+            seen.update(fresh)
+            work += fresh
+    return found_input
+
+
+# DQ: what reads it.
+
+
+def _why_dequantize(assembly: Assembly, result: ir.Value) -> list[tuple[str, _Finding]]:
+    """Return (consumer, finding) for every use of a DQ that stays, the graph output first."""
+    found = []
+    if result.is_graph_output():
+        because = f"The graph returns '{result.name}' in float (P16)."
+        found.append(("", _Finding(Reason.BOUNDARY_OUTPUT, because)))
+    for use in result.uses():
+        slot = Slot(use.node, use.idx)
+        if not assembly.absorbs(slot) and not is_quantize(use.node):
+            found.append((onnx_name(use.node), _why_read_in_float(assembly, slot)))
+    return sorted(found, key=lambda item: item[0])
+
+
+def _why_read_in_float(assembly: Assembly, slot: Slot) -> _Finding:
+    node, kernel = slot.node, assembly.kernel_of.get(slot.node)
+    reader = f"{node.op_type} '{onnx_name(node)}'"
+    if kernel is not None and kernel.residual == slot:
+        because = f"{reader} adds it in the kernel of '{onnx_name(kernel.lead)}', which writes float (4.4, case 5)."
+        return _Finding(Reason.RESIDUAL_NOT_REQUANTIZED, because)
+    if operator_of(node).op_class is OpClass.COMMUTING:
+        return _why_not_crossed(node, reader)
+    if kernel is not None and kernel.kind is LayerKind.POOLING:
+        return _Finding(Reason.NONCOMMUTING, f"{reader} averages, and its result is not quantized (4.5).")
+    detail = f" {kernel.because[0]}" if kernel is not None and kernel.because and not kernel.int8 else ""
+    remedy = f"Take the pair away; {node.op_type} has no INT8 form (P15)." if _has_no_int8_form(node) else ""
+    return _Finding(Reason.FLOAT_CONSUMER, f"{reader} reads it in float.{detail}", remedy=remedy)
+
+
+def _why_not_crossed(node: ir.Node, reader: str) -> _Finding:
+    if obstacle := obstacle_to_commuting(node):
+        return _Finding(Reason.NONCOMMUTING, f"DQ cannot cross {reader}: {obstacle} (section 2.3).")
+    dequantized = [activation_dequantize(Slot(node, index)) is not None for index in range(len(node.inputs))]
+    if is_op(node, "Concat") and all(dequantized):
+        return _Finding(Reason.SCALE_MISMATCH, f"{reader} joins tensors of different scales (P11, R5).")
+    return _Finding(Reason.FLOAT_CONSUMER, f"{reader} reads it in float.")

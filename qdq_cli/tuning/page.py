@@ -1,0 +1,88 @@
+"""The page of `qdq tune`: the target, the frontier of accuracy against work in INT8, what is left float."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qdq_cli.recovering.page import recovery_section, recovery_text
+from qdq_cli.screen.page import Bar, Bars, Block, Cell, Curve, Facts, Note, Page, Point, Section
+from qdq_cli.screen.page_text import number
+from qdq_cli.tuning import record
+from qdq_cli.tuning.record import TuneReport
+from qdq_cli.tuning.text import result_text, target_text, unmet_text
+
+_LEFT_FLOAT = (
+    "The share of each in the sum of the noises of all operators; in brackets what INT8 loses of the "
+    "multiply-accumulates and of the activation traffic."
+)
+
+
+def tune_page(report: TuneReport) -> Page:
+    """Compose the page of a run."""
+    notes = tuple(Note(text) for text in report.notes)
+    return Page(
+        "Tuning",
+        report.model,
+        (
+            Section("Summary", "", (*_unmet(report), Facts(tuple(_summary(report))), *notes)),
+            Section(
+                "Frontier",
+                "Every variant that was measured. INT8 work is the mean of the shares of multiply-accumulates and of "
+                "activation traffic that are predicted in INT8.",
+                tuple(_curves(report)),
+            ),
+            Section("Left float", _LEFT_FLOAT if report.left_float else "", tuple(_left_float(report))),
+            *((recovery_section(report.quantize.recovery),) if report.quantize.recovery else ()),
+        ),
+    )
+
+
+def _unmet(report: TuneReport) -> Iterator[Block]:
+    if not report.met:
+        yield Note(unmet_text(report), warning=True)
+
+
+def _summary(report: TuneReport) -> Iterator[tuple[str, Cell]]:
+    yield "target", target_text(report.target)
+    yield "result", result_text(report)
+    yield "output", report.output
+    yield "samples", f"{report.samples} set aside, {report.held_back} held back for verification"
+    if report.quantize.recovery is not None:
+        yield "recovery", recovery_text(report.quantize.recovery)
+    if report.float_metric is not None:
+        yield "metric of the float model", number(report.float_metric)
+
+
+def _curves(report: TuneReport) -> Iterator[Block]:
+    if report.float_metric is not None:
+        yield _curve(report, "metric", [point.metric for point in report.frontier])
+    elif report.target.min_agreement is not None:
+        yield _curve(report, "top-1 agreement, %", [point.agreement for point in report.frontier])
+    yield _curve(report, "SQNR, dB", [point.sqnr_db for point in report.frontier])
+
+
+def _curve(report: TuneReport, label: str, values: list[float | None]) -> Curve:
+    points = tuple(
+        Point(point.int8_work_percent, float("nan") if value is None else value, _label(point))
+        for point, value in zip(report.frontier, values, strict=True)
+    )
+    return Curve("INT8 work, %", label, points, report.chosen)
+
+
+def _label(point: record.Point) -> str:
+    count = len(point.left_float)
+    text = "all in INT8" if not count else f"{count} operator{'' if count == 1 else 's'} left float"
+    return f"{text}; {point.int8_macs_percent:.1f} % of the MACs in INT8" + ("; target met" if point.met else "")
+
+
+def _left_float(report: TuneReport) -> Iterator[Block]:
+    if report.left_float:
+        rows = tuple(
+            Bar(
+                f"{operator.op_type} {operator.name}",
+                (operator.noise_percent,),
+                f"({operator.macs_percent:.1f} % of the MACs, {operator.traffic_percent:.1f} % of the traffic)",
+            )
+            for operator in report.left_float
+        )
+        yield Bars("%", ("share of the noise",), rows)
