@@ -16,9 +16,9 @@ from onnx import TensorProto
 
 import qdq_cli
 from qdq_cli import DataConfig, PlanConfig, QuantizeConfig, RangeConfig, VerifyConfig, quantize_model
-from qdq_cli.quantizing import pipeline
 from qdq_cli.process.documents import json_text
 from qdq_cli.process.errors import LimitError, ModelError, QdqError, UsageError
+from qdq_cli.quantizing import pipeline
 from qdq_cli.quantizing.report import Report, UnmetLimitError
 from tests.networks import Network
 from tests.workspace import SIDE, Workspace, make_workspace

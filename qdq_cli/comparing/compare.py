@@ -20,16 +20,7 @@ from qdq_cli.comparing.shadow import is_quantization
 from qdq_cli.config.records import CompareConfig, DataConfig, VerifyConfig
 from qdq_cli.data.batches import Batch, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
-from qdq_cli.process.documents import SCHEMA_VERSION
-from qdq_cli.process.errors import DataError, ModelError
-from qdq_cli.model import files
 from qdq_cli.graph.literal import literal
-from qdq_cli.model.opset import MIN_OPSET
-from qdq_cli.running.runner import Runner
-from qdq_cli.screen.render import check_page_target, write_page
-from qdq_cli.process.progress import SILENT, Listener
-from qdq_cli.model.provenance import recovery_of
-from qdq_cli.quantizing.verification import hold_limits
 from qdq_cli.model import files
 from qdq_cli.model.opset import MIN_OPSET
 from qdq_cli.model.provenance import recovery_of
@@ -39,7 +30,6 @@ from qdq_cli.process.errors import DataError, ModelError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing.verification import hold_limits
 from qdq_cli.running.runner import Runner
-from qdq_cli.running.session import Source
 from qdq_cli.screen.render import check_page_target, write_page
 
 DEFAULT_SAMPLES = 64

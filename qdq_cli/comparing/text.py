@@ -11,8 +11,6 @@ from qdq_cli.comparing.record import Cause, Comparison, Kind, LayerError, Layers
 from qdq_cli.comparing.saturation import saturation_text
 from qdq_cli.inspecting.text import Paint, elided, names_text, plain, row, wrapped
 from qdq_cli.process.sentences import count_text
-from qdq_cli.inspecting.text import Paint, elided, names_text, plain, row, wrapped
-from qdq_cli.process.sentences import count_text
 
 MAX_EXPLAINED = 3
 """Layers whose cause is told in a sentence; -v tells all."""

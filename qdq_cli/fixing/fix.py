@@ -10,30 +10,11 @@ import onnx_ir as ir
 
 from calibrators.metrics import SQNR_CEILING_DB, Comparison
 from qdq_cli.config.records import FixConfig
-from qdq_cli.process.documents import SCHEMA_VERSION
-from qdq_cli.process.errors import ModelError
-from qdq_cli.model import files
-from qdq_cli.model.check import check_written
-from qdq_cli.graph.literal import literal
-from qdq_cli.model.names import Names
-from qdq_cli.placement.propagate import merge_quantizes
-from qdq_cli.preparing.reading import make_readable
-from qdq_cli.running.runner import Runner
-from qdq_cli.fixing import legality
-from qdq_cli.fixing import placement
-from qdq_cli.fixing.inputs import random_batches
-from qdq_cli.fixing.legality import Outcome
-from qdq_cli.fixing.record import Left, Repair, RepairReport, State
-from qdq_cli.quantizing.report import Distance
-from qdq_cli.targets.tensorrt.findings import Finding, Severity
-from qdq_cli.targets.tensorrt.lint import lint
-from qdq_cli.targets.tensorrt.simulate import simulate
-from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
-from qdq_cli.config.records import FixConfig
 from qdq_cli.fixing import legality, placement
 from qdq_cli.fixing.inputs import random_batches
 from qdq_cli.fixing.legality import Outcome
 from qdq_cli.fixing.record import Left, Repair, RepairReport, State
+from qdq_cli.graph.literal import literal
 from qdq_cli.model import files
 from qdq_cli.model.check import check_written
 from qdq_cli.model.names import Names
@@ -43,7 +24,6 @@ from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import ModelError
 from qdq_cli.quantizing.report import Distance
 from qdq_cli.running.runner import Runner
-from qdq_cli.running.session import Source
 from qdq_cli.targets.tensorrt.findings import Finding, Severity
 from qdq_cli.targets.tensorrt.lint import lint
 from qdq_cli.targets.tensorrt.simulate import simulate

@@ -14,16 +14,11 @@ from qdq_cli.calibrating.sample_keys import sample_key
 from qdq_cli.config.records import VerifyConfig
 from qdq_cli.data.batches import Batch, Group, full_runs, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
-from qdq_cli.process.errors import LimitError, UsageError
 from qdq_cli.graph.literal import literal
-from qdq_cli.running.runner import Runner
-from qdq_cli.process.progress import Listener
-from qdq_cli.quantizing.report import Distance, Verification
 from qdq_cli.process.errors import LimitError, UsageError
 from qdq_cli.process.progress import Listener
 from qdq_cli.quantizing.report import Distance, Verification
 from qdq_cli.running.runner import Runner
-from qdq_cli.running.session import Source
 
 
 def require_samples(config: VerifyConfig, samples: Samples | None) -> None:
