@@ -20,8 +20,8 @@ from qdq_cli.comparing.shadow import is_quantization
 from qdq_cli.config.records import CompareConfig, DataConfig, VerifyConfig
 from qdq_cli.data.batches import Batch, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
-from qdq_cli.graph.literal import literal
 from qdq_cli.model import files
+from qdq_cli.model.literal import literal
 from qdq_cli.model.opset import MIN_OPSET
 from qdq_cli.model.provenance import recovery_of
 from qdq_cli.process.clock import Clock

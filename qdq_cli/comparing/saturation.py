@@ -8,8 +8,8 @@ from typing import Any
 from qdq_cli.comparing.outputs import OutputMeter
 from qdq_cli.comparing.record import Comparison, Saturation
 from qdq_cli.data.batches import Batch
-from qdq_cli.graph.products import may_saturate
 from qdq_cli.model.files import ModelFile
+from qdq_cli.model.products import may_saturate
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.sentences import count_text
 from qdq_cli.running.runner import Runner

@@ -5,10 +5,10 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
-from qdq_cli.graph.products import PRODUCTS, exact_products
 from qdq_cli.model import files
 from qdq_cli.model.inline import inline_functions
 from qdq_cli.model.opset import normalize_imports
+from qdq_cli.model.products import PRODUCTS, exact_products
 from qdq_cli.preparing.prepare import infer_shapes, lift_constants, name_everything
 from qdq_cli.running.outputs import without_weights
 from qdq_cli.running.session import Source

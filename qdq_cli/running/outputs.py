@@ -22,7 +22,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from qdq_cli.graph.products import exact_products
+from qdq_cli.model.products import exact_products
 from qdq_cli.process.errors import ModelError
 from qdq_cli.running.session import SessionOptions, Source, make_session
 

@@ -14,7 +14,6 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
-from qdq_cli.graph.products import exact_products
 
 from calibrators import sqnr_db
 from qdq_cli.comparing.alignment import make_comparable
@@ -22,6 +21,7 @@ from qdq_cli.comparing.codes import FORMS, has_codes, spell_out
 from qdq_cli.comparing.compare import _about_codes, compare_models
 from qdq_cli.comparing.record import Comparison, Kind, Origin
 from qdq_cli.config.records import CompareConfig, DataConfig
+from qdq_cli.model.products import exact_products
 from tests.comparing.models import layer
 from tests.foreign import make_ort_models
 from tests.networks import Network
