@@ -21,9 +21,9 @@ from qdq_cli.config.records import CompareConfig, DataConfig, VerifyConfig
 from qdq_cli.data.batches import Batch, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.model import files
-from qdq_cli.model.literal import literal
 from qdq_cli.model.opset import MIN_OPSET
 from qdq_cli.model.provenance import recovery_of
+from qdq_cli.preparing.literal import literal
 from qdq_cli.process.clock import Clock
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, ModelError

@@ -16,9 +16,9 @@ from qdq_cli.fixing.legality import Outcome
 from qdq_cli.fixing.record import Left, Repair, RepairReport, State
 from qdq_cli.model import files
 from qdq_cli.model.check import check_written
-from qdq_cli.model.literal import literal
 from qdq_cli.model.names import Names
 from qdq_cli.placement.propagate import merge_quantizes
+from qdq_cli.preparing.literal import literal
 from qdq_cli.preparing.reading import make_readable
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import ModelError

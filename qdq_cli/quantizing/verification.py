@@ -14,7 +14,7 @@ from qdq_cli.calibrating.sample_keys import sample_key
 from qdq_cli.config.records import VerifyConfig
 from qdq_cli.data.batches import Batch, Group, full_runs, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
-from qdq_cli.model.literal import literal
+from qdq_cli.preparing.literal import literal
 from qdq_cli.process.errors import LimitError, UsageError
 from qdq_cli.process.progress import Listener
 from qdq_cli.quantizing.report import Distance, Verification

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from qdq_cli.data.batches import Batch
-from qdq_cli.model.literal import literal
 from qdq_cli.model.products import SAFE_CODE, exact_products, may_saturate
+from qdq_cli.preparing.literal import literal
 from qdq_cli.running.runner import Runner
 from qdq_cli.running.session import SessionOptions, Source, make_session
 
