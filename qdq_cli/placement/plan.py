@@ -19,6 +19,15 @@ from qdq_cli.placement.selection import Selection, Skip, select
 from qdq_cli.placement.topology import Topology, topology
 from qdq_cli.placement.wants import Wants, candidate_slots, want_everything
 from qdq_cli.placement.weights import weight_axis
+from qdq_cli.config.records import PlanConfig
+from qdq_cli.placement.fanout import place
+from qdq_cli.placement.groups import Run, int8_runs, scale_groups
+from qdq_cli.model.nodes import every_node, input_at, is_activation, is_constant, is_op, name_of
+from qdq_cli.placement.operators import data_slots, is_depthwise, is_weighted, operator_of
+from qdq_cli.placement.selection import Selection, Skip, select
+from qdq_cli.placement.topology import Topology, topology
+from qdq_cli.placement.wants import Wants, candidate_slots
+from qdq_cli.placement.weights import weight_axis
 
 
 @dataclass(frozen=True)
@@ -152,8 +161,7 @@ def make_plan(model: ir.Model, config: PlanConfig | None = None) -> Plan:
     """
     config = config or PlanConfig()
     graph = topology(model.graph)
-    selection = select(model, graph, config)
-    wants, refused = want_everything(graph, selection, config)
+    selection, wants, refused = place(graph, select(model, graph, config), config)
     runs = int8_runs(graph, wants, config)
     groups = scale_groups(graph, wants, runs)
     return Plan(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -24,6 +24,7 @@ REASONS: dict[str, str] = {
     "IN_BODY": "inside the body of an If, Loop or Scan",
     "NOT_FLOAT": "its element type has no INT8 counterpart in TensorRT (FP32, FP16 and BF16 do)",
     "ALREADY_QUANTIZED": "the model already holds Q/DQ here",
+    "CONSTANT_INPUT": "its input is the same for every sample, made from shapes or constants alone",
     "WEIGHT_COMPUTED": "its weight is computed at run time, TensorRT needs a constant",
     "CONSTANT_LEFT": "its constant is the left operand, undocumented in TensorRT",
     "ATTENTION": "a product of two activations, usually faster in float (--mha)",
@@ -40,8 +41,9 @@ REASONS: dict[str, str] = {
 }
 """Every reason an operator input stays float: stable code -> sentence, short enough for a line of the summary.
 
-Rules: CONSTANT_LEFT section 1.5; WEIGHT_COMPUTED A31; ATTENTION 3.3; GROUP_ALIGN A33; FEW_CHANNELS and GEMV 3.4;
-RESIDUAL_FLOAT_CONSUMER 3.2, cases 1 and 2; RESIDUAL_BROADCAST 3.2; RESIDUAL_FLOAT_PRODUCER P15; POOL_FLOAT P9.
+Rules: CONSTANT_LEFT section 1.5; CONSTANT_INPUT and WEIGHT_COMPUTED A31; ATTENTION 3.3; GROUP_ALIGN A33 and A34;
+FEW_CHANNELS and GEMV 3.4; RESIDUAL_FLOAT_CONSUMER 3.2, cases 1 and 2; RESIDUAL_BROADCAST 3.2; RESIDUAL_FLOAT_PRODUCER
+P15; POOL_FLOAT P9.
 """
 
 
@@ -73,11 +75,25 @@ def skip(node: ir.Node, code: str) -> Skip:
 
 @dataclass(frozen=True)
 class Selection:
-    """The weighted nodes that are quantized, the skips of the others, and the nodes the user keeps float."""
+    """Which weighted nodes are quantized.
+
+    Args:
+        quantized: Those that are.
+        skips: The others.
+        kept_float: Nodes the user keeps float.
+        optional: Those of the others that could be quantized, and are float because INT8 pays little there.
+    """
 
     quantized: frozenset[ir.Node]
     skips: tuple[Skip, ...]
     kept_float: frozenset[ir.Node]
+    optional: frozenset[ir.Node] = frozenset()
+
+    def taking(self, nodes: frozenset[ir.Node]) -> Selection:
+        """Return the selection with some of the optional nodes quantized as well."""
+        names = {node.name for node in nodes}
+        skips = tuple(found for found in self.skips if found.node not in names)
+        return replace(self, quantized=self.quantized | nodes, skips=skips, optional=self.optional - nodes)
 
 
 def select(model: ir.Model, graph: Topology, config: PlanConfig) -> Selection:
@@ -90,19 +106,20 @@ def select(model: ir.Model, graph: Topology, config: PlanConfig) -> Selection:
     skips = [
         skip(node, "IN_BODY") for node in every_node(model.graph) if is_weighted(node) and node.graph is not model.graph
     ]
-    quantized = []
+    quantized, optional = [], []
     for node in graph.nodes:
         if not is_weighted(node):
             continue
         code = kept.get(node) or obstacle(node, config)
         if code:
             skips.append(skip(node, code))
+            optional += [node] if node not in kept and _pays_little(node, config) else []
         else:
             quantized.append(node)
-    edges = _edge_layers(graph, quantized, config)
-    skips += [skip(node, code) for node, code in edges.items()]
+    edges = _edge_layers(graph, [*quantized, *optional], config)
+    skips += [skip(node, code) for node, code in edges.items() if node in quantized]
     chosen = frozenset(node for node in quantized if node not in edges)
-    return Selection(chosen, tuple(skips), frozenset(kept) | frozenset(edges))
+    return Selection(chosen, tuple(skips), frozenset(kept) | frozenset(edges), frozenset(optional) - frozenset(edges))
 
 
 def obstacle(node: ir.Node, config: PlanConfig) -> str:
@@ -116,6 +133,13 @@ def _not_float(node: ir.Node, config: PlanConfig) -> bool:
 
 def _already_quantized(node: ir.Node, config: PlanConfig) -> bool:
     return all(value is not None and is_op(value.producer(), "DequantizeLinear") for value in node.inputs[:2])
+
+
+def _constant_input(node: ir.Node, config: PlanConfig) -> bool:
+    """An operand that is neither weight nor activation, such as a zero state: Q/DQ on the other is in vain (A31)."""
+    weight = input_at(node, 1)
+    fixed = is_constant(weight) or node.op_type != "MatMul"
+    return not all(is_activation(value) for value in (node.inputs[:1] if fixed else node.inputs[:2]))
 
 
 def _weight_computed(node: ir.Node, config: PlanConfig) -> bool:
@@ -143,15 +167,15 @@ def _attention(node: ir.Node, config: PlanConfig) -> bool:
 
 
 def _group_align(node: ir.Node, config: PlanConfig) -> bool:
-    """Channels a group must be multiples of 4; depthwise convolutions have kernels of their own (A33)."""
+    """Channels a group must be multiples of 4; depthwise Conv has kernels of its own, ConvTranspose none (A33, A34)."""
     groups = int_attribute(node, "group", 1)
     weight = input_at(node, 1)
-    if not config.group_rules or node.op_type != "Conv" or groups == 1 or weight is None or weight.shape is None:
+    if not config.group_rules or groups == 1 or weight is None or weight.shape is None:
         return False
     if is_depthwise(node) or not weight.shape.is_static():
         return False
-    out_channels, in_per_group = weight.shape.numpy()[:2]
-    return bool(in_per_group % 4 or (out_channels // groups) % 4)
+    first, second = weight.shape.numpy()[:2]  # [M, C/g] of Conv, [C, M/g] of ConvTranspose
+    return bool((first // groups) % 4 or second % 4)
 
 
 def _few_channels(node: ir.Node, config: PlanConfig) -> bool:
@@ -201,6 +225,7 @@ _OBSTACLES: tuple[tuple[str, Callable[[ir.Node, PlanConfig], bool]], ...] = (
     ("NOT_FLOAT", _not_float),
     ("ALREADY_QUANTIZED", _already_quantized),
     ("CONSTANT_LEFT", _constant_left),
+    ("CONSTANT_INPUT", _constant_input),
     ("ATTENTION", _attention),
     ("WEIGHT_COMPUTED", _weight_computed),
     ("GROUP_ALIGN", _group_align),
@@ -208,6 +233,15 @@ _OBSTACLES: tuple[tuple[str, Callable[[ir.Node, PlanConfig], bool]], ...] = (
     ("WIDE_RANGE", _wide_range),
     ("GEMV", _gemv),
 )
+
+
+_PAYING_LITTLE = frozenset({"ATTENTION", "FEW_CHANNELS", "GEMV"})
+"""Obstacles that are a matter of speed alone: such an operator has an INT8 kernel."""
+
+
+def _pays_little(node: ir.Node, config: PlanConfig) -> bool:
+    """Say whether nothing but such an obstacle keeps a node float."""
+    return all(code in _PAYING_LITTLE for code, holds in _OBSTACLES if holds(node, config))
 
 
 def _edge_layers(graph: Topology, quantized: list[ir.Node], config: PlanConfig) -> dict[ir.Node, str]:

@@ -12,6 +12,8 @@ import onnx_ir as ir
 
 from qdq_cli.model.nodes import consumers, every_node, inner_graphs, input_at, is_activation, only_consumer
 from qdq_cli.placement.operators import OpClass, commutes, data_slots, is_spatial_mean, is_weighted, operator_of
+from qdq_cli.model.nodes import consumers, every_node, inner_graphs, input_at, is_activation
+from qdq_cli.placement.operators import OpClass, commutes, data_slots, is_spatial_mean, is_weighted, operator_of
 
 
 @dataclass(frozen=True)
@@ -115,25 +117,6 @@ def after_activation(value: ir.Value) -> ir.Value:
 
 def _read_outside(value: ir.Value, nodes: set[ir.Node]) -> bool:
     return not value.uses() or any(node not in nodes for node, _ in consumers(value))
-
-
-def absorbing_producer(value: ir.Value) -> ir.Node | None:
-    """Return the weighted node whose kernel could absorb an Add that reads this operand (rules, section 3.2, case 3).
-
-    The operand must be the single-consumer result of a weighted node, through batch-norm or a constant Add/Mul alone;
-    one behind an activation is not absorbing.
-    """
-    while only_consumer(value) is not None:
-        node = value.producer()
-        if node is None:
-            return None
-        if is_weighted(node):
-            return node
-        scaling = node.op_type == "BatchNormalization" or node.op_type in ("Add", "Mul")
-        if not scaling or node.domain or len(activation_inputs(node)) != 1:
-            return None
-        value = activation_inputs(node)[0]
-    return None
 
 
 def int8_capable(graph: Topology, quantized: frozenset[ir.Node]) -> frozenset[ir.Value]:

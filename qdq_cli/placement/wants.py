@@ -14,12 +14,12 @@ from typing import NamedTuple
 import onnx_ir as ir
 
 from qdq_cli.config.records import PlanConfig
+from qdq_cli.placement.absorption import absorbing_lead
 from qdq_cli.model.nodes import consumers, input_at, is_activation, is_op, may_have_one_shape
 from qdq_cli.placement.operators import commutes, data_slots, is_data_slot, is_spatial_mean
 from qdq_cli.placement.selection import Selection, Skip, skip, weighted_slots
 from qdq_cli.placement.topology import (
     Topology,
-    absorbing_producer,
     activation_inputs,
     after_activation,
     int8_capable,
@@ -169,7 +169,7 @@ def candidate_slots(graph: Topology, selection: Selection) -> tuple[Slot, ...]:
     """Return every slot that `want_everything` can want, in topological order: of this selection or any smaller one."""
     slots: list[Slot] = []
     for node in graph.nodes:
-        if node in selection.quantized:
+        if node in selection.quantized or node in selection.optional:
             slots += [(node, slot) for slot in weighted_slots(node)]
         elif is_spatial_mean(node):
             slots.append((node, 0))
@@ -196,7 +196,7 @@ class _Sum:
 
 
 def _sum_of(graph: Topology, node: ir.Node) -> _Sum:
-    makers = {slot: absorbing_producer(value) for slot, value in enumerate(node.inputs) if value is not None}
+    makers = {slot: absorbing_lead(value) for slot, value in enumerate(node.inputs) if value is not None}
     absorbing = {slot: maker for slot, maker in makers.items() if maker is not None}
     return _Sum(node, after_activation(node.outputs[0]), may_have_one_shape(*graph.reads[node]), absorbing)
 

@@ -130,8 +130,9 @@ def test_t34_matmul_axes():
 def test_t35_deconvolution_is_per_tensor_unless_asked(channels, per_group, group, axis):
     net = start(channels)
     net.op("ConvTranspose", "x", net.constant(net.weight(channels, per_group, 2, 2), "w"), group=group, name="up")
-    assert [w.axis for w in plan_of(net, "up").weights] == [None]
-    assert [w.axis for w in plan_of(net, "up", deconv_per_channel=True).weights] == [axis]
+    assert [w.axis for w in plan_of(net, "up", group_rules=False).weights] == [None]
+    asked = plan_of(net, "up", group_rules=False, deconv_per_channel=True)
+    assert [w.axis for w in asked.weights] == [axis]
 
 
 def test_per_tensor_weights_on_request():

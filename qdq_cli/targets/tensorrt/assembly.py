@@ -17,6 +17,11 @@ from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize, ten
 from qdq_cli.placement.propagate import Propagation, nodes_on_codes
 from qdq_cli.targets.tensorrt.importing import is_shuffle, onnx_name
 from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, LayerKind, Operand
+from qdq_cli.model.nodes import input_at, is_activation, only_consumer
+from qdq_cli.placement.propagate import Propagation, nodes_on_codes
+from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize, tensor_scale
+from qdq_cli.targets.tensorrt.importing import is_shuffle, onnx_name
+from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, LayerKind, Operand
 
 EIGHT_BITS = frozenset({ir.DataType.INT8, ir.DataType.UINT8})
 """Stored types taken as INT8; TensorRT refuses UINT8, which the lint says (A16), so the rest can still be predicted."""
@@ -204,12 +209,3 @@ def unshuffled(value: ir.Value | None) -> ir.Value | None:
     while value is not None and (producer := value.producer()) is not None and is_shuffle(producer):
         value = input_at(producer, 0)
     return value
-
-
-def is_constant_scaling(node: ir.Node, slot: int) -> bool:
-    """Say whether a node multiplies with or adds a constant to what it reads in a slot (batch-norm, bias, scale)."""
-    if is_op(node, "BatchNormalization"):
-        return slot == 0 and not any(value.uses() for value in node.outputs[1:])
-    if not is_op(node, "Add", "Mul", "Sub", "Div") or len(node.inputs) != 2 or (slot != 0 and node.op_type == "Div"):
-        return False
-    return holds_constant(input_at(node, 1 - slot))

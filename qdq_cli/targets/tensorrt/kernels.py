@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from qdq_cli.placement.absorption import absorbing_lead, is_scaling
 from qdq_cli.model.nodes import (
     input_at,
     int_attribute,
@@ -28,7 +29,6 @@ from qdq_cli.targets.tensorrt.assembly import (
     Kernel,
     Slot,
     activation_dequantize,
-    is_constant_scaling,
     trailing_quantize,
     unshuffled,
 )
@@ -104,7 +104,7 @@ def _absorbed(assembly: Assembly, node: ir.Node) -> Kernel:
     activated = False
     while True:
         use = only_consumer(kernel.result)
-        if use is not None and is_constant_scaling(*use):
+        if use is not None and is_scaling(*use, node):
             _take(kernel, use[0])
         elif use is not None and is_op(use[0], "Add") and not activated and kernel.residual is None:
             if not _absorbs_add(assembly, kernel, Slot(*use)):
@@ -153,19 +153,6 @@ def _absorbs_add(assembly: Assembly, kernel: Kernel, read: Slot) -> bool:
     kernel.residual = other
     _take(kernel, add)
     return True
-
-
-def absorbing_lead(value: ir.Value | None) -> ir.Node | None:
-    """Return the weighted operator that makes an Add's operand through batch-norm and constants alone (4.4)."""
-    while value is not None and only_consumer(value) is not None:
-        node = value.producer()
-        if node is None or is_weighted(node):
-            return node
-        slot = next((index for index in range(len(node.inputs)) if is_constant_scaling(node, index)), None)
-        if slot is None:
-            return None
-        value = input_at(node, slot)
-    return None
 
 
 def _decide_types(assembly: Assembly, kernel: Kernel, *, deconv_absorbs_q: bool) -> None:
