@@ -11,7 +11,7 @@ Both are mended by quantizing the operator, if nothing else it reads then needs 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import onnx_ir as ir
@@ -69,7 +69,7 @@ class _Fanout:
     def worth_quantizing(self) -> frozenset[ir.Node]:
         """Return the optional operators that save a kernel: all those of one tensor at once."""
         leading = self._wants.leading_to_q(self._graph)
-        reaching = self._reaching_int8()
+        reaching = self._reaching(self._wants.wanted) & self._reaching(lambda node, _: node in self._optional)
         found: set[ir.Node] = set()
         for value in (*self._graph.sources, *(value for node in self._graph.nodes for value in node.outputs)):
             if value in leading:
@@ -117,16 +117,16 @@ class _Fanout:
 
     # Readers.
 
-    def _reaching_int8(self) -> frozenset[ir.Value]:
-        """Return the tensors that some operator reads as INT8, directly or behind commuting operators."""
+    def _reaching(self, wanted: Callable[[ir.Node, int], bool]) -> frozenset[ir.Value]:
+        """Return the tensors that some reader of a kind reads, directly or behind commuting operators."""
         found: set[ir.Value] = set()
         for node in reversed(self._graph.nodes):
-            found.update(value for value in node.outputs if self._reaches(value, found))
+            found.update(value for value in node.outputs if self._reaches(value, wanted, found))
         return frozenset(found)
 
-    def _reaches(self, value: ir.Value, found: set[ir.Value]) -> bool:
+    def _reaches(self, value: ir.Value, wanted: Callable[[ir.Node, int], bool], found: set[ir.Value]) -> bool:
         return any(
-            self._wants.wanted(node, slot) or (self._is_crossed(node, slot) and not found.isdisjoint(node.outputs))
+            wanted(node, slot) or (self._is_crossed(node, slot) and not found.isdisjoint(node.outputs))
             for node, slot in consumers(value)
         )
 

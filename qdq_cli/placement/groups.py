@@ -49,6 +49,20 @@ def int8_runs(graph: Topology, wants: Wants, config: PlanConfig) -> Run:
     return Run(nodes, starts)
 
 
+def crossed_forward(graph: Topology, wants: Wants) -> frozenset[ir.Node]:
+    """Find the operators that a DQ crosses: they commute, and read INT8 themselves or behind such operators (R5)."""
+    found: set[ir.Node] = set()
+    for node in graph.nodes:
+        slots = data_slots(node) if commutes(node, safe=wants.safe) else ()
+        if slots and all(wants.wanted(node, slot) or _is_made_by(node.inputs[slot], found) for slot in slots):
+            found.add(node)
+    return frozenset(found)
+
+
+def _is_made_by(value: ir.Value | None, nodes: set[ir.Node]) -> bool:
+    return value is not None and value.producer() in nodes
+
+
 def _all_lead(node: ir.Node, leading: frozenset[ir.Value]) -> bool:
     used = [out for out in node.outputs if out.uses() or out.is_graph_output()]
     return bool(used) and all(out in leading for out in used)

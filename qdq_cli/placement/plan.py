@@ -11,23 +11,15 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from qdq_cli.config.records import PlanConfig
-from qdq_cli.model.nodes import every_node, input_at, is_activation, is_constant, is_op, name_of
-from qdq_cli.placement.groups import Run, int8_runs, scale_groups
-from qdq_cli.placement.operators import data_slots, is_depthwise, is_weighted, operator_of
-from qdq_cli.placement.selection import Selection, Skip, select
-from qdq_cli.placement.topology import Topology, topology
-from qdq_cli.placement.wants import Wants, candidate_slots, want_everything
-from qdq_cli.placement.weights import weight_axis
-from qdq_cli.config.records import PlanConfig
-from qdq_cli.placement.fanout import place
-from qdq_cli.placement.groups import Run, int8_runs, scale_groups
-from qdq_cli.model.nodes import every_node, input_at, is_activation, is_constant, is_op, name_of
-from qdq_cli.placement.operators import data_slots, is_depthwise, is_weighted, operator_of
-from qdq_cli.placement.selection import Selection, Skip, select
-from qdq_cli.placement.topology import Topology, topology
-from qdq_cli.placement.wants import Wants, candidate_slots
-from qdq_cli.placement.weights import weight_axis
+from qdq_cli.config import PlanConfig
+from qdq_cli.graph.fanout import place
+from qdq_cli.graph.groups import Run, crossed_forward, int8_runs, scale_groups
+from qdq_cli.graph.nodes import every_node, input_at, is_activation, is_constant, is_op, name_of
+from qdq_cli.graph.operators import data_slots, is_depthwise, is_weighted, operator_of
+from qdq_cli.graph.selection import Selection, Skip, select
+from qdq_cli.graph.topology import Topology, topology
+from qdq_cli.graph.wants import Wants, candidate_slots
+from qdq_cli.graph.weights import weight_axis
 
 
 @dataclass(frozen=True)
@@ -163,6 +155,7 @@ def make_plan(model: ir.Model, config: PlanConfig | None = None) -> Plan:
     graph = topology(model.graph)
     selection, wants, refused = place(graph, select(model, graph, config), config)
     runs = int8_runs(graph, wants, config)
+    on_codes = runs.nodes | crossed_forward(graph, wants)
     groups = scale_groups(graph, wants, runs)
     return Plan(
         targets=_targets(graph, wants, runs, groups.index),
@@ -174,7 +167,7 @@ def make_plan(model: ir.Model, config: PlanConfig | None = None) -> Plan:
         skips=(*selection.skips, *refused),
         quantized=tuple(node.name or "" for node in graph.nodes if node in selection.quantized),
         weighted=sum(1 for node in every_node(model.graph) if is_weighted(node)),
-        int8_nodes=tuple(node.name or "" for node in graph.nodes if node in runs.nodes),
+        int8_nodes=tuple(node.name or "" for node in graph.nodes if node in on_codes),
         notes=tuple(_float_producers(graph, runs, wants)),
         candidates=_candidates(graph, selection, config),
     )

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import onnx_ir as ir
 
-from qdq_cli.config.records import PlanConfig
-from qdq_cli.placement.absorption import absorbing_lead
-from qdq_cli.model.nodes import consumers, input_at, is_activation, is_op, may_have_one_shape
-from qdq_cli.placement.operators import commutes, data_slots, is_data_slot, is_spatial_mean
-from qdq_cli.placement.selection import Selection, Skip, skip, weighted_slots
-from qdq_cli.placement.topology import (
+from qdq_cli.config import PlanConfig
+from qdq_cli.graph.absorption import absorbing_lead
+from qdq_cli.graph.nodes import consumers, input_at, is_activation, is_op, may_have_one_shape, only_consumer
+from qdq_cli.graph.operators import commutes, data_slots, is_data_slot, is_spatial_mean
+from qdq_cli.graph.selection import Selection, Skip, skip, weighted_slots
+from qdq_cli.graph.topology import (
     Topology,
     activation_inputs,
     after_activation,
@@ -159,8 +159,7 @@ def want_everything(graph: Topology, selection: Selection, config: PlanConfig) -
         paying = [found.node for found in sums if _stream_pays(graph, found, wants)]
         _want_slots(wants, [(node, slot) for node in paying for slot in data_slots(node)])
         _grow(graph, wants, pools, sums)
-    while (bridge := _bridge(wants, sums)) is not None:
-        wants.add(*bridge)
+    while _want_slots(wants, _bridge(graph, wants, sums)):
         _grow(graph, wants, pools, sums)
     return wants, _refused(graph, wants, every_pool, every_sum, config)
 
@@ -240,27 +239,60 @@ def _refused(
     )
 
 
-def _bridge(wants: Wants, sums: list[_Sum]) -> Slot | None:
-    """Find the identity operand of a float Add whose quantization lets the residual Adds before it fuse.
+def _bridge(graph: Topology, wants: Wants, sums: list[_Sum]) -> list[Slot]:
+    """Find the one float reader whose quantization lets the residual Adds before it fuse; nothing where there is none.
 
     Cases 1 and 2 of section 3.2 weigh one block: quantizing the identity branch of an Add with a float reader trades a
     stand-alone Q for a stand-alone DQ. In a chain of blocks the float branch makes the block before it float as well,
-    and so on to the first: a kernel for each. Quantizing the branch of the last block costs the one DQ and frees all
-    others, so it is done where the branch is itself a residual sum and has no other float reader.
+    and so on to the first: a kernel for each. Giving the DQ to the float reader of the last block costs one kernel and
+    frees all others, so it is done where what it reads is itself a residual sum and has no other float reader.
     """
     refused = [found for found in sums if not _any_wanted(found.node, wants)]
-    results = {found.result for found in refused if found.same_shape}
-    for node in [found.node for found in reversed(refused)]:
-        for slot in data_slots(node):
-            value = input_at(node, slot)
-            if value is not None and value in results and wants.holds(value) and _only_float_reader(wants, value, node):
-                return node, slot
-    return None
+    results = {found.result for found in refused if found.same_shape and wants.holds(found.result)}
+    leading = wants.leading_to_q(graph) if refused else frozenset()
+    for found in reversed(refused):
+        if found.result in results and any(wants.holds(value) for value in graph.reads[found.node]):
+            crossed = _only_float_use_is_crossed(wants, found.result, leading)
+            if crossed is not None:
+                return [crossed]
+        for slot in data_slots(found.node):
+            value = input_at(found.node, slot)
+            if value is not None and value in results and _only_float_reader(wants, value, found.node):
+                return [(found.node, slot), *_other_operand(wants, found, slot)]
+    return []
+
+
+def _other_operand(wants: Wants, found: _Sum, slot: int) -> list[Slot]:
+    """Return the other operand of an Add that no kernel absorbs: with both in INT8 its own kernel takes in both DQs."""
+    absorbed = any(wants.wanted(producer, 0) for producer in found.absorbing.values())
+    other = input_at(found.node, 1 - slot)
+    return [(found.node, 1 - slot)] if found.same_shape and not absorbed and other in wants.capable else []
 
 
 def _only_float_reader(wants: Wants, value: ir.Value, node: ir.Node) -> bool:
     others = [(user, slot) for user, slot in consumers(value) if user is not node]
     return not value.is_graph_output() and all(wants.wanted(user, slot) for user, slot in others)
+
+
+def _only_float_use_is_crossed(wants: Wants, value: ir.Value, leading: frozenset[ir.Value]) -> Slot | None:
+    """Return the slot of the one float reader of a tensor, if DQ can cross it and ends before a single operator."""
+    if value.is_graph_output():
+        return None
+    uses = [use for use in consumers(value) if not wants.wanted(*use) and not _leads_on(wants, use, leading)]
+    if len(uses) != 1 or not commutes(uses[0][0], safe=wants.safe):
+        return None
+    use: Slot | None = uses[0]
+    while use is not None and commutes(use[0], safe=wants.safe) and len(data_slots(use[0])) == 1:
+        read = [out for out in use[0].outputs if out.uses() or out.is_graph_output()]
+        use = only_consumer(read[0]) if len(read) == 1 else None
+    return None if use is None or commutes(use[0], safe=wants.safe) else uses[0]
+
+
+def _leads_on(wants: Wants, use: Slot, leading: frozenset[ir.Value]) -> bool:
+    """Say whether a reader is a commuting operator all of whose results are read as INT8."""
+    node, slot = use
+    read = [out for out in node.outputs if out.uses() or out.is_graph_output()]
+    return commutes(node, safe=wants.safe) and is_data_slot(node, slot) and bool(read) and leading.issuperset(read)
 
 
 def _candidates(graph: Topology, selection: Selection, kind: Callable[[ir.Node], bool]) -> list[ir.Node]:

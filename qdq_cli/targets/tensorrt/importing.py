@@ -109,6 +109,8 @@ def _tensor_names(nodes: Sequence[ir.Node]) -> dict[ir.Value, str]:
     names: dict[ir.Value, str] = {}
     for node in nodes:
         source = input_at(node, 0) if is_pair_half(node) else None
+        if source is not None and is_dequantize(node) and not is_quantize(source.producer()):
+            source = None  # codes that an operator moved: the float tensor is what DQ writes
         for value in node.outputs:
             names[value] = (value.name if source is None else names.get(source, source.name)) or ""
     return names
