@@ -21,6 +21,9 @@ STEPS = (
     "split",
     "mean",
     "float",
+    "scaled",
+    "narrow",
+    "zero",
 )
 
 Step = tuple[str, int, int]
@@ -62,6 +65,26 @@ def _silu(net: Network, a: str, b: str) -> str:
     return net.op("Mul", a, net.op("Sigmoid", a))
 
 
+def _scaled(net: Network, a: str, b: str) -> str:
+    """A chain of constants: one number or one a channel, as first or second operand."""
+    half = net.op("Div", a, net.constant(np.float32(2)))
+    shifted = net.op("Sub", net.constant(np.ones((CHANNELS, 1, 1), np.float32)), half)
+    return net.op("Mul", shifted, net.constant(np.float32(0.5)))
+
+
+def _narrow(net: Network, a: str, b: str) -> str:
+    """A head of one channel."""
+    head = net.conv(a, 1, kernel=1, scale=None)
+    return net.op("Expand", head, net.constant(np.array([1, CHANNELS, 8, 8])))
+
+
+def _zero(net: Network, a: str, b: str) -> str:
+    """A convolution of a state that is zero for every sample, its shape taken from another tensor."""
+    state = net.op("Expand", net.constant(np.zeros((1, CHANNELS, 1, 1), np.float32)), net.op("Shape", a))
+    net._channels[state] = CHANNELS
+    return net.add(net.conv(state, CHANNELS, scale=None), a)
+
+
 _STEPS = {
     "conv": lambda net, a, b: net.conv(a, CHANNELS, scale=None),
     "depthwise": lambda net, a, b: net.conv(a, CHANNELS, group=CHANNELS, scale=None),
@@ -74,5 +97,8 @@ _STEPS = {
     "concat": _concat,
     "split": _split,
     "mean": lambda net, a, b: net.op("AveragePool", a, kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+    "scaled": _scaled,
+    "narrow": _narrow,
+    "zero": _zero,
     "float": lambda net, a, b: net.op("Softmax", a, axis=1),
 }

@@ -10,11 +10,13 @@ import onnx_ir as ir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdq_cli.config.records import Form, WeightForm
-from qdq_cli.placement.plan import Plan, make_plan
-from qdq_cli.placement.rewrite import rewrite
-from qdq_cli.preparing.prepare import prepare
-from qdq_cli.targets.tensorrt.simulate import simulate
+from qdq_cli.config import Form, WeightForm
+from qdq_cli.graph.plan import Plan, ScaleGroup, Target, Use, WeightTarget, make_plan
+from qdq_cli.graph.prepare import prepare
+from qdq_cli.graph.rewrite import rewrite
+from qdq_cli.tensorrt.draft import draft, predict_plan
+from qdq_cli.tensorrt.lint import lint
+from qdq_cli.tensorrt.simulate import simulate
 from tests.graph.random_networks import Step, build, recipes
 from tests.networks import proto_of, run
 
@@ -86,3 +88,41 @@ def test_every_quantized_operator_reads_int8_on_all_its_inputs(recipe):
         node = model.graph.node(name)
         assert all(value.producer().op_type == "DequantizeLinear" for value in node.inputs[:2])
         assert node.inputs[2].is_initializer()
+
+
+def float_readers(model: ir.Model, plan: Plan) -> list[ir.Node]:
+    """The operators that are float only because INT8 pays little there."""
+    narrow = {skip.node for skip in plan.skips if skip.code == "FEW_CHANNELS"}
+    return [node for node in model.graph if node.name in narrow]
+
+
+def with_reader(plan: Plan, node: ir.Node) -> Plan:
+    """The plan with one more operator quantized, and nothing else decided anew."""
+    tensor, use = node.inputs[0].name, Use(node.name, 0)
+    known = next((target for target in plan.targets if target.tensor == tensor and not target.opens_run), None)
+    if known is None:
+        added = Target(tensor, (use,), len(plan.groups))
+        targets, groups = (*plan.targets, added), (*plan.groups, ScaleGroup((tensor,), (tensor,)))
+    else:
+        added = replace(known, uses=(*known.uses, use))
+        targets, groups = tuple(added if target is known else target for target in plan.targets), plan.groups
+    weights = (*plan.weights, WeightTarget(node.inputs[1].name, Use(node.name, 1), 0))
+    return replace(plan, targets=targets, groups=groups, weights=weights, quantized=(*plan.quantized, node.name))
+
+
+@settings(max_examples=80, deadline=None)
+@given(recipes())
+def test_quantizing_one_more_operator_saves_no_kernel(recipe):
+    model, plan = planned(recipe)
+    least = len(predict_plan(model, plan).removable)
+    for node in float_readers(model, plan):
+        assert len(predict_plan(model, with_reader(plan, node)).removable) >= least
+
+
+@settings(max_examples=80, deadline=None)
+@given(recipes())
+def test_what_is_counted_as_quantized_runs_in_int8(recipe):
+    model, plan = planned(recipe)
+    layers = {layer.name for layer in predict_plan(model, plan).weighted if layer.int8}
+    assert layers == set(plan.quantized)
+    assert not [found for found in lint(draft(model, plan)) if found.code == "W_WEIGHT_ONLY_OR_ACT_ONLY"]

@@ -7,15 +7,15 @@ known.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from qdq_cli.model.nodes import input_at, int_attribute, is_op
-from qdq_cli.model.scales import is_pair_half
-from qdq_cli.placement.operators import is_weighted
-from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, Simulation, Standalone
+from qdq_cli.graph.nodes import input_at, int_attribute, is_op, string_attribute
+from qdq_cli.graph.operators import is_weighted
+from qdq_cli.graph.scales import is_pair_half
+from qdq_cli.tensorrt.simulation import ElementType, Layer, Simulation, Standalone
 
 _HALF = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
@@ -26,7 +26,7 @@ class LayerCost:
 
     Args:
         name: The layer's name, or the first ONNX node of a stand-alone kernel.
-        macs: Multiply-accumulates; 0 for a layer without weighted operator, None where shapes are unknown.
+        macs: Multiply-accumulates; 0 for a layer without weighted operator or Einsum, None where shapes are unknown.
         int8_elements: Activation elements read and written as INT8.
         float_elements: Activation elements read and written as FP32 or FP16.
         size_bytes: Both in bytes.
@@ -46,7 +46,7 @@ class Cost:
     Args:
         layers: One entry for each layer, in the simulation's order.
         standalone: One entry for each stand-alone Q or DQ, in the simulation's order.
-        macs: Multiply-accumulates of all weighted operators with known shapes.
+        macs: Multiply-accumulates of all weighted operators and Einsums with known shapes.
         int8_macs: Those that run in INT8.
         traffic_elements: Activation elements read and written by all kernels.
         int8_traffic_elements: Those that are INT8.
@@ -112,13 +112,15 @@ class Sizes:
 
     def __init__(self, model: ir.Model) -> None:
         graph = model.graph
-        self._macs: Mapping[str, int | None] = {node.name or "": _macs(node) for node in graph if is_weighted(node)}
+        self._macs: Mapping[str, int | None] = {
+            node.name or "": _macs(node) for node in graph if is_weighted(node) or is_op(node, "Einsum")
+        }
         made = [value for node in graph if not is_pair_half(node) for value in node.outputs]  # layers name no codes
         values = (*graph.inputs, *made)
         self._values = {value.name or "": (value.shape, value.const_value, value.dtype in _HALF) for value in values}
 
     def macs(self, node: str) -> int | None:
-        """Return the multiply-accumulates of a node; 0 for one that is not weighted, None where shapes are unknown."""
+        """Return the multiply-accumulates of a node; 0 for one without products, None where shapes are unknown."""
         return self._macs.get(node, 0)
 
     def elements(self, tensor: str) -> int | None:
@@ -170,7 +172,9 @@ def _cost(name: str, macs: int | None, ends: list[tuple[str, ElementType]], size
 
 
 def _macs(node: ir.Node) -> int | None:
-    """Return the multiply-accumulates of a weighted operator."""
+    """Return the multiply-accumulates of a weighted operator or an Einsum."""
+    if is_op(node, "Einsum"):
+        return _einsum_macs(node)
     data, weight, result = (_dims(value) for value in (input_at(node, 0), input_at(node, 1), node.outputs[0]))
     if is_op(node, "Conv"):
         return None if weight is None or result is None else math.prod(result) * math.prod(weight[1:])
@@ -179,3 +183,28 @@ def _macs(node: ir.Node) -> int | None:
     if data is None or result is None or not data:
         return None
     return math.prod(result) * data[0 if int_attribute(node, "transA", 0) and len(data) == 2 else -1]
+
+
+def _einsum_macs(node: ir.Node) -> int | None:
+    """Return a product for each combination of indices, and one more for each operand behind the second.
+
+    A single operand is summed or moved, which multiplies nothing.
+    """
+    shapes = [_dims(value) for value in node.inputs]
+    terms = string_attribute(node, "equation", "").replace(" ", "").partition("->")[0].split(",")
+    if None in shapes or len(terms) != len(shapes):
+        return None
+    sizes: dict[str, int] = {}
+    for term, dims in zip(terms, shapes, strict=True):
+        for index, size in _index_sizes(term, dims or ()):
+            sizes[index] = max(size, sizes.get(index, 1))  # an ellipsis broadcasts
+    return math.prod(sizes.values()) * (len(terms) - 1)
+
+
+def _index_sizes(term: str, dims: tuple[int, ...]) -> Iterator[tuple[str, int]]:
+    """Yield the indices of one operand and their sizes; what an ellipsis stands for is numbered from the right."""
+    first, dots, last = term.partition("...")
+    spread = dims[len(first) : len(dims) - len(last)] if dots else ()
+    yield from zip(first, dims, strict=False)
+    yield from zip(last, dims[len(dims) - len(last) :], strict=False)
+    yield from ((f"...{place}", size) for place, size in enumerate(reversed(spread)))

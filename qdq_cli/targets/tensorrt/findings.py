@@ -170,7 +170,7 @@ _TABLE = (
         "W_GROUP_ALIGN",
         "A33, A34",
         "input and output channels of each group in multiples of 4",
-        "Leave this grouped convolution float: it may have no INT8 kernel.",
+        "Leave this grouped convolution float, as `qdq quantize --group-rules` does: it may have no INT8 kernel.",
     ),
     Rule(
         "W_CHANNEL_ALIGN",
@@ -182,7 +182,7 @@ _TABLE = (
         "W_CONV1D",
         "A23",
         "2-D or 3-D convolutions: the importer puts a shuffle behind the DQ of 1-D kernels",
-        "Write the convolution as 2-D with a kernel of height 1.",
+        "Write the convolution as 2-D with a kernel of height 1; `qdq quantize --exclude` leaves it float.",
     ),
     Rule(
         "W_SHARED_SCALE_MISMATCH",

@@ -17,18 +17,26 @@ from qdq_cli.targets.tensorrt.simulation import LayerKind, Reason, Standalone
 ATTENTION = "It disappears where TensorRT builds a fused attention kernel (section 3.3)."
 RESCALE = "A convolution before it may swallow both; otherwise DQ and Q become one rescaling kernel (R3)."
 
+LEAVE = "`qdq quantize --exclude`"
+"""The option that always removes a pair: it leaves an operator that reads it float."""
+
 REMEDIES = {
     Reason.BOUNDARY_INPUT: "None needed: it can only go if the network takes INT8 input (P16).",
     Reason.BOUNDARY_OUTPUT: "Take the pair off the graph output, unless the network should return INT8 (P16).",
-    Reason.MIXED_FANOUT: "Quantize the other readers too, or none of them (P7).",
+    Reason.MIXED_FANOUT: f"Quantize the other readers too, or none of them ({LEAVE}); nothing else removes it (P7).",
     Reason.SCALE_MISMATCH: "Give all Q/DQ on this tensor one scale (P6, P11).",
-    Reason.RESIDUAL_FLOAT: "Put Q/DQ on the residual branch of the Add (P8).",
-    Reason.RESIDUAL_NOT_REQUANTIZED: "Quantize every reader of the Add's result, or leave the residual float (P8).",
-    Reason.FLOAT_PRODUCER: "Quantize the operator that makes the tensor, or leave its reader float (P15).",
+    Reason.RESIDUAL_FLOAT: "Put Q/DQ on the residual branch of the Add; `qdq fix` does where it knows a range (P8).",
+    Reason.RESIDUAL_NOT_REQUANTIZED: "Quantize every reader of the Add's result, or leave the residual float "
+    "(`qdq quantize --no-residuals`) (P8).",
+    Reason.FLOAT_PRODUCER: f"Quantize the operator that makes the tensor, or leave its reader float ({LEAVE}); "
+    "nothing else removes it (P15).",
     Reason.FLOAT_CONSUMER: "Take the pair away, or quantize all inputs of the reader (P15).",
-    Reason.NONCOMMUTING: "Put Q/DQ on the input of that operator as well, or leave its reader float (P9, P14).",
-    Reason.DEPTHWISE_ACT: "Use Relu or Clip behind depthwise convolutions; their kernels have no other epilogue (P5).",
-    Reason.DECONV: "Put the Q directly behind ConvTranspose, before the activation, or leave the reader float.",
+    Reason.NONCOMMUTING: f"Put Q/DQ on the input of that operator as well, or leave its reader float ({LEAVE}); "
+    "nothing else removes it (P9, P14).",
+    Reason.DEPTHWISE_ACT: "Use Relu or Clip behind depthwise convolutions, whose kernels have no other epilogue, or "
+    f"leave its reader float ({LEAVE}); nothing else removes it (P5).",
+    Reason.DECONV: "Put the Q directly behind ConvTranspose, before the activation, or leave the reader float "
+    f"({LEAVE}); nothing else removes it.",
 }
 
 
@@ -116,7 +124,8 @@ def _shared_with(tensor: ir.Value, name: str, node: ir.Node) -> _Finding | None:
     others = [use.node for use in tensor.uses() if use.node is not node]
     floats = sorted({onnx_name(other) for other in others if not is_quantize(other)})
     if tensor.is_graph_output():
-        return _Finding(Reason.MIXED_FANOUT, f"'{name}' is also a graph output, in float (P7).")
+        remedy = f"Leave its INT8 readers float ({LEAVE}); nothing else removes it while the graph returns it (P7)."
+        return _Finding(Reason.MIXED_FANOUT, f"'{name}' is also a graph output, in float (P7).", remedy=remedy)
     if floats:
         shown = ", ".join(f"'{other}'" for other in floats[:3]) + (", ..." if len(floats) > 3 else "")
         return _Finding(Reason.MIXED_FANOUT, f"'{name}' is also read in float, by {shown} (P7).")
@@ -149,10 +158,10 @@ def _remedy_behind(producer: ir.Node) -> str:
     if _has_no_int8_form(producer):
         return (
             f"{producer.op_type} has no INT8 form; take the pair away where INT8 saves its readers less than this "
-            "kernel takes (P15)."
+            f"kernel takes ({LEAVE}); nothing else removes it (P15)."
         )
     if is_weighted(producer) and operands_of(producer).weight is None:
-        return "Quantize both of its operands (`qdq quantize --mha`), or leave its reader float (P15)."
+        return f"Quantize both of its operands (`qdq quantize --mha`), or leave its reader float ({LEAVE}) (P15)."
     return ""
 
 
