@@ -17,21 +17,11 @@ from qdq_cli.fixing.record import Left, Repair
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, input_at, is_op, name_of, only_consumer
 from qdq_cli.model.scales import TensorScale, holds_constant, is_dequantize, is_quantize, tensor_scale
+from qdq_cli.placement.absorption import absorbing_lead
 from qdq_cli.placement.operators import Epilogue, commutes, operator_of
 from qdq_cli.placement.topology import steps_to_common_ancestor
 from qdq_cli.preparing.fold import add_initializer, take_over_output
 from qdq_cli.targets.tensorrt.kernels import absorbing_lead
-from qdq_cli.targets.tensorrt.lint_operators import absorbing_lead_of
-from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
-from qdq_cli.placement.absorption import absorbing_lead
-from qdq_cli.preparing.fold import add_initializer, take_over_output
-from qdq_cli.model.names import Names
-from qdq_cli.model.nodes import constant_at, input_at, is_op, name_of, only_consumer
-from qdq_cli.placement.operators import Epilogue, commutes, operator_of
-from qdq_cli.model.scales import TensorScale, holds_constant, is_dequantize, is_quantize, tensor_scale
-from qdq_cli.placement.topology import steps_to_common_ancestor
-from qdq_cli.fixing.legality import Outcome
-from qdq_cli.fixing.record import Left, Repair
 from qdq_cli.targets.tensorrt.lint_operators import absorbing_lead_of
 from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from qdq_cli.model.nodes import input_at, is_op, only_consumer, rank, static_dims
-from qdq_cli.placement.operators import is_weighted
 from qdq_cli.model.scales import holds_constant
+from qdq_cli.placement.operators import is_weighted
 
 SCALING: dict[str, tuple[int, ...]] = {
     "BatchNormalization": (0,),

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from qdq_cli.config import PlanConfig
-from qdq_cli.graph.fanout import place
-from qdq_cli.graph.groups import Run, crossed_forward, int8_runs, scale_groups
-from qdq_cli.graph.nodes import every_node, input_at, is_activation, is_constant, is_op, name_of
-from qdq_cli.graph.operators import data_slots, is_depthwise, is_weighted, operator_of
-from qdq_cli.graph.selection import Selection, Skip, select
-from qdq_cli.graph.topology import Topology, topology
-from qdq_cli.graph.wants import Wants, candidate_slots
-from qdq_cli.graph.weights import weight_axis
+from qdq_cli.config.records import PlanConfig
+from qdq_cli.model.nodes import every_node, input_at, is_activation, is_constant, is_op, name_of
+from qdq_cli.placement.fanout import place
+from qdq_cli.placement.groups import Run, crossed_forward, int8_runs, scale_groups
+from qdq_cli.placement.operators import data_slots, is_depthwise, is_weighted, operator_of
+from qdq_cli.placement.selection import Selection, Skip, select
+from qdq_cli.placement.topology import Topology, topology
+from qdq_cli.placement.wants import Wants, candidate_slots
+from qdq_cli.placement.weights import weight_axis
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from qdq_cli.model.nodes import consumers, every_node, inner_graphs, input_at, is_activation, only_consumer
-from qdq_cli.placement.operators import OpClass, commutes, data_slots, is_spatial_mean, is_weighted, operator_of
 from qdq_cli.model.nodes import consumers, every_node, inner_graphs, input_at, is_activation
 from qdq_cli.placement.operators import OpClass, commutes, data_slots, is_spatial_mean, is_weighted, operator_of
 

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import onnx_ir as ir
 
-from qdq_cli.config import PlanConfig
-from qdq_cli.graph.absorption import absorbing_lead
-from qdq_cli.graph.nodes import consumers, input_at, is_activation, is_op, may_have_one_shape, only_consumer
-from qdq_cli.graph.operators import commutes, data_slots, is_data_slot, is_spatial_mean
-from qdq_cli.graph.selection import Selection, Skip, skip, weighted_slots
-from qdq_cli.graph.topology import (
+from qdq_cli.config.records import PlanConfig
+from qdq_cli.model.nodes import consumers, input_at, is_activation, is_op, may_have_one_shape, only_consumer
+from qdq_cli.placement.absorption import absorbing_lead
+from qdq_cli.placement.operators import commutes, data_slots, is_data_slot, is_spatial_mean
+from qdq_cli.placement.selection import Selection, Skip, skip, weighted_slots
+from qdq_cli.placement.topology import (
     Topology,
     activation_inputs,
     after_activation,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from qdq_cli.config import Form
-from qdq_cli.graph.plan import Plan, make_plan
-from qdq_cli.graph.prepare import prepare
-from qdq_cli.tensorrt.draft import predict_plan
+from qdq_cli.config.records import Form
+from qdq_cli.placement.plan import Plan, make_plan
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.targets.tensorrt.draft import predict_plan
 from tests.networks import Network
 
 

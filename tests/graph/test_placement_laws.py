@@ -10,13 +10,13 @@ import onnx_ir as ir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdq_cli.config import Form, WeightForm
-from qdq_cli.graph.plan import Plan, ScaleGroup, Target, Use, WeightTarget, make_plan
-from qdq_cli.graph.prepare import prepare
-from qdq_cli.graph.rewrite import rewrite
-from qdq_cli.tensorrt.draft import draft, predict_plan
-from qdq_cli.tensorrt.lint import lint
-from qdq_cli.tensorrt.simulate import simulate
+from qdq_cli.config.records import Form, WeightForm
+from qdq_cli.placement.plan import Plan, ScaleGroup, Target, Use, WeightTarget, make_plan
+from qdq_cli.placement.rewrite import rewrite
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.targets.tensorrt.draft import draft, predict_plan
+from qdq_cli.targets.tensorrt.lint import lint
+from qdq_cli.targets.tensorrt.simulate import simulate
 from tests.graph.random_networks import Step, build, recipes
 from tests.networks import proto_of, run
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qdq_cli.tensorrt.cost import cost_of
-from qdq_cli.tensorrt.simulate import simulate
+from qdq_cli.targets.tensorrt.cost import cost_of
+from qdq_cli.targets.tensorrt.simulate import simulate
 from tests.networks import Network
 
 

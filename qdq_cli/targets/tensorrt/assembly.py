@@ -12,14 +12,9 @@ from typing import NamedTuple
 
 import onnx_ir as ir
 
-from qdq_cli.model.nodes import input_at, is_activation, is_op, only_consumer
-from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize, tensor_scale
-from qdq_cli.placement.propagate import Propagation, nodes_on_codes
-from qdq_cli.targets.tensorrt.importing import is_shuffle, onnx_name
-from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, LayerKind, Operand
 from qdq_cli.model.nodes import input_at, is_activation, only_consumer
-from qdq_cli.placement.propagate import Propagation, nodes_on_codes
 from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize, tensor_scale
+from qdq_cli.placement.propagate import Propagation, nodes_on_codes
 from qdq_cli.targets.tensorrt.importing import is_shuffle, onnx_name
 from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, LayerKind, Operand
 

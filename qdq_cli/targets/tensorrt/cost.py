@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from qdq_cli.graph.nodes import input_at, int_attribute, is_op, string_attribute
-from qdq_cli.graph.operators import is_weighted
-from qdq_cli.graph.scales import is_pair_half
-from qdq_cli.tensorrt.simulation import ElementType, Layer, Simulation, Standalone
+from qdq_cli.model.nodes import input_at, int_attribute, is_op, string_attribute
+from qdq_cli.model.scales import is_pair_half
+from qdq_cli.placement.operators import is_weighted
+from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, Simulation, Standalone
 
 _HALF = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 

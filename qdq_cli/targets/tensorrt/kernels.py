@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from qdq_cli.placement.absorption import absorbing_lead, is_scaling
 from qdq_cli.model.nodes import (
     input_at,
     int_attribute,
@@ -21,6 +20,7 @@ from qdq_cli.model.nodes import (
     rank,
 )
 from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize, stored_type
+from qdq_cli.placement.absorption import absorbing_lead, is_scaling
 from qdq_cli.placement.operators import Epilogue, is_weighted, operator_of
 from qdq_cli.placement.topology import pointwise_chain
 from qdq_cli.targets.tensorrt.assembly import (

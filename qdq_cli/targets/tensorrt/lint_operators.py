@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from qdq_cli.placement.absorption import absorbing_lead
 from qdq_cli.model.nodes import (
     ONNX_DOMAIN,
     constant_ints,
@@ -18,16 +17,11 @@ from qdq_cli.model.nodes import (
     static_dims,
 )
 from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize, stored_type, tensor_scale
+from qdq_cli.placement.absorption import absorbing_lead
 from qdq_cli.placement.operators import Epilogue, commutes, data_slots, is_depthwise, is_weighted, operator_of
 from qdq_cli.targets.tensorrt.assembly import EIGHT_BITS, Slot, activation_dequantize, unshuffled
 from qdq_cli.targets.tensorrt.findings import Finding, finding
 from qdq_cli.targets.tensorrt.kernels import Operands, absorbing_lead, operands_of, weight_obstacle
-from qdq_cli.targets.tensorrt.lint_scales import label, scale_count
-from qdq_cli.placement.operators import Epilogue, commutes, data_slots, is_depthwise, is_weighted, operator_of
-from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize, stored_type, tensor_scale
-from qdq_cli.targets.tensorrt.assembly import EIGHT_BITS, Slot, activation_dequantize, unshuffled
-from qdq_cli.targets.tensorrt.findings import Finding, finding
-from qdq_cli.targets.tensorrt.kernels import Operands, operands_of, weight_obstacle
 from qdq_cli.targets.tensorrt.lint_scales import label, scale_count
 
 INTEGER_OPERATORS = frozenset(
