@@ -21,7 +21,6 @@ from qdq_cli.placement.absorption import absorbing_lead
 from qdq_cli.placement.operators import Epilogue, commutes, operator_of
 from qdq_cli.placement.topology import steps_to_common_ancestor
 from qdq_cli.preparing.fold import add_initializer, take_over_output
-from qdq_cli.targets.tensorrt.kernels import absorbing_lead
 from qdq_cli.targets.tensorrt.lint_operators import absorbing_lead_of
 from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
 

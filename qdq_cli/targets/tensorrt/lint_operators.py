@@ -21,7 +21,7 @@ from qdq_cli.placement.absorption import absorbing_lead
 from qdq_cli.placement.operators import Epilogue, commutes, data_slots, is_depthwise, is_weighted, operator_of
 from qdq_cli.targets.tensorrt.assembly import EIGHT_BITS, Slot, activation_dequantize, unshuffled
 from qdq_cli.targets.tensorrt.findings import Finding, finding
-from qdq_cli.targets.tensorrt.kernels import Operands, absorbing_lead, operands_of, weight_obstacle
+from qdq_cli.targets.tensorrt.kernels import Operands, operands_of, weight_obstacle
 from qdq_cli.targets.tensorrt.lint_scales import label, scale_count
 
 INTEGER_OPERATORS = frozenset(
