@@ -99,9 +99,9 @@ class _Fanout:
         return all(value is not None and self._is_free(value, nodes) for value in read)
 
     def _is_free(self, value: ir.Value, nodes: frozenset[ir.Node]) -> bool:
-        start = self._start_of_run(value)
         if self._wants.holds(value):
             return True
+        start = self._start_of_run(value)
         readers = self._float_readers(start)
         return readers is not None and readers <= nodes and self._writes_codes(start)
 
