@@ -44,6 +44,9 @@ class Ear:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
+    def warning(self, text: str) -> None:
+        self.notes.append(text)
+
     @contextlib.contextmanager
     def progress(self, title: str, total: int) -> Iterator[Callable[[int, int], None]]:
         self.stages.append((title, total))

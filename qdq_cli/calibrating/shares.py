@@ -15,9 +15,11 @@ from qdq_cli.data.batches import Group, plan_batches
 from qdq_cli.data.inputs import batch_axis
 from qdq_cli.data.unreadable import UnreadableSampleError
 from qdq_cli.model import files
+from qdq_cli.model.quantized import already_quantized, holds_quantization
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.placement.topology import float_tensors
 from qdq_cli.preparing.prepare import prepare
+from qdq_cli.process.errors import ModelError
 from qdq_cli.process.interrupts import Stop, never
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.running.session import cores
@@ -52,13 +54,23 @@ def open_job(config: CalibrateConfig, listener: Listener = SILENT) -> Job:
         UsageError: A placement option matches nothing, or the cache would replace weights of the model.
     """
     source = files.load(config.model)
+    quantized = holds_quantization(source.model)
     files.check_not_read(config.target, source.data_files)
     prepared = prepare(source.model, source.proto)
     plan = make_plan(prepared.model, config.plan)
     for note in (*prepared.notes, *plan.notes):
         listener.note(note)
     tensors = float_tensors(prepared.model.graph) if config.all_tensors else plan.calibrated
+    if not plan.quantized and not config.all_tensors:
+        raise already_quantized(source.path) if quantized else _nothing_to_observe(config)
     return Job(prepared.model, tensors)
+
+
+def _nothing_to_observe(config: CalibrateConfig) -> ModelError:
+    return ModelError(
+        f"Nothing of {config.model} is quantized, so there is no tensor to observe.",
+        "List the reasons with qdq quantize --dry-run -v, or observe every tensor with --all-tensors.",
+    )
 
 
 def open_share(job: Job, config: CalibrateConfig) -> Samples:

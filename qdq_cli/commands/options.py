@@ -328,7 +328,7 @@ def display(details: str) -> tuple[click.Option, ...]:
     """The options on how the result is shown; `details` says what -v adds."""
     return (
         _flag(["--json"], "Print one JSON document on stdout."),
-        _flag(["-q", "--quiet"], "Print errors only."),
+        _flag(["-q", "--quiet"], "Print errors and warnings only."),
         _flag(["-v", "--verbose"], details),
     )
 

@@ -50,6 +50,7 @@ def quantize_config(params: Params) -> QuantizeConfig:
         report=params["report"],
         recover=recovery_of(params),
         exclude_after_recovery=params.get("exclude_after_recovery", ()),
+        min_int8_macs=params.get("min_int8_macs"),
     )
 
 

@@ -22,7 +22,7 @@ from qdq_cli.commands.options import (
 )
 from qdq_cli.commands.parsed import quantize_config
 from qdq_cli.commands.shown import show_report
-from qdq_cli.config.records import DEFAULT_RECOVERY, QuantizeConfig
+from qdq_cli.config.records import DEFAULT_RECOVERY, Gates, QuantizeConfig
 from qdq_cli.config.tuning import TuneConfig
 from qdq_cli.screen import console
 
@@ -32,13 +32,20 @@ _TUNE = click.Option(
     help="Leave operators float where --min-sqnr or --min-agreement asks for it, instead of failing; as qdq tune does.",
 )
 
+_MIN_INT8_MACS = click.Option(
+    ["--min-int8-macs"],
+    type=click.FloatRange(min=0, max=100),
+    metavar="PERCENT",
+    help="Fail (exit 5) if less of the multiply-accumulates runs in INT8, as qdq inspect predicts it.",
+)
+
 _SECTIONS = {
     "Calibration data": DATA,
     "Ranges": RANGES,
     "Placement": PLACEMENT,
     "Recovery": (*RECOVERY, EXCLUDE_AFTER_RECOVERY),
     "Output": (*OUTPUT, REPORT),
-    "Verification": (*VERIFY, _TUNE),
+    "Verification": (*VERIFY, _MIN_INT8_MACS, _TUNE),
     "Display": DISPLAY,
 }
 
@@ -95,14 +102,19 @@ def _tune(config: QuantizeConfig, screen: console.Console, params: Params) -> No
 
     if config.dry_run:
         raise click.UsageError("--tune has to run the model, which --dry-run does not.")
-    tuned = replace(config, report=None, recover=config.recover or DEFAULT_RECOVERY)
-    tune_and_show(screen, TuneConfig(tuned, report=config.report), params)
+    tuned = replace(config, report=None, min_int8_macs=None, recover=config.recover or DEFAULT_RECOVERY)
+    tune_and_show(screen, TuneConfig(tuned, min_int8_macs=config.min_int8_macs, report=config.report), params)
 
 
 def _show_plan(config: QuantizeConfig, screen: console.Console) -> None:
-    """Show what `qdq inspect` shows of a model without Q/DQ."""
-    from qdq_cli.inspecting.inspect import inspect_plan
+    """Show what `qdq inspect` shows of a model without Q/DQ, and hold it against the limit that needs no samples.
+
+    Raises:
+        LimitError: Too little would run in INT8.
+    """
+    from qdq_cli.inspecting.inspect import inspect_plan, require_gates
     from qdq_cli.inspecting.text import summary_lines
 
     inspection = inspect_plan(config, screen)
     screen.result(inspection, lambda: summary_lines(inspection, screen.paint, full=screen.verbose))
+    require_gates(inspection, Gates(min_int8_macs=config.min_int8_macs))

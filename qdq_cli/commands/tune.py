@@ -110,7 +110,7 @@ def tune_and_show(screen: console.Console, config: TuneConfig, params: Params) -
 def config_of(params: Params) -> TuneConfig:
     """Build the configuration of a run from the parsed options."""
     return TuneConfig(
-        quantize=quantize_config({**params, "dry_run": False, "report": None}),
+        quantize=quantize_config({**params, "dry_run": False, "report": None, "min_int8_macs": None}),
         evaluation=evaluation_of(params),
         max_drop=params["max_drop"],
         min_int8_macs=params["min_int8_macs"],

@@ -173,6 +173,7 @@ class QuantizeConfig:
         dry_run: Plan only.
         recover: Steps of recovery to take, out of `RECOVERY_STEPS`; none by default.
         exclude_after_recovery: Names or globs of nodes that are recovered in INT8 with all others, and left float then.
+        min_int8_macs: Lowest share of the multiply-accumulates in INT8, in percent.
         report: Where a page about the run goes; None for none.
     """
 
@@ -189,6 +190,7 @@ class QuantizeConfig:
     recover: tuple[str, ...] = ()
     exclude_after_recovery: tuple[str, ...] = ()
     report: Path | None = None
+    min_int8_macs: float | None = None
 
     @property
     def target(self) -> Path:

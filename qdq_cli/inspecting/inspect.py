@@ -14,8 +14,8 @@ from qdq_cli.calibrating.calibration_data import input_specs
 from qdq_cli.config.records import Gates, InspectConfig, QuantizeConfig, TensorRT
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
 from qdq_cli.model import files
-from qdq_cli.model.nodes import every_node
 from qdq_cli.model.opset import opset_of
+from qdq_cli.model.quantized import holds_quantization
 from qdq_cli.preparing.prepare import infer_shapes
 from qdq_cli.preparing.reading import make_readable
 from qdq_cli.preparing.settle import settle_one_sample, settle_shapes, take_one_sample
@@ -23,8 +23,9 @@ from qdq_cli.process.collector import collector_paused
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import LimitError
 from qdq_cli.process.progress import SILENT, Listener
-from qdq_cli.quantizing.pipeline import finish_plan, open_model, prediction_of
+from qdq_cli.quantizing.pipeline import finish_plan, open_model
 from qdq_cli.quantizing.report import Report
+from qdq_cli.quantizing.reporting import prediction_of
 from qdq_cli.quantizing.run import Run
 from qdq_cli.screen.render import check_page_target
 from qdq_cli.targets.tensorrt.cost import Cost, LayerCost, Sizes, price
@@ -33,9 +34,6 @@ from qdq_cli.targets.tensorrt.findings import Finding, Severity
 from qdq_cli.targets.tensorrt.lint import lint, lint_simulation
 from qdq_cli.targets.tensorrt.simulate import simulate_in_place
 from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
-
-QUANTIZING = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinear", "QGemm", "QAttention")
-INTEGER_SUFFIX = "Integer"
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspect
         source = files.load(config.model)
         for option, path in config.writes.items():
             files.check_not_read(path, (source.path, *source.data_files), option)
-        if _is_quantized(source.model):
+        if holds_quantization(source.model):
             return _inspection(source, _as_it_is(source.model, config), config)
         planned = QuantizeConfig(model=config.model, plan=config.plan, trt=config.trt, dry_run=True)
         return _inspection(source, _as_planned(source, config, Run(planned, listener)), config)
@@ -212,7 +210,7 @@ def _inspection(source: files.ModelFile, subject: _Subject, config: InspectConfi
         standalone=simulation.standalone,
         standalone_costs=cost.standalone,
         other_nodes=_other_nodes(operators, simulation),
-        plan=None if report is None else replace(report, tensorrt=prediction_of(simulation)),
+        plan=None if report is None else replace(report, tensorrt=prediction_of(simulation, cost)),
     )
 
 
@@ -252,16 +250,6 @@ def _matches(entry: Finding, wanted: str) -> bool:
     if wanted == "E":
         return entry.severity is Severity.ERROR
     return wanted in ("W", entry.code)
-
-
-def _is_quantized(model: ir.Model) -> bool:
-    """Say whether a model holds Q/DQ or other quantized operators, in its bodies and local functions too."""
-    places: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
-    return any(_is_quantizing(node) for place in places for node in every_node(place))
-
-
-def _is_quantizing(node: ir.Node) -> bool:
-    return node.op_type.startswith(QUANTIZING) or node.op_type.endswith(INTEGER_SUFFIX)
 
 
 def _fix_shapes(model: ir.Model, config: InspectConfig) -> None:

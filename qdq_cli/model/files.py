@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import google.protobuf.message
@@ -293,6 +293,19 @@ def staged(model: ir.Model, target: Path, *, external: bool) -> Iterator[Staged]
         yield Staged(path=path, target=target, size_bytes=size)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def staged_copy(source: ModelFile, target: Path) -> Iterator[Staged]:
+    """Write a model as it was read, byte for byte where its weights are inside, into a folder as `staged` does.
+
+    Raises:
+        ModelError: As for `staged`.
+    """
+    with staged(source.model, target, external=source.external) as copy:
+        if not source.external:
+            shutil.copyfile(source.path, copy.path)
+        yield replace(copy, size_bytes=sum(file.stat().st_size for file in copy.path.parent.iterdir()))
 
 
 def _write(model: ir.Model, path: Path, *, external: bool) -> None:

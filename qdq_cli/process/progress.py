@@ -14,6 +14,10 @@ class Listener(Protocol):
         """Take a sentence the user should read now."""
         ...
 
+    def warning(self, text: str) -> None:
+        """Take a sentence the user must not miss: a result that is not what was asked for."""
+        ...
+
     def progress(self, title: str, total: int) -> contextlib.AbstractContextManager[Callable[[int, int], None]]:
         """Open a progress display for `total` runs; what it yields is told (done, total) so far."""
         ...
@@ -22,6 +26,9 @@ class Listener(Protocol):
 class _Silent:
     def note(self, text: str) -> None:
         """Ignore the note."""
+
+    def warning(self, text: str) -> None:
+        """Ignore the warning; it is in the report too."""
 
     @contextlib.contextmanager
     def progress(self, title: str, total: int) -> Iterator[Callable[[int, int], None]]:

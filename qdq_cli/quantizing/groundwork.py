@@ -13,6 +13,7 @@ from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.config.records import RangeConfig, TensorRT
 from qdq_cli.judging.candidate import Candidate, with_plan
 from qdq_cli.model import files
+from qdq_cli.model.quantized import already_quantized
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.preparing.prepare import Preparation
 from qdq_cli.quantizing.run import Run
@@ -21,12 +22,36 @@ from qdq_cli.recovering.record import Recovery
 
 @dataclass(frozen=True)
 class Opened:
-    """A model that was loaded, prepared and planned; `prepared.model` is still float."""
+    """A model that was loaded, prepared and planned; `prepared.model` is as the plan found it.
+
+    Args:
+        source: The model as it was read.
+        prepared: The same, prepared.
+        trt: Oldest TensorRT release that reads the result.
+        plan: What to quantize.
+        holds_quantization: Whether the model came with Q/DQ, or operators on codes.
+    """
 
     source: files.ModelFile
     prepared: Preparation
     trt: TensorRT
     plan: Plan
+    holds_quantization: bool = False
+
+    @property
+    def already_quantized(self) -> bool:
+        """Whether some tool quantized the model, and the plan finds nothing to add."""
+        return self.holds_quantization and not self.plan.quantized
+
+
+def require_float(opened: Opened) -> None:
+    """Refuse a model that is quantized already where a float one is needed.
+
+    Raises:
+        ModelError: It is.
+    """
+    if opened.already_quantized:
+        raise already_quantized(opened.source.path)
 
 
 @dataclass(frozen=True)

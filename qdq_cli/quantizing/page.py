@@ -13,6 +13,7 @@ from calibrators.methods.mse import sqnr_db_at
 from qdq_cli.placement.selection import Skip
 from qdq_cli.process.sentences import some_of
 from qdq_cli.quantizing.page_layers import layer_section
+from qdq_cli.quantizing.plan_text import int8_work, quantized
 from qdq_cli.quantizing.report import Calibration, Report, Verification
 from qdq_cli.recovering.page import recovery_section
 from qdq_cli.screen.page import (
@@ -74,13 +75,8 @@ def _unmet(report: Report) -> Iterator[Block]:
 
 
 def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
-    ops, scales = report.weighted_ops, report.activations
     yield "model", f"{report.model} ({_size(report.size_bytes.before)})"
-    yield (
-        "quantized",
-        f"{ops.quantized} of {_count(ops.total, 'weighted operator')}; "
-        f"{_count(scales.targets, 'activation')}, {_count(scales.groups, 'scale')}",
-    )
+    yield "quantized", quantized(report)
     if report.calibration:
         yield "calibration", _calibration(report.calibration)
     if report.tensorrt:
@@ -88,6 +84,7 @@ def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
         yield (
             "TensorRT",
             f"predicted: {found.int8_layers} of {_count(found.weighted_layers, 'weighted operator')} in INT8\n"
+            f"{int8_work(found)}\n"
             f"stand-alone Q/DQ: {found.standalone} inside, {found.boundary} at the boundary",
         )
     if report.unmet_limit is not None:

@@ -8,51 +8,52 @@ story has parts, which other commands tell with something of their own in betwee
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import onnx_ir as ir
 
+from calibrators import Histogram
 from qdq_cli.calibrating import calibration
-from qdq_cli.calibrating.calibration import Observation, Ranges
+from qdq_cli.calibrating.calibration import Observation
 from qdq_cli.calibrating.calibration_data import Samples, open_data
 from qdq_cli.config.records import QuantizeConfig
 from qdq_cli.judging.aside import FEW_SAMPLES, split
 from qdq_cli.judging.candidate import Candidate, set_constants
 from qdq_cli.model import files
 from qdq_cli.model.check import check_written
-from qdq_cli.model.opset import opset_of
 from qdq_cli.model.provenance import record_provenance
+from qdq_cli.model.quantized import holds_quantization
 from qdq_cli.placement.plan import Plan, make_plan, observing, shrinkable
 from qdq_cli.placement.rewrite import rewrite
 from qdq_cli.preparing.prepare import prepare
-from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, LimitError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing import verification
 from qdq_cli.quantizing.groundwork import Groundwork, Opened, leave_float, without_wide
+from qdq_cli.quantizing.keeping import keep_model, require_named
 from qdq_cli.quantizing.page import quantize_page
 from qdq_cli.quantizing.page_weights import weight_rows
-from qdq_cli.quantizing.report import (
-    Activations,
-    Calibration,
-    Prediction,
-    Report,
-    Seconds,
-    SizeBytes,
-    UnmetLimitError,
-    WeightedOps,
+from qdq_cli.quantizing.report import Report, SizeBytes, UnmetLimitError
+from qdq_cli.quantizing.reporting import (
+    calibrated,
+    planned,
+    prediction_of,
+    quantized_in_part,
+    require_something_to_judge,
+    sample_shapes,
+    unmet_macs,
+    why_nothing,
 )
 from qdq_cli.quantizing.run import Run
 from qdq_cli.recovering.recover import recover
 from qdq_cli.recovering.start import Start
 from qdq_cli.screen.render import check_page_target, write_page
+from qdq_cli.targets.tensorrt.cost import weigh
 from qdq_cli.targets.tensorrt.draft import draft
 from qdq_cli.targets.tensorrt.releases import oldest_release
-from qdq_cli.targets.tensorrt.simulate import simulate
-from qdq_cli.targets.tensorrt.simulation import Simulation
 
 
 def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Report:
@@ -80,16 +81,36 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
     files.check_data_target(opened.source, target)
     if config.dry_run:
         return finish_plan(run, opened)
+    if opened.already_quantized:
+        return _with_page(config, opened.prepared.model, {}, partial(keep_model, run, opened, target))
+    require_named(config)
+    require_something_to_judge(config, planned(run, opened))
     later = config.exclude_after_recovery
     also = shrinkable(opened.prepared.model, config.plan) if later else ()
     work = lay_groundwork(run, opened, open_samples(run, opened), also)
     work = leave_float(run, work, later) if later else work
+    require_something_to_judge(config, planned(run, work.opened))
+    return _with_page(config, work.model, work.observed.histograms, partial(write_model, run, work, target), work.plan)
+
+
+def _with_page(
+    config: QuantizeConfig,
+    model: ir.Model,
+    histograms: Mapping[str, Histogram],
+    write: Callable[[], Report],
+    plan: Plan | None = None,
+) -> Report:
+    """Write the model, and the page about it where one was asked for, also where a limit is not met.
+
+    Raises:
+        UnmetLimitError: That is so; its hint says where the page is.
+    """
     if config.report is None:
-        return write_model(run, work, target)
-    weights = weight_rows(work.model, work.plan)  # before they are rewritten
-    page = partial(quantize_page, model=work.model, histograms=work.observed.histograms, weights=weights)
+        return write()
+    weights = () if plan is None else weight_rows(model, plan)  # before they are rewritten
+    page = partial(quantize_page, model=model, histograms=histograms, weights=weights)
     try:
-        report = write_model(run, work, target)
+        report = write()
     except UnmetLimitError as error:
         write_page(page(error.report), config.report)
         raise UnmetLimitError(error.report, f"{error.hint} What was found is in {config.report}.") from error
@@ -99,7 +120,7 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
 
 def finish_plan(run: Run, opened: Opened) -> Report:
     """End a dry run: return its report, and write its page, if one was asked for, with the layers of a draft."""
-    report, config = run.finish(_planned(run, opened)), run.config
+    report, config = run.finish(planned(run, opened)), run.config
     if config.report is not None:
         model, plan = opened.prepared.model, opened.plan
         page = quantize_page(report, draft(model, plan, form=config.form), {}, weight_rows(model, plan))
@@ -125,12 +146,17 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
         )
     with run.stage("load"):
         source = source or files.load(config.model)
+        quantized = holds_quantization(source.model)
     with run.stage("prepare"):
         prepared = prepare(source.model, source.proto)
         trt = oldest_release(prepared.opset, half=prepared.half, weights=config.weights, asked=config.trt)
     run.say(*prepared.notes)
     source = replace(source, proto=None)  # its weights would stay in memory besides those of the model
-    return Opened(source, prepared, trt, plan_of(run, prepared.model))
+    plan = plan_of(run, prepared.model)
+    if quantized and not plan.quantized:  # pairs around no new INT8 operator would be kernels for nothing
+        plan = replace(plan, targets=(), groups=(), candidates=())
+    run.say(*(quantized_in_part(plan) if quantized and plan.quantized else ()))
+    return Opened(source, prepared, trt, plan, quantized)
 
 
 def plan_of(run: Run, model: ir.Model) -> Plan:
@@ -252,12 +278,14 @@ def write_model(run: Run, work: Groundwork, target: Path) -> Report:
         record_provenance(work.model, config.ranges, observed.samples, observed.preprocessing, steps)
     run.say(*ranges.notes, *rewriting.notes)
     report = replace(
-        _planned(run, opened),
-        calibration=_calibration(config, samples, observed, ranges),
+        planned(run, opened),
+        calibration=calibrated(config, samples, observed, ranges),
         recovery=work.recovery,
         amax=ranges.amax,
     )
     report, unmet = _write(run, work, target, report)
+    if not report.weighted_ops.quantized and unmet is None:
+        run.warn(f"Nothing of {config.model} is quantized: {why_nothing(report)}. {config.target} is a float model.")
     report = run.finish(report)
     if unmet is not None:
         raise UnmetLimitError(report, unmet.hint)
@@ -295,11 +323,12 @@ def _write(run: Run, work: Groundwork, target: Path, report: Report) -> tuple[Re
             staged = stack.enter_context(files.staged(work.model, target, external=source.external))
             run.say(*check_written(staged.path, source.path))
         with run.stage("predict"):
-            prediction = prediction_of(simulate(work.model))
+            shapes = sample_shapes(work.opened, config, work.samples)
+            prediction = prediction_of(*weigh(work.model, shapes))
         with run.stage("verify"):
             models, calibrated = (source.path, staged.path), work.observed.digests
             compared = verification.verify(models, work.samples, config.verify, run.listener, calibrated)
-            unmet = verification.unmet_limit(compared, config.verify)
+            unmet = unmet_macs(prediction, config.min_int8_macs) or verification.unmet_limit(compared, config.verify)
         report = replace(report, verification=compared, tensorrt=prediction)
         if unmet is not None:
             return replace(report, unmet_limit=unmet.message), unmet
@@ -307,58 +336,3 @@ def _write(run: Run, work: Groundwork, target: Path, report: Report) -> tuple[Re
             staged.commit()
         sizes = SizeBytes(source.size_bytes, staged.size_bytes)
         return replace(report, output=str(config.target), size_bytes=sizes), None
-
-
-def _planned(run: Run, opened: Opened) -> Report:
-    """The report as far as planning goes; a dry run ends here."""
-    plan = opened.plan
-    return Report(
-        schema_version=SCHEMA_VERSION,
-        model=str(run.config.model),
-        output=None,
-        opset=opset_of(opened.prepared.model),
-        trt=opened.trt.value,
-        weighted_ops=WeightedOps(plan.weighted, len(plan.quantized)),
-        activations=Activations(len({target.tensor for target in plan.targets}), len(plan.groups)),
-        skips=plan.skips,
-        calibration=None,
-        verification=None,
-        tensorrt=None,
-        size_bytes=SizeBytes(opened.source.size_bytes, None),
-        seconds=Seconds(),
-        targets=plan.targets,
-        weights=plan.weights,
-        groups=plan.groups,
-    )
-
-
-def prediction_of(simulation: Simulation) -> Prediction:
-    """Return what the simulator says TensorRT will do with the result, in numbers (section 4.6)."""
-    return Prediction(
-        int8_layers=simulation.weighted_int8,
-        weighted_layers=simulation.weighted_total,
-        standalone=len(simulation.removable),
-        boundary=len(simulation.boundaries),
-        reasons=dict(simulation.reasons),
-    )
-
-
-def _calibration(
-    config: QuantizeConfig, samples: Samples | None, observed: Observation, ranges: Ranges
-) -> Calibration | None:
-    if not ranges.amax:
-        return None
-    used = config.ranges.method == "percentile"
-    preprocessing = samples.every.preprocessing if samples else None
-    return Calibration(
-        method=config.ranges.method,
-        percentile=config.ranges.percentile if used else None,
-        samples=observed.samples,
-        batch_size=samples.batches.batch_size if samples and not observed.from_cache else 0,
-        tensors=len(observed.histograms),
-        cache=str(config.ranges.cache) if config.ranges.cache else None,
-        from_cache=observed.from_cache,
-        preprocessing=observed.preprocessing,
-        assumed=preprocessing is not None and preprocessing.assumed,
-        manual_ranges=ranges.manual,
-    )

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from qdq_cli.quantizing.report import Report
+from qdq_cli.placement.selection import Skip
+from qdq_cli.quantizing.report import Prediction, Report
 
 LABEL_WIDTH = 14
 MAX_REASONS = 5
@@ -48,9 +49,10 @@ def plan_lines(report: Report, width: int = 80, *, full: bool) -> list[str]:
             text, width, initial_indent=start, subsequent_indent=" " * (len(start) + 4),
             break_long_words=False, break_on_hyphens=False,
         )  # fmt: skip
-    if report.skips:
-        out += ["", "kept float:"]
-        out += [f"  {skip.code:<24} {skip.op_type} {skip.node} ({skip.input})" for skip in report.skips]
+    for title, skips in (("kept float:", _float(report)), ("quantized already:", _as_they_came(report))):
+        if skips:
+            out += ["", title]
+            out += [f"  {skip.code:<24} {skip.op_type} {skip.node} ({skip.input})" for skip in skips]
     if not full and len(out) > MAX_PLAN_LINES:
         out = [*out[:MAX_PLAN_LINES], f"... {len(out) - MAX_PLAN_LINES} more lines; -v shows all"]
     return out
@@ -59,6 +61,8 @@ def plan_lines(report: Report, width: int = 80, *, full: bool) -> list[str]:
 def quantized(report: Report) -> str:
     """Write how much of a model is quantized."""
     ops, activations = report.weighted_ops, report.activations
+    if report.already_quantized:
+        return "nothing: the model is quantized already"
     if not ops.total:
         return "nothing: the model has no Conv, ConvTranspose, Gemm or MatMul"
     if not ops.quantized:
@@ -67,16 +71,44 @@ def quantized(report: Report) -> str:
     return f"{ops.quantized} of {count(ops.total, 'weighted operator')}; {scales}"
 
 
+def int8_work(prediction: Prediction) -> str:
+    """Write the shares of the work in INT8: "99.1 % of the MACs, 87.5 % of the activation traffic"."""
+    named = ((prediction.int8_macs_percent, "MACs"), (prediction.int8_traffic_percent, "activation traffic"))
+    known = [f"{_percent(share)} % of the {what}" for share, what in named if share is not None]
+    text = f"{', '.join(known)} in INT8" if known else "share of the MACs: not known"
+    unknown = f" ({count(prediction.unknown_costs, 'kernel')} of unknown shape left out)"
+    return text + (unknown if prediction.unknown_costs else "")
+
+
+def _percent(share: float) -> str:
+    """Write a share so that 100.0 means all of it, and 0.0 nothing."""
+    return f"{share:.1f}" if share in (0.0, 100.0) else f"{min(max(share, 0.1), 99.9):.1f}"
+
+
 def kept_float(report: Report, width: int) -> list[str]:
-    """Return the commonest reasons why operators are kept float."""
-    found = Counter(f"{skip.op_type}: {skip.reason}" for skip in report.skips).most_common()
+    """Return the commonest reasons why operators are kept float; those that came with Q/DQ are not."""
+    skips = () if report.already_quantized else _float(report)
+    found = Counter(f"{skip.op_type}: {skip.reason}" for skip in skips).most_common()
     lines = [line for text, count in found[:MAX_REASONS] for line in wrapped(f"{count} x {text}", width, indent=4)]
     more = sum(count for _, count in found[MAX_REASONS:])
     return [*lines, f"and {more} more for other reasons (-v lists them)"] if more else lines
 
 
+def _float(report: Report) -> list[Skip]:
+    return [skip for skip in report.skips if skip.code != _ALREADY]
+
+
+def _as_they_came(report: Report) -> list[Skip]:
+    return [skip for skip in report.skips if skip.code == _ALREADY]
+
+
+_ALREADY = "ALREADY_QUANTIZED"
+
+
 def next_commands(report: Report) -> list[str]:
     """Return the commands to type next."""
+    if report.already_quantized:
+        return [f"qdq inspect {quoted(report.output or report.model)}"]
     if not report.weighted_ops.total:
         return []
     if not report.weighted_ops.quantized:

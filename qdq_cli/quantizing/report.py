@@ -102,6 +102,9 @@ class Prediction:
         standalone: Stand-alone Q/DQ kernels inside the network.
         boundary: Stand-alone Q/DQ kernels at graph inputs and outputs.
         reasons: Reason code -> how many stand-alone kernels have it, those at the boundary included.
+        int8_macs_percent: Share of the multiply-accumulates in INT8; None where none are known.
+        int8_traffic_percent: Share of the activation elements that kernels read and write as INT8; None likewise.
+        unknown_costs: Kernels in neither share, because a dimension is not known.
     """
 
     int8_layers: int
@@ -109,6 +112,9 @@ class Prediction:
     standalone: int
     boundary: int
     reasons: Mapping[str, int]
+    int8_macs_percent: float | None = None
+    int8_traffic_percent: float | None = None
+    unknown_costs: int = 0
 
 
 @dataclass(frozen=True)
@@ -160,6 +166,7 @@ class Report:
         groups: The scale groups.
         amax: Range of each scale group once it is chosen.
         unmet_limit: The limit that the model misses, in a sentence with both numbers; None where it misses none.
+        already_quantized: Whether the model was quantized before, so that there was nothing to add and it was kept.
     """
 
     schema_version: int
@@ -182,6 +189,7 @@ class Report:
     amax: tuple[float, ...] = ()
     recovery: Recovery | None = None
     unmet_limit: str | None = None
+    already_quantized: bool = False
 
 
 class UnmetLimitError(LimitError):

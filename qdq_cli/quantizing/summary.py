@@ -14,6 +14,7 @@ from qdq_cli.quantizing.plan_text import (
     LABEL_WIDTH,
     Paint,
     count,
+    int8_work,
     kept_float,
     labelled,
     next_commands,
@@ -49,10 +50,12 @@ def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list
         rows.append(("recovery", _recovery(report.recovery, width)))
     if report.verification is not None:
         rows.append(("verification", _verification(report.verification, width)))
-    if report.tensorrt is not None and report.weighted_ops.quantized:
+    if report.tensorrt is not None and (report.weighted_ops.quantized or report.already_quantized):
         rows.append(("TensorRT", _prediction(report.tensorrt, width)))
     if report.output is not None:
         rows.append(("output", _output(report, report.output, width)))
+    elif report.already_quantized and report.unmet_limit is None:
+        rows.append(("output", ["none: the model is kept as it is"]))
     rows.append(("seconds", wrapped(_seconds(report), width)))
     if report.unmet_limit is None:
         rows.append(("next", next_commands(report)))
@@ -132,12 +135,15 @@ def _prediction(prediction: Prediction, width: int) -> list[str]:
     alone = f"stand-alone Q/DQ: {prediction.standalone} inside{reasons}, {prediction.boundary} at the boundary"
     return [
         *wrapped(f"predicted: {prediction.int8_layers} of {operators} in INT8", width),
+        *wrapped(int8_work(prediction), width, indent=2),
         *wrapped(alone, width, indent=2),
     ]
 
 
 def _output(report: Report, output: str, width: int) -> list[str]:
     before, after = report.size_bytes.before, report.size_bytes.after or 0
+    if report.already_quantized:
+        return _with_details(short_path(output), f"a copy, {_size(after)}", width)
     lines = _with_details(short_path(output), f"opset {report.opset}, {_size(after)}, was {_size(before)}", width)
     if report.weighted_ops.quantized and after > before / 2:
         lines += wrapped("weights stay stored as floats; --weights int8 makes the file small", width)

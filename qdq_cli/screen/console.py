@@ -78,7 +78,7 @@ class Console:
     """How one run talks to its user.
 
     Args:
-        quiet: Errors only.
+        quiet: Errors and warnings only.
         verbose: List every skip, target and group.
         as_json: One JSON document on stdout instead of the summary.
     """
@@ -92,6 +92,10 @@ class Console:
         """Show a sentence the user should read, on stderr, at once."""
         if not self._quiet:
             _say("note:", text, fg="yellow")
+
+    def warning(self, text: str) -> None:
+        """Show a sentence the user must not miss, on stderr, at once: `-q` does not hide it."""
+        _say("warning:", text, fg="yellow", bold=True)
 
     @contextlib.contextmanager
     def progress(self, title: str, total: int) -> Iterator[Callable[[int, int], None]]:

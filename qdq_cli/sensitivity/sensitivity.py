@@ -15,6 +15,7 @@ from qdq_cli.placement.plan import Plan
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError
 from qdq_cli.process.progress import SILENT, Listener
+from qdq_cli.quantizing.groundwork import require_float
 from qdq_cli.quantizing.pipeline import open_model, open_samples
 from qdq_cli.quantizing.run import Run
 from qdq_cli.screen.render import check_page_target, write_page
@@ -48,6 +49,7 @@ def find_sensitivities(config: SensitivityConfig, listener: Listener = SILENT) -
     if not config.quantize.data.calib:
         raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
     opened = open_model(run)
+    require_float(opened)
     samples, metric = open_samples(run, opened), metric_of(run, opened, config.evaluation)
     stand = set_up(run, opened, samples)
     with run.stage("estimate"):

@@ -18,7 +18,8 @@ from qdq_cli.model import files
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, LimitError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
-from qdq_cli.quantizing.groundwork import Opened, leave_float
+from qdq_cli.quantizing.groundwork import Opened, leave_float, require_float
+from qdq_cli.quantizing.keeping import require_named
 from qdq_cli.quantizing.pipeline import open_model, open_samples, plan_of, recover_accuracy, write_model
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
@@ -64,6 +65,8 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT) -> TuneReport:
         check_page_target(config.report, (config.quantize.model, target))
     run = Run(replace(config.quantize, recover=()), listener)  # recovery waits until it is needed
     opened = open_model(run)
+    require_float(opened)
+    require_named(config.quantize)
     files.check_data_target(opened.source, target)
     samples = open_samples(run, opened)
     metric = metric_of(run, opened, config.evaluation)

@@ -91,6 +91,9 @@ class Ear:
     def note(self, text: str) -> None:
         raise AssertionError(text)
 
+    def warning(self, text: str) -> None:
+        raise AssertionError(text)
+
     @contextlib.contextmanager
     def progress(self, title: str, total: int) -> Iterator[Callable[[int, int], None]]:
         self.titles.append(title)

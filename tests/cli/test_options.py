@@ -563,6 +563,13 @@ def test_limits(space: Workspace, options: list[str], code: int):
         assert not list(space.folder.glob(".qdq-*"))
 
 
+@option("--min-int8-macs")
+@pytest.mark.parametrize(("least", "code"), [("100", 5), ("10", 0)])
+def test_least_share_of_the_macs_in_int8(space: Workspace, least: str, code: int):
+    """In full in tests/cli/test_nothing_quantized.py."""
+    assert space.quantize("--exclude", "middle", "--min-int8-macs", least).code == code
+
+
 @option("--min-agreement")
 def test_agreement_of_class_scores(space: Workspace):
     """Ranges far too small saturate everything, so that the best class changes."""

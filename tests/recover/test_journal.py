@@ -29,6 +29,9 @@ class Told:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
+    def warning(self, text: str) -> None:
+        self.notes.append(text)
+
     def progress(self, title: str, total: int):
         return SILENT.progress(title, total)
 

@@ -16,6 +16,9 @@ class Titles:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
+    def warning(self, text: str) -> None:
+        self.notes.append(text)
+
     @contextlib.contextmanager
     def progress(self, title: str, total: int) -> Iterator[Callable[[int, int], None]]:
         self.titles.append(title)

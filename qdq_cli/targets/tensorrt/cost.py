@@ -15,6 +15,9 @@ import onnx_ir as ir
 from qdq_cli.model.nodes import input_at, int_attribute, is_op, string_attribute
 from qdq_cli.model.scales import is_pair_half
 from qdq_cli.placement.operators import is_weighted
+from qdq_cli.preparing.prepare import infer_shapes
+from qdq_cli.preparing.settle import settle_one_sample, settle_shapes
+from qdq_cli.targets.tensorrt.simulate import simulate_in_place
 from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, Simulation, Standalone
 
 _HALF = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
@@ -80,6 +83,26 @@ def cost_of(model: ir.Model, simulation: Simulation) -> Cost:
         simulation: Its simulation.
     """
     return price(Sizes(model), simulation)
+
+
+def weigh(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Simulation, Cost]:
+    """Simulate a model, and measure its layers for one sample; the model is left as it is.
+
+    Args:
+        model: Any ONNX model with inferred shapes.
+        shapes: Graph input -> the shape of one sample, where the model leaves dimensions open.
+    """
+    clone = model.clone()
+    given = [value for value in clone.graph.inputs if value.name in shapes]
+    for value in given:
+        value.shape = ir.Shape(list(shapes[value.name or ""]))
+    if given:
+        infer_shapes(clone)
+    settle_one_sample(clone)
+    settle_shapes(clone)
+    sizes = Sizes(clone)
+    simulation = simulate_in_place(clone)
+    return simulation, price(sizes, simulation)
 
 
 def price(sizes: Sizes, simulation: Simulation) -> Cost:

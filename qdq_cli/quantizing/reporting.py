@@ -1,0 +1,147 @@
+"""The parts of a run's report: what was planned, how ranges were found, what TensorRT is predicted to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from qdq_cli.calibrating.calibration import Observation, Ranges
+from qdq_cli.calibrating.calibration_data import Samples, input_specs
+from qdq_cli.config.records import QuantizeConfig
+from qdq_cli.data.inputs import parse_input_shapes, with_shapes
+from qdq_cli.model.opset import opset_of
+from qdq_cli.placement.plan import Plan
+from qdq_cli.process.documents import SCHEMA_VERSION
+from qdq_cli.process.errors import LimitError, UsageError
+from qdq_cli.process.sentences import count_text, some_of
+from qdq_cli.quantizing.groundwork import Opened
+from qdq_cli.quantizing.report import Activations, Calibration, Prediction, Report, Seconds, SizeBytes, WeightedOps
+from qdq_cli.quantizing.run import Run
+from qdq_cli.targets.tensorrt.cost import Cost
+from qdq_cli.targets.tensorrt.simulation import Simulation
+
+
+def planned(run: Run, opened: Opened) -> Report:
+    """The report as far as planning goes; a dry run ends here."""
+    plan = opened.plan
+    return Report(
+        schema_version=SCHEMA_VERSION,
+        model=str(run.config.model),
+        output=None,
+        opset=opset_of(opened.prepared.model),
+        trt=opened.trt.value,
+        weighted_ops=WeightedOps(plan.weighted, len(plan.quantized)),
+        activations=Activations(len({target.tensor for target in plan.targets}), len(plan.groups)),
+        skips=plan.skips,
+        calibration=None,
+        verification=None,
+        tensorrt=None,
+        size_bytes=SizeBytes(opened.source.size_bytes, None),
+        seconds=Seconds(),
+        targets=plan.targets,
+        weights=plan.weights,
+        groups=plan.groups,
+        already_quantized=opened.already_quantized,
+    )
+
+
+def calibrated(
+    config: QuantizeConfig, samples: Samples | None, observed: Observation, ranges: Ranges
+) -> Calibration | None:
+    """How the ranges were found; None where nothing needed one."""
+    if not ranges.amax:
+        return None
+    used = config.ranges.method == "percentile"
+    preprocessing = samples.every.preprocessing if samples else None
+    return Calibration(
+        method=config.ranges.method,
+        percentile=config.ranges.percentile if used else None,
+        samples=observed.samples,
+        batch_size=samples.batches.batch_size if samples and not observed.from_cache else 0,
+        tensors=len(observed.histograms),
+        cache=str(config.ranges.cache) if config.ranges.cache else None,
+        from_cache=observed.from_cache,
+        preprocessing=observed.preprocessing,
+        assumed=preprocessing is not None and preprocessing.assumed,
+        manual_ranges=ranges.manual,
+    )
+
+
+def prediction_of(simulation: Simulation, cost: Cost) -> Prediction:
+    """Return what the simulator says TensorRT will do with the result, in numbers (section 4.6)."""
+    return Prediction(
+        int8_layers=simulation.weighted_int8,
+        weighted_layers=simulation.weighted_total,
+        standalone=len(simulation.removable),
+        boundary=len(simulation.boundaries),
+        reasons=dict(simulation.reasons),
+        int8_macs_percent=cost.int8_macs_percent,
+        int8_traffic_percent=cost.int8_traffic_percent,
+        unknown_costs=cost.unknown,
+    )
+
+
+def sample_shapes(opened: Opened, config: QuantizeConfig, samples: Samples | None) -> dict[str, tuple[int, ...]]:
+    """Return input -> shape of one sample, for the inputs whose shape the model leaves open.
+
+    Sizes come from the model, from `--input-shape`, then from the first sample; an input with a size that none of them
+    says is left out.
+    """
+    declared = input_specs(opened.prepared.model)
+    specs = with_shapes(declared, parse_input_shapes(config.data.input_shape, declared))
+    first = samples.every.shapes(0) if samples is not None and len(samples.every) else [None] * len(specs)
+    found: dict[str, tuple[int, ...]] = {}
+    for before, spec, shape in zip(declared, specs, first, strict=True):
+        known = shape if shape is not None and len(shape) == spec.rank else (1, *spec.shape[1:])
+        dims = [dim if isinstance(dim, int) else size for dim, size in zip(spec.shape, known, strict=True)]
+        if not all(isinstance(dim, int) for dim in before.shape) and all(isinstance(dim, int) for dim in dims):
+            found[spec.name] = tuple(dim for dim in dims if isinstance(dim, int))
+    return found
+
+
+def quantized_in_part(plan: Plan) -> tuple[str, ...]:
+    """Say how much of a model came with Q/DQ already, where some did; it is part of what results are held against."""
+    kept = {skip.node for skip in plan.skips if skip.code == "ALREADY_QUANTIZED" and skip.op_type in _WEIGHTED}
+    if not kept:
+        return ()
+    return (
+        f"The model is quantized in part already: {len(kept)} of {count_text(plan.weighted, 'weighted operator')} keep "
+        "the Q/DQ they came with, and verification compares with the model as it came.",
+    )
+
+
+def unmet_macs(prediction: Prediction, least: float | None) -> LimitError | None:
+    """Hold the share of the multiply-accumulates in INT8 against `--min-int8-macs`; return what is wrong."""
+    share = prediction.int8_macs_percent
+    if least is None or (share is not None and share >= least):
+        return None
+    found = "No multiply-accumulates are known" if share is None else f"{share:.2f} % of the MACs run in INT8"
+    return LimitError(
+        f"{found}; --min-int8-macs is {least:g} %.",
+        "The model was not written. qdq inspect ranks the layers that stay float by what they cost.",
+    )
+
+
+def why_nothing(report: Report) -> str:
+    """Say why nothing of a model is quantized, in a part of a sentence."""
+    if not report.weighted_ops.total:
+        return "it has no Conv, ConvTranspose, Gemm or MatMul"
+    reasons = Counter(f"{skip.op_type}: {skip.reason}" for skip in report.skips if skip.op_type in _WEIGHTED)
+    return some_of([f"{number} x {reason}" for reason, number in reasons.most_common()], most=2)
+
+
+def require_something_to_judge(config: QuantizeConfig, report: Report) -> None:
+    """Refuse limits on accuracy alone where nothing is quantized: a float model meets every one of them.
+
+    Raises:
+        UsageError: That is so.
+    """
+    asked = config.verify.gates and config.min_int8_macs is None
+    if asked and not report.weighted_ops.quantized:
+        raise UsageError(
+            f"Nothing of {config.model} is quantized, so --min-sqnr and --min-agreement have nothing to judge: "
+            f"{why_nothing(report)}.",
+            "Say with --min-int8-macs how much has to be in INT8; qdq quantize --dry-run -v lists every reason.",
+        )
+
+
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
