@@ -20,6 +20,7 @@ from qdq_cli.config.records import Form, WeightForm
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import consumers, is_op, name_of
 from qdq_cli.model.opset import opset_of
+from qdq_cli.model.scales import is_dequantize, is_quantize, tensor_scale
 from qdq_cli.placement.operators import commutes, operator_of
 from qdq_cli.placement.plan import Plan, Use, WeightTarget
 from qdq_cli.placement.propagate import nodes_on_codes, propagate
@@ -77,6 +78,9 @@ def rewrite(
             dead[target.tensor] = channels
     writer.drop_unread_weights()
     if form is Form.PAIRS:
+        joined = _half_joins(model.graph)
+        if joined:
+            propagate(model, may_move=joined.__contains__)
         return Rewriting(_notes(dead, small))
     opset = opset_of(model)
     propagate(model, may_move=lambda node: commutes(node) and _runs_on_int8(node, opset))
@@ -95,6 +99,25 @@ def _notes(dead: Mapping[str, int], small: Sequence[str]) -> tuple[str, ...]:
         found = "channel of zeros" if channels == 1 else "channels of zeros"
         notes.append(f"{channels} {found}, or of next to nothing, got the scale 1.0, in {some_of(list(dead))}.")
     return tuple(notes)
+
+
+def _half_joins(graph: ir.Graph) -> frozenset[ir.Node]:
+    """Return every Concat between DQ and Q of one FP16 scale: it is written on INT8 tensors, in either form.
+
+    ONNX Runtime makes a QLinearConcat of it otherwise, which takes no FP16 scales, and then refuses the model (1.23).
+    TensorRT moves the Q and DQ over it either way.
+    """
+    return frozenset(node for node in graph if is_op(node, "Concat") and _joins_half(node))
+
+
+def _joins_half(node: ir.Node) -> bool:
+    readers = [reader for reader, _ in consumers(node.outputs[0])]
+    makers = [None if value is None else value.producer() for value in node.inputs]
+    pairs = [*makers, *readers]
+    if not readers or not all(is_dequantize(maker) for maker in makers) or not all(map(is_quantize, readers)):
+        return False
+    scales = {tensor_scale(pair) for pair in pairs if pair is not None}
+    return node.outputs[0].dtype is ir.DataType.FLOAT16 and len(scales) == 1 and None not in scales
 
 
 def _runs_on_int8(node: ir.Node, opset: int) -> bool:

@@ -111,12 +111,12 @@ def _verification(found: Verification) -> Section:
     rows: list[tuple[Cell, ...]] = [
         (
             name,
-            "equal" if distance.equal else f"{distance.sqnr_db:.1f}",
+            "equal" if distance.equal else _sqnr(distance.sqnr_db, name in found.low),
             f"{distance.cosine:.5f}",
             number(distance.max_error),
             "" if distance.top1_agreement is None else f"{distance.top1_agreement:.1f}",
         )
-        for name, distance in found.outputs.items()
+        for name, distance in sorted(found.outputs.items(), key=lambda output: _rank(found, output[0]))
     ]
     rows += [(name, "not compared: its shape depends on the values", "", "", "") for name in found.not_compared]
     columns = ("output", "SQNR, dB", "cosine", "largest error", "top-1 agreement, %")
@@ -124,8 +124,29 @@ def _verification(found: Verification) -> Section:
     return Section(
         "Verification",
         f"The Q/DQ model against the FP32 model on {_count(found.samples, 'sample')} {seen}, in ONNX Runtime.",
-        (Table(columns[:kept], tuple(row[:kept] for row in rows), frozenset(range(1, kept))),),
+        (*_low(found), Table(columns[:kept], tuple(row[:kept] for row in rows), frozenset(range(1, kept)))),
     )
+
+
+def _rank(found: Verification, name: str) -> tuple[bool, float]:
+    """Low outputs come first, the worst one first; the others keep the model's order."""
+    low = name in found.low
+    return not low, found.outputs[name].sqnr_db if low else 0.0
+
+
+def _sqnr(sqnr_db: float, low: bool) -> Cell:
+    return Badge(f"{sqnr_db:.1f} low", Tone.WARNING) if low else f"{sqnr_db:.1f}"
+
+
+def _low(found: Verification) -> Iterator[Block]:
+    """Why outputs are low, and what ONNX Runtime's default session makes of the result where that is less."""
+    by_text: dict[str, list[str]] = {}
+    for name, low in found.low.items():
+        by_text.setdefault(low.text, []).append(name)
+    for text, names in by_text.items():
+        yield Note(f"Low: {some_of(names)}: {text}.", warning=True)
+    if found.default_session is not None and found.default_session.text:
+        yield Note(found.default_session.text, warning=True)
 
 
 def _observed(report: Report, histograms: Mapping[str, Histogram]) -> Iterator[tuple[str, Histogram, float, str]]:

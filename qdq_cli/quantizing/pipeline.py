@@ -326,8 +326,10 @@ def _write(run: Run, work: Groundwork, target: Path, report: Report) -> tuple[Re
             shapes = sample_shapes(work.opened, config, work.samples)
             prediction = prediction_of(*weigh(work.model, shapes))
         with run.stage("verify"):
-            models, calibrated = (source.path, staged.path), work.observed.digests
-            compared = verification.verify(models, work.samples, config.verify, run.listener, calibrated)
+            seen = work.observed
+            result = verification.Result(report.opset, seen.digests, seen.histograms, seen.samples)
+            models = (source.path, staged.path)
+            compared = verification.verify(models, work.samples, config.verify, run.listener, result)
             unmet = unmet_macs(prediction, config.min_int8_macs) or verification.unmet_limit(compared, config.verify)
         report = replace(report, verification=compared, tensorrt=prediction)
         if unmet is not None:

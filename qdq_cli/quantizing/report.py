@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qdq_cli.placement.plan import ScaleGroup, Target, WeightTarget
 from qdq_cli.placement.selection import Skip
@@ -76,6 +76,40 @@ class Distance:
 
 
 @dataclass(frozen=True)
+class LowOutput:
+    """Why an output is far from FP32.
+
+    Args:
+        reason: `CLIPPED`, `ROUNDED`, `INPUT_UNLIKE`, `FEW_SAMPLES`, `NOT_FINITE`, `FP32_IS_ZERO` or `UNKNOWN`.
+        text: The same in a part of a sentence, with what helps.
+    """
+
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
+class DefaultSession:
+    """What ONNX Runtime's default session, as users make one, gives for the result on the same samples.
+
+    It fuses Q/DQ pairs into operators on integers; what these give can depend on the processor.
+
+    Args:
+        error: Why it does not load or run the result; "" where it does.
+        sqnr_db: Output name -> SQNR against FP32 in dB; empty where it does not run.
+        lower: Outputs that lie more than 3 dB below those of the literal run.
+        option: The session option that avoids both, such as `session.disable_quant_qdq=1`; "" where nothing is wrong.
+        text: What is wrong, the cause and the way out, in sentences; "" where nothing is.
+    """
+
+    error: str
+    sqnr_db: Mapping[str, float]
+    lower: tuple[str, ...] = ()
+    option: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class Verification:
     """FP32 and Q/DQ model run on the same samples, ONNX Runtime's graph optimisations off.
 
@@ -84,12 +118,16 @@ class Verification:
         held_back: Whether calibration never saw them.
         outputs: Output name -> distance.
         not_compared: Outputs that have the same shape in both models for no sample; their size depends on the values.
+        default_session: What the session makes of the result that users make without a thought.
+        low: Output name -> why it is low, for those below 15 dB or 80 % agreement; the worst first.
     """
 
     samples: int
     held_back: bool
     outputs: Mapping[str, Distance]
     not_compared: tuple[str, ...] = ()
+    default_session: DefaultSession | None = None
+    low: Mapping[str, LowOutput] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,6 @@ from qdq_cli.quantizing.report import Calibration, Distance, Prediction, Report,
 from qdq_cli.recovering.record import Recovery
 
 MAX_OUTPUTS = 4
-LOW_SQNR_DB = 10.0
-"""Below this the noise is a third of the signal or more, in amplitude: worth a hint."""
 
 
 def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list[str]:
@@ -107,16 +105,30 @@ def _verification(verification: Verification, width: int) -> list[str]:
     samples = count(verification.samples, "sample")
     seen = f"{samples} held back" if verification.held_back else f"{samples} that calibration saw too"
     lines = [f"{seen}, against FP32:"]
-    for name, distance in list(verification.outputs.items())[:MAX_OUTPUTS]:
-        lines += wrapped(f"{name}: {_distance(distance)}", width, indent=2)
+    told: set[str] = set()
+    for name in _shown(verification):
+        lines += wrapped(f"{name}: {_distance(verification.outputs[name])}", width, indent=2)
+        if name in verification.low:
+            text = verification.low[name].text
+            lines += wrapped(f"  low: {'for the same reason' if text in told else text}", width, indent=4)
+            told.add(text)
     more = len(verification.outputs) - MAX_OUTPUTS
     if more > 0:
-        lines.append(f"and {count(more, 'output')} more (--json has them)")
+        lines.append(f"and {count(more, 'output')} more, none of them worse (--json has them)")
     for name in verification.not_compared[:MAX_OUTPUTS]:
         lines += wrapped(f"{name}: not compared, its shape depends on the values", width, indent=2)
-    if any(distance.sqnr_db < LOW_SQNR_DB for distance in verification.outputs.values()):
-        lines += wrapped("low: is the preprocessing right? else another --method, or --exclude", width)
+    if verification.default_session is not None and verification.default_session.text:
+        lines += wrapped(verification.default_session.text, width, indent=2)
     return lines
+
+
+def _shown(verification: Verification) -> list[str]:
+    """The outputs to show: all in the model's order where they are few and none is low, else the worst first."""
+    outputs = verification.outputs
+    if len(outputs) <= MAX_OUTPUTS and not verification.low:
+        return list(outputs)
+    ranked = sorted(outputs, key=lambda name: (name not in verification.low, outputs[name].sqnr_db))
+    return ranked[:MAX_OUTPUTS]
 
 
 def _distance(distance: Distance) -> str:

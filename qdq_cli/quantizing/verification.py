@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calibrators import Histogram
 from calibrators.metrics import SQNR_CEILING_DB, Comparison, TopAgreement, are_class_scores
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.calibrating.sample_keys import sample_key
@@ -17,8 +20,27 @@ from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.preparing.literal import literal
 from qdq_cli.process.errors import LimitError, UsageError
 from qdq_cli.process.progress import Listener
+from qdq_cli.quantizing.default_session import DefaultRun, judged
+from qdq_cli.quantizing.low import reasons_of
 from qdq_cli.quantizing.report import Distance, Verification
-from qdq_cli.running.runner import Runner
+from qdq_cli.running.runner import Outputs, Runner
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is known of a Q/DQ model besides its file.
+
+    Args:
+        opset: Its opset.
+        calibrated: Keys of the samples that a cache was calibrated on, wherever that was.
+        seen: Tensor -> what calibration saw of it.
+        samples: How many samples calibrated.
+    """
+
+    opset: int
+    calibrated: frozenset[str] = frozenset()
+    seen: Mapping[str, Histogram] = field(default_factory=dict)
+    samples: int = 0
 
 
 def require_samples(config: VerifyConfig, samples: Samples | None) -> None:
@@ -39,7 +61,7 @@ def verify(
     samples: Samples | None,
     config: VerifyConfig,
     listener: Listener,
-    calibrated: frozenset[str] = frozenset(),
+    result: Result,
 ) -> Verification | None:
     """Run both models on the same samples, ONNX Runtime's graph optimisations off; None where that was not asked for.
 
@@ -50,7 +72,7 @@ def verify(
         samples: The calibration data; None where there is none.
         config: How many samples.
         listener: Told about progress.
-        calibrated: Keys of the samples that a cache was calibrated on, wherever that was.
+        result: What is known of the Q/DQ model.
 
     Raises:
         ModelError: One of the models cannot be run.
@@ -62,18 +84,36 @@ def verify(
     unreadable = UnreadableSamples(len(samples.every))
     outputs: dict[str, _Output] = {}
     seen = 0
-    runners = Runner(literal(models[0])), Runner(literal(models[1]))
+    runners, default = (Runner(literal(models[0])), Runner(literal(models[1]))), DefaultRun(models[1])
     with listener.progress("verifying", len(groups)) as advance:
         for number, group in enumerate(groups, start=1):
             batch = load_readable_batch(samples.every, group, unreadable)
             if batch is not None:
-                _compare(runners, batch, outputs)
+                default.observe(_compare(runners, batch, outputs), batch)
                 seen += batch.samples
                 keys = {sample_key(samples.every.identity(index)) for index in batch.indices}
-                held_back = held_back and calibrated.isdisjoint(keys)
+                held_back = held_back and result.calibrated.isdisjoint(keys)
             advance(number, len(groups))
     distances = {name: output.distance() for name, output in outputs.items() if output.compared}
-    return Verification(seen, held_back, distances, tuple(name for name in outputs if name not in distances))
+    at = {name: distance.sqnr_db for name, distance in distances.items()}
+    again = partial(_once_more, runners[0], samples, groups)
+    return Verification(
+        seen,
+        held_back,
+        distances,
+        tuple(name for name in outputs if name not in distances),
+        judged(default, at, models[1], result.opset, again),
+        reasons_of(distances, models[1], again, result.seen, result.samples),
+    )
+
+
+def _once_more(reference: Runner, samples: Samples, groups: Sequence[Group]) -> Iterator[tuple[Outputs, Batch]]:
+    """The outputs of the FP32 model on the samples, batch by batch."""
+    unreadable = UnreadableSamples(len(samples.every))
+    for group in groups:
+        batch = load_readable_batch(samples.every, group, unreadable)
+        if batch is not None:
+            yield reference.run(batch), batch
 
 
 def verification_runs(samples: Samples, count: int) -> tuple[tuple[Group, ...], bool]:
@@ -93,11 +133,13 @@ def verification_runs(samples: Samples, count: int) -> tuple[tuple[Group, ...], 
     return tuple(chosen), bool(unseen)
 
 
-def _compare(runners: tuple[Runner, Runner], batch: Batch, outputs: dict[str, _Output]) -> None:
+def _compare(runners: tuple[Runner, Runner], batch: Batch, outputs: dict[str, _Output]) -> Outputs:
+    """Run both models on a batch and compare what they give; returns the outputs of the first."""
     expected, found = (runner.run(batch) for runner in runners)
     for name, array in expected.items():
         if isinstance(array, np.ndarray) and array.dtype.kind in "fiub":
             outputs.setdefault(name, _Output()).observe(array, found[name])
+    return expected
 
 
 class _Output:

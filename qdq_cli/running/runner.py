@@ -231,13 +231,21 @@ class Runner:
         source: The model, a file or bytes.
         threads: Threads of a run; None: one a core.
         default: Run it as ONNX Runtime does by default instead: what that gives can depend on the processor.
+        entries: Session options besides, by ONNX Runtime's names.
 
     Raises:
         ModelError: ONNX Runtime cannot load the model.
     """
 
-    def __init__(self, source: Source, *, threads: int | None = None, default: bool = False) -> None:
-        options = SessionOptions(threads=threads or cores(), optimize=default, fuse=default)
+    def __init__(
+        self,
+        source: Source,
+        *,
+        threads: int | None = None,
+        default: bool = False,
+        entries: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        options = SessionOptions(threads=threads or cores(), optimize=default, fuse=default, entries=entries)
         self._session = make_session(source, options)
         self.inputs = tuple(value.name for value in self._session.get_inputs())
         self.outputs = tuple(value.name for value in self._session.get_outputs())

@@ -58,12 +58,14 @@ class SessionOptions:
         fuse: With `optimize`, let ONNX Runtime fuse operators and their Q/DQ pairs into operators on integers, as it
             does by default. Off for whatever is measured: some processors saturate products of these.
         keep: File to write the rewritten graph to, its weights beside it under the same name plus ".weights".
+        entries: Further session options by ONNX Runtime's names, such as ("session.x64quantprecision", "1").
     """
 
     threads: int
     optimize: bool
     fuse: bool = False
     keep: Path | None = None
+    entries: tuple[tuple[str, str], ...] = ()
 
 
 def make_session(source: Source, options: SessionOptions) -> ort.InferenceSession:
@@ -89,6 +91,8 @@ def _native(source: Source, options: SessionOptions) -> Any:
     made.graph_optimization_level = level.ORT_ENABLE_ALL if options.optimize else level.ORT_DISABLE_ALL
     if not options.fuse:
         made.add_session_config_entry("session.disable_quant_qdq", "1")
+    for name, value in options.entries:
+        made.add_session_config_entry(name, value)
     if source.weights:
         arrays = [ort.OrtValue.ortvalue_from_numpy(array) for array in source.weights.values()]
         made.add_external_initializers(list(source.weights), arrays)
