@@ -1,6 +1,6 @@
 """The calibration cache: a CalibrationTable as a small file with the same bytes wherever and however it was made.
 
-Format 1, all numbers little-endian; `n` is an unsigned LEB128 varint, `s` a varint length and that much UTF-8:
+All numbers little-endian; `n` is an unsigned LEB128 varint, `s` a varint length and that much UTF-8:
 
     magic (8 bytes) · n format version
     s model · s preprocessing · n tools, each s name, s version (ascending)
@@ -8,7 +8,10 @@ Format 1, all numbers little-endian; `n` is an unsigned LEB128 varint, `s` a var
     n tensors, each (ascending by the bytes of the name):
         s name · s element type · s digest · n rank, each dimension: n 0 unknown | n 1, n size | n 2, s name
         n count; if not 0: float32 minimum, float32 maximum and the counts from the bin of one to the bin of the other
+    format 2 alone: the portrait of the model (see `portrait_file`)
     SHA-256 of everything before (32 bytes)
+
+A table without a portrait is written in format 1.
 
 Counts come in blocks of 32 (the last one filled up with zeros): first a byte per block, 128 * differences + width, then
 per block 32 numbers of `width` bits, lowest bit first. They are the counts themselves or, where that is narrower, the
@@ -31,10 +34,13 @@ from numpy.typing import NDArray
 
 from calibrators.errors import CacheFileError, CalibratorError
 from calibrators.histogram import LARGEST_COUNT, Histogram, occupied_bins
+from calibrators.packing import Reader, packed_number, packed_text
+from calibrators.portrait_file import decode_portrait, encode_portrait
+from calibrators.regular_file import open_regular
 from calibrators.table import CalibrationTable, Dimension, Entry, Provenance
 
-FORMAT_VERSION = 1
-"""The newest format this package reads, and the one it writes."""
+FORMAT_VERSION = 2
+"""The newest format this package reads, and the one it writes where there is a portrait."""
 
 MAGIC = b"\x93QCAL\r\n\x1a"
 """First bytes of the file: not text, and damaged by anything that translates line ends."""
@@ -42,10 +48,9 @@ MAGIC = b"\x93QCAL\r\n\x1a"
 LARGEST_FILE = 64 << 20
 """Bytes; a ResNet-50 needs about 0.2 MB."""
 
-_LARGEST_TEXT = (1 << 16) - 1
 _MOST_TENSORS = 100_000
 _MOST_SAMPLES = 1 << 20
-_MOST_BINS = 1 << 26  # of all tensors together: 512 MB of counts
+_MOST_BINS = 1 << 26  # of all tensors together
 _MOST_DIMENSIONS = 64
 _MOST_TOOLS = 64
 _BLOCK = 32
@@ -69,7 +74,7 @@ def read_cache(path: Path | str) -> CalibrationTable:
         CacheFileError: The file cannot be read, is no calibration cache, is damaged or is of a newer format.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise CacheFileError(f"{path} cannot be read: {error.strerror or error}.") from error
@@ -83,14 +88,16 @@ def encode_table(table: CalibrationTable) -> bytes:
         CacheFileError: The table is larger than the format allows.
     """
     provenance = table.provenance
-    out = bytearray(MAGIC + _number(FORMAT_VERSION) + _text(provenance.model) + _text(provenance.preprocessing))
-    out += _number(len(provenance.versions))
+    out = bytearray(MAGIC + packed_number(1 if table.portrait is None else FORMAT_VERSION))
+    out += packed_text(provenance.model) + packed_text(provenance.preprocessing)
+    out += packed_number(len(provenance.versions))
     for tool, version in provenance.versions:
-        out += _text(tool) + _text(version)
-    out += _number(len(provenance.samples)) + bytes.fromhex("".join(sorted(provenance.samples)))
-    out += _number(len(table.entries))
+        out += packed_text(tool) + packed_text(version)
+    out += packed_number(len(provenance.samples)) + bytes.fromhex("".join(sorted(provenance.samples)))
+    out += packed_number(len(table.entries))
     for name in sorted(table.entries, key=str.encode):
-        out += _text(name) + _encode_entry(table.entries[name])
+        out += packed_text(name) + _encode_entry(table.entries[name])
+    out += b"" if table.portrait is None else encode_portrait(table.portrait)
     out += hashlib.sha256(out).digest()
     largest = max(len(out) / LARGEST_FILE, len(table.entries) / _MOST_TENSORS, provenance.sample_count / _MOST_SAMPLES)
     if largest > 1:
@@ -117,14 +124,15 @@ def decode_table(data: bytes, source: str = "The calibration cache") -> Calibrat
         raise CacheFileError(
             f"{source} is damaged or cut off: its checksum does not fit.", "Copy it again, or calibrate again."
         )
-    reader = _Reader(body, len(MAGIC), source)
+    reader = Reader(body, len(MAGIC), source, _MOST_BINS)
     version = reader.number(1 << 32, "format version")
-    if version != FORMAT_VERSION:
+    if not 1 <= version <= FORMAT_VERSION:
         raise CacheFileError(
-            f"{source} is of format {version}, expected format {FORMAT_VERSION}.", "Read it with a newer release."
+            f"{source} is of format {version}, expected format {FORMAT_VERSION} at most.",
+            "Read it with a newer release.",
         )
     try:
-        table = _decode_body(reader)
+        table = _decode_body(reader, version)
     except CacheFileError:
         raise
     except CalibratorError as error:
@@ -153,53 +161,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-class _Reader:
-    """A place in the bytes of a file; every step is checked against what is there."""
-
-    def __init__(self, data: bytes, start: int, source: str) -> None:
-        self.data = data
-        self.at = start
-        self.source = source
-        self.bins_left = _MOST_BINS
-
-    def take(self, size: int, what: str) -> bytes:
-        """The next `size` bytes."""
-        if size > len(self.data) - self.at:
-            raise self.broken(f"ends in the middle of a {what}")
-        self.at += size
-        return self.data[self.at - size : self.at]
-
-    def number(self, largest: int, what: str) -> int:
-        """The next varint, at most `largest`."""
-        value = 0
-        for shift in range(0, 70, 7):
-            (byte,) = self.take(1, what)
-            value |= (byte & 127) << shift
-            if byte < 128:
-                break
-        if value > largest:
-            raise self.broken(f"holds a {what} of {value}, more than {largest}")
-        return value
-
-    def text(self, what: str) -> str:
-        """The next text."""
-        data = self.take(self.number(_LARGEST_TEXT, f"length of a {what}"), what)
-        try:
-            return data.decode()
-        except UnicodeDecodeError as error:
-            raise self.broken(f"holds a {what} that is not UTF-8") from error
-
-    def finish(self) -> None:
-        """Check that nothing is left."""
-        if self.at != len(self.data):
-            raise self.broken(f"holds {len(self.data) - self.at} bytes too many")
-
-    def broken(self, what: str) -> CacheFileError:
-        """The error to raise."""
-        return CacheFileError(f"{self.source} is no valid calibration cache: it {what}.")
-
-
-def _decode_body(reader: _Reader) -> CalibrationTable:
+def _decode_body(reader: Reader, version: int) -> CalibrationTable:
     model, preprocessing = reader.text("model fingerprint"), reader.text("preprocessing")
     tools = range(reader.number(_MOST_TOOLS, "number of tools"))
     versions = tuple((reader.text("tool name"), reader.text("tool version")) for _ in tools)
@@ -214,26 +176,27 @@ def _decode_body(reader: _Reader) -> CalibrationTable:
         if name in entries:
             raise reader.broken(f"holds tensor {name!r} twice")
         entries[name] = _decode_entry(reader, name)
-    return CalibrationTable(Provenance(model, preprocessing, versions, frozenset(digests)), entries)
+    portrait = decode_portrait(reader) if version > 1 else None
+    return CalibrationTable(Provenance(model, preprocessing, versions, frozenset(digests)), entries, portrait)
 
 
 def _encode_entry(entry: Entry) -> bytes:
-    out = _text(entry.dtype) + _text(entry.digest) + _number(len(entry.shape))
+    out = packed_text(entry.dtype) + packed_text(entry.digest) + packed_number(len(entry.shape))
     for dimension in entry.shape:
         if dimension is None:
-            out += _number(0)
+            out += packed_number(0)
         elif isinstance(dimension, str):
-            out += _number(2) + _text(dimension)
+            out += packed_number(2) + packed_text(dimension)
         else:
-            out += _number(1) + _number(dimension)
+            out += packed_number(1) + packed_number(dimension)
     histogram = entry.histogram
-    out += _number(histogram.count)
+    out += packed_number(histogram.count)
     if histogram.count:
         out += struct.pack("<ff", histogram.minimum, histogram.maximum) + pack_counts(histogram.occupied()[1])
     return out
 
 
-def _decode_entry(reader: _Reader, name: str) -> Entry:
+def _decode_entry(reader: Reader, name: str) -> Entry:
     dtype, digest = reader.text("element type"), reader.text("digest")
     rank = reader.number(_MOST_DIMENSIONS, "rank")
     shape = tuple(_decode_dimension(reader) for _ in range(rank))
@@ -241,14 +204,14 @@ def _decode_entry(reader: _Reader, name: str) -> Entry:
     return Entry(histogram, shape, dtype, digest)
 
 
-def _decode_dimension(reader: _Reader) -> Dimension:
+def _decode_dimension(reader: Reader) -> Dimension:
     kind = reader.number(2, "kind of dimension")
     if kind == 0:
         return None
     return reader.number(1 << 62, "dimension") if kind == 1 else reader.text("dimension name")
 
 
-def _decode_histogram(reader: _Reader, name: str) -> Histogram:
+def _decode_histogram(reader: Reader, name: str) -> Histogram:
     count = reader.number(LARGEST_COUNT, "count")
     if count == 0:
         return Histogram()
@@ -287,7 +250,7 @@ def pack_counts(counts: NDArray[np.int64]) -> bytes:
     return heads + b"".join(packed)
 
 
-def _unpack_counts(reader: _Reader, size: int, name: str) -> NDArray[np.int64]:
+def _unpack_counts(reader: Reader, size: int, name: str) -> NDArray[np.int64]:
     """The way back from `pack_counts`, for `size` counts."""
     heads = np.frombuffer(reader.take(-(-size // _BLOCK), "list of blocks"), np.uint8)
     width = (heads & 127).astype(np.intp)
@@ -301,30 +264,10 @@ def _unpack_counts(reader: _Reader, size: int, name: str) -> NDArray[np.int64]:
         lines = data[(ends[rows] - bits * (_BLOCK // 8))[:, None] + np.arange(bits * (_BLOCK // 8))]
         digits = np.unpackbits(lines, axis=1, bitorder="little").reshape(rows.size, _BLOCK, bits)
         numbers[rows] = (digits.astype(np.int64) << np.arange(bits)).sum(axis=2)
-    before = 0
-    for row in range(heads.size):
-        if heads[row] & 128:
-            zigzag = numbers[row]
-            numbers[row] = before + np.cumsum((zigzag >> 1) ^ -(zigzag & 1))
-        before = int(numbers[row, -1])
-        if not 0 <= before <= LARGEST_COUNT:
-            raise reader.broken(f"holds a count of {before} for tensor {name!r}")
+    for row in np.flatnonzero(heads & 128).tolist():
+        zigzag = numbers[row]
+        before = int(numbers[row - 1, -1]) if row else 0
+        numbers[row] = before + np.cumsum((zigzag >> 1) ^ -(zigzag & 1))
+        if not 0 <= numbers[row, -1] <= LARGEST_COUNT:
+            raise reader.broken(f"holds a count of {numbers[row, -1]} for tensor {name!r}")
     return numbers.reshape(-1)[:size]
-
-
-def _number(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _text(value: str) -> bytes:
-    data = value.encode()
-    if len(data) > _LARGEST_TEXT:
-        raise CacheFileError(
-            f"A text of {len(data)} bytes does not fit a calibration cache; at most {_LARGEST_TEXT} do."
-        )
-    return _number(len(data)) + data

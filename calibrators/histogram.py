@@ -41,7 +41,8 @@ class Histogram:
 
     def __init__(self) -> None:
         self._exponent = _SMALLEST_EXPONENT
-        self._cells: NDArray[np.int64] | None = None
+        self._cells: NDArray[np.integer[Any]] | None = None  # of a narrow type as long as nothing is counted here
+        self._whole: NDArray[np.int64] | None = None  # the same, once all CELLS of it are there to be counted into
         self._first = 0  # number of the bin counted in _cells[0]
         self._count = 0
         self._low_key = 0
@@ -75,13 +76,13 @@ class Histogram:
     @property
     def counts(self) -> NDArray[np.int64]:
         """Counts of the signed bins -4095..4095, shape [8191], bin 0 at index 4095; read-only."""
-        view = self._complete_cells().view()
-        view.flags.writeable = False
-        return view
+        counts = self._all_counts().view()
+        counts.flags.writeable = False
+        return counts
 
     def magnitudes(self) -> NDArray[np.int64]:
         """Counts of the bins of |x|, shape [4096]: bin i is [i, i + 1) * bin_width."""
-        cells = self._complete_cells()
+        cells = self._all_counts()
         magnitudes = cells[CENTER:].copy()
         magnitudes[1:] += cells[CENTER - 1 :: -1]
         return magnitudes
@@ -141,7 +142,7 @@ class Histogram:
         if self._count == 0:
             return 0, np.zeros(0, np.int64)
         first, last = _bin_of(self.minimum, self._exponent), _bin_of(self.maximum, self._exponent)
-        return first, self._stored_cells()[first - self._first : last - self._first + 1].copy()
+        return first, self._stored_cells()[first - self._first : last - self._first + 1].astype(np.int64)
 
     @classmethod
     def from_occupied(cls, minimum: float, maximum: float, counts: NDArray[np.int64]) -> Histogram:
@@ -165,14 +166,16 @@ class Histogram:
                 f"Counts of shape {counts.shape} do not fit the values from {minimum} to {maximum}, "
                 f"which span {size} bins."
             )
-        total = sum(counts.tolist())
+        total = (
+            int(counts.sum(dtype=np.int64)) if counts.sum(dtype=np.float64) <= 2 * LARGEST_COUNT else LARGEST_COUNT + 1
+        )
         needed = 1 if minimum == maximum else 2
         if counts.min() < 0 or counts[0] < 1 or counts[-1] < 1 or not needed <= total <= LARGEST_COUNT:
             raise ParameterError(f"Counts of values from {minimum} to {maximum} are negative, missing or too large.")
         histogram._note_extremes(_key_of_number(minimum), _key_of_number(maximum))
         histogram._exponent = _exponent_for(histogram._low_key, histogram._high_key)
         histogram._first = _bin_of(minimum, histogram._exponent)
-        histogram._cells, histogram._count = counts.astype(np.int64), total
+        histogram._cells, histogram._count = counts.astype(np.min_scalar_type(-int(counts.max()))), total
         return histogram
 
     def __eq__(self, other: object) -> bool:
@@ -214,6 +217,7 @@ class Histogram:
             return
         if self._cells is not None:
             self._first, self._cells = fold(self._first, self._cells, exponent - self._exponent)
+            self._whole = None
         self._exponent = exponent
 
     def _note_extremes(self, low: int, high: int) -> None:
@@ -222,16 +226,23 @@ class Histogram:
         self._low_key = min(self._low_key, low) if self._count else low
         self._high_key = max(self._high_key, high) if self._count else high
 
-    def _stored_cells(self) -> NDArray[np.int64]:
+    def _stored_cells(self) -> NDArray[np.integer[Any]]:
         return np.zeros(0, np.int64) if self._cells is None else self._cells
 
+    def _all_counts(self) -> NDArray[np.int64]:
+        """All CELLS counts. What is stored stays as it is, so tables read from a file stay as small as the file is."""
+        if self._whole is not None:
+            return self._whole
+        stored, start = self._stored_cells(), CENTER + self._first
+        counts = np.zeros(CELLS, np.int64)
+        counts[start : start + stored.size] = stored
+        return counts
+
     def _complete_cells(self) -> NDArray[np.int64]:
-        """All CELLS counts, allocated when first needed: tables read from a file stay as small as the file is."""
-        if self._cells is None or self._cells.size != CELLS:
-            stored, start = self._stored_cells(), CENTER + self._first
-            self._first, self._cells = -CENTER, np.zeros(CELLS, np.int64)
-            self._cells[start : start + stored.size] = stored
-        return self._cells
+        """All CELLS counts, to be counted into; allocated when first needed."""
+        self._whole = self._all_counts()
+        self._first, self._cells = -CENTER, self._whole
+        return self._whole
 
 
 def occupied_bins(minimum: float, maximum: float) -> int:
@@ -246,7 +257,7 @@ def occupied_bins(minimum: float, maximum: float) -> int:
     return _bin_of(maximum, exponent) - _bin_of(minimum, exponent) + 1
 
 
-def fold(first: int, cells: NDArray[np.int64], times: int) -> tuple[int, NDArray[np.int64]]:
+def fold(first: int, cells: NDArray[np.integer[Any]], times: int) -> tuple[int, NDArray[np.integer[Any]]]:
     """Double the bin width `times` times.
 
     Args:

@@ -17,7 +17,7 @@ from calibrators.ort_table import decimal, parse_ort_table
 from calibrators.qparams import symmetric_qparams
 from calibrators.qtypes import INT8
 from calibrators.ranges import Range
-from calibrators.tensorrt_cache import parse_tensorrt_cache
+from calibrators.tensorrt_cache import is_tensorrt_cache, parse_tensorrt_cache
 
 LARGEST_FILE = 64 << 20
 """Bytes of a file of ranges that are read at most."""
@@ -44,7 +44,7 @@ def parse_ranges(data: bytes, source: str = "The file of ranges") -> dict[str, f
 
 
 def _parse_any(data: bytes, text: str, source: str) -> dict[str, float]:
-    if text.startswith("TRT-"):
+    if is_tensorrt_cache(text):
         return _checked(parse_tensorrt_cache(text, source).amax(), source)
     if text.lstrip()[:1] in ("{", "["):
         return parse_json_ranges(text, source)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from calibrators.errors import MismatchError, ParameterError
 from calibrators.histogram import Histogram
 from calibrators.methods import Method, choose_range
+from calibrators.portrait import Portrait
 from calibrators.ranges import Range
 
 SAMPLE_DIGEST = re.compile(r"[0-9a-f]{16}")
@@ -80,10 +81,18 @@ class Provenance:
 
 @dataclass(frozen=True)
 class CalibrationTable:
-    """Tensor name -> entry, with its provenance; the calibration cache is the file of it (see `cache_file`)."""
+    """Tensor name -> entry, with its provenance; the calibration cache is the file of it (see `cache_file`).
+
+    Args:
+        provenance: Where it comes from.
+        entries: Tensor name -> what is known about it.
+        portrait: What the model computes on made-up samples, by which another export of it is known; None where that
+            was not noted.
+    """
 
     provenance: Provenance = field(default_factory=Provenance)
     entries: Mapping[str, Entry] = field(default_factory=dict)
+    portrait: Portrait | None = None
 
     def missing(self, names: Iterable[str]) -> tuple[str, ...]:
         """Those of `names` that have no entry, in order."""
@@ -113,7 +122,7 @@ class CalibrationTable:
         entries = {names.get(name, name): entry for name, entry in self.entries.items()}
         if len(entries) != len(self.entries):
             raise ParameterError("Two tensors of the calibration table would get the same name.")
-        return replace(self, entries=entries)
+        return replace(self, entries=entries, portrait=self.portrait and self.portrait.renamed(names))
 
 
 def sample_digest(arrays: Mapping[str, NDArray[Any]], source: str = "") -> str:
@@ -164,7 +173,9 @@ def merge_tables(labelled: Iterable[tuple[str, CalibrationTable]]) -> Calibratio
         samples |= table.provenance.samples
         for name, entry in entries.items():
             entry.histogram.merge(table.entries[name].histogram)
-    return CalibrationTable(replace(first.provenance, samples=frozenset(samples)), entries)
+    portraits = [table.portrait for _, table in tables if table.portrait is not None]
+    portrait = min(portraits, key=repr) if portraits else None  # they differ in rounding at most, by processor
+    return CalibrationTable(replace(first.provenance, samples=frozenset(samples)), entries, portrait)
 
 
 def _check_same_origin(one: tuple[str, CalibrationTable], other: tuple[str, CalibrationTable]) -> None:

@@ -5,7 +5,8 @@
     (Unnamed Layer* 64) [Shuffle]_output: 3b810204
 
 A line holds a tensor name and the bits of its scale (amax / 127) as a big-endian float32 in hexadecimal, lower case
-and without leading zeros. The file has no checksum and TensorRT trusts it as it is, so everything odd is refused here.
+and without leading zeros. The file has no checksum and TensorRT trusts it as it is, so every odd range is refused here.
+The first line may be spelled in other ways, since people edit it to hand a cache to another release.
 
 Source: spec 6.1 and 6.2; test case T56.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from calibrators.errors import CacheFileError, ParameterError
@@ -24,7 +25,10 @@ from calibrators.qtypes import INT8
 ALGORITHMS = ("EntropyCalibration2", "MinMaxCalibration", "EntropyCalibration", "LegacyCalibration")
 """Calibrators that name themselves in the header; the first is the one DLA and trtexec want (spec 5.1, 6.3)."""
 
-_HEADER = re.compile(r"TRT-([0-9]{3,7})-([A-Za-z0-9_]+)")
+_HEADER = re.compile(r"trt\s*[-_ ]\s*v?([0-9][0-9a-z.]{0,15})\s*(?:[-_ ]\s*([a-z]\w*)?)?", re.IGNORECASE)
+_START = re.compile(r"trt\s*[-_ ]\s*v?[0-9]", re.IGNORECASE)
+_COMMENT = re.compile(r"\s*(#|//|;)")
+_USUAL = re.compile(r"0|[0-9a-fA-F]{7,8}")  # scales above 1e-38: "# made at 12:30" holds none
 _DIGITS = re.compile(r"[0-9a-fA-F]{1,8}")
 _DECIMAL = re.compile(r"[-+]?[0-9]*\.[0-9]+([eE][-+]?[0-9]+)?")
 _VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,2})(?:\.([0-9]{1,2})(?:\.[0-9]+)?)?")
@@ -35,16 +39,18 @@ class TensorRTCache:
     """What a TensorRT calibration cache holds.
 
     Args:
-        version: Number in the header: 8503 for 8.5.3, 101401 for 10.14.1.
-        algorithm: Name in the header.
+        version: Number in the header: 8503 for 8.5.3, 101401 for 10.14.1; None where it is no number (TRT-8XXX).
+        algorithm: Name in the header; "" where there is none.
         scales: Tensor name -> scale, a float32 number >= 0, in the order of the file.
-        other: Lines that are no scales (parameters of legacy calibrators), as they are.
+        other: Lines that are no scales (parameters of legacy calibrators, comments), as they are.
+        header: The header as it is spelled, where that is not TensorRT's spelling.
     """
 
-    version: int
+    version: int | None
     algorithm: str
     scales: Mapping[str, float]
     other: tuple[str, ...] = ()
+    header: str = ""
 
     def amax(self) -> dict[str, float]:
         """Tensor name -> amax = 127 * scale, exact in a Python float: `symmetric_qparams` gives the scale back."""
@@ -87,7 +93,7 @@ def make_tensorrt_cache(
 
 def format_tensorrt_cache(cache: TensorRTCache) -> str:
     r"""The text of the file; lines end in "\n" and follow the order of `scales`."""
-    lines = [f"TRT-{cache.version}-{cache.algorithm}", *cache.other]
+    lines = [cache.header or f"TRT-{cache.version}-{cache.algorithm}", *cache.other]
     lines += [f"{name}: {_bits(scale):x}" for name, scale in cache.scales.items()]
     return "\n".join(lines) + "\n"
 
@@ -96,7 +102,8 @@ def parse_tensorrt_cache(text: str, source: str = "The TensorRT cache") -> Tenso
     """Read the text of the file.
 
     Blank lines are skipped; lines without a colon, or with a decimal number behind it, are parameters of legacy
-    calibrators and go to `other`.
+    calibrators and go to `other`, as do comments. The header may be in any case, name no calibrator, or spell the
+    release in another way.
 
     Args:
         text: The whole file, decoded as UTF-8 (with "surrogateescape" names survive in any encoding).
@@ -106,21 +113,25 @@ def parse_tensorrt_cache(text: str, source: str = "The TensorRT cache") -> Tenso
         CacheFileError: The header is missing, or a line is broken; the message says which.
     """
     lines = text.removeprefix("\ufeff").split("\n")
-    header = _HEADER.fullmatch(lines[0].strip())
+    place, first = _first_line(lines)
+    header = _HEADER.fullmatch(first)
     if not header:
         raise CacheFileError(
-            f"{source} is no TensorRT calibration cache: its first line is {lines[0][:40]!r}, "
+            f"{source} is no TensorRT calibration cache: its first line is {first[:40]!r}, "
             "expected one like 'TRT-8601-EntropyCalibration2'."
         )
     scales: dict[str, float] = {}
-    other = []
-    for number, line in enumerate(lines[1:], 2):
+    other = [line.strip() for line in lines[:place] if line.strip()]
+    for number, line in enumerate(lines[place + 1 :], place + 2):
         name, colon, digits = line.rstrip("\r \t").rpartition(":")
         digits = digits.strip(" \t")
         if not colon or _DECIMAL.fullmatch(digits):
             other += [line.rstrip("\r")] if line.strip() else []
             continue
         scale = _parse_scale(digits)
+        if _COMMENT.match(line) and not _USUAL.fullmatch(digits):
+            other.append(line.rstrip("\r"))
+            continue
         if not name or scale is None:
             raise CacheFileError(
                 f"Line {number} of {source} is broken: expected a tensor name, ': ' and the bits of a scale in "
@@ -128,7 +139,28 @@ def parse_tensorrt_cache(text: str, source: str = "The TensorRT cache") -> Tenso
             )
         if scales.setdefault(name, scale) != scale:
             raise CacheFileError(f"{source} gives tensor {name!r} two scales; the second is in line {number}.")
-    return TensorRTCache(int(header[1]), header[2], scales, tuple(other))
+    version = int(header[1]) if header[1].isdecimal() else None
+    algorithm = _calibrator(header[2] or "")
+    spelled = "" if first == f"TRT-{version}-{algorithm}" else first
+    return TensorRTCache(version, algorithm, scales, tuple(other), spelled)
+
+
+def is_tensorrt_cache(text: str) -> bool:
+    """Say whether a text begins as a TensorRT calibration cache, in any spelling of its header."""
+    return _START.match(_first_line(text.removeprefix("\ufeff").split("\n"))[1]) is not None
+
+
+def _first_line(lines: Sequence[str]) -> tuple[int, str]:
+    """Place and text of the first line that is neither blank nor a comment; of the first one where all are."""
+    for place, line in enumerate(lines):
+        if line.strip() and not _COMMENT.match(line):
+            return place, line.strip()
+    return 0, lines[0].strip()
+
+
+def _calibrator(name: str) -> str:
+    """The name of a calibrator in TensorRT's spelling, whatever its case; others as they are."""
+    return next((known for known in ALGORITHMS if known.lower() == name.lower()), name)
 
 
 def _parse_scale(digits: str) -> float | None:

@@ -24,6 +24,7 @@ from calibrators import (
 )
 from calibrators.cache_file import write_atomically
 from calibrators.ranges import Range
+from calibrators.tensorrt_cache import is_tensorrt_cache
 from qdq_cli.config.records import ExportConfig
 from qdq_cli.data.ranges import is_cache, parse, read_bytes, read_ranges
 from qdq_cli.process.documents import SCHEMA_VERSION
@@ -134,14 +135,15 @@ def import_file(file: Path, output: Path) -> RangeFile:
         raise DataError(f"The output {output} is the file of ranges itself.", "Name another file with -o.")
     write_atomically(output, _encoded(format_json(ranges)))
     header, ignored = "", 0
-    if data.startswith(b"TRT-"):
-        text = data.decode("utf-8", "surrogateescape")
-        header, ignored = text.split("\n", 1)[0].strip(), len(parse_tensorrt_cache(text, str(file)).other)
-    return RangeFile(SCHEMA_VERSION, str(file), str(output), _format_name(data), header, None, ignored, ranges)
+    text = data.decode("utf-8", "surrogateescape")
+    if is_tensorrt_cache(text):
+        found = parse_tensorrt_cache(text, str(file))
+        header, ignored = found.header or f"TRT-{found.version}-{found.algorithm}", len(found.other)
+    return RangeFile(SCHEMA_VERSION, str(file), str(output), _format_name(data, text), header, None, ignored, ranges)
 
 
-def _format_name(data: bytes) -> str:
-    if data.startswith(b"TRT-"):
+def _format_name(data: bytes, text: str) -> str:
+    if is_tensorrt_cache(text):
         return "tensorrt"
     if data.lstrip()[:1] in (b"{", b"["):
         return "json"

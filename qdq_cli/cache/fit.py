@@ -12,9 +12,8 @@ from qdq_cli.calibrating.calibration import Observation, wide_depthwise
 from qdq_cli.calibrating.feeding import describe_feeding
 from qdq_cli.calibrating.stored import find
 from qdq_cli.config.records import CheckConfig
-from qdq_cli.data.ranges import is_cache, read_ranges
+from qdq_cli.data.ranges import is_cache, read_ranges, unmatched
 from qdq_cli.model import files
-from qdq_cli.model.fingerprint import graph_fingerprint
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.topology import float_tensors
 from qdq_cli.preparing.prepare import prepare
@@ -36,10 +35,12 @@ class Fit:
         missing: Those that are not in the file.
         renamed: Name in the model -> name in the file, for tensors that are computed alike and called differently.
         spare: How many tensors of the file the model does not need.
-        same_model: Whether the model computes exactly what the observed one did; None for ranges.
+        same_model: Whether the model computes what the observed one did, in any spelling; None for ranges.
         samples: Samples observed; None for ranges.
         preprocessing: One line on how samples became inputs; "" for arrays and ranges.
         versions: Tool -> version; empty for ranges.
+        by_values: Tensors of another export that were told by the values they take on made-up samples.
+        differences: Sentences on why tensors are missing, as far as that is known.
     """
 
     schema_version: int
@@ -55,6 +56,8 @@ class Fit:
     samples: int | None = None
     preprocessing: str = ""
     versions: Mapping[str, str] | None = None
+    by_values: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
 
 
 def check_fit(config: CheckConfig) -> Fit:
@@ -79,10 +82,15 @@ def require_fit(fit: Fit) -> None:
     Raises:
         DataError: Something is missing.
     """
+    if not fit.fits and fit.kind == "ranges" and fit.differences:
+        raise DataError(*fit.differences)
     if not fit.fits:
-        raise DataError(
+        lacking = (
             f"The {fit.kind} {fit.file} lacks {len(fit.missing)} of the {fit.needed} tensors that {fit.model} needs, "
-            f"such as '{fit.missing[0]}'.",
+            f"such as '{fit.missing[0]}'."
+        )
+        raise DataError(
+            " ".join((lacking, *fit.differences)),
             "It was made for other weights, another network or other placement options; calibrate again.",
         )
 
@@ -107,10 +115,12 @@ def _of_table(config: CheckConfig, model: ir.Model, plan: Plan, table: Calibrati
         missing=hit.missing,
         renamed=hit.renamed,
         spare=len(table.entries) - len(hit.histograms),
-        same_model=graph_fingerprint(model.graph) == origin.model,
+        same_model=hit.same_network,
         samples=origin.sample_count,
         preprocessing=describe_feeding(origin.preprocessing),
         versions=dict(origin.versions),
+        by_values=hit.by_values,
+        differences=hit.differences,
     )
 
 
@@ -128,4 +138,5 @@ def _of_ranges(config: CheckConfig, plan: Plan, ranges: Mapping[str, float]) -> 
         missing=missing,
         renamed={},
         spare=len(ranges) - len(used),
+        differences=tuple(unmatched(ranges, [name for group in plan.groups for name in group.tensors]) or ()),
     )

@@ -144,10 +144,16 @@ def fit_lines(fit: Fit, *, full: bool) -> list[str]:
         _row("fits", f"{'yes' if fit.fits else 'no'}: {verdict}; {fit.spare} more in the file"),
     ]
     if fit.same_model is not None:
-        lines.append(_row("fingerprint", "the same" if fit.same_model else "different: another model was observed"))
+        lines.append(_row("network", _network_text(fit)))
     lines += [_row("preprocessing", fit.preprocessing)] if fit.preprocessing else []
     lines += _lone("renamed", [f"{name} <- {place}" for name, place in fit.renamed.items()], full=full)
     return lines + _lone("missing", fit.missing, full=full)
+
+
+def _network_text(fit: Fit) -> str:
+    if not fit.same_model:
+        return "different: another model was observed"
+    return f"the same, another export: {len(fit.by_values)} found by values" if fit.by_values else "the same"
 
 
 def range_lines(found: RangeFile, *, full: bool) -> list[str]:

@@ -15,8 +15,9 @@ from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.calibrating.feeding import describe_feeding
 from qdq_cli.calibrating.observing import Job, Seen, run_samples
 from qdq_cli.calibrating.sample_keys import SampleKeys
-from qdq_cli.calibrating.stored import find, table_of
+from qdq_cli.calibrating.stored import find, portrait_for, table_of
 from qdq_cli.config.records import RangeConfig
+from qdq_cli.data.ranges import unmatched
 from qdq_cli.placement.operators import is_depthwise
 from qdq_cli.placement.plan import Plan, ScaleGroup
 from qdq_cli.placement.topology import float_tensors
@@ -75,9 +76,12 @@ def observe(
         known: What was observed before; only what is missing there is run.
 
     Raises:
-        DataError: There are neither samples nor a cache that fits, or a sample cannot be used.
+        DataError: There are neither samples nor a cache that fits, or a sample cannot be used; or no given range is one
+            of the plan's.
+        UsageError: A range was given by hand for a tensor that the plan does not quantize.
         ModelError: The model cannot be run, or makes NaN or Inf.
     """
+    _check_given(plan, config)
     wanted = tuple(tensor for group in groups_to_observe(plan, config) for tensor in group.observed)
     if not known.histograms.keys() >= set(wanted):
         known = _with_cache(known, model, wanted, samples, config)
@@ -142,12 +146,14 @@ def _from_cache(model: ir.Model, tensors: Sequence[str], samples: Samples | None
     origin = table.provenance
     hit = find(table, model, tensors)
     made = describe_feeding(origin.preprocessing)
-    found = Observation(hit.histograms, origin.sample_count, True, made, digests=origin.samples, stored=True)
+    notes = (_by_values_note(len(hit.by_values)),) if hit.by_values else ()
+    found = Observation(hit.histograms, origin.sample_count, True, made, notes, origin.samples, stored=True)
     fed_alike = samples is None or samples.feeding == origin.preprocessing
     if hit.missing:
         problem = (
             f"{len(hit.missing)} of {len(tensors)} tensors are not in it, such as {some_of(list(hit.missing), 10)}"
         )
+        problem = ". ".join((problem, *hit.differences)).removesuffix(".")
     elif not fed_alike:
         problem = f"it was made with other preprocessing ({made or 'arrays'})"
     elif not origin.samples:
@@ -160,6 +166,13 @@ def _from_cache(model: ir.Model, tensors: Sequence[str], samples: Samples | None
         return replace(found, from_cache=False, served=table, stored=False)
     raise DataError(
         f"The calibration cache {path} does not fit the model: {problem}.", _fit_hint(samples, config, hit.missing)
+    )
+
+
+def _by_values_note(count: int) -> str:
+    return (
+        f"The calibration cache was made from another export of the network: {count} tensors were found in it by their "
+        "weights and by the values they take on made-up samples."
     )
 
 
@@ -179,7 +192,8 @@ def save_cache(model: ir.Model, observed: Observation, samples: Samples | None, 
     histograms = dict(observed.histograms)
     if observed.served is not None:
         histograms |= find(observed.served, model, float_tensors(model.graph)).histograms
-    write_cache(table_of(model, histograms, samples.feeding, observed.digests), config.cache)
+    portrait = portrait_for(model, samples)
+    write_cache(table_of(model, histograms, samples.feeding, observed.digests, portrait), config.cache)
 
 
 @dataclass(frozen=True)
@@ -253,7 +267,7 @@ def choose(plan: Plan, observed: Observation, config: RangeConfig) -> Ranges:
     Raises:
         UsageError: A range was given for a tensor that the plan does not quantize.
     """
-    _check_manual(plan, config)
+    _check_given(plan, config)
     method = Method(cast(MethodName, config.method), config.percentile)
     amax, dead, manual = [], [], 0
     for group in plan.groups:
@@ -288,16 +302,12 @@ def _merged(histograms: Mapping[str, Histogram], group: ScaleGroup) -> Histogram
     return merged
 
 
-def _check_manual(plan: Plan, config: RangeConfig) -> None:
+def _check_given(plan: Plan, config: RangeConfig) -> None:
     known = [tensor for group in plan.groups for tensor in group.tensors]
     for name in config.manual:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=4, cutoff=0.4)
             hint = f"Near names: {', '.join(near)}." if near else "List the quantized tensors with --dry-run -v."
             raise UsageError(f"--range names the tensor '{name}', which is not quantized.", hint)
-    if config.imported and not config.imported.keys() & set(known):
-        raise DataError(
-            f"None of the {len(config.imported)} ranges of the file names a quantized tensor, such as "
-            f"'{next(iter(config.imported))}'.",
-            "Was it made for this model? qdq cache check MODEL FILE says what is missing.",
-        )
+    if (problem := unmatched(config.imported, known)) is not None:
+        raise DataError(*problem)

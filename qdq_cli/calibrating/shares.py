@@ -9,7 +9,7 @@ from calibrators import CalibrationTable, Histogram
 from qdq_cli.calibrating.calibration_data import Samples, open_every
 from qdq_cli.calibrating.observing import Job, run_samples
 from qdq_cli.calibrating.sample_keys import SampleKeys
-from qdq_cli.calibrating.stored import table_of
+from qdq_cli.calibrating.stored import portrait_for, table_of
 from qdq_cli.config.records import CalibrateConfig, Shard
 from qdq_cli.data.batches import Group, plan_batches
 from qdq_cli.data.inputs import batch_axis
@@ -113,7 +113,7 @@ def observe_share(
         listener.note(note)
     chosen = samples.every.preprocessing
     return Share(
-        table=table_of(job.model, seen.histograms, samples.feeding, seen.keys),
+        table=table_of(job.model, seen.histograms, samples.feeding, seen.keys, portrait_for(job.model, samples)),
         known=left_out,
         left=seen.left,
         batch_size=samples.batches.batch_size,

@@ -1,7 +1,8 @@
 """A calibration table and a model: make the table of what was observed, and find in a table what a plan needs.
 
-Tensors are matched by the digest of the computation that makes them, not by name, so a table serves every export of the
-same network, and never one with other weights.
+Tensors are matched by the digest of the computation that makes them, not by name. Those of another export, computed by
+other operators or for another batch size, are matched by what they hold on made-up samples, and by the weights that
+contribute. So a table serves every export of the same network, and never one with other weights.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ import onnx_ir as ir
 import onnxruntime
 
 from calibrators import CalibrationTable, Entry, Histogram, Provenance
+from calibrators.portrait import Portrait
+from qdq_cli.calibrating.calibration_data import Samples
+from qdq_cli.calibrating.likeness import Likeness, likeness
+from qdq_cli.calibrating.probes import draw_portrait, input_shapes
 from qdq_cli.calibrating.sample_keys import KEY_FORMAT
 from qdq_cli.model.fingerprint import fingerprint_of, tensor_digests
 from qdq_cli.model.provenance import tool_version
@@ -26,27 +31,53 @@ class Found:
         histograms: Tensor name in this model -> histogram, for the tensors it has.
         missing: The tensors it does not have.
         renamed: Name in this model -> name in the table, where they differ.
+        by_values: Those that were told by what they hold, not by digest.
+        differences: Sentences on why tensors are missing, as far as that is known.
+        same_network: Whether the model computes what the observed one did, whatever its operators are.
     """
 
     histograms: Mapping[str, Histogram]
     missing: tuple[str, ...]
     renamed: Mapping[str, str]
+    by_values: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+    same_network: bool = False
 
 
 def find(table: CalibrationTable, model: ir.Model, tensors: Sequence[str]) -> Found:
-    """Find the histograms of these tensors of a prepared model, whatever they are called in the table."""
+    """Find the histograms of these tensors of a prepared model, whatever they are called in the table.
+
+    Nothing is run where all of them are there by digest.
+    """
     digests = tensor_digests(model.graph)
     by_digest = table.by_digest()
     places = {name: by_digest[digests[name]] for name in tensors if digests[name] in by_digest}
+    same = fingerprint_of(model.graph, digests) == table.provenance.model
+    unknown = [name for name in tensors if name not in places]
+    if not unknown or same:
+        return _found(table, tensors, places, Likeness(same_network=same))
+    return _found(table, tensors, places, likeness(table, model, unknown))
+
+
+def _found(table: CalibrationTable, tensors: Sequence[str], exact: Mapping[str, str], rest: Likeness) -> Found:
+    """Put together what was found by digest and what by values."""
+    places = {**exact, **rest.places}
     return Found(
-        histograms={name: table.entries[place].histogram for name, place in places.items()},
+        histograms={name: table.entries[places[name]].histogram for name in tensors if name in places},
         missing=tuple(name for name in tensors if name not in places),
-        renamed={name: place for name, place in places.items() if name != place},
+        renamed={name: places[name] for name in tensors if name in places and name != places[name]},
+        by_values=tuple(rest.places),
+        differences=rest.differences,
+        same_network=rest.same_network,
     )
 
 
 def table_of(
-    model: ir.Model, histograms: Mapping[str, Histogram], preprocessing: str, samples: Iterable[str]
+    model: ir.Model,
+    histograms: Mapping[str, Histogram],
+    preprocessing: str,
+    samples: Iterable[str],
+    portrait: Portrait | None = None,
 ) -> CalibrationTable:
     """Make the calibration table of what was observed.
 
@@ -55,6 +86,7 @@ def table_of(
         histograms: Tensor name -> histogram.
         preprocessing: What was done to the samples (`feeding_text`).
         samples: Key of every sample (`sample_key`).
+        portrait: What the model computes on made-up samples (`portrait_for`).
     """
     digests = tensor_digests(model.graph)
     values = ir.convenience.create_value_mapping(model.graph)
@@ -64,8 +96,13 @@ def table_of(
     }
     versions = (("qdq", tool_version()), ("onnxruntime", onnxruntime.__version__), ("sample keys", KEY_FORMAT))
     return CalibrationTable(
-        Provenance(fingerprint_of(model.graph, digests), preprocessing, versions, frozenset(samples)), entries
+        Provenance(fingerprint_of(model.graph, digests), preprocessing, versions, frozenset(samples)), entries, portrait
     )
+
+
+def portrait_for(model: ir.Model, samples: Samples) -> Portrait:
+    """Draw the portrait of a prepared model, in the shapes of its first calibration sample."""
+    return draw_portrait(model, input_shapes(model, samples.every.shapes(0)))
 
 
 def _declared_shape(value: ir.Value) -> tuple[int | str | None, ...]:

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from calibrators.metrics import SQNR_CEILING_DB, Comparison
 from qdq_cli.config.records import FixConfig
+from qdq_cli.data.ranges import unmatched
 from qdq_cli.fixing import legality, placement
 from qdq_cli.fixing.inputs import random_batches
 from qdq_cli.fixing.legality import Outcome
@@ -21,7 +22,7 @@ from qdq_cli.placement.propagate import merge_quantizes
 from qdq_cli.preparing.literal import literal
 from qdq_cli.preparing.reading import make_readable
 from qdq_cli.process.documents import SCHEMA_VERSION
-from qdq_cli.process.errors import ModelError
+from qdq_cli.process.errors import DataError, ModelError
 from qdq_cli.quantizing.report import Distance
 from qdq_cli.running.runner import Runner
 from qdq_cli.targets.tensorrt.findings import Finding, Severity
@@ -54,6 +55,7 @@ def fix_model(config: FixConfig) -> RepairReport:
     Raises:
         ModelError: The model cannot be read, is malformed, or the result cannot be written.
         UsageError: The output is the input.
+        DataError: The ranges are those of another model.
     """
     target = files.check_target(config.model, config.target)
     source = files.load(config.model)
@@ -61,6 +63,7 @@ def fix_model(config: FixConfig) -> RepairReport:
     model = source.model
     interface = _interface(model)
     make_readable(model)
+    _check_names(model.graph, config.ranges)
     before = lint(model), simulate(model)
     used = {name for name, value in model.graph.initializers.items() if value.uses()}
     repairs, left = _repair(model, config.ranges)
@@ -83,6 +86,17 @@ def fix_model(config: FixConfig) -> RepairReport:
         outputs=outputs,
         notes=(*notes, *note, *_unused_ranges(config.ranges, repairs, left)),
     )
+
+
+def _check_names(graph: ir.Graph, ranges: Mapping[str, float]) -> None:
+    """Refuse ranges of another model.
+
+    Raises:
+        DataError: No tensor of the graph has a name that is among them.
+    """
+    values = (*graph.inputs, *(value for node in graph for value in node.outputs))
+    if (problem := unmatched(ranges, [value.name for value in values if value.name])) is not None:
+        raise DataError(*problem)
 
 
 def _unused_ranges(ranges: Mapping[str, float], repairs: list[Repair], left: list[Left]) -> tuple[str, ...]:

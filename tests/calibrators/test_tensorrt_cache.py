@@ -15,6 +15,7 @@ from calibrators import (
     TensorRTCache,
     format_tensorrt_cache,
     make_tensorrt_cache,
+    parse_ranges,
     parse_tensorrt_cache,
     symmetric_qparams,
     tensorrt_version,
@@ -112,11 +113,35 @@ def test_blank_and_unknown_lines_and_line_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    "header", ["", "TRT-", "TRT-8.6.1-EntropyCalibration2", "input: 3c010204", "\x89PNG", "TRT-8601"]
+    "header", ["", "TRT-", "TRT-EntropyCalibration2", "input: 3c010204", "\x89PNG", "TRT 8601 and more of it"]
 )
 def test_files_without_a_header_are_refused(header: str) -> None:
     with pytest.raises(CacheFileError, match=r"f\.cache is no TensorRT calibration cache"):
         parse_tensorrt_cache(f"{header}\nx: 3c010204\n", "f.cache")
+
+
+@pytest.mark.parametrize(
+    ("header", "version", "algorithm"),
+    [
+        ("TRT-8XXX-EntropyCalibration2", None, "EntropyCalibration2"),
+        ("TRT-100001-EntropyCalibration2", 100001, "EntropyCalibration2"),
+        ("trt-8503-entropycalibration2", 8503, "EntropyCalibration2"),
+        ("Trt-8503-MINMAXCALIBRATION\r", 8503, "MinMaxCalibration"),
+        ("TRT-8.6.1-EntropyCalibration2", None, "EntropyCalibration2"),
+        ("TRT-8601", 8601, ""),
+        ("TRT-8601-", 8601, ""),
+        ("  TRT - 8601 - SomethingElse ", 8601, "SomethingElse"),
+        ("\n# made at 12:30\n// by hand\nTRT_8601_LegacyCalibration", 8601, "LegacyCalibration"),
+    ],
+)
+def test_headers_of_another_spelling_are_read(header: str, version: int | None, algorithm: str) -> None:
+    text = f"{header}\nx: 3c010204\r\n# checked: by 12:30\n; again\n"
+    cache = parse_tensorrt_cache(text)
+    assert (cache.version, cache.algorithm) == (version, algorithm)
+    assert list(cache.scales) == ["x"]
+    assert cache.other[-2:] == ("# checked: by 12:30", "; again")
+    assert parse_ranges(text.encode()) == {"x": cache.amax()["x"]}
+    assert parse_tensorrt_cache(format_tensorrt_cache(cache)) == cache
 
 
 @pytest.mark.parametrize(

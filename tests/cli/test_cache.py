@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import struct
 import xml.etree.ElementTree as ET
@@ -456,7 +457,7 @@ def with_nan(cache: Path) -> bytes:
 
 
 BROKEN = {
-    "is of format 2": lambda cache: signed(MAGIC + bytes([FORMAT_VERSION + 1]) + b"later"),
+    "is of format 3": lambda cache: signed(MAGIC + bytes([FORMAT_VERSION + 1]) + b"later"),
     "is damaged": lambda cache: cache.read_bytes()[:-5],
     "damaged": lambda cache: cache.read_bytes()[:99] + bytes([cache.read_bytes()[99] ^ 16]) + cache.read_bytes()[100:],
     "nan": with_nan,
@@ -554,3 +555,43 @@ def test_the_same_tensors_as_tensorrt_would_list(space: Workspace, tmp_path: Pat
     graph = onnx.load(space.model).graph
     tensors = {value.name for value in graph.input} | {name for node in graph.node for name in node.output}
     assert set(parse_tensorrt_cache(file.read_text()).scales) == tensors
+
+
+UNMATCHED = ("None of the 2 names in the table is one of the", "'/first_relu_output'", "'x.1'", "Near names:")
+
+
+def other_names(folder: Path) -> Path:
+    """A table of which no name is one of the model's, with a header of another spelling."""
+    file = folder / "other.cache"
+    file.write_bytes(b"# by hand\r\ntrt-8XXX-EntropyCalibration2\r\n/first_relu_output: 3c010204\r\nx.1: 3c010204\r\n")
+    return file
+
+
+def test_a_table_of_which_no_name_matches_says_so_first(space: Workspace, tmp_path: Path):
+    table = other_names(tmp_path)
+    for arguments in (
+        ("quantize", space.model, "--ranges", table, "-o", tmp_path / "q.onnx"),
+        ("cache", "check", space.model, table),
+    ):
+        done = qdq(*arguments)
+        assert done.code == 4
+        assert [words for words in UNMATCHED if words not in done.err] == []
+        assert "'first_relu' in the model" in done.err
+    imported = qdq("cache", "import", table, "-o", tmp_path / "r.json", "--json")
+    assert imported.code == 0, imported.err
+    assert set(imported.document["ranges"]) == {"/first_relu_output", "x.1"}
+    assert imported.document["header"] == "trt-8XXX-EntropyCalibration2"
+
+
+def test_fix_refuses_a_table_of_another_model(space: Workspace, cache: Path, tmp_path: Path):
+    quantized = tmp_path / "q.onnx"
+    assert qdq("quantize", space.model, "--cache", cache, "-o", quantized).code == 0
+    done = qdq("fix", quantized, "--ranges", other_names(tmp_path), "-o", tmp_path / "fixed.onnx")
+    assert [words for words in UNMATCHED if words not in refused(done)] == []
+    assert not (tmp_path / "fixed.onnx").exists()
+
+
+def test_a_pipe_is_no_table_and_no_cache(space: Workspace, tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    for arguments in (("cache", "show", tmp_path / "pipe"), ("cache", "import", tmp_path / "pipe")):
+        assert "it is a named pipe" in refused(qdq(*arguments))

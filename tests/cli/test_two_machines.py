@@ -105,6 +105,38 @@ def test_another_spelling_of_the_model_is_served(space: Workspace, cache: Path):
     assert scales_of(quantized(space, "b.onnx", "--cache", cache)) == scales_of(expected)
 
 
+def test_an_export_for_another_batch_size_is_served(space: Workspace, cache: Path):
+    expected = quantized(space, "a.onnx", "--cache", cache)
+    proto = onnx.load(space.model)
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
+    onnx.save(proto, space.model)
+    checked = qdq("cache", "check", space.model, cache)
+    assert checked.code == 0, checked.err
+    assert "the same, another export: 5 found by values" in checked.out
+    done = qdq("quantize", space.model, "--cache", cache, "-o", space.folder / "b.onnx")
+    assert done.code == 0, done.err
+    assert "made from another export of the network: 5 tensors" in done.err
+    assert scales_of((space.folder / "b.onnx").read_bytes()) == scales_of(expected)
+
+
+def test_an_export_with_one_other_weight_is_refused_and_the_weight_named(space: Workspace, cache: Path):
+    proto = onnx.load(space.model)
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
+    weight = next(
+        tensor for tensor in proto.graph.initializer if tensor.name.startswith("middle") and len(tensor.dims) == 4
+    )
+    values = numpy_helper.to_array(weight).copy()
+    values[0, 0, 0, 0] += 0.01
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    onnx.save(proto, space.model)
+    for done in (
+        qdq("quantize", space.model, "--cache", cache, "-o", space.folder / "b.onnx"),
+        qdq("cache", "check", space.model, cache),
+    ):
+        assert done.code == 4
+        assert f"1 weight is not that of the observed model: {weight.name}." in done.err
+
+
 def scales_of(model: bytes) -> list[float]:
     tensors = onnx.load_model_from_string(model).graph.initializer
     return sorted(float(numpy_helper.to_array(t)) for t in tensors if t.name.endswith("_scale") and not t.dims)
@@ -224,7 +256,7 @@ def test_a_file_of_ranges_for_another_model(space: Workspace):
     file = space.folder / "ranges.json"
     file.write_text('{"elsewhere": 1.0}')
     before = space.listing()
-    assert "None of the 1 ranges" in refused(space.quantize("--ranges", file))
+    assert "None of the 1 names in the table" in refused(space.quantize("--ranges", file))
     assert space.listing() == before
 
 
