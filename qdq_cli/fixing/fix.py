@@ -12,14 +12,20 @@ from calibrators.metrics import SQNR_CEILING_DB, Comparison
 from qdq_cli.config.records import FixConfig
 from qdq_cli.data.ranges import unmatched
 from qdq_cli.fixing import legality, placement
+from qdq_cli.fixing.clips import carry_out_clips
+from qdq_cli.fixing.constants import inline_operands, restore_constants
 from qdq_cli.fixing.inputs import random_batches
-from qdq_cli.fixing.legality import Outcome
-from qdq_cli.fixing.record import Left, Repair, RepairReport, State
+from qdq_cli.fixing.record import Left, Outcome, Repair, RepairReport, State
+from qdq_cli.fixing.scales import mend_scales
 from qdq_cli.model import files
 from qdq_cli.model.check import check_written
+from qdq_cli.model.codes import code_range, set_code_range
 from qdq_cli.model.names import Names
+from qdq_cli.model.opset import MIN_OPSET, normalize_imports, opset_of, raise_opset
+from qdq_cli.model.scales import is_pair_half
 from qdq_cli.placement.propagate import merge_quantizes
 from qdq_cli.preparing.literal import literal
+from qdq_cli.preparing.prepare import infer_shapes, lift_constants, name_everything
 from qdq_cli.preparing.reading import make_readable
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, ModelError
@@ -27,17 +33,12 @@ from qdq_cli.quantizing.report import Distance
 from qdq_cli.running.runner import Runner
 from qdq_cli.targets.tensorrt.findings import Finding, Severity
 from qdq_cli.targets.tensorrt.lint import lint
+from qdq_cli.targets.tensorrt.lint_scales import default_axis
 from qdq_cli.targets.tensorrt.simulate import simulate
 from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
 
-LEGALITY = (
-    legality.move_to_onnx_domain,
-    legality.make_signed,
-    legality.add_zero_points,
-    legality.write_axes,
-    legality.restore_biases,
-)
-"""Repairs of what the importer refuses, in order."""
+SIGNED = (legality.make_signed, legality.add_zero_points, legality.size_zero_points)
+"""Repairs of zero points, in order; behind them Q and DQ say what they store."""
 
 MAX_ROUNDS = 8
 """Rounds of placement repairs; chained pairs go one by one."""
@@ -66,7 +67,7 @@ def fix_model(config: FixConfig) -> RepairReport:
     _check_names(model.graph, config.ranges)
     before = lint(model), simulate(model)
     used = {name for name, value in model.graph.initializers.items() if value.uses()}
-    repairs, left = _repair(model, config.ranges)
+    model, repairs, left = _repair(model, config.ranges)
     _drop_unused(model.graph, used)
     _restore(model, interface)
     after = lint(model), simulate(model)
@@ -106,14 +107,13 @@ def _unused_ranges(ranges: Mapping[str, float], repairs: list[Repair], left: lis
     return ("None of the ranges given is of a residual branch without Q; the tensors are listed below.",)
 
 
-def _repair(model: ir.Model, ranges: Mapping[str, float]) -> tuple[list[Repair], list[Left]]:
-    """Repair legality once, then placement until nothing changes: one repair can make room for the next."""
-    repairs: list[Repair] = []
-    left: list[Left] = []
-    for step in LEGALITY:
-        done, kept = step(model.graph, Names(model.graph))
-        repairs += done
-        left += kept
+def _repair(model: ir.Model, ranges: Mapping[str, float]) -> tuple[ir.Model, list[Repair], list[Left]]:
+    """Repair legality once, then placement until nothing changes: one repair can make room for the next.
+
+    Returns:
+        The model, which is another one where its opset was raised; what was done, what was left.
+    """
+    model, repairs, left = _repair_legality(model)
     placed: list[Left] = []
     for _ in range(MAX_ROUNDS):
         done, placed = _repair_placement(model, ranges)
@@ -121,7 +121,54 @@ def _repair(model: ir.Model, ranges: Mapping[str, float]) -> tuple[list[Repair],
         if not done:
             break
     beyond = [*legality.off_zero(model.graph), *legality.along_summed_axes(model.graph)]  # of what is still there
-    return repairs, left + beyond + placed
+    return model, repairs, left + beyond + placed
+
+
+def _repair_legality(model: ir.Model) -> tuple[ir.Model, list[Repair], list[Left]]:
+    repairs: list[Repair] = []
+    left: list[Left] = []
+
+    def take(outcome: Outcome) -> None:
+        repairs.extend(outcome[0])
+        left.extend(outcome[1])
+
+    take(legality.move_to_onnx_domain(model.graph))
+    take(inline_operands(model))
+    default = default_axis(opset_of(model))
+    model, raised = _raised_for_axes(model)
+    take(raised)
+    if opset_of(model) >= MIN_OPSET:
+        take(legality.write_axes(model.graph, default))
+    take(carry_out_clips(model))
+    for step in SIGNED:
+        take(step(model.graph, Names(model.graph)))
+    take(restore_constants(model))
+    take(mend_scales(model.graph, Names(model.graph)))
+    return model, repairs, left
+
+
+def _raised_for_axes(model: ir.Model) -> tuple[ir.Model, Outcome]:
+    """Raise a model below opset 13 to it, which has the axis of Q and DQ, if one of them lacks it (A20)."""
+    opset = opset_of(model)
+    lacking = [node.name or "" for node in model.graph if is_pair_half(node) and legality.lacks_axis(node)]
+    if opset >= MIN_OPSET or not lacking:
+        return model, ([], [])
+    ranges = {node.name: code_range(node) for node in model.graph}
+    try:
+        normalize_imports(model)
+        model = raise_opset(model, MIN_OPSET)
+    except ModelError as error:
+        return model, (
+            [],
+            [Left("A20", name, f"its axis takes opset {MIN_OPSET}. {error.message}") for name in lacking],
+        )
+    for node in model.graph:
+        set_code_range(node, ranges.get(node.name))
+    lift_constants(model)
+    name_everything(model)
+    infer_shapes(model)
+    text = f"the model was raised from opset {opset} to {MIN_OPSET}, which has the axis of Q and DQ"
+    return model, ([Repair("A20", "", "", text, True)], [])
 
 
 def _repair_placement(model: ir.Model, ranges: Mapping[str, float]) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -39,7 +40,8 @@ def _array(value: ir.Value, rng: np.random.Generator) -> np.ndarray:
     if value.shape is None or value.dtype is None or value.dtype == ir.DataType.STRING:
         raise ModelError(f"The input '{value.name}' has no shape or holds text, so no random data fits it.")
     sizes = [size if isinstance(size, int) else 1 if axis == 0 else OPEN_SIZE for axis, size in enumerate(value.shape)]
-    if min(sizes, default=0) < 0 or np.prod(sizes, dtype=np.float64) > MAX_ELEMENTS:
+    elements = math.prod(max(size, 1) for size in sizes)  # an array of no elements has to fit as well
+    if min(sizes, default=0) < 0 or elements > MAX_ELEMENTS:
         raise ModelError(f"The input '{value.name}' of shape {sizes} is not one to compare on.")
     dtype = value.dtype.numpy()
     if np.issubdtype(dtype, np.floating):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from qdq_cli.fixing.legality import Outcome
-from qdq_cli.fixing.record import Left, Repair
+from qdq_cli.fixing.clips import insert_clip, is_never_negative
+from qdq_cli.fixing.record import Left, Outcome, Repair
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, input_at, is_op, name_of, only_consumer
 from qdq_cli.model.scales import TensorScale, holds_constant, is_dequantize, is_quantize, tensor_scale
@@ -25,6 +25,9 @@ from qdq_cli.targets.tensorrt.lint_operators import absorbing_lead_of
 from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
 
 INT8_MAX = 127
+
+_SIGNED = frozenset({ir.DataType.INT8, ir.DataType.INT16, ir.DataType.INT4})
+"""Stored types that reach as far below a zero point of 0 as above it."""
 
 
 @dataclass(frozen=True)
@@ -304,14 +307,31 @@ def _node(names: Names, op_type: str, inputs: list[ir.Value], kind: ir.TypeProto
 
 
 def _drop(graph: ir.Graph, pair: Pair) -> None:
-    """Let what reads a pair read its tensor, and take the pair out."""
+    """Let what reads a pair read its tensor, and take the pair out; a Clip stays where its range was an activation."""
+    tensor = _in_its_range(graph, pair) if _may_be_an_activation(pair) else pair.tensor
     if pair.result.is_graph_output():
-        take_over_output(pair.result, pair.tensor)
+        take_over_output(pair.result, tensor)
     else:
-        pair.result.replace_all_uses_with(pair.tensor)
+        pair.result.replace_all_uses_with(tensor)
     graph.remove(pair.dequantize, safe=True)
     if not pair.quantize.outputs[0].uses():
         graph.remove(pair.quantize, safe=True)
+
+
+def _may_be_an_activation(pair: Pair) -> bool:
+    """Say whether the range of a pair may stand for a Relu or Clip before it.
+
+    ONNX Runtime's quantizer removes those where a range that is not symmetric saturates at the same numbers.
+    """
+    symmetric = pair.scale.zero_point == 0 and pair.scale.qtype in _SIGNED
+    return not symmetric and not is_never_negative(pair.tensor)
+
+
+def _in_its_range(graph: ir.Graph, pair: Pair) -> ir.Value:
+    """Return the tensor of a pair clipped to what its integers stand for."""
+    info = np.iinfo(pair.scale.qtype.numpy())
+    ends = [(end - pair.scale.zero_point) * pair.scale.scale for end in (info.min, info.max)]
+    return insert_clip(graph, Names(graph), pair.quantize, ends)
 
 
 def _take_type_of(pair: Pair, value: ir.Value) -> None:

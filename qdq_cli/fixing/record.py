@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import onnx_ir as ir
+
+from qdq_cli.model.nodes import input_at
 from qdq_cli.quantizing.report import Distance
 from qdq_cli.targets.tensorrt.findings import Finding
 
@@ -35,6 +38,16 @@ class Left:
     rule: str
     node: str
     why: str
+
+
+Outcome = tuple[list[Repair], list[Left]]
+"""What one repair of a model did, and what it had to leave."""
+
+
+def repair_of(rule: str, node: ir.Node, done: str, exact: bool) -> Repair:
+    """Return the record of a repair of one node; it is about the tensor the node reads first."""
+    value = input_at(node, 0)
+    return Repair(rule, node.name or "", (value.name or "") if value is not None else "", done, exact)
 
 
 @dataclass(frozen=True)

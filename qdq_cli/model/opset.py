@@ -6,6 +6,7 @@ about the rest: a default that a newer opset changed is written out here, and wh
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping
 
@@ -55,6 +56,12 @@ def opset_of(model: ir.Model) -> int:
     if opset is None:
         raise ModelError("The model imports no opset of the default ONNX domain.", "Export it again.")
     return opset
+
+
+@functools.cache
+def is_onnx_operator(op_type: str) -> bool:
+    """Say whether ONNX's default domain defines an operator, in any opset."""
+    return bool(onnx.defs.has(op_type, onnx.defs.onnx_opset_version(), ONNX_DOMAIN))
 
 
 def normalize_imports(model: ir.Model) -> None:

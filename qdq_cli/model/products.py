@@ -96,7 +96,9 @@ def _saturating(node: ir.Node) -> Iterator[_Product]:
     for product in PRODUCTS.get(node.op_type, ()):
         signed = _dtype(node, product.signed, product.signed_zero)
         unsigned = None if product.unsigned is None else _dtype(node, product.unsigned, product.unsigned_zero)
-        if signed == ir.DataType.INT8 and (product.unsigned is None or unsigned == ir.DataType.UINT8):
+        zero = input_at(node, product.signed_zero)
+        sound = zero is None or zero.dtype in (None, signed)  # ONNX Runtime says what is wrong with any other
+        if signed == ir.DataType.INT8 and (product.unsigned is None or unsigned == ir.DataType.UINT8) and sound:
             yield product
 
 

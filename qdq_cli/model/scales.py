@@ -15,6 +15,8 @@ from qdq_cli.model.nodes import input_at, int_attribute, is_constant
 
 _PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
+_INDIRECT = "qdq.read_through_identity"
+
 
 class TensorScale(NamedTuple):
     """The quantization parameters of one per-tensor Q or DQ; two nodes agree when these are equal.
@@ -69,6 +71,24 @@ def stored_type(node: ir.Node) -> ir.DataType:
         return ir.DataType(int_attribute(node, "output_dtype", int(ir.DataType.UINT8)))
     codes = node.outputs[0] if is_quantize(node) else input_at(node, 0)
     return codes.dtype if codes is not None and codes.dtype is not None else ir.DataType.UINT8
+
+
+def mark_indirect(value: ir.Value) -> None:
+    """Let each Q and DQ that reads a value remember its slots: an Identity of a constant is about to go."""
+    for use in value.uses():
+        if is_pair_half(use.node):
+            use.node.meta[_INDIRECT] = indirect_slots(use.node) | {use.idx}
+
+
+def indirect_slots(node: ir.Node) -> frozenset[int]:
+    """Return the slots in which a Q or DQ read its constant through an Identity in the file."""
+    found: frozenset[int] = node.meta.data.get(_INDIRECT, frozenset())
+    return found
+
+
+def forget_indirect(node: ir.Node) -> None:
+    """Take a Q or DQ as one that reads its constants themselves from now on."""
+    node.meta.pop(_INDIRECT, None)
 
 
 def element_count(value: ir.Value) -> int | None:

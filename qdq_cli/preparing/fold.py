@@ -7,6 +7,7 @@ graph's inputs and outputs keep their names, types and shapes.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,7 +79,7 @@ def fold_constants(model: ir.Model) -> int:
     Args:
         model: Its values have names, and types and shapes as far as they can be inferred.
     """
-    foldable = _foldable_nodes(model.graph)
+    foldable = foldable_nodes(model.graph)
     frontier = {value.name or "": value for node in foldable for value in node.outputs if _leaves(value, foldable)}
     if not frontier:
         return 0
@@ -92,8 +93,22 @@ def fold_constants(model: ir.Model) -> int:
     return sum(node.graph is None for node in foldable)
 
 
-def _foldable_nodes(graph: ir.Graph) -> dict[ir.Node, None]:
-    """Return the nodes that depend on constants alone, in graph order."""
+def computed(model: ir.Model, values: Iterable[ir.Value]) -> dict[ir.Value, NDArray[np.generic]]:
+    """Compute values that depend on constants alone, bit for bit as ONNX Runtime does with its optimisations off.
+
+    Args:
+        model: Its values have names.
+        values: Some of its values; Q and DQ may stand before them.
+
+    Returns:
+        Value -> its array; what ONNX Runtime cannot compute is missing.
+    """
+    wanted = {value.name or "": value for value in values}
+    return {wanted[name]: array for name, array in _evaluate(model, list(wanted)).items()} if wanted else {}
+
+
+def foldable_nodes(graph: ir.Graph) -> dict[ir.Node, None]:
+    """Return the nodes that depend on constants alone, in graph order; Q and DQ are never among them."""
     foldable: dict[ir.Node, None] = {}
     for node in graph:
         deterministic = node.domain == ONNX_DOMAIN and node.op_type not in NEVER_FOLDED

@@ -13,9 +13,11 @@ import onnx.checker
 import onnx.defs
 import onnx_ir as ir
 
+from qdq_cli.model.codes import take_out_code_clips
 from qdq_cli.model.inline import inline_functions
 from qdq_cli.model.nodes import is_constant, is_op
 from qdq_cli.model.opset import opset_of
+from qdq_cli.model.scales import mark_indirect
 from qdq_cli.model.wire import weights_left_out
 from qdq_cli.preparing.prepare import infer_shapes, lift_constants, name_everything, take_inferred
 from qdq_cli.process.errors import ModelError
@@ -41,6 +43,7 @@ def make_readable(model: ir.Model) -> None:
         infer_shapes(model)
     else:
         take_inferred(model, proto)  # the same nodes and names: one protobuf serves both
+    take_out_code_clips(model.graph)
 
 
 def require_well_formed(model: ir.Model) -> onnx.ModelProto:
@@ -64,10 +67,14 @@ def require_well_formed(model: ir.Model) -> onnx.ModelProto:
 
 
 def drop_shared_constants(graph: ir.Graph) -> None:
-    """Remove every Identity of an initializer: PyTorch's exporter shares equal constants that way (S1)."""
+    """Remove every Identity of an initializer: PyTorch's exporter shares equal constants that way (S1).
+
+    Q and DQ that read a scale or a zero point through one remember it, for TensorRT's older importers do not (A8).
+    """
     for node in list(graph):
         source = node.inputs[0] if is_op(node, "Identity") and node.inputs else None
         if source is not None and is_constant(source) and not node.outputs[0].is_graph_output():
+            mark_indirect(node.outputs[0])
             node.outputs[0].replace_all_uses_with(source)
             graph.remove(node, safe=True)
 

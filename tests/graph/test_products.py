@@ -217,3 +217,11 @@ def test_what_is_measured_keeps_its_pairs_in_floats(tmp_path: Path, fuse: bool):
     make_session(Source(model.SerializeToString()), SessionOptions(threads=1, optimize=True, fuse=fuse, keep=kept))
     operators = {node.op_type for node in onnx.load(kept, load_external_data=False).graph.node}
     assert ("QLinearMatMul" in operators, "MatMul" in operators) == (fuse, not fuse)
+
+
+def test_a_zero_point_of_another_type_is_left_for_the_runtime_to_refuse():
+    proto, _ = model_of("QLinearConv", 127)
+    (wrong,) = [tensor for tensor in proto.graph.initializer if tensor.name == "w_none"]
+    wrong.CopyFrom(numpy_helper.from_array(np.float32(0), "w_none"))
+    model = ir.from_proto(proto)
+    assert exact_products(model) is model

@@ -51,13 +51,13 @@ _TABLE = (
         "E_SCALE_NONPOS",
         "A7",
         "every element of the scale finite and above 0",
-        "Calibrate again; a tensor that is all zeros takes the scale 1.0 (A19).",
+        "`qdq fix` writes a scale that keeps what it computes; what is all zeros takes 1.0 (A19).",
     ),
     Rule(
         "E_SCALE_NOT_CONST",
         "A8",
         "the scale as an initializer or Constant",
-        "Export with constant scales (frozen observers), not with scales that are computed in the graph.",
+        "Export with frozen observers; `qdq fix` carries out what is computed from constants alone.",
     ),
     Rule(
         "E_SCALE_DTYPE",
@@ -95,7 +95,7 @@ _TABLE = (
         "E_ZP_SIZE",
         "A13",
         "as many zero points as scales",
-        "Store the zero point with the shape of the scale.",
+        "Store the zero point with the shape of the scale; `qdq fix` does for zeros.",
     ),
     Rule(
         "E_ACT_PER_AXIS",
@@ -137,14 +137,20 @@ _TABLE = (
     Rule(
         "E_UNSUPPORTED_OP",
         "1.9",
-        "QuantizeLinear and DequantizeLinear of the ONNX domain around float operators",
-        "Export in the Q/DQ format (ONNX Runtime: QuantFormat.QDQ), not with integer operators.",
+        "operators of the ONNX domain that the importer knows, Q/DQ around float ones, and registered plugins",
+        "It depends on the operator; the finding says.",
     ),
     Rule(
         "E_QDQ_TYPE",
         "A12, 1.9",
         "Q from float to INT8 and DQ from INT8 to float",
         "Quantize to INT8.",
+    ),
+    Rule(
+        "W_CODES_CLIPPED",
+        "A1",
+        "Q and DQ side by side: TensorRT saturates to -128..127 and knows no other range",
+        "`qdq fix` takes it out: weights are clipped once, activations before the Q in float; every number stays.",
     ),
     Rule(
         "W_OPSET",

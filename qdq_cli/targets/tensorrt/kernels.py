@@ -32,7 +32,7 @@ from qdq_cli.targets.tensorrt.assembly import (
     trailing_quantize,
     unshuffled,
 )
-from qdq_cli.targets.tensorrt.importing import onnx_name
+from qdq_cli.targets.tensorrt.importing import is_shuffle, onnx_name
 from qdq_cli.targets.tensorrt.simulation import LayerKind
 
 DECONV = "Whether a Q fuses behind ConvTranspose differs between versions (section 9, item 2)."
@@ -75,6 +75,19 @@ def operands_of(node: ir.Node) -> Operands:
             return Operands((second,), first)
         return Operands((first, second), None)
     return Operands((first,), second)
+
+
+def feeds_weight(value: ir.Value) -> bool:
+    """Say whether a value is the weight of a weighted operator, directly or through shuffles (A22)."""
+    return any(is_weight_read(use.node, use.idx) for use in value.uses())
+
+
+def is_weight_read(reader: ir.Node, slot: int) -> bool:
+    """Say whether what a node reads in a slot is the weight of a weighted operator, also through shuffles and Cast."""
+    if is_shuffle(reader) or is_op(reader, "Cast"):
+        return slot == 0 and feeds_weight(reader.outputs[0])
+    weight = operands_of(reader).weight if is_weighted(reader) else None
+    return weight is not None and weight.number == slot
 
 
 def _float_because(operands: Operands) -> str:

@@ -19,6 +19,7 @@ from qdq_cli.targets.tensorrt.assembly import (
     trailing_quantize,
     unshuffled,
 )
+from qdq_cli.targets.tensorrt.einsum import FLOAT, is_product
 from qdq_cli.targets.tensorrt.simulation import LayerKind
 
 POINTWISE = "Whether pointwise kernels read INT8 and write float depends on the GPU (section 9, item 11)."
@@ -44,6 +45,8 @@ def build_leftovers(assembly: Assembly) -> None:
             _build_pooling(assembly, node)
         elif node in assembly.on_codes:
             _build_commuting(assembly, node)
+        elif is_product(node):
+            assembly.add(Kernel(node, LayerKind.WEIGHTED, [node], node.outputs[0], because=[FLOAT]))
         else:
             assembly.add(Kernel(node, LayerKind.OTHER, [node], node.outputs[0], because=_why_not_on_codes(node)))
 

@@ -8,11 +8,20 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from qdq_cli.model.nodes import every_body
+from qdq_cli.model.opset import MIN_OPSET
 from qdq_cli.model.scales import is_dequantize, is_pair_half, is_quantize
 from qdq_cli.placement.operators import is_weighted, operator_of
+from qdq_cli.targets.tensorrt.assembly import unshuffled
 from qdq_cli.targets.tensorrt.findings import Finding, finding
-from qdq_cli.targets.tensorrt.lint_operators import Origins, lint_any, lint_pair, lint_tensor, lint_weighted
-from qdq_cli.targets.tensorrt.lint_scales import lint_node
+from qdq_cli.targets.tensorrt.lint_operators import (
+    Origins,
+    lint_any,
+    lint_pair,
+    lint_stored,
+    lint_tensor,
+    lint_weighted,
+)
+from qdq_cli.targets.tensorrt.lint_scales import default_axis, lint_node
 from qdq_cli.targets.tensorrt.releases import NEWEST_OPSET
 from qdq_cli.targets.tensorrt.simulation import Simulation, Standalone
 
@@ -50,15 +59,16 @@ def _findings(model: ir.Model) -> Iterator[Finding]:
         yield from lint_tensor(value)
     biases = _bias_dequantizes(graph)
     origins: Origins = {}
+    opset = model.opset_imports.get("", MIN_OPSET)
     for node in graph:
         yield from lint_any(node)
         if is_pair_half(node) and node.outputs:
             if node not in biases:
-                yield from lint_node(node)
+                yield from lint_stored(node, lint_node(node, opset))
             if is_quantize(node):
                 yield from lint_pair(node, origins)
         elif is_weighted(node):
-            yield from lint_weighted(node)
+            yield from lint_weighted(node, default_axis(opset))
         for value in node.outputs:
             if len(value.uses()) > 1:
                 yield from lint_tensor(value)
@@ -77,6 +87,7 @@ def _bias_dequantizes(graph: ir.Graph) -> set[ir.Node]:
     for node in graph:
         slot = operator_of(node).bias
         value = node.inputs[slot] if slot is not None and slot < len(node.inputs) else None
+        value = unshuffled(value)
         producer = None if value is None else value.producer()
         while producer is not None and (is_quantize(producer) or is_dequantize(producer)):
             found.add(producer)

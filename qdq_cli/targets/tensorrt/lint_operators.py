@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import onnx_ir as ir
 
@@ -21,18 +22,14 @@ from qdq_cli.placement.absorption import absorbing_lead
 from qdq_cli.placement.operators import Epilogue, commutes, data_slots, is_depthwise, is_weighted, operator_of
 from qdq_cli.targets.tensorrt.assembly import EIGHT_BITS, Slot, activation_dequantize, unshuffled
 from qdq_cli.targets.tensorrt.findings import Finding, finding
-from qdq_cli.targets.tensorrt.kernels import Operands, operands_of, weight_obstacle
+from qdq_cli.targets.tensorrt.kernels import Operands, feeds_weight, operands_of, weight_obstacle
 from qdq_cli.targets.tensorrt.lint_scales import label, scale_count
+from qdq_cli.targets.tensorrt.unsupported import reads_stored_constant, refusal
 
-INTEGER_OPERATORS = frozenset(
-    {"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QLinearAdd"}
-    | {"QLinearMul", "QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearConcat", "QLinearLeakyRelu"}
-    | {"QLinearSigmoid", "QLinearSoftmax", "QLinearWhere", "QLinearReduceMean", "QGemm", "QAttention"}
-    | {"DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulIntegerToFloat"}
-)
-"""Operators TensorRT's importer does not know (rules, section 1.9)."""
+FOLD = "`qdq fix` writes the float numbers it stands for."
 
-RUNTIME_DOMAIN = "com.microsoft"
+_FOLDED_CODES = frozenset({"E_QDQ_TYPE", "E_ZP_DTYPE", "E_ZP_NONZERO", "E_ZP_SIZE", "E_AXIS_MISSING", "E_SCALE_NONPOS"})
+"""Errors about a DQ that go when the constant behind it is written in float."""
 
 Origins = dict[ir.Value, ir.Node | None]
 """Tensor -> the node that made it, commuting operators left out; fills while a graph is looked through."""
@@ -40,21 +37,44 @@ Origins = dict[ir.Value, ir.Node | None]
 
 def lint_any(node: ir.Node) -> Iterator[Finding]:
     """Yield what is wrong with a node of any kind by its operator alone."""
-    quantizing = node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.domain == RUNTIME_DOMAIN
-    if node.op_type in INTEGER_OPERATORS or quantizing:
-        domain = f"{node.domain}." if node.domain else ""
-        yield finding("E_UNSUPPORTED_OP", label(node), _output(node), f"{domain}{node.op_type}")
+    if (refused := refusal(node)) is not None:
+        found, way_out = refused
+        yield replace(finding("E_UNSUPPORTED_OP", label(node), _output(node), found), fix=way_out)
+    elif (stored := reads_stored_constant(node)) is not None:
+        found = f"an INT8 constant that {node.op_type} reads, not DQ"
+        entry = finding("E_QDQ_TYPE", label(node), stored.name or "", found)
+        yield replace(entry, fix="`qdq fix` carries it out where all it reads is constant.")
 
 
-def lint_weighted(node: ir.Node) -> Iterator[Finding]:
-    """Yield what is wrong with a weighted operator and its operands."""
+def lint_stored(node: ir.Node, found: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield what was found about a Q or DQ; for a constant that is no weight, with the way out and the forms of 8.x."""
+    if not is_dequantize(node) or not is_folded(node):
+        yield from found
+        return
+    for entry in found:
+        yield replace(entry, fix=FOLD) if entry.code in _FOLDED_CODES else entry
+    codes = input_at(node, 0)
+    if is_constant(codes) and codes is not None and codes.dtype is ir.DataType.INT8:
+        readers = sorted({use.node.op_type for use in node.outputs[0].uses()})
+        text = f"an integer constant behind DQ, read by {', '.join(readers)}"
+        yield replace(finding("W_DQ_ONLY_WEIGHTS", label(node), codes.name or "", text), fix=FOLD)
+
+
+def is_folded(dequantize: ir.Node) -> bool:
+    """Say whether a DQ makes a constant that is no weight of an operator: engines hold it in float (S3)."""
+    result = dequantize.outputs[0]
+    return holds_constant(result) and bool(result.uses()) and not feeds_weight(result)
+
+
+def lint_weighted(node: ir.Node, default_axis: int = 1) -> Iterator[Finding]:
+    """Yield what is wrong with a weighted operator and its operands; `default_axis` is that of a DQ without one."""
     operands = operands_of(node)
     data = [_reads_dequantized(slot) for slot in operands.data]
     # In INT8 (A31), its DQs still before the operators they will cross.
     quantized = all(data) and (operands.weight is None or not weight_obstacle(operands.weight))
     yield from _bias(node, quantized=quantized)
     yield from _half_quantized(node, operands, data)
-    yield from _weight_axis(node, operands.weight)
+    yield from _weight_axis(node, operands.weight, default_axis)
     if quantized:
         yield from _quantized_operator(node, operands.weight)
 
@@ -94,7 +114,8 @@ def _bias(node: ir.Node, *, quantized: bool) -> Iterator[Finding]:
     bias = None if slot is None else input_at(node, slot)
     if bias is None:
         return
-    producer = bias.producer()
+    source = unshuffled(bias)
+    producer = None if source is None else source.producer()
     if is_dequantize(producer) and producer is not None:
         found = f"a bias stored as {stored_type(producer).name} behind DQ"
         yield finding("E_BIAS_QUANTIZED", label(node), bias.name or "", found)
@@ -134,7 +155,7 @@ def _half_quantized(node: ir.Node, operands: Operands, data: list[bool]) -> Iter
         yield finding("W_WEIGHT_ONLY_OR_ACT_ONLY", label(node), _output(node), found)
 
 
-def _weight_axis(node: ir.Node, slot: Slot | None) -> Iterator[Finding]:
+def _weight_axis(node: ir.Node, slot: Slot | None, default_axis: int) -> Iterator[Finding]:
     """A26: per-channel scales must not run along an axis that the operator sums over."""
     weight = None if slot is None else unshuffled(slot.value)
     producer = None if weight is None else weight.producer()
@@ -143,7 +164,8 @@ def _weight_axis(node: ir.Node, slot: Slot | None) -> Iterator[Finding]:
     if (scale_count(producer) or 1) == 1 or int_attribute(producer, "block_size", 0):
         return
     dims = static_dims(weight) or _source_dims(producer)
-    axis = None if dims is None else _axis_behind_shuffles(slot.value, int_attribute(producer, "axis", 1) % len(dims))
+    said = int_attribute(producer, "axis", default_axis)
+    axis = None if dims is None else _axis_behind_shuffles(slot.value, said % len(dims))
     if dims is None or axis is None:
         return
     good = output_axes(node, slot.number, dims)

@@ -11,8 +11,17 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from qdq_cli.model.codes import CodeRange, code_range
 from qdq_cli.model.nodes import FLOAT_TYPES, constant_at, input_at, int_attribute, is_constant, is_op, static_dims
-from qdq_cli.model.scales import element_count, holds_constant, is_pair_half, is_quantize, stored_type
+from qdq_cli.model.opset import MIN_OPSET
+from qdq_cli.model.scales import (
+    element_count,
+    holds_constant,
+    indirect_slots,
+    is_pair_half,
+    is_quantize,
+    stored_type,
+)
 from qdq_cli.targets.tensorrt.findings import FROM_10, UP_TO_8_6, Finding, finding
 
 MAX_SCALES_READ = 1 << 20
@@ -21,7 +30,16 @@ MAX_SCALES_READ = 1 << 20
 SHIFT = 128
 """Distance between UINT8 codes with zero point 128 and the INT8 codes of the same numbers."""
 
+EIGHT = 8
+
+THROUGH_IDENTITY = "read through an Identity"
+INLINE = "Read the initializer itself; `qdq fix` does."
+NOT_FINITE = "Calibrate again: what a scale computes that is not finite is lost, so nothing here brings it back."
+NORMAL = "every element of the scale a normal FP32 number: GPUs may take smaller ones as 0"
+
 UNSHIFT = f"Store INT8 with zero point 0, the same numbers; `qdq fix` does for UINT8 with zero point {SHIFT}."
+
+UNSIGNED = "Quantize to INT8, with ranges that are symmetric around zero; nothing else repairs it."
 
 NEWER_TYPES = frozenset({ir.DataType.FLOAT8E4M3FN, ir.DataType.INT4, ir.DataType.FLOAT4E2M1})
 """Stored types TensorRT 10 and above read (rules, section 7)."""
@@ -37,17 +55,24 @@ class _Half(NamedTuple):
     scales: int | None
     stored: ir.DataType
     block_size: int
+    axis: int
 
 
-def lint_node(node: ir.Node) -> Iterator[Finding]:
-    """Yield what is wrong with one Q or DQ."""
+def default_axis(opset: int) -> int:
+    """Return the axis of a per-channel Q or DQ that names none: ONNX's since opset 13; TensorRT's before that (A20)."""
+    return 1 if opset >= MIN_OPSET else 0
+
+
+def lint_node(node: ir.Node, opset: int = MIN_OPSET) -> Iterator[Finding]:
+    """Yield what is wrong with one Q or DQ of a model of an opset."""
     data, scale, zero_point = input_at(node, 0), input_at(node, 1), input_at(node, 2)
-    block_size = int_attribute(node, "block_size", 0)
-    half = _Half(node, data, scale, zero_point, scale_count(node), stored_type(node), block_size)
+    block_size, axis = int_attribute(node, "block_size", 0), int_attribute(node, "axis", default_axis(opset))
+    half = _Half(node, data, scale, zero_point, scale_count(node), stored_type(node), block_size, axis)
     yield from _scale(half)
     yield from _zero_point(half)
     yield from _types(half)
     yield from _axis(half)
+    yield from _clipped(half)
 
 
 def scale_count(node: ir.Node) -> int | None:
@@ -83,6 +108,8 @@ def _scale(half: _Half) -> Iterator[Finding]:
         producer = source.producer()
         found = f"computed by {producer.op_type}" if producer is not None else "a graph input"
         yield finding("E_SCALE_NOT_CONST", label(node), _name(scale), found)
+    elif 1 in indirect_slots(node):
+        yield finding("E_SCALE_NOT_CONST", label(node), _name(scale), THROUGH_IDENTITY, UP_TO_8_6)
     yield from _scale_type(half, scale)
     array = constant_at(node, 1) if (half.scales or 0) <= MAX_SCALES_READ else None
     if array is not None and array.dtype.kind in "fV" and not _all_positive(array):
@@ -90,7 +117,19 @@ def _scale(half: _Half) -> Iterator[Finding]:
             values = np.ravel(array).astype(np.float64)
         wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
         found = f"{values[wrong[0]]:g}" if values.size == 1 else f"{wrong.size} of {values.size} elements"
-        yield finding("E_SCALE_NONPOS", label(node), _name(scale), found)
+        entry = finding("E_SCALE_NONPOS", label(node), _name(scale), found)
+        yield entry if np.isfinite(values).all() else replace(entry, fix=NOT_FINITE)
+    elif array is not None and is_denormal(array).any():
+        found = f"{int(is_denormal(array).sum())} of {array.size} scales below the smallest normal number"
+        yield replace(finding("E_SCALE_NONPOS", label(node), _name(scale), found), expected=NORMAL)
+
+
+def is_denormal(scales: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Say which scales are denormal FP32 numbers, which GPUs may take as 0 (A19)."""
+    if scales.dtype != np.float32:
+        return np.zeros(scales.shape, bool)
+    tiny: NDArray[np.bool_] = (scales != 0) & (np.abs(scales) < np.finfo(np.float32).tiny)
+    return tiny
 
 
 def _all_positive(scales: NDArray[np.generic]) -> bool:
@@ -126,10 +165,14 @@ def _zero_point(half: _Half) -> Iterator[Finding]:
             yield finding("W_ZP_MISSING", label(node), _name(half.data), "two inputs")
         return
     if value.dtype == ir.DataType.UINT8:
-        yield finding("E_ZP_DTYPE", label(node), _name(value), "a UINT8 zero point")
+        entry = finding("E_ZP_DTYPE", label(node), _name(value), "a UINT8 zero point")
+        yield replace(entry, fix=UNSHIFT if is_shifted(node) else UNSIGNED)
     if not is_constant(value):
         yield finding("E_ZP_NONZERO", label(node), _name(value), "a zero point that is computed at run time")
         return
+    if 2 in indirect_slots(node):
+        entry = finding("E_ZP_NONZERO", label(node), _name(value), THROUGH_IDENTITY, UP_TO_8_6)
+        yield replace(entry, expected="the zero point as an initializer or Constant", rule="A8", fix=INLINE)
     size = element_count(value) or 0
     if half.scales is not None and size != half.scales:
         yield finding("E_ZP_SIZE", label(node), _name(value), f"{size} zero points and {half.scales} scales")
@@ -164,11 +207,34 @@ def _axis(half: _Half) -> Iterator[Finding]:
         yield finding("E_AXIS_MISSING", label(node), _name(data), f"{count} scales and no axis")
     dims = _dims(data)
     if dims is not None:
-        axis = int_attribute(node, "axis", 1)
+        axis = half.axis
         inside = -len(dims) <= axis < len(dims)
         length = dims[axis] if inside else None
         if not inside or (length is not None and length != count):
             yield finding("E_AXIS_LEN", label(node), _name(data), f"{count} scales along axis {axis} of {_shape(dims)}")
+
+
+def _clipped(half: _Half) -> Iterator[Finding]:
+    """Say what a clip of stored integers that stood before a DQ means (A1)."""
+    found = code_range(half.node)
+    if found is None:
+        return
+    names = " and ".join(f"'{name}'" for name in found.nodes)
+    text = f"{names} between Q and DQ lets {found.low} to {found.high} through: {meaning_of(found)}"
+    yield finding("W_CODES_CLIPPED", label(half.node), _name(half.data), text)
+
+
+def meaning_of(found: CodeRange) -> str:
+    """Say what a range of stored integers stands for."""
+    if found.is_full:
+        return f"all that {found.qtype.name} holds"
+    signed = found.low < 0
+    count = found.high - found.low + 1
+    bits = max(count - 1, 1).bit_length()
+    kind = "the narrow range of " if signed and found.low == -found.high else ""
+    return (
+        f"{kind}{bits} bits kept in {found.qtype.name}" if bits < EIGHT else f"the {kind}8 bits of {found.qtype.name}"
+    )
 
 
 def _dims(value: ir.Value) -> tuple[int | None, ...] | None:

@@ -12,6 +12,7 @@ from qdq_cli.model.nodes import every_body
 from qdq_cli.placement.operators import is_weighted
 from qdq_cli.placement.propagate import propagate
 from qdq_cli.targets.tensorrt.assembly import Assembly
+from qdq_cli.targets.tensorrt.einsum import is_product
 from qdq_cli.targets.tensorrt.importing import Imported, import_in_place, imported
 from qdq_cli.targets.tensorrt.kernels import fuse_weighted
 from qdq_cli.targets.tensorrt.leftovers import build_leftovers
@@ -44,7 +45,7 @@ def simulate_in_place(model: ir.Model, *, deconv_absorbs_q: bool = False) -> Sim
 
 
 def _weighted_in_bodies(model: ir.Model) -> int:
-    return sum(is_weighted(node) for part in every_body(model.graph) for node in part)
+    return sum(is_weighted(node) or is_product(node) for part in every_body(model.graph) for node in part)
 
 
 def _simulated(start: Imported, weighted_in_bodies: int, *, deconv_absorbs_q: bool) -> Simulation:
