@@ -9,7 +9,17 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parent.parent
 RULE = re.compile(r"\b(?:[APRS]\d{1,2}|4\.\d(?:, case \d)?|section 9, item \d+|1\.9|0\.2)\b")
 RANGE = re.compile(r"\b([A-Z])(\d+)-[A-Z](\d+)\b")
-PLACES = ("tensorrt", "repair", "inspection", "graph")
+PLACES = (
+    "targets/tensorrt",
+    "fixing",
+    "inspecting",
+    "placement",
+    "preparing",
+    "model",
+    "running",
+    "judging",
+    "recovering",
+)
 
 
 def named_by_messages() -> set[str]:
