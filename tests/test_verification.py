@@ -49,7 +49,7 @@ def test_the_worst_output_is_shown_first_with_its_reason(tmp_path: Path):
     assert second.strip().startswith("low: most of the error is of values between two codes")
     assert "and 2 outputs more, none of them worse" in done.out
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "Low: head_5: most of the error is of values between two codes" in page
+    assert "head_5 is low: most of the error is of values between two codes" in page
     low = space.quantize("--json").document["verification"]["low"]
     assert {name: found["reason"] for name, found in low.items()} == {"head_5": "ROUNDED"}
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from qdq_cli.commands.options import MODEL, PLACEMENT, Params, command_of, display, record_of
+from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.config.records import DEFAULT_METHOD, METHODS, RANGE_FORMATS, CheckConfig, ExportConfig, PlanConfig
 from qdq_cli.screen import console
 
-_PATH = click.Path(path_type=Path)
-_FILE = click.Argument(["file"], type=_PATH, metavar="FILE")
-_FIRST = click.Argument(["first"], type=_PATH, metavar="A")
-_SECOND = click.Argument(["second"], type=_PATH, metavar="B")
-_FILES = click.Argument(["files"], type=_PATH, nargs=-1, required=True, metavar="FILE...")
+_FILE = click.Argument(["file"], type=FILE_PATH, metavar="FILE")
+_FIRST = click.Argument(["first"], type=FILE_PATH, metavar="A")
+_SECOND = click.Argument(["second"], type=FILE_PATH, metavar="B")
+_FILES = click.Argument(["files"], type=FILE_PATH, nargs=-1, required=True, metavar="FILE...")
 
 _DISPLAY = display("List every tensor.")
 
@@ -33,10 +33,10 @@ _METHOD = click.Option(
 
 
 def _output(text: str, *, required: bool = False) -> click.Option:
-    return click.Option(["-o", "--output"], type=_PATH, metavar="FILE", required=required, help=text)
+    return click.Option(["-o", "--output"], type=FILE_PATH, metavar="FILE", required=required, help=text)
 
 
-_PLOT = click.Option(["--plot"], type=_PATH, metavar="FILE", help="Draw every histogram, as .svg or .png.")
+_PLOT = click.Option(["--plot"], type=FILE_PATH, metavar="FILE", help="Draw every histogram, as .svg or .png.")
 _MAX_DRIFT = click.Option(
     ["--max-drift"],
     type=click.FloatRange(min=0),

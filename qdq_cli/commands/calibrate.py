@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from qdq_cli.commands.options import EVERY_SAMPLE, MODEL, PLACEMENT, Params, command_of, display, record_of, shard
+from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.config.preprocess import Overrides
 from qdq_cli.config.records import CalibrateConfig, DataConfig, PlanConfig
 from qdq_cli.process.errors import InterruptedRunError
@@ -16,7 +15,7 @@ from qdq_cli.screen import console
 _CACHE = (
     click.Option(
         ["-o", "--output"],
-        type=click.Path(path_type=Path),
+        type=FILE_PATH,
         metavar="FILE",
         help="Where the calibration cache goes. [default: MODEL.qcal]",
     ),

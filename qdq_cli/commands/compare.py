@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from qdq_cli.commands.options import DATA, REPORT, VERIFY, Params, command_of, display, record_of
+from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.config.preprocess import Overrides
 from qdq_cli.config.records import CompareConfig, DataConfig
 from qdq_cli.screen import console
 
-_PATH = click.Path(path_type=Path)
-
-_REFERENCE = click.Argument(["reference"], type=_PATH, metavar="REFERENCE")
-_QUANTIZED = click.Argument(["quantized"], type=_PATH, metavar="QUANTIZED")
+_REFERENCE = click.Argument(["reference"], type=FILE_PATH, metavar="REFERENCE")
+_QUANTIZED = click.Argument(["quantized"], type=FILE_PATH, metavar="QUANTIZED")
 
 _OWN = {
     "calib": click.Option(
         ["--data", "calib"],
-        type=_PATH,
+        type=FILE_PATH,
         multiple=True,
         required=True,
         metavar="PATH",

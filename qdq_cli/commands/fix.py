@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from qdq_cli.commands.options import DISPLAY, MODEL, Params, command_of
+from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.config.records import FixConfig
 from qdq_cli.screen import console
 
-_PATH = click.Path(path_type=Path)
-
 _OUTPUT = (
     click.Option(
-        ["-o", "--output"], type=_PATH, metavar="FILE", help="Where the result goes. [default: MODEL.fixed.onnx]"
+        ["-o", "--output"], type=FILE_PATH, metavar="FILE", help="Where the result goes. [default: MODEL.fixed.onnx]"
     ),
     click.Option(
         ["--ranges"],
-        type=_PATH,
+        type=FILE_PATH,
         metavar="FILE",
         help="Ranges for residual branches whose tensor has no Q: a calibration cache, another tool's table, or JSON "
         "{tensor: amax}.",

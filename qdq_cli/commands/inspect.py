@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qdq_cli.commands.options import DISPLAY, MODEL, PLACEMENT, Params, command_of, record_of
+from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.config.records import Gates, InspectConfig, PlanConfig, TensorRT
 from qdq_cli.process.collector import collector_paused
 from qdq_cli.process.errors import UsageError
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 _FILES = {"--svg": "svg", "--dot": "dot", "FILE": "file"}
 """What names a file that is written, on the command line -> among the parameters."""
 
-_PATH = click.Path(path_type=Path)
-_FILE = click.Argument(["file"], type=_PATH, required=False, metavar="[FILE]")
+_FILE = click.Argument(["file"], type=FILE_PATH, required=False, metavar="[FILE]")
 
 _LOOK = (
     click.Option(
@@ -45,8 +45,8 @@ _LOOK = (
 _VIEWS = (
     click.Option(["--layers"], is_flag=True, help="List every predicted layer with its types and cost."),
     click.Option(["--node"], multiple=True, metavar="NAME", help="Explain what becomes of a node. Repeatable."),
-    click.Option(["--dot"], type=_PATH, metavar="FILE", help="Write the layers as a Graphviz graph."),
-    click.Option(["--svg"], type=_PATH, metavar="FILE", help="Draw the layers (needs Graphviz)."),
+    click.Option(["--dot"], type=FILE_PATH, metavar="FILE", help="Write the layers as a Graphviz graph."),
+    click.Option(["--svg"], type=FILE_PATH, metavar="FILE", help="Draw the layers (needs Graphviz)."),
     click.Option(
         ["--format", "format_"],
         type=click.Choice(["text", "github", "junit"]),

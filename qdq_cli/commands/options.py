@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.config.preprocess import CHOICES
 from qdq_cli.config.records import DEFAULT_METHOD, METHODS, RECOVERY_STEPS, Form, Shard, TensorRT, WeightForm
 
@@ -123,15 +123,14 @@ def _one(names: list[str], kind: Kind, metavar: str | None, text: str) -> click.
     return click.Option(names, type=kind, metavar=metavar, help=text)
 
 
-_PATH = click.Path(path_type=Path)
 _COUNT = click.IntRange(min=0)
 
-MODEL = click.Argument(["model"], type=_PATH, metavar="MODEL")
+MODEL = click.Argument(["model"], type=FILE_PATH, metavar="MODEL")
 
 DATA = (
     _many(
         ["--calib"],
-        _PATH,
+        FILE_PATH,
         "PATH",
         "Calibration data: a folder of images, a folder of .npy/.npz, one .npz with an array for each input, one .npy, "
         "or a folder in the ONNX test-data layout. Repeatable.",
@@ -194,14 +193,14 @@ RANGES = (
     ),
     _one(
         ["--ranges"],
-        _PATH,
+        FILE_PATH,
         "FILE",
         "Ranges from a file, told by its content: a TensorRT calibration cache; ONNX Runtime's table, binary, JSON or "
         "text; JSON {tensor: amax} or {tensor: [min, max]}; what qdq cache export writes. --range wins.",
     ),
     _one(
         ["--cache"],
-        _PATH,
+        FILE_PATH,
         "FILE",
         "Calibration cache: read if it is there and fits the model (no data needed then), else written.",
     ),
@@ -276,7 +275,7 @@ EXCLUDE_AFTER_RECOVERY = _many(
 )
 
 OUTPUT = (
-    _one(["-o", "--output"], _PATH, "FILE", "Where the result goes. [default: MODEL.qdq.onnx]"),
+    _one(["-o", "--output"], FILE_PATH, "FILE", "Where the result goes. [default: MODEL.qdq.onnx]"),
     click.Option(
         ["--weights"],
         type=click.Choice([form.value for form in WeightForm]),
@@ -303,7 +302,9 @@ OUTPUT = (
     ),
 )
 
-REPORT = _one(["--report"], _PATH, "FILE.html", "Write a page about the run too: one HTML file that fetches nothing.")
+REPORT = _one(
+    ["--report"], FILE_PATH, "FILE.html", "Write a page about the run too: one HTML file that fetches nothing."
+)
 
 VERIFY = (
     click.Option(

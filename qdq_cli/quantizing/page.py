@@ -144,7 +144,7 @@ def _low(found: Verification) -> Iterator[Block]:
     for name, low in found.low.items():
         by_text.setdefault(low.text, []).append(name)
     for text, names in by_text.items():
-        yield Note(f"Low: {some_of(names)}: {text}.", warning=True)
+        yield Note(f"{some_of(names)} {'is' if len(names) == 1 else 'are'} low: {text}.", warning=True)
     if found.default_session is not None and found.default_session.text:
         yield Note(found.default_session.text, warning=True)
 
