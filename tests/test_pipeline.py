@@ -166,7 +166,7 @@ def test_ranges_by_hand_for_a_tensor_that_is_not_quantized(space: Workspace):
         quantize_model(config_of(space, ranges=RangeConfig(manual={"residual": 1.0})))
 
 
-def test_outputs_whose_size_depends_on_values_are_named_not_compared(space: Workspace):
+def test_outputs_whose_size_depends_on_values_are_compared_by_rows(space: Workspace):
     """What is behind NonZero has another shape in the two models."""
     net = Network()
     x = net.input("images", ("N", 3, SIDE, SIDE))
@@ -176,10 +176,15 @@ def test_outputs_whose_size_depends_on_values_are_named_not_compared(space: Work
     report = quantize_model(config_of(space))
     assert report.verification is not None
     assert set(report.verification.outputs) == {"first"}
-    assert report.verification.not_compared == ("places",)
-    assert "places: not compared" in space.quantize().out
-    with pytest.raises(LimitError, match="'places' cannot be held against a limit"):
-        quantize_model(config_of(space, verify=VerifyConfig(min_sqnr=3)))
+    rows = report.verification.rows["places"]
+    assert rows.agreement is not None and 50 < rows.agreement < 100
+    assert report.verification.not_compared == ()
+    assert f"places: {rows.fp32} rows in FP32, {rows.quantized} quantized, {rows.matched} of them in both" in (
+        space.quantize().out
+    )
+    with pytest.raises(LimitError, match=r"'places' has .* % of its rows in common with FP32"):
+        quantize_model(config_of(space, verify=VerifyConfig(min_agreement=100)))
+    assert quantize_model(config_of(space, verify=VerifyConfig(min_sqnr=3))).output is not None
 
 
 def test_verification_counts_what_it_ran(space: Workspace):

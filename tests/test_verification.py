@@ -198,3 +198,43 @@ def test_a_float_concat_keeps_its_pairs(tmp_path: Path):
     made = {name: node.op_type for node in onnx.load(space.output).graph.node for name in node.output}
     (join,) = (node for node in onnx.load(space.output).graph.node if node.op_type == "Concat")
     assert {made[name] for name in join.input} == {"DequantizeLinear"}
+
+
+def rows_that_depend(kind: str) -> onnx.ModelProto:
+    """The places of a Conv's values above a threshold, or these values themselves."""
+    net = Network()
+    y = net.op("Conv", net.input("x", (1, CHANNELS, SIDE, SIDE)), net.constant(_WEIGHT, "w"), name="conv")
+    kept = net.op("Greater", y, net.constant(np.float32(1.0)), name="kept")
+    return net.proto(
+        y,
+        net.op("NonZero", net.op("Cast", kept, to=TensorProto.INT32), name="rows")
+        if kind == "places"
+        else net.op(
+            "Compress",
+            net.op("Reshape", y, net.constant(np.array([-1], np.int64))),
+            net.op("Reshape", kept, net.constant(np.array([-1], np.int64))),
+            name="rows",
+        ),
+        output_types={"rows": TensorProto.INT64 if kind == "places" else TensorProto.FLOAT},
+    )
+
+
+_WEIGHT = np.random.default_rng(5).normal(size=(4, CHANNELS, 1, 1)).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["places", "values"])
+def test_rows_that_depend_on_the_data_are_counted_and_matched(tmp_path: Path, kind: str):
+    space = space_with(tmp_path, rows_that_depend(kind), **samples())
+    done = space.quantize("--json", "--range", "x=1")
+    found = done.document["verification"]
+    assert ("rows" in found["outputs"], found["not_compared"]) == (False, [])
+    rows = found["rows"]["rows"]
+    assert rows["fp32"] > 0 and rows["quantized"] > 0
+    assert (rows["matched"] is None) == (kind == "values")
+    assert f"rows: {rows['fp32']} rows in FP32, " in space.quantize("--range", "x=1").out
+    compared = qdq("compare", space.model, space.output, "--data", space.arrays, "--json").document
+    assert compared["rows"]["rows"]["fp32"] > rows["fp32"] and "rows" not in compared["outputs"]
+    if kind == "places":
+        assert 0 < rows["matched"] < max(rows["fp32"], rows["quantized"])
+        assert space.quantize("--range", "x=1", "--min-agreement", "99").code == 5
+        assert space.quantize("--range", "x=1", "--min-agreement", "10").code == 0

@@ -110,6 +110,7 @@ def _comparison(config: CompareConfig, samples: Samples, seen: int, meters: _Met
         assumed=preprocessing is not None and preprocessing.assumed,
         outputs=meters.outputs.distances(),
         not_compared=meters.outputs.not_compared(),
+        rows=meters.outputs.rows(),
         layers=None if meters.layers is None else meters.layers.layers(),
         seconds=meters.clock.seconds(),
         saturation=None if meters.saturation is None else meters.saturation.found(),
@@ -124,7 +125,7 @@ def require_limits(found: Comparison, config: CompareConfig) -> None:
     """
     limits = VerifyConfig(min_sqnr=config.min_sqnr, min_agreement=config.min_agreement)
     hint = "Where does it start? --layers says so." if found.layers is None else "The layers above say where it starts."
-    hold_limits(found.outputs, found.not_compared, limits, hint)
+    hold_limits(found.outputs, found.not_compared, limits, hint, found.rows)
 
 
 def _open(model: ir.Model, config: DataConfig) -> Samples:

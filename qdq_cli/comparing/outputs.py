@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from calibrators.metrics import SQNR_CEILING_DB, ClassDivergence, Comparison, TopAgreement, are_class_scores
 from qdq_cli.comparing.record import OutputDistance
+from qdq_cli.quantizing.report import Rows
+from qdq_cli.quantizing.rows import RowMeter
 
 TOP = 5
 """How many of the best classes count besides the best one; told for more classes than that."""
@@ -29,20 +31,32 @@ class OutputMeter:
 
     def distances(self) -> dict[str, OutputDistance]:
         """Output name -> distance, for those that had the same shape in both models."""
-        return {name: output.distance() for name, output in self._outputs.items() if output.compared}
+        return {name: output.distance() for name, output in self._outputs.items() if output.elementwise}
 
     def not_compared(self) -> tuple[str, ...]:
-        """The other outputs."""
-        return tuple(name for name, output in self._outputs.items() if not output.compared)
+        """Outputs that are neither compared element by element nor by their rows."""
+        return tuple(name for name, output in self._outputs.items() if not output.compared and not output.rows.differ)
+
+    def rows(self) -> dict[str, Rows]:
+        """Output name -> its rows, where their number depends on the data and differs between the models."""
+        found = ((name, output.rows.found()) for name, output in self._outputs.items())
+        return {name: rows for name, rows in found if rows is not None}
 
 
 class _Output:
     def __init__(self) -> None:
         self.compared = False
+        self.rows = RowMeter()
         self._comparison = Comparison()
         self._best, self._among_best, self._divergence = TopAgreement(), TopAgreement(TOP), ClassDivergence()
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether elements at one place have to do with each other."""
+        return self.compared and not self.rows.differ
+
     def observe(self, reference: NDArray[Any], other: NDArray[Any]) -> None:
+        self.rows.observe(reference, other)
         if reference.shape != other.shape or not reference.size:
             return  # the number of results depends on the values (detections after suppression)
         self.compared = True

@@ -47,6 +47,7 @@ def _facts(found: Comparison) -> Iterator[tuple[str, Cell]]:
 
 def _outputs(found: Comparison) -> Table:
     rows: list[tuple[Cell, ...]] = [(name, *_figures(distance)) for name, distance in found.outputs.items()]
+    rows += [(name, str(counted), *[""] * 5) for name, counted in found.rows.items()]
     rows += [(name, "not compared: its shape depends on the values", *[""] * 5) for name in found.not_compared]
     scores = any(distance.top1_agreement is not None for distance in found.outputs.values())
     kept = len(_OUTPUT_COLUMNS) if scores else 4

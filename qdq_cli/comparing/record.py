@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from calibrators.metrics import SQNR_CEILING_DB
 from qdq_cli.comparing.match import Unmatched
-from qdq_cli.quantizing.report import Distance
+from qdq_cli.quantizing.report import Distance, Rows
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,7 @@ class Comparison:
         seconds: Wall time of each stage.
         notes: Sentences the user should read.
         saturation: What may saturate outside of this comparison, whose products are exact; None where nothing may.
+        rows: Output name -> rows, where their number depends on the data and differs between the models.
     """
 
     schema_version: int
@@ -192,3 +193,4 @@ class Comparison:
     seconds: Mapping[str, float]
     notes: tuple[str, ...] = ()
     saturation: Saturation | None = None
+    rows: Mapping[str, Rows] = field(default_factory=dict)

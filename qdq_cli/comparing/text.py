@@ -51,8 +51,9 @@ def _outputs(found: Comparison) -> list[str]:
     lines = [head + (f" {'top-1 %':>7} {'top-5 %':>7} {'KL':>6}" if scores else "")]
     for name, distance in found.outputs.items():
         lines.append(_output(name, distance))
+    lines += [f"{elided(name, _NAME):<{_NAME}} {rows}" for name, rows in found.rows.items()]
     for name in found.not_compared:
-        lines.append(f"{elided(name, _NAME):<{_NAME}} not compared: its shape differs in every sample")
+        lines.append(f"{elided(name, _NAME):<{_NAME}} not compared: its shape differs between the models")
     return lines
 
 

@@ -118,6 +118,7 @@ def _verification(found: Verification) -> Section:
         )
         for name, distance in sorted(found.outputs.items(), key=lambda output: _rank(found, output[0]))
     ]
+    rows += [(name, str(counted), "", "", "") for name, counted in found.rows.items()]
     rows += [(name, "not compared: its shape depends on the values", "", "", "") for name in found.not_compared]
     columns = ("output", "SQNR, dB", "cosine", "largest error", "top-1 agreement, %")
     kept = 5 if any(distance.top1_agreement is not None for distance in found.outputs.values()) else 4

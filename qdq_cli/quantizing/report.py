@@ -76,6 +76,31 @@ class Distance:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Rows of an output whose number depends on the data, over all samples.
+
+    Args:
+        fp32: Rows that FP32 gives.
+        quantized: Rows that the Q/DQ model gives.
+        matched: Rows that both give, in any order, a sample's among themselves; None where they are no whole numbers.
+    """
+
+    fp32: int
+    quantized: int
+    matched: int | None
+
+    @property
+    def agreement(self) -> float | None:
+        """Matched rows in percent of the larger number of rows; None where none are matched."""
+        most = max(self.fp32, self.quantized)
+        return None if self.matched is None else 100.0 * self.matched / most if most else 100.0
+
+    def __str__(self) -> str:
+        both = "" if self.matched is None else f", {self.matched} of them in both"
+        return f"{self.fp32} rows in FP32, {self.quantized} quantized{both}"
+
+
+@dataclass(frozen=True)
 class LowOutput:
     """Why an output is far from FP32.
 
@@ -120,6 +145,7 @@ class Verification:
         not_compared: Outputs that have the same shape in both models for no sample; their size depends on the values.
         default_session: What the session makes of the result that users make without a thought.
         low: Output name -> why it is low, for those below 15 dB or 80 % agreement; the worst first.
+        rows: Output name -> rows, where their number depends on the data and differs between the models.
     """
 
     samples: int
@@ -128,6 +154,7 @@ class Verification:
     not_compared: tuple[str, ...] = ()
     default_session: DefaultSession | None = None
     low: Mapping[str, LowOutput] = field(default_factory=dict)
+    rows: Mapping[str, Rows] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

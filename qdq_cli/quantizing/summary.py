@@ -115,6 +115,8 @@ def _verification(verification: Verification, width: int) -> list[str]:
     more = len(verification.outputs) - MAX_OUTPUTS
     if more > 0:
         lines.append(f"and {count(more, 'output')} more, none of them worse (--json has them)")
+    for name, rows in list(verification.rows.items())[:MAX_OUTPUTS]:
+        lines += wrapped(f"{name}: {rows}", width, indent=2)
     for name in verification.not_compared[:MAX_OUTPUTS]:
         lines += wrapped(f"{name}: not compared, its shape depends on the values", width, indent=2)
     if verification.default_session is not None and verification.default_session.text:

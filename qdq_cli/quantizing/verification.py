@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,12 @@ from qdq_cli.process.errors import LimitError, UsageError
 from qdq_cli.process.progress import Listener
 from qdq_cli.quantizing.default_session import DefaultRun, judged
 from qdq_cli.quantizing.low import reasons_of
-from qdq_cli.quantizing.report import Distance, Verification
+from qdq_cli.quantizing.report import Distance, Rows, Verification
+from qdq_cli.quantizing.rows import RowMeter
 from qdq_cli.running.runner import Outputs, Runner
+
+NO_ROWS: Mapping[str, Rows] = MappingProxyType({})
+"""No output has a number of rows that depends on the data."""
 
 
 @dataclass(frozen=True)
@@ -94,16 +99,18 @@ def verify(
                 keys = {sample_key(samples.every.identity(index)) for index in batch.indices}
                 held_back = held_back and result.calibrated.isdisjoint(keys)
             advance(number, len(groups))
-    distances = {name: output.distance() for name, output in outputs.items() if output.compared}
+    rows = {name: found for name, output in outputs.items() if (found := output.rows.found()) is not None}
+    distances = {name: output.distance() for name, output in outputs.items() if output.compared and name not in rows}
     at = {name: distance.sqnr_db for name, distance in distances.items()}
     again = partial(_once_more, runners[0], samples, groups)
     return Verification(
         seen,
         held_back,
         distances,
-        tuple(name for name in outputs if name not in distances),
+        tuple(name for name in outputs if name not in distances and name not in rows),
         judged(default, at, models[1], result.opset, again),
         reasons_of(distances, models[1], again, result.seen, result.samples),
+        rows,
     )
 
 
@@ -147,10 +154,12 @@ class _Output:
 
     def __init__(self) -> None:
         self.compared = False
+        self.rows = RowMeter()
         self._comparison = Comparison()
         self._agreement: TopAgreement | None = None
 
     def observe(self, reference: NDArray[np.generic], other: NDArray[np.generic]) -> None:
+        self.rows.observe(reference, other)
         if reference.shape != other.shape or not reference.size:
             return  # the number of results depends on the values (detections after suppression)
         self.compared = True
@@ -175,13 +184,19 @@ def unmet_limit(compared: Verification | None, config: VerifyConfig) -> LimitErr
     if compared is None:
         return None
     try:
-        hold_limits(compared.outputs, compared.not_compared, config, _HINT)
+        hold_limits(compared.outputs, compared.not_compared, config, _HINT, compared.rows)
     except LimitError as error:
         return error
     return None
 
 
-def hold_limits(outputs: Mapping[str, Distance], not_compared: Sequence[str], config: VerifyConfig, hint: str) -> None:
+def hold_limits(
+    outputs: Mapping[str, Distance],
+    not_compared: Sequence[str],
+    config: VerifyConfig,
+    hint: str,
+    rows: Mapping[str, Rows] = NO_ROWS,
+) -> None:
     """Hold the distances of outputs against the limits.
 
     Args:
@@ -189,17 +204,14 @@ def hold_limits(outputs: Mapping[str, Distance], not_compared: Sequence[str], co
         not_compared: Outputs without one.
         config: The limits.
         hint: What to do where one is missed.
+        rows: Output name -> its rows, where their number depends on the data: `min_agreement` holds for those matched.
 
     Raises:
         LimitError: An output misses one, or no output could be held against one.
     """
     if not config.gates:
         return
-    if not_compared:
-        raise LimitError(
-            f"Output '{not_compared[0]}' cannot be held against a limit: its shape differs in every sample.",
-            "Its size depends on the values, as behind NonMaxSuppression; compare a model without that part.",
-        )
+    _require_comparable(outputs, not_compared, rows, config)
     for name, distance in outputs.items():
         if config.min_sqnr is not None and distance.sqnr_db < config.min_sqnr:
             raise LimitError(
@@ -213,12 +225,47 @@ def hold_limits(outputs: Mapping[str, Distance], not_compared: Sequence[str], co
                 f"--min-agreement is {config.min_agreement:g} %.",
                 hint,
             )
-    scores = any(distance.top1_agreement is not None for distance in outputs.values())
+    _hold_rows(rows, config, hint)
+    scores = bool(rows) or any(distance.top1_agreement is not None for distance in outputs.values())
     if config.min_agreement is not None and not scores:
         raise LimitError(
             "--min-agreement is set, but no output holds class scores (two dimensions, two or more classes).",
             "Use --min-sqnr for this model.",
         )
+
+
+def _require_comparable(
+    outputs: Mapping[str, Distance], not_compared: Sequence[str], rows: Mapping[str, Rows], config: VerifyConfig
+) -> None:
+    """Refuse limits that an output could not miss.
+
+    Raises:
+        LimitError: There is no distance of it, or there are rows alone where an SQNR is asked for.
+    """
+    counted = [name for name, found in rows.items() if found.agreement is None]
+    alone = [] if outputs or config.min_sqnr is None else list(rows)
+    blind = (*not_compared, *counted, *alone)
+    if blind:
+        raise LimitError(
+            f"Output '{blind[0]}' cannot be held against a limit: its shape differs between the models.",
+            "Its size depends on the values, as behind NonMaxSuppression; compare a model without that part.",
+        )
+
+
+def _hold_rows(rows: Mapping[str, Rows], config: VerifyConfig, hint: str) -> None:
+    """Hold the share of rows that both models give against `min_agreement`.
+
+    Raises:
+        LimitError: An output misses it.
+    """
+    for name, found in rows.items():
+        share = found.agreement
+        if config.min_agreement is not None and share is not None and share < config.min_agreement:
+            raise LimitError(
+                f"Output '{name}' has {share:.2f} % of its rows in common with FP32; --min-agreement is "
+                f"{config.min_agreement:g} %.",
+                hint,
+            )
 
 
 _HINT = (

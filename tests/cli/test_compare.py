@@ -216,7 +216,7 @@ def test_a_model_that_is_not_there_or_none(folder, reference):
     assert "Traceback" not in done.err
 
 
-def test_a_size_that_depends_on_values_is_left_out(folder, tmp_path):
+def test_a_size_that_depends_on_values_is_counted(folder, tmp_path):
     """NonZero finds as many elements as are not zero: another number in each model."""
 
     def net(scale: float | None) -> onnx.ModelProto:
@@ -231,5 +231,9 @@ def test_a_size_that_depends_on_values_is_left_out(folder, tmp_path):
     np.savez(tmp_path / "data.npz", images=np.random.default_rng(0).normal(size=(3, 16, 8, 8)).astype(np.float32))
     done = compare(tmp_path, "quantized", "--layers", "--json", "--data", tmp_path / "data.npz")
     assert done.code == 0, done.err
-    assert done.document["not_compared"] == ["out"]
+    assert (done.document["not_compared"], "out" in done.document["outputs"]) == ([], False)
+    rows = done.document["rows"]["out"]
+    assert rows["fp32"] > rows["quantized"] > 0 and rows["matched"] is None
+    limited = compare(tmp_path, "quantized", "--min-sqnr", "1", "--data", tmp_path / "data.npz")
+    assert (limited.code, "'out' cannot be held against a limit" in limited.err) == (5, True)
     assert done.document["layers"]["not_compared"] == ["out"]
