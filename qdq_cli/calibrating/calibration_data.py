@@ -84,7 +84,7 @@ def input_specs(model: ir.Model) -> tuple[InputSpec, ...]:
     """Return the graph inputs as calibration data sees them.
 
     Raises:
-        DataError: An input is no tensor (a sequence or an optional).
+        DataError: An input is no tensor (a sequence or an optional), or takes no sample at all.
     """
     return tuple(_input_spec(value) for value in model.graph.inputs)
 
@@ -96,5 +96,10 @@ def _input_spec(value: ir.Value) -> InputSpec:
             "Export the model with the shapes of its inputs declared.",
         )
     dims = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+    if dims and dims[0] == 0:
+        raise DataError(
+            f"Graph input '{value.name}' takes exactly 0 samples: its first dimension has the size 0.",
+            "Export the model with a dynamic batch.",
+        )
     dtype = np.dtype(object) if value.dtype == ir.DataType.STRING else np.dtype(value.dtype.numpy())
     return InputSpec(value.name or "", dtype, dims)

@@ -22,6 +22,7 @@ import onnx
 import onnx_ir as ir
 
 from qdq_cli.data.sources import is_sample
+from qdq_cli.model.declared import read_declarations
 from qdq_cli.model.external_data import bind_external_data
 from qdq_cli.model.wellformed import check_wellformed, sort_nodes
 from qdq_cli.model.wire import as_valid_onnx, encode, root_cause
@@ -87,6 +88,7 @@ def load(path: Path) -> ModelFile:
     size_bytes, proto = _read_proto(path)
     try:
         check_wellformed(proto)
+        read_declarations(proto)
         model = ir.serde.deserialize_model(proto)
         was_sorted = not sort_nodes(model.graph)
     except ModelError as error:

@@ -7,9 +7,12 @@ inside bodies are made different from those around them: it keeps them apart as 
 
 from __future__ import annotations
 
+import graphlib
+from collections import Counter
 from collections.abc import Iterator
 
 import onnx
+import onnx.checker
 import onnx.inliner
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
@@ -18,27 +21,85 @@ from qdq_cli.model.names import Names
 from qdq_cli.model.wire import root_cause, to_proto, weights_left_out
 from qdq_cli.process.errors import ModelError
 
+MAX_INLINED_NODES = 50_000
+"""Nodes that calls of local functions may become: sixteen functions that call one another twice are 65,536 already."""
+
+MAX_INLINED_BYTES = 2**31 - 1
+"""Bytes of the constants in functions, once for every call; one ONNX file holds no more."""
+
+_MANY_CALLS = 500  # of one function; onnx-ir tries as many names for each value in it, ONNX's inliner does not
+
+_Function = ir.OperatorIdentifier
+
 
 def inline_functions(model: ir.Model) -> None:
     """Replace every call of a local function by its body, in place, and drop the functions.
 
     Raises:
-        ModelError: A function cannot be inlined.
+        ModelError: A function cannot be inlined, calls itself, or becomes more than can be handled.
     """
     if not model.functions:
         return
+    calls = _calls(model)
+    _refuse_explosion(model, calls)
     for function in model.functions.values():
         _return_own_values(function)
     places: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
     for node in [node for place in places for node in place.all_nodes()]:
         if node.op_identifier() in model.functions:
             _take_every_output(node, model.functions[node.op_identifier()])
-    if _opsets_agree(model):
+    agree = _opsets_agree(model)
+    if agree and max(calls.values(), default=0) <= _MANY_CALLS:
         _inline(model)
     else:
-        _inline_converting(model)
+        _inline_by_onnx(model, convert=not agree)
     model.functions.clear()
     _rename_shadowing(model.graph, frozenset(), Names(model.graph))
+
+
+def _calls(model: ir.Model) -> Counter[_Function]:
+    """Return how often each function runs: calls of calls multiply.
+
+    Raises:
+        ModelError: A function calls itself, at once or through others.
+    """
+    callees = {name: _called(function, model) for name, function in model.functions.items()}
+    try:
+        callees_first = list(graphlib.TopologicalSorter(callees).static_order())
+    except graphlib.CycleError as error:
+        name = error.args[1][0][1]
+        raise ModelError(f"The model's local function '{name}' calls itself.", "ONNX allows no recursion.") from error
+    calls = _called(model.graph, model)
+    for name in reversed(callees_first):
+        for callee, count in callees[name].items():
+            calls[callee] += calls[name] * count
+    return calls
+
+
+def _called(place: ir.Graph | ir.Function, model: ir.Model) -> Counter[_Function]:
+    called = (node.op_identifier() for node in place.all_nodes())
+    return Counter(name for name in called if name in model.functions)
+
+
+def _refuse_explosion(model: ir.Model, calls: Counter[_Function]) -> None:
+    nodes = sum(calls[name] * sum(1 for _ in function.all_nodes()) for name, function in model.functions.items())
+    size_bytes = sum(calls[name] * _constant_bytes(function) for name, function in model.functions.items())
+    if nodes > MAX_INLINED_NODES or size_bytes > MAX_INLINED_BYTES:
+        raise ModelError(
+            f"The calls of the model's {len(model.functions)} local functions become {nodes:,} nodes with "
+            f"{size_bytes:,} bytes of constants; at most {MAX_INLINED_NODES:,} and {MAX_INLINED_BYTES:,} are taken.",
+            "Export the model without functions that call one another so often.",
+        )
+
+
+def _constant_bytes(function: ir.Function) -> int:
+    return sum(
+        tensor.nbytes
+        for node in function.all_nodes()
+        for attribute in node.attributes.values()
+        if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref()
+        for tensor in (attribute.as_tensor(),)
+    )
 
 
 def _return_own_values(function: ir.Function) -> None:
@@ -77,18 +138,18 @@ def _inline(model: ir.Model) -> None:
         ) from error
 
 
-def _inline_converting(model: ir.Model) -> None:
-    """Inline functions that are written for another opset than the model; ONNX's own inliner converts them."""
+def _inline_by_onnx(model: ir.Model, *, convert: bool) -> None:
+    """Inline by ONNX's own inliner, which can also convert functions that are written for another opset."""
     tensors = {name: value.const_value for name, value in model.graph.initializers.items()}
     with weights_left_out(model):
         proto = to_proto(model)
     try:
-        inlined = onnx.inliner.inline_local_functions(proto, convert_version=True)
-    except (RuntimeError, ValueError) as error:
+        inlined = onnx.inliner.inline_local_functions(proto, convert_version=convert)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+        what = "have another opset than the model, and cannot be converted" if convert else "cannot be inlined"
         raise ModelError(
-            "The model's local functions have another opset than the model, and cannot be converted: "
-            f"{root_cause(error)}.",
-            "Export the model with one opset.",
+            f"The model's local functions {what}: {root_cause(error)}.",
+            "Export the model with one opset." if convert else "Inline them when exporting.",
         ) from error
     model.graph = ir.serde.deserialize_model(inlined).graph
     for name, value in model.graph.initializers.items():

@@ -27,6 +27,8 @@ _DEFAULT_DOMAIN = ("", "ai.onnx")
 
 _Scopes = tuple[set[str], ...]
 
+_RECENT_BITS = {23: 4, 24: 8, 25: 2, 26: 2}  # FLOAT4E2M1, FLOAT8E8M0, UINT2, INT2: not in every release of onnx
+
 BITS = {
     **dict.fromkeys((TensorProto.INT8, TensorProto.UINT8, TensorProto.BOOL), 8),
     **dict.fromkeys((TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT16, TensorProto.UINT16), 16),
@@ -36,8 +38,14 @@ BITS = {
     **dict.fromkeys((TensorProto.INT4, TensorProto.UINT4), 4),
     **dict.fromkeys((TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E4M3FNUZ), 8),
     **dict.fromkeys((TensorProto.FLOAT8E5M2, TensorProto.FLOAT8E5M2FNUZ), 8),
+    **{kind: bits for kind, bits in _RECENT_BITS.items() if kind in TensorProto.DataType.values()},
 }
 """Bits an element takes; types that are not here are too new to check and left to the graph library."""
+
+MAX_RANK = 32
+"""Dimensions of a tensor; NumPy takes 32 before its version 2 and 64 since, TensorRT 8."""
+
+_TOO_MANY_ELEMENTS = 1 << 48
 
 _TYPES = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}
 
@@ -71,6 +79,7 @@ def check_wellformed(proto: onnx.ModelProto) -> None:
             f"A model needs an IR version of at least {OLDEST_IR_VERSION}, an opset and an output; "
             "the file may be cut off, or something else than a model.",
         )
+    _check_inputs(proto.graph)
     if proto.training_info:
         raise ModelError("it holds training info, which cannot be kept", "Export the model for inference.")
     _check_graph(proto.graph, (), opset_in(proto.opset_import), in_function=False)
@@ -78,6 +87,16 @@ def check_wellformed(proto: onnx.ModelProto) -> None:
         scope = set(function.input)
         _check_nodes(function.node, (scope,), opset_in(function.opset_import), in_function=True)
         _check_defined(function.output, (scope,), f"output of the function '{function.name}'")
+
+
+def _check_inputs(graph: GraphProto) -> None:
+    for info in graph.input:
+        kind = info.type.tensor_type.elem_type
+        if info.type.HasField("tensor_type") and kind not in _TYPES:
+            raise ModelError(
+                f"the graph input '{_shown(info.name)}' has the element type {kind}, which is none",
+                "Export the model with the types of its inputs declared.",
+            )
 
 
 def _check_graph(graph: GraphProto, outer: _Scopes, opset: int, *, in_function: bool) -> None:
@@ -252,6 +271,12 @@ def check_tensor(tensor: TensorProto) -> None:
     if min(tensor.dims, default=0) < 0 or tensor.data_type not in _TYPES:
         what = f"the element type {tensor.data_type} and the shape {list(tensor.dims)}"
         raise ModelError(f"the tensor '{_shown(tensor.name)}' has {what}")
+    if len(tensor.dims) > MAX_RANK:
+        raise ModelError(
+            f"the tensor '{_shown(tensor.name)}' has {len(tensor.dims)} dimensions; at most {MAX_RANK} are read"
+        )
+    if math.prod(dim or 1 for dim in tensor.dims) >= _TOO_MANY_ELEMENTS:
+        raise ModelError(f"the tensor '{_shown(tensor.name)}' of shape {list(tensor.dims)} fits into no memory")
     if tensor.data_location == TensorProto.EXTERNAL:
         _check_external(tensor)
         return
@@ -264,9 +289,9 @@ def check_tensor(tensor: TensorProto) -> None:
         found, expected, unit = len(tensor.raw_data), math.ceil(elements * BITS[tensor.data_type] / 8), "bytes"
     else:
         field, entries = _FIELD_OF_TYPE.get(tensor.data_type, ("int32_data", 1))
-        packed = BITS[tensor.data_type] < 8
+        bits = BITS[tensor.data_type]
         found, unit = len(getattr(tensor, field)), "values"
-        expected = math.ceil(elements / 2) if packed else elements * entries
+        expected = math.ceil(elements * bits / 8) if bits < 8 else elements * entries
     if found != expected:
         raise ModelError(
             f"the tensor '{_shown(tensor.name)}' of shape {list(tensor.dims)} holds {found:,} {unit}, "

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from calibrators import Histogram, NonFiniteError, warm_up
 from qdq_cli.data.batches import Batch
+from qdq_cli.model.finite import require_finite_weights
 from qdq_cli.process.errors import DataError, ModelError, QdqError
 from qdq_cli.process.interrupts import insist
 from qdq_cli.process.sentences import some_of
@@ -60,10 +61,12 @@ def observe(
         Tensor name -> histogram, in the order of `tensors`; equal for any number of threads.
 
     Raises:
-        ModelError: The model cannot be run, or an activation is NaN or Inf; of the first batch with a problem.
+        ModelError: The model cannot be run, or a weight or an activation is NaN or Inf; of the first batch with a
+            problem.
         DataError: A graph input holds NaN or Inf.
         Exception: Whatever `load` raises.
     """
+    require_finite_weights(model)
     names = tuple(dict.fromkeys(tensors))
     with taking_out(model, names, threads=1) as take_out:
         job = _Job(batches, load)

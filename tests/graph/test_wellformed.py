@@ -83,6 +83,12 @@ def test_odd_but_meaningful_graphs_pass(text):
         (lambda m: m.graph.initializer[0].dims.append(2), r"of shape \[2, 2, 3, 3, 2\] holds 144 bytes, expected 288"),
         (lambda m: m.graph.initializer[0].dims.pop(), r"of shape \[2, 2, 3\] holds 144 bytes, expected 48"),
         (lambda m: m.graph.initializer[0].ClearField("raw_data"), "holds 0 values, expected 36"),
+        (lambda m: m.graph.initializer[0].dims.extend([1] * 29), "has 33 dimensions; at most 32 are read"),
+        (lambda m: m.graph.initializer[0].dims.extend([0, 2**62]), "fits into no memory"),
+        (lambda m: m.graph.initializer.add(name="w", data_type=23, dims=[2**32, 2**32]), "fits into no memory"),
+        (lambda m: m.graph.initializer.add(name="w", data_type=23, dims=[64]), "holds 0 values, expected 32"),
+        (lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 0), "has the element type 0, which is none"),
+        (lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 99), "has the element type 99, which is"),
         (lambda m: m.graph.sparse_initializer.add().values.MergeFrom(TensorProto(name="s")), "sparse initializer 's'"),
     ],
 )
