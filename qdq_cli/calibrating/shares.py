@@ -23,6 +23,7 @@ from qdq_cli.process.errors import ModelError
 from qdq_cli.process.interrupts import Stop, never
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.running.session import cores
+from qdq_cli.running.unknown import notes_about
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def open_job(config: CalibrateConfig, listener: Listener = SILENT) -> Job:
     files.check_not_read(config.target, source.data_files)
     prepared = prepare(source.model, source.proto)
     plan = make_plan(prepared.model, config.plan)
-    for note in (*prepared.notes, *plan.notes):
+    for note in (*prepared.notes, *notes_about(prepared.unknown), *plan.notes):
         listener.note(note)
     tensors = float_tensors(prepared.model.graph) if config.all_tensors else plan.calibrated
     if not plan.quantized and not config.all_tensors:

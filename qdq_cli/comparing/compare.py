@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import onnx_ir as ir
 
@@ -23,7 +24,7 @@ from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.model import files
 from qdq_cli.model.opset import MIN_OPSET
 from qdq_cli.model.provenance import recovery_of
-from qdq_cli.preparing.literal import literal
+from qdq_cli.preparing.paired import Pair, paired
 from qdq_cli.process.clock import Clock
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, ModelError
@@ -60,14 +61,15 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
             make_comparable(source.model)
         require_same_interface(reference.model, quantized.model)
         samples = _open(reference.model, config.data)
-    notes = (*_about(quantized.model, layers=config.layers), *samples.every.notes)
+        pair = _paired(reference.path, quantized.path)
+    about = (*_about(quantized.model, layers=config.layers), *((_CUT,) if pair.cut else ()))
+    notes = (*about, *samples.every.notes)
     for note in notes:
         listener.note(note)
     with clock.stage("load"):
-        runners = Runner(literal(reference.path)), Runner(literal(quantized.path))
         saturation = saturation_meter(quantized)
         meter = _layer_meter(reference.model, quantized.model) if config.layers else None
-    meters = _Meters(runners, OutputMeter(), meter, saturation, clock)
+    meters = _Meters((pair.reference, pair.candidate), OutputMeter(), meter, saturation, clock)
     found = replace(_comparison(config, samples, _run(samples, meters.observe, listener), meters), notes=notes)
     for note in _about_codes(found):
         listener.note(note)
@@ -75,6 +77,19 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
     if config.report is not None:
         write_page(comparison_page(found), config.report)
     return found
+
+
+_CUT = "The outputs lie behind operators that ONNX Runtime does not know; what these read is compared in their place."
+
+
+def _paired(reference: Path, quantized: Path) -> Pair:
+    pair = paired(reference, quantized)
+    if pair is None:
+        raise ModelError(
+            "The two models share no tensor in front of the operators that ONNX Runtime does not know.",
+            "Compare models whose outputs it can compute.",
+        )
+    return pair
 
 
 @dataclass(frozen=True)

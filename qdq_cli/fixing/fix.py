@@ -24,13 +24,12 @@ from qdq_cli.model.names import Names
 from qdq_cli.model.opset import MIN_OPSET, normalize_imports, opset_of, raise_opset
 from qdq_cli.model.scales import is_pair_half
 from qdq_cli.placement.propagate import merge_quantizes
-from qdq_cli.preparing.literal import literal
+from qdq_cli.preparing.paired import paired
 from qdq_cli.preparing.prepare import infer_shapes, lift_constants, name_everything
 from qdq_cli.preparing.reading import make_readable
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, ModelError
 from qdq_cli.quantizing.report import Distance
-from qdq_cli.running.runner import Runner
 from qdq_cli.targets.tensorrt.findings import Finding, Severity
 from qdq_cli.targets.tensorrt.lint import lint
 from qdq_cli.targets.tensorrt.lint_scales import default_axis
@@ -283,7 +282,9 @@ def _compare(original: Path, repaired: Path, config: FixConfig) -> tuple[dict[st
         return {}, ()
     comparisons: dict[str, Comparison] = {}
     try:
-        runners = Runner(literal(original)), Runner(literal(repaired))
+        if (pair := paired(original, repaired)) is None:
+            return {}, ("The outputs were not compared: all lie behind operators that ONNX Runtime does not know.",)
+        runners = pair.reference, pair.candidate
         for batch in random_batches(files.load(original).model, config.samples):
             expected, found = (runner.run(batch) for runner in runners)
             for name, array in expected.items():

@@ -20,9 +20,10 @@ from qdq_cli.data.batches import Batch
 from qdq_cli.judging.candidate import Candidate, RoundedWeights, trial_model
 from qdq_cli.model.nodes import input_at, int_attribute, is_op, name_of
 from qdq_cli.process.errors import DataError
-from qdq_cli.running.outputs import without_weights
+from qdq_cli.running.outputs import set_outputs, without_weights
 from qdq_cli.running.runner import Runner
 from qdq_cli.running.session import Source
+from qdq_cli.running.unknown import compared_tensors
 
 _KEPT_BYTES = 512 << 20
 """Most memory for the float outputs and the inputs of the samples; what does not fit is not used."""
@@ -183,8 +184,8 @@ class Trials:
         return {name: channel_axis(found) for name, found in shapes.items()}
 
     def _outputs(self, arrays: Arrays) -> Iterator[tuple[str, NDArray[np.generic]]]:
-        """The outputs of the model itself."""
-        names = {value.name for value in self._model.graph.outputs}
+        """What the model itself is compared by."""
+        names = set(compared_tensors(self._model))
         return ((name, array) for name, array in arrays.items() if name in names)
 
 
@@ -250,7 +251,12 @@ def source_of(model: ir.Model, also: Iterable[str] = ()) -> Source:
         also: Tensors to hand out besides its outputs.
     """
     proto, weights = without_weights(model)
-    outputs = {value.name for value in proto.graph.output}
+    compared = compared_tensors(model)
+    if set(compared) != {value.name for value in proto.graph.output}:
+        set_outputs(proto, compared)
+        kept = {tensor.name for tensor in proto.graph.initializer}
+        weights = {name: array for name, array in weights.items() if name in kept}
+    outputs = set(compared)
     further = (name for name in dict.fromkeys(also) if name not in outputs)
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in further)
     return Source(proto.SerializeToString(), weights)

@@ -19,6 +19,8 @@ ONNX_DOMAIN = ""
 
 _SHAPE_MARK = "qdq.computed_from_shapes"
 
+_UNOBSERVABLE_MARK = "qdq.behind_unknown_operators"
+
 _BODY_TYPES = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
 
@@ -186,6 +188,19 @@ def mark_shape_computations(graph: ir.Graph) -> None:
             marked.update(node.outputs)
             for value in node.outputs:
                 value.meta[_SHAPE_MARK] = True
+
+
+def mark_unobservable(value: ir.Value, *, marked: bool = True) -> None:
+    """Mark a value that cannot be observed: ONNX Runtime does not know an operator that it depends on."""
+    if marked:
+        value.meta[_UNOBSERVABLE_MARK] = True
+    else:
+        value.meta.pop(_UNOBSERVABLE_MARK, None)
+
+
+def is_unobservable(value: ir.Value | None) -> bool:
+    """Say whether a value was marked so."""
+    return value is not None and _UNOBSERVABLE_MARK in value.meta.data
 
 
 def is_shape_computation(node: ir.Node) -> bool:

@@ -34,6 +34,8 @@ _OLDEST_IR = 4  # version 3 wants every initializer among the graph inputs
 
 LONG_NAME = "ai.onnx"
 
+_APART = "qdq.unknown"
+
 _FAILURES = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError)
 
 _FORMER_DEFAULTS = (
@@ -65,12 +67,18 @@ def is_onnx_operator(op_type: str) -> bool:
 
 
 def normalize_imports(model: ir.Model) -> None:
-    """Let the default domain be imported under its short name; one that no node uses need not be imported at all."""
+    """Let the default domain be imported under its short name; one that no node uses need not be imported at all.
+
+    Domains that are used without an import (Brevitas writes such files) get one, of version 1.
+    """
     imports = model.opset_imports
     if LONG_NAME in imports:
         imports.setdefault(ONNX_DOMAIN, imports.pop(LONG_NAME))
     if ONNX_DOMAIN not in imports and all(node.domain != ONNX_DOMAIN for node in every_node(model.graph)):
         imports[ONNX_DOMAIN] = MIN_OPSET
+    for node in every_node(model.graph):
+        if node.domain not in (ONNX_DOMAIN, LONG_NAME):
+            imports.setdefault(node.domain, 1)
 
 
 def raise_opset(model: ir.Model, needed: int) -> ir.Model:
@@ -95,6 +103,7 @@ def _convert(model: ir.Model, opset: int) -> ir.Model:
     _refuse_unconvertible(model, opset)
     tensors = {name: value.const_value for name, value in model.graph.initializers.items()}
     model.ir_version = max(model.ir_version, _OLDEST_IR)
+    _set_unknown_apart(model)
     with weights_left_out(model):
         proto = to_proto(model)
     try:
@@ -107,24 +116,39 @@ def _convert(model: ir.Model, opset: int) -> ir.Model:
         raise _refusal(model, opset, failure)
     result: ir.Model = ir.serde.deserialize_model(converted)
     _restore_weights(result, tensors)
+    _bring_unknown_back(result)
     _write_out_former_defaults(result, before)
     return result
 
 
 def _refuse_unconvertible(model: ir.Model, needed: int) -> None:
-    """Refuse operators that ONNX does not have, and those that it passes on although their meaning changed.
+    """Refuse operators that the converter passes on although their meaning changed.
 
     Up to opset 12, Hardmax worked on all axes from `axis` on, flattened into one; up to opset 8, Scan had a batch axis.
     """
     opset = opset_of(model)
     for node in model.graph.all_nodes():
-        if node.domain == ONNX_DOMAIN and not onnx.defs.has(node.op_type, opset, ONNX_DOMAIN):
-            raise _refusal(model, needed, f"ONNX has no operator {node.op_type}, which node '{node.name}' is")
         flattening = is_op(node, "Hardmax") and opset < 13
         if (is_op(node, "Scan") and opset < 9) or (flattening and not _is_over_last_axis(node)):
             raise _refusal(model, needed, f"{node.op_type} of node '{node.name}' means something else there")
         if flattening:
             node.attributes["axis"] = ir.AttrInt64("axis", -1)
+
+
+def _set_unknown_apart(model: ir.Model) -> None:
+    """Move operators that the default domain does not have (TensorRT plugins) to a domain the converter passes by."""
+    opset = opset_of(model)
+    for node in model.graph.all_nodes():
+        if node.domain == ONNX_DOMAIN and not onnx.defs.has(node.op_type, opset, ONNX_DOMAIN):
+            node.domain = _APART
+            model.opset_imports[_APART] = 1
+
+
+def _bring_unknown_back(model: ir.Model) -> None:
+    if model.opset_imports.pop(_APART, None) is not None:
+        for node in model.graph.all_nodes():
+            if node.domain == _APART:
+                node.domain = ONNX_DOMAIN
 
 
 def _is_over_last_axis(node: ir.Node) -> bool:

@@ -275,7 +275,8 @@ def check_tensor(tensor: TensorProto) -> None:
         raise ModelError(
             f"the tensor '{_shown(tensor.name)}' has {len(tensor.dims)} dimensions; at most {MAX_RANK} are read"
         )
-    if math.prod(dim or 1 for dim in tensor.dims) >= _TOO_MANY_ELEMENTS:
+    stored_here = tensor.data_location != TensorProto.EXTERNAL or 0 in tensor.dims  # else its file is too short
+    if stored_here and math.prod(dim or 1 for dim in tensor.dims) >= _TOO_MANY_ELEMENTS:
         raise ModelError(f"the tensor '{_shown(tensor.name)}' of shape {list(tensor.dims)} fits into no memory")
     if tensor.data_location == TensorProto.EXTERNAL:
         _check_external(tensor)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from qdq_cli.config.records import PlanConfig
-from qdq_cli.model.nodes import every_node, input_at, is_activation, is_constant, is_op, name_of
+from qdq_cli.model.nodes import every_node, input_at, is_activation, is_constant, is_op, is_unobservable, name_of
 from qdq_cli.placement.fanout import place
 from qdq_cli.placement.groups import Run, crossed_forward, int8_runs, scale_groups
 from qdq_cli.placement.operators import data_slots, is_depthwise, is_weighted, operator_of
@@ -238,7 +238,8 @@ def _placements(graph: Topology, selection: Selection) -> tuple[str, ...]:
     return tuple(
         name_of(value)
         for value in values
-        if value is not None and is_activation(value) and not is_op(value.producer(), "DequantizeLinear")
+        if value is not None and is_activation(value) and not is_unobservable(value)
+        if not is_op(value.producer(), "DequantizeLinear")
     )
 
 

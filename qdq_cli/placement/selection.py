@@ -10,7 +10,17 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from qdq_cli.config.records import PlanConfig
-from qdq_cli.model.nodes import every_node, input_at, int_attribute, is_activation, is_constant, is_float, is_op, rank
+from qdq_cli.model.nodes import (
+    every_node,
+    input_at,
+    int_attribute,
+    is_activation,
+    is_constant,
+    is_float,
+    is_op,
+    is_unobservable,
+    rank,
+)
 from qdq_cli.placement.operators import data_slots, is_depthwise, is_weighted, operator_of
 from qdq_cli.placement.topology import Topology, activation_inputs
 from qdq_cli.process.errors import UsageError
@@ -28,6 +38,7 @@ REASONS: dict[str, str] = {
     "WEIGHT_COMPUTED": "its weight is computed at run time, TensorRT needs a constant",
     "CONSTANT_LEFT": "its constant is the left operand, undocumented in TensorRT",
     "ATTENTION": "a product of two activations, usually faster in float (--mha)",
+    "UNOBSERVED": "behind an operator that ONNX Runtime does not know",
     "GROUP_ALIGN": "channels a group are no multiple of 4 (--no-group-rules)",
     "FEW_CHANNELS": "too few channels for INT8 to pay (--no-channel-rules)",
     "WIDE_RANGE": "depthwise, and no range keeps four bits of its input (--no-range-rules)",
@@ -166,6 +177,10 @@ def _attention(node: ir.Node, config: PlanConfig) -> bool:
     return two and not config.mha and not _is_quantized_weight(input_at(node, 1))
 
 
+def _unobserved(node: ir.Node, config: PlanConfig) -> bool:
+    return any(is_unobservable(value) for value in node.inputs)
+
+
 def _group_align(node: ir.Node, config: PlanConfig) -> bool:
     """Channels a group must be multiples of 4; depthwise Conv has kernels of its own, ConvTranspose none (A33, A34)."""
     groups = int_attribute(node, "group", 1)
@@ -228,6 +243,7 @@ _OBSTACLES: tuple[tuple[str, Callable[[ir.Node, PlanConfig], bool]], ...] = (
     ("CONSTANT_INPUT", _constant_input),
     ("ATTENTION", _attention),
     ("WEIGHT_COMPUTED", _weight_computed),
+    ("UNOBSERVED", _unobserved),
     ("GROUP_ALIGN", _group_align),
     ("FEW_CHANNELS", _few_channels),
     ("WIDE_RANGE", _wide_range),

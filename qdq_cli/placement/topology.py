@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from qdq_cli.model.nodes import consumers, every_node, inner_graphs, input_at, is_activation
+from qdq_cli.model.nodes import consumers, every_node, inner_graphs, input_at, is_activation, is_unobservable
 from qdq_cli.placement.operators import OpClass, commutes, data_slots, is_spatial_mean, is_weighted, operator_of
 
 
@@ -176,8 +176,12 @@ def _one_step_back(front: list[ir.Value], seen: dict[ir.Value, int], step: int) 
 def float_tensors(graph: ir.Graph) -> tuple[str, ...]:
     """Return the names of all float tensors of the main graph in topological order: what implicit quantization ranges.
 
-    Shape computations and outputs that nothing reads are left out.
+    Shape computations, outputs that nothing reads and what cannot be observed are left out.
     """
     values = (*graph.inputs, *(value for node in graph for value in node.outputs))
     used = (value for value in values if value.uses() or value.is_graph_output())
-    return tuple(value.name or "" for value in used if is_activation(value) and value.dtype is not None)
+    return tuple(
+        value.name or ""
+        for value in used
+        if is_activation(value) and value.dtype is not None and not is_unobservable(value)
+    )

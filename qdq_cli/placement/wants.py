@@ -14,7 +14,15 @@ from typing import NamedTuple
 import onnx_ir as ir
 
 from qdq_cli.config.records import PlanConfig
-from qdq_cli.model.nodes import consumers, input_at, is_activation, is_op, may_have_one_shape, only_consumer
+from qdq_cli.model.nodes import (
+    consumers,
+    input_at,
+    is_activation,
+    is_op,
+    is_unobservable,
+    may_have_one_shape,
+    only_consumer,
+)
 from qdq_cli.placement.absorption import absorbing_lead
 from qdq_cli.placement.operators import commutes, data_slots, is_data_slot, is_spatial_mean
 from qdq_cli.placement.selection import Selection, Skip, skip, weighted_slots
@@ -62,9 +70,14 @@ class Wants:
     _readers: dict[ir.Value, tuple[_Reader, ...]] = field(default_factory=dict)
 
     def add(self, node: ir.Node, slot: int) -> bool:
-        """Want INT8 in one input slot; returns whether that is new. What a DQ already feeds is left alone."""
+        """Want INT8 in one input slot; returns whether that is new.
+
+        What a DQ already feeds is left alone, and so is what cannot be observed.
+        """
         value = input_at(node, slot)
-        if value is None or not is_activation(value) or is_op(value.producer(), "DequantizeLinear"):
+        if value is None or not is_activation(value) or is_unobservable(value):
+            return False
+        if is_op(value.producer(), "DequantizeLinear"):
             return False
         slots = self._slots.setdefault(value, {})
         if (node, slot) in slots:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
+import onnx_ir as ir
+
 from qdq_cli.model import files
 from qdq_cli.model.inline import inline_functions
 from qdq_cli.model.opset import normalize_imports
@@ -25,17 +27,23 @@ def literal(path: Path) -> Source:
     """
     if not _names_products(path):
         return Source(path)
+    model = readable(path)
+    exact = exact_products(model)
+    if exact is model:
+        return Source(path)
+    proto, weights = without_weights(exact)
+    return Source(proto.SerializeToString(), weights)
+
+
+def readable(path: Path) -> ir.Model:
+    """Load a model as it is, functions inlined, its nodes and values named and typed."""
     model = files.load(path).model
     inline_functions(model)
     normalize_imports(model)
     lift_constants(model)
     name_everything(model)
     infer_shapes(model)
-    exact = exact_products(model)
-    if exact is model:
-        return Source(path)
-    proto, weights = without_weights(exact)
-    return Source(proto.SerializeToString(), weights)
+    return model
 
 
 def _names_products(path: Path) -> bool:

@@ -22,6 +22,7 @@ from qdq_cli.placement.operators import OpClass, operator_of
 from qdq_cli.preparing.fold import fold_batch_norms, fold_constants, take_over_output
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.sentences import some_of
+from qdq_cli.running.unknown import mark_behind_unknown
 
 HALF_TYPES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
@@ -40,6 +41,7 @@ class Preparation:
         folded_norms: Batch normalizations folded into convolutions.
         folded_constants: Nodes that depended on constants alone.
         notes: Sentences the user should read.
+        unknown: Operators that ONNX Runtime does not know; what lies behind them is marked as not observable.
     """
 
     model: ir.Model
@@ -49,6 +51,7 @@ class Preparation:
     folded_norms: int
     folded_constants: int
     notes: tuple[str, ...]
+    unknown: tuple[ir.Node, ...] = ()
 
 
 def prepare(model: ir.Model, proto: onnx.ModelProto | None = None) -> Preparation:
@@ -89,7 +92,8 @@ def prepare(model: ir.Model, proto: onnx.ModelProto | None = None) -> Preparatio
         infer_shapes(model)
     mark_shape_computations(model.graph)
     _restore_interface(model, interface)
-    return Preparation(model, opset_of(model), opset_before, half, folded_norms, folded_constants, notes)
+    unknown = mark_behind_unknown(model)
+    return Preparation(model, opset_of(model), opset_before, half, folded_norms, folded_constants, notes, unknown)
 
 
 _Interface = dict[str, tuple[ir.TypeProtocol | None, ir.Shape | None]]

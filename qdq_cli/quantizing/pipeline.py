@@ -50,6 +50,7 @@ from qdq_cli.quantizing.reporting import (
 from qdq_cli.quantizing.run import Run
 from qdq_cli.recovering.recover import recover
 from qdq_cli.recovering.start import Start
+from qdq_cli.running.unknown import notes_about, observe_everything
 from qdq_cli.screen.render import check_page_target, write_page
 from qdq_cli.targets.tensorrt.cost import weigh
 from qdq_cli.targets.tensorrt.draft import draft
@@ -150,7 +151,10 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
     with run.stage("prepare"):
         prepared = prepare(source.model, source.proto)
         trt = oldest_release(prepared.opset, half=prepared.half, weights=config.weights, asked=config.trt)
-    run.say(*prepared.notes)
+        if (config.ranges.manual or config.ranges.imported) and not config.data.calib:  # nothing is run then
+            prepared = replace(prepared, unknown=())
+            observe_everything(prepared.model)
+    run.say(*prepared.notes, *notes_about(prepared.unknown))
     source = replace(source, proto=None)  # its weights would stay in memory besides those of the model
     plan = plan_of(run, prepared.model)
     if quantized and not plan.quantized:  # pairs around no new INT8 operator would be kernels for nothing

@@ -18,7 +18,7 @@ from qdq_cli.calibrating.sample_keys import sample_key
 from qdq_cli.config.records import VerifyConfig
 from qdq_cli.data.batches import Batch, Group, full_runs, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
-from qdq_cli.preparing.literal import literal
+from qdq_cli.preparing.paired import paired
 from qdq_cli.process.errors import LimitError, UsageError
 from qdq_cli.process.progress import Listener
 from qdq_cli.quantizing.default_session import DefaultRun, judged
@@ -81,6 +81,7 @@ def verify(
 
     Raises:
         ModelError: One of the models cannot be run.
+        LimitError: There is a limit, and no output that ONNX Runtime can compute.
         DataError: A sample cannot be used.
     """
     if samples is None or config.samples == 0:
@@ -89,12 +90,18 @@ def verify(
     unreadable = UnreadableSamples(len(samples.every))
     outputs: dict[str, _Output] = {}
     seen = 0
-    runners, default = (Runner(literal(models[0])), Runner(literal(models[1]))), DefaultRun(models[1])
+    if (pair := paired(*models)) is None:
+        _require_no_limits(config)
+        return None
+    runners = pair.reference, pair.candidate
+    default = None if pair.cut else DefaultRun(models[1])  # which has to know all operators
     with listener.progress("verifying", len(groups)) as advance:
         for number, group in enumerate(groups, start=1):
             batch = load_readable_batch(samples.every, group, unreadable)
             if batch is not None:
-                default.observe(_compare(runners, batch, outputs), batch)
+                expected = _compare(runners, batch, outputs)
+                if default is not None:
+                    default.observe(expected, batch)
                 seen += batch.samples
                 keys = {sample_key(samples.every.identity(index)) for index in batch.indices}
                 held_back = held_back and result.calibrated.isdisjoint(keys)
@@ -108,8 +115,8 @@ def verify(
         held_back,
         distances,
         tuple(name for name in outputs if name not in distances and name not in rows),
-        judged(default, at, models[1], result.opset, again),
-        reasons_of(distances, models[1], again, result.seen, result.samples),
+        None if default is None else judged(default, at, models[1], result.opset, again),
+        {} if pair.cut else reasons_of(distances, models[1], again, result.seen, result.samples),
         rows,
     )
 
@@ -121,6 +128,19 @@ def _once_more(reference: Runner, samples: Samples, groups: Sequence[Group]) -> 
         batch = load_readable_batch(samples.every, group, unreadable)
         if batch is not None:
             yield reference.run(batch), batch
+
+
+def _require_no_limits(config: VerifyConfig) -> None:
+    """Refuse limits where no output can be computed.
+
+    Raises:
+        LimitError: There is one.
+    """
+    if config.gates:
+        raise LimitError(
+            "No output can be held against a limit: all of them lie behind operators that ONNX Runtime does not know.",
+            "Leave --min-sqnr and --min-agreement out.",
+        )
 
 
 def verification_runs(samples: Samples, count: int) -> tuple[tuple[Group, ...], bool]:

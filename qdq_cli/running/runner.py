@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -235,6 +236,7 @@ class Runner:
         threads: Threads of a run; None: one a core.
         default: Run it as ONNX Runtime does by default instead: what that gives can depend on the processor.
         entries: Session options besides, by ONNX Runtime's names.
+        names: What outputs are called that have another name in the model.
 
     Raises:
         ModelError: ONNX Runtime cannot load the model.
@@ -247,11 +249,12 @@ class Runner:
         threads: int | None = None,
         default: bool = False,
         entries: tuple[tuple[str, str], ...] = (),
+        names: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         options = SessionOptions(threads=threads or cores(), optimize=default, fuse=default, entries=entries)
         self._session = make_session(source, options)
         self.inputs = tuple(value.name for value in self._session.get_inputs())
-        self.outputs = tuple(value.name for value in self._session.get_outputs())
+        self.outputs = tuple(names.get(value.name, value.name) for value in self._session.get_outputs())
 
     def run(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """Return all outputs by name.

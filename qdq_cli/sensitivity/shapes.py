@@ -5,9 +5,10 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from qdq_cli.data.batches import Batch
-from qdq_cli.judging.trials import source_of
 from qdq_cli.model.names import Names
+from qdq_cli.model.nodes import is_unobservable
 from qdq_cli.placement.topology import float_tensors
+from qdq_cli.running.outputs import part_for
 from qdq_cli.running.runner import Runner
 
 
@@ -21,7 +22,8 @@ def shapes_in(model: ir.Model, batch: Batch) -> dict[str, tuple[int, ...]]:
     """
     clone = model.clone()
     graph = clone.graph
-    wanted = set(float_tensors(graph))
+    hidden = {value.name for node in model.graph for value in node.outputs if is_unobservable(value)}
+    wanted = set(float_tensors(graph)) - hidden
     values = [value for node in graph for value in node.outputs if value.name in wanted]
     names = Names(graph)
     asked: dict[str, str] = {}
@@ -34,6 +36,6 @@ def shapes_in(model: ir.Model, batch: Batch) -> dict[str, tuple[int, ...]]:
         asked[node.outputs[0].name] = tensor
         graph.append(node)
         graph.outputs.append(node.outputs[0])
-    found = Runner(source_of(clone)).run(batch)
+    found = Runner(part_for(clone, list(asked))[1]).run(batch)
     shapes = {name: array.shape for name, array in batch.arrays.items()}
     return {**shapes, **{asked[name]: tuple(array.tolist()) for name, array in found.items()}}

@@ -81,7 +81,7 @@ def test_a_value_of_no_declared_type_is_inferred(space: Workspace):
     for info in model.graph.value_info:
         info.type.tensor_type.elem_type = TensorProto.UNDEFINED
     onnx.save(model, space.model)
-    assert space.quantize("--json", "--dry-run").document["weighted_ops"] == {"total": 4, "quantized": 4}
+    assert space.quantize("--json", "--dry-run").document["plan"]["weighted_ops"] == {"total": 4, "quantized": 4}
 
 
 def test_an_input_of_no_type_is_a_sentence(space: Workspace):

@@ -134,7 +134,6 @@ def test_a_newer_ir_version_stays():
     [
         (11, "y = Hardmax <axis = 1> (x)", {}, "Hardmax of node 'h' means something else there"),
         (11, "y = Hardmax(x)", {}, "Hardmax of node 'h' means something else there"),
-        (11, "y = BatchedNMS_TRT(x)", {}, "ONNX has no operator BatchedNMS_TRT, which node 'h' is"),
         (7, "y = BatchNormalization <spatial = 0> (x, a, a, a, a)", {"a": X[0]}, "Attribute spatial must have value 1"),
         (8, "y = Scan <num_scan_inputs = 1, body = b (float[4] a) => (float[4] c) { c = Neg(a) }> (, x)", {},
          "Scan of node 'h' means something else there"),
@@ -178,6 +177,22 @@ def test_operators_of_other_domains_are_passed_on_unchanged():
     assert (custom.domain, custom.op_type) == ("my", "Upsample")
     assert list(custom.attributes) == ["mode"]
     assert prepared.opset_imports == {"": 13, "my": 1}
+
+
+def test_plugins_in_the_default_domain_are_passed_on_unchanged_too():
+    model = parsed(11, 'z = BatchedNMS_TRT <plugin_version = "1"> (x)\ny = Squeeze <axes = [0]> (z)', "float[N] y")
+    converted = raise_opset(model, 13)
+    assert next((node.domain, node.op_type) for node in converted.graph) == ("", "BatchedNMS_TRT")
+    assert converted.graph[0].attributes["plugin_version"].as_string() == "1"
+    assert len(converted.graph[-1].inputs) == 2  # the axes of Squeeze became an operand
+    assert converted.opset_imports == {"": 13}
+
+
+def test_a_domain_without_an_import_gets_one():
+    model = parsed(11, "y = Relu(x)")
+    model.graph[0].domain = "onnx.brevitas"
+    normalize_imports(model)
+    assert model.opset_imports == {"": 11, "onnx.brevitas": 1}
 
 
 def test_the_long_name_of_the_default_domain_is_understood():
