@@ -20,6 +20,7 @@ from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import (
     ONNX_DOMAIN,
     constant_at,
+    consumers,
     float_attribute,
     input_at,
     int_attribute,
@@ -42,10 +43,12 @@ EXPANDING = frozenset({"Expand", "Tile", "ConstantOfShape", "Range", "Resize", "
 """Operators that make much out of little; what they make is folded only when it is known to be small."""
 
 MAX_EXPANDED_ELEMENTS = 1 << 16
-"""Largest result of an expanding operator that is folded, unless its inputs are as large: the model has to store it."""
+"""Largest result of an expanding operator that is folded, unless its inputs are as large or it becomes a weight: the
+model has to store it."""
 
 MAX_FOLDED_ELEMENTS = 1 << 26
-"""Largest result of any other operator that is folded; weights are smaller."""
+"""Largest result of any other operator, and largest weight, that is folded although it is larger than what it is made
+from. What is no larger than its operands is folded at any size: they take that much room already."""
 
 _SAME_IN_NUMPY = frozenset(
     {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BOOL}
@@ -65,6 +68,8 @@ _EXACT = frozenset(
 )
 """Operators that move values, or round as IEEE 754 prescribes: every processor gives the same bits. Sums, products of
 matrices, powers and all other functions may differ in the last one."""
+
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 _MAX_ATTEMPTS = 32
 
@@ -117,11 +122,34 @@ def foldable_nodes(graph: ir.Graph) -> dict[ir.Node, None]:
     return foldable
 
 
+def _becomes_weight(node: ir.Node) -> bool:
+    """Say whether a weighted operator reads what a node makes as its weight or bias, at once or through others."""
+    work, seen = [node], {node}
+    while work:
+        for value in work.pop().outputs:
+            for user, slot in consumers(value):
+                if is_op(user, *_WEIGHTED):
+                    if slot > 0:
+                        return True
+                elif user not in seen and _is_constant_but_for(user, seen):
+                    seen.add(user)
+                    work.append(user)
+    return False
+
+
+def _is_constant_but_for(node: ir.Node, nodes: set[ir.Node]) -> bool:
+    return all(value is None or is_constant(value) or value.producer() in nodes for value in node.inputs)
+
+
 def _recipes(graph: ir.Graph, foldable: dict[ir.Node, None], frontier: dict[str, ir.Value]) -> dict[str, str]:
-    """Return the digest of how it is made for each value whose bits may depend on the processor that folds it."""
+    """Return the digest of how it is made for each value whose bits may depend on the processor that folds it.
+
+    What is made of a constant that counts by its recipe counts by its own recipe too.
+    """
     inexact: set[ir.Node] = set()
     for node in foldable:
         rounds = node.op_type not in _EXACT and any(is_float(value) for value in node.outputs)
+        rounds = rounds or any(value is not None and RECIPE in value.meta for value in node.inputs)
         if rounds or not inexact.isdisjoint(node.predecessors()):
             inexact.add(node)
     names = [name for name, value in frontier.items() if value.producer() in inexact]
@@ -140,10 +168,13 @@ def _inputs_known(node: ir.Node, foldable: dict[ir.Node, None]) -> bool:
 
 def _size_is_bounded(node: ir.Node) -> bool:
     sizes = [_elements(value) for value in node.outputs]
-    if node.op_type not in EXPANDING:
-        return all(size is None or size <= MAX_FOLDED_ELEMENTS for size in sizes)
     given = sum(_elements(value) or 0 for value in node.inputs if value is not None)
-    return all(size is not None and size <= max(MAX_EXPANDED_ELEMENTS, given) for size in sizes)
+    if node.op_type not in EXPANDING:
+        return all(size is None or size <= max(MAX_FOLDED_ELEMENTS, given) for size in sizes)
+    if all(size is not None and size <= max(MAX_EXPANDED_ELEMENTS, given) for size in sizes):
+        return True
+    small = all(size is not None and size <= MAX_FOLDED_ELEMENTS for size in sizes)
+    return small and _becomes_weight(node)
 
 
 def _elements(value: ir.Value) -> int | None:

@@ -19,7 +19,8 @@ from qdq_cli.model.nodes import constant_at, every_node, is_op, mark_shape_compu
 from qdq_cli.model.opset import HALF_OPSET, LONG_NAME, MIN_OPSET, normalize_imports, opset_of, raise_opset
 from qdq_cli.model.wire import root_cause, to_proto, weights_left_out, without_weights
 from qdq_cli.placement.operators import OpClass, operator_of
-from qdq_cli.preparing.fold import fold_batch_norms, fold_constants, take_over_output
+from qdq_cli.preparing.fold import fold_batch_norms, take_over_output
+from qdq_cli.preparing.shapes import fold_known
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.sentences import some_of
 from qdq_cli.running.unknown import mark_behind_unknown
@@ -84,7 +85,7 @@ def prepare(model: ir.Model, proto: onnx.ModelProto | None = None) -> Preparatio
         lift_constants(model)
         name_everything(model)
         infer_shapes(model)
-    folded_constants = fold_constants(model)
+    folded_constants = fold_known(model, infer_shapes)
     _drop_inference_no_ops(model)
     folded_norms = fold_batch_norms(model)
     passes.RemoveUnusedNodesPass()(model)

@@ -112,6 +112,32 @@ def test_small_expansions_are_folded(body):
     np.testing.assert_array_equal(run(model, {"x": np.ones((2, 3), F)})[0], expected)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "e = Expand(o, n)\ny = MatMul(x, e)",
+        "e = ConstantOfShape(n)\nt = Transpose(e)\ny = MatMul(x, t)",
+        "e = Expand(o, n)\nt = Mul(e, o)\nb = Expand(o, c)\ny = Gemm(x, t, b)",
+    ],
+)
+def test_weights_are_folded_whatever_they_grow_from(body):
+    """65,536 elements are the limit of all others."""
+    sizes = np.array([3, 1 << 15])
+    sizes = sizes[::-1] if "Transpose" in body else sizes
+    model = constants_model(body, o=np.ones(1, F), n=np.ascontiguousarray(sizes), c=np.array([1 << 15]))
+    fold_constants(model)
+    assert len(op_types(model)) == 1
+
+
+def test_what_is_no_larger_than_its_operands_is_folded_at_any_size(monkeypatch):
+    monkeypatch.setattr(fold, "MAX_FOLDED_ELEMENTS", 100)
+    large = np.ones((20, 3), F)
+    model = constants_model("t = Transpose <perm = [1, 0]> (w)\ny = MatMul(x, t)", w=large)
+    assert fold_constants(model) == 1
+    grown = constants_model("t = MatMul(a, b)\ny = MatMul(x, t)", a=np.ones((3, 1), F), b=np.ones((1, 40), F))
+    assert fold_constants(grown) == 0
+
+
 def test_an_expansion_no_larger_than_what_it_reads_is_folded_at_any_size():
     large = np.ones((1, 1 << 17), F)
     model = constants_model(
