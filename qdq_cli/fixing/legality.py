@@ -195,7 +195,7 @@ def along_summed_axes(graph: ir.Graph) -> list[Left]:
     """Say which weights have scales along an axis that is summed over: only a new quantization repairs those (A26)."""
     left = []
     for node in graph:
-        slot = operands_of(node).weight if is_weighted(node) else None
+        slot = operands_of(node).weight if is_weighted(node) and node.op_type != "Einsum" else None
         producer = None if slot is None or slot.value is None else slot.value.producer()
         if slot is None or producer is None or not is_dequantize(producer) or (scale_count(producer) or 1) == 1:
             continue

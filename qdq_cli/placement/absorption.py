@@ -51,7 +51,9 @@ def absorbing_lead(value: ir.Value | None) -> ir.Node | None:
     while value is not None and only_consumer(value) is not None:
         node = value.producer()
         if node is None or is_weighted(node):
-            return node if node is not None and all(is_scaling(*step, node) for step in passed) else None
+            if node is None or is_op(node, "Einsum"):  # a layer of its own
+                return None
+            return node if all(is_scaling(*step, node) for step in passed) else None
         slot = _scaled_slot(node)
         if slot is None:
             return None

@@ -175,7 +175,7 @@ class _Fanout:
         while work:
             current, clipped, activated = work.pop()
             node = current.producer()
-            if node is None or not (is_weighted(node) or self._passes_on(node)):
+            if node is None or is_op(node, "Einsum") or not (is_weighted(node) or self._passes_on(node)):
                 yield _Maker(None, clipped, activated)
             elif is_weighted(node):
                 yield _Maker(node, clipped, activated)

@@ -129,6 +129,7 @@ OPERATORS: dict[str, Operator] = {
     "ConvTranspose": Operator(_W, weight=1, bias=2),
     "Gemm": Operator(_W, weight=1, bias=2),
     "MatMul": Operator(_W, data=(0, 1), weight=1),
+    "Einsum": Operator(_W, data=None),  # multiplies and adds, and has no INT8 kernel
     # Class N: INT8 only with Q/DQ on both sides (rules, section 2.2).
     "AveragePool": Operator(_N),
     "GlobalAveragePool": Operator(_N),
@@ -193,7 +194,9 @@ FLOAT_OPERATOR = Operator(_F, data=None)
 
 
 def operator_of(node: ir.Node) -> Operator:
-    """Return the row of a node's operator; custom domains and unlisted operators are class F."""
+    """Return the row of a node's operator; custom domains, unlisted ones and an Einsum of one tensor are class F."""
+    if node.op_type == "Einsum" and len(node.inputs) < 2:
+        return FLOAT_OPERATOR
     return OPERATORS.get(node.op_type, FLOAT_OPERATOR) if node.domain == ONNX_DOMAIN else FLOAT_OPERATOR
 
 

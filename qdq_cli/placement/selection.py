@@ -38,6 +38,7 @@ REASONS: dict[str, str] = {
     "WEIGHT_COMPUTED": "its weight is computed at run time, TensorRT needs a constant",
     "CONSTANT_LEFT": "its constant is the left operand, undocumented in TensorRT",
     "ATTENTION": "a product of two activations, usually faster in float (--mha)",
+    "EINSUM": "TensorRT computes Einsum in float, and it is no product with a constant weight",
     "UNOBSERVED": "behind an operator that ONNX Runtime does not know",
     "GROUP_ALIGN": "channels a group are no multiple of 4 (--no-group-rules)",
     "FEW_CHANNELS": "too few channels for INT8 to pay (--no-channel-rules)",
@@ -136,6 +137,10 @@ def select(model: ir.Model, graph: Topology, config: PlanConfig) -> Selection:
 def obstacle(node: ir.Node, config: PlanConfig) -> str:
     """Return the code of the first reason that keeps a weighted node float, or "" where none does."""
     return next((code for code, holds in _OBSTACLES if holds(node, config)), "")
+
+
+def _einsum(node: ir.Node, config: PlanConfig) -> bool:
+    return node.op_type == "Einsum"
 
 
 def _not_float(node: ir.Node, config: PlanConfig) -> bool:
@@ -237,6 +242,7 @@ def _gemv(node: ir.Node, config: PlanConfig) -> bool:
 
 
 _OBSTACLES: tuple[tuple[str, Callable[[ir.Node, PlanConfig], bool]], ...] = (
+    ("EINSUM", _einsum),
     ("NOT_FLOAT", _not_float),
     ("ALREADY_QUANTIZED", _already_quantized),
     ("CONSTANT_LEFT", _constant_left),

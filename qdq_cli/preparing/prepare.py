@@ -19,6 +19,7 @@ from qdq_cli.model.nodes import constant_at, every_node, is_op, mark_shape_compu
 from qdq_cli.model.opset import HALF_OPSET, LONG_NAME, MIN_OPSET, normalize_imports, opset_of, raise_opset
 from qdq_cli.model.wire import root_cause, to_proto, weights_left_out, without_weights
 from qdq_cli.placement.operators import OpClass, operator_of
+from qdq_cli.preparing.einsum import replace_einsums
 from qdq_cli.preparing.fold import fold_batch_norms, take_over_output
 from qdq_cli.preparing.shapes import fold_known
 from qdq_cli.process.errors import ModelError
@@ -86,10 +87,11 @@ def prepare(model: ir.Model, proto: onnx.ModelProto | None = None) -> Preparatio
         name_everything(model)
         infer_shapes(model)
     folded_constants = fold_known(model, infer_shapes)
+    replaced = replace_einsums(model)
     _drop_inference_no_ops(model)
     folded_norms = fold_batch_norms(model)
     passes.RemoveUnusedNodesPass()(model)
-    if folded_constants:
+    if folded_constants or replaced:
         infer_shapes(model)
     mark_shape_computations(model.graph)
     _restore_interface(model, interface)

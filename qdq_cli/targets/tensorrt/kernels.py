@@ -70,7 +70,7 @@ def operands_of(node: ir.Node) -> Operands:
     first, second = Slot(node, 0), Slot(node, 1)
     if holds_constant(unshuffled(second.value)):
         return Operands((first,), second)
-    if is_op(node, "MatMul", "Gemm"):
+    if is_op(node, "MatMul", "Gemm", "Einsum"):
         if holds_constant(unshuffled(first.value)):
             return Operands((second,), first)
         return Operands((first, second), None)
@@ -90,8 +90,10 @@ def is_weight_read(reader: ir.Node, slot: int) -> bool:
     return weight is not None and weight.number == slot
 
 
-def _float_because(operands: Operands) -> str:
+def _float_because(node: ir.Node, operands: Operands) -> str:
     """Say why a weighted operator is not quantized, or "" where it is (A31, A32)."""
+    if is_op(node, "Einsum"):
+        return "TensorRT computes Einsum in float."
     for slot in operands.data:
         if activation_dequantize(slot) is None:
             name = slot.value.name if slot.value is not None else "nothing"
@@ -114,6 +116,8 @@ def weight_obstacle(slot: Slot) -> str:
 def _absorbed(assembly: Assembly, node: ir.Node) -> Kernel:
     """Walk from a weighted operator over everything its kernel absorbs."""
     kernel = Kernel(node, LayerKind.WEIGHTED, [node], node.outputs[0])
+    if is_op(node, "Einsum"):
+        return kernel  # a layer of its own
     activated = False
     while True:
         use = only_consumer(kernel.result)
@@ -171,7 +175,7 @@ def _absorbs_add(assembly: Assembly, kernel: Kernel, read: Slot) -> bool:
 def _decide_types(assembly: Assembly, kernel: Kernel, *, deconv_absorbs_q: bool) -> None:
     """Decide INT8 or float for the operands, the residual and the result (A31; 4.4, cases 1-5)."""
     operands = operands_of(kernel.lead)
-    obstacle = _float_because(operands)
+    obstacle = _float_because(kernel.lead, operands)
     if len(kernel.nodes) > 1:
         absorbed = ", ".join(f"'{onnx_name(node)}'" for node in kernel.nodes[1:])
         kernel.because.insert(0, f"It absorbs {absorbed} (4.4).")

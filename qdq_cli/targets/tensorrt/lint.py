@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from qdq_cli.model.nodes import every_body
+from qdq_cli.model.nodes import every_body, is_op
 from qdq_cli.model.opset import MIN_OPSET
 from qdq_cli.model.scales import is_dequantize, is_pair_half, is_quantize
 from qdq_cli.placement.operators import is_weighted, operator_of
@@ -67,7 +67,7 @@ def _findings(model: ir.Model) -> Iterator[Finding]:
                 yield from lint_stored(node, lint_node(node, opset))
             if is_quantize(node):
                 yield from lint_pair(node, origins)
-        elif is_weighted(node):
+        elif is_weighted(node) and not is_op(node, "Einsum"):
             yield from lint_weighted(node, default_axis(opset))
         for value in node.outputs:
             if len(value.uses()) > 1:

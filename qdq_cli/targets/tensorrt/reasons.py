@@ -166,7 +166,7 @@ def _remedy_behind(producer: ir.Node) -> str:
 
 
 def _has_no_int8_form(node: ir.Node) -> bool:
-    return operator_of(node).op_class is OpClass.FLOAT
+    return operator_of(node).op_class is OpClass.FLOAT or node.op_type == "Einsum"
 
 
 def _feeds_product(quantize: ir.Node) -> bool:
