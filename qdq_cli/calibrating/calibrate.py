@@ -10,6 +10,7 @@ from qdq_cli.calibrating.feeding import describe_feeding
 from qdq_cli.calibrating.merging import join
 from qdq_cli.calibrating.shares import Share, empty_table, observe_share, open_job, open_share
 from qdq_cli.config.records import CalibrateConfig
+from qdq_cli.data.doubts import few_samples, tell_doubts
 from qdq_cli.model import files
 from qdq_cli.process.clock import Clock
 from qdq_cli.process.documents import SCHEMA_VERSION
@@ -102,11 +103,13 @@ def calibrate_model(config: CalibrateConfig, listener: Listener = SILENT, stop: 
     counted_before = _counted_before(config, share)
     for note in counted_before:
         listener.note(note)
+    table = share.table if before is None else join((str(config.target), before), ("the new samples", share.table))
+    doubts = few_samples(max(share.rows, table.provenance.sample_count))
+    tell_doubts(doubts, listener.warning, strict=config.data.strict)
     with clock.stage("save"):
-        table = share.table if before is None else join((str(config.target), before), ("the new samples", share.table))
         write_cache(table, target)
     report = _report(config, table, share, clock)
-    return replace(report, notes=(*share.notes, *counted_before))
+    return replace(report, notes=(*map(str, (*share.doubts, *doubts)), *share.notes, *counted_before))
 
 
 def _report(config: CalibrateConfig, table: CalibrationTable, share: Share, clock: Clock) -> CalibrationReport:
@@ -157,6 +160,7 @@ def _observe_here(
         if before is not None:
             join((str(config.target), before), ("the new samples", empty_table(job, samples.feeding)))
             known = before.provenance.samples
+        tell_doubts(samples.every.doubts, listener.warning, strict=config.data.strict)
         return observe_share(job, samples, known, listener, stop)
 
 

@@ -18,6 +18,7 @@ from qdq_cli.calibrating.sample_keys import SampleKeys
 from qdq_cli.calibrating.stored import find, portrait_for, table_of
 from qdq_cli.config.records import RangeConfig
 from qdq_cli.data.ranges import unmatched
+from qdq_cli.data.doubts import Doubt, few_samples
 from qdq_cli.placement.operators import is_depthwise
 from qdq_cli.placement.plan import Plan, ScaleGroup
 from qdq_cli.placement.topology import float_tensors
@@ -39,6 +40,7 @@ class Observation:
         digests: Key of every sample, where a cache is read or to be written.
         served: The cache that serves some of the tensors while the others are run; None where it serves all or none.
         stored: Whether the cache is to stay as it is.
+        doubts: What makes the samples that were run look unfit.
     """
 
     histograms: Mapping[str, Histogram]
@@ -49,6 +51,7 @@ class Observation:
     digests: frozenset[str] = frozenset()
     served: CalibrationTable | None = None
     stored: bool = False
+    doubts: tuple[Doubt, ...] = ()
 
 
 NOTHING = Observation({})
@@ -124,13 +127,16 @@ def _no_data(config: RangeConfig, needed: int) -> DataError:
 def _with_seen(known: Observation, seen: Seen, samples: Samples) -> Observation:
     """Add what was run to what was known."""
     histograms = {**known.histograms, **seen.histograms}
+    doubts = few_samples(samples.rows())
     if known.served is None:
-        described = describe_feeding(samples.feeding)
-        return Observation(histograms, seen.samples, False, described, (*known.notes, *seen.notes), seen.keys)
+        described, notes = describe_feeding(samples.feeding), (*known.notes, *seen.notes)
+        return Observation(histograms, seen.samples, False, described, notes, seen.keys, doubts=doubts)
     same = seen.keys == known.digests
     rest = "." if same else f" and its {known.samples}, which are not the same: the cache stays as it is."
     note = f"{len(seen.histograms)} tensors were calibrated on {seen.samples} samples; others come from the cache{rest}"
-    return replace(known, histograms=histograms, notes=(*known.notes, *seen.notes, note), stored=not same)
+    return replace(
+        known, histograms=histograms, notes=(*known.notes, *seen.notes, note), stored=not same, doubts=doubts
+    )
 
 
 def _from_cache(model: ir.Model, tensors: Sequence[str], samples: Samples | None, config: RangeConfig) -> Observation:

@@ -10,8 +10,9 @@ import onnx_ir as ir
 from qdq_cli.calibrating.feeding import feeding_text
 from qdq_cli.config.records import DataConfig
 from qdq_cli.data.batches import BatchPlan, plan_batches
+from qdq_cli.data.doubts import ENOUGH_SAMPLES
 from qdq_cli.data.image_input import choose_preprocessing
-from qdq_cli.data.inputs import InputSpec, parse_input_shapes, with_shapes
+from qdq_cli.data.inputs import InputSpec, batch_axis, parse_input_shapes, with_shapes
 from qdq_cli.data.samples import SampleSet, open_samples
 from qdq_cli.data.selection import Selection, select
 from qdq_cli.process.errors import DataError
@@ -32,6 +33,14 @@ class Samples:
     selection: Selection
     batches: BatchPlan
     feeding: str = ""
+
+    def rows(self, enough: int = ENOUGH_SAMPLES) -> int:
+        """How many rows calibrate, counted no further than `enough`: a sample can hold several on a batch axis."""
+        rows, stacked = 0, batch_axis(self.every.specs).stacked
+        for index in self.selection.calibration[:enough]:
+            shape = self.every.shapes(index)[0]
+            rows += shape[0] if stacked and shape else 1
+        return min(rows, enough)
 
 
 def open_data(model: ir.Model, config: DataConfig, hold_back: int) -> Samples | None:

@@ -18,9 +18,10 @@ from qdq_cli.calibrating.merging import join
 from qdq_cli.calibrating.shares import Share, observe_share, open_job, open_share
 from qdq_cli.config.preprocess import PRESETS
 from qdq_cli.config.records import CalibrateConfig, Shard
+from qdq_cli.data.doubts import tell_doubts
 from qdq_cli.process.errors import DataError, ExitCode, LimitError, ModelError, QdqError, UsageError
 from qdq_cli.process.interrupts import Stop
-from qdq_cli.process.progress import Listener
+from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.running.session import cores
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ def observe_on_cluster(
             merged = _reduce(client, parts).unpack() if parts else Share(CalibrationTable())
         except (OSError, CancelledError, ImportError, _given_up()) as error:
             raise _failure(error) from error
+    for note in merged.notes:
+        listener.note(note)
+    tell_doubts(merged.doubts, listener.warning, strict=config.data.strict)
     return replace(merged, left=0 if len(parts) == total else None)
 
 
@@ -93,7 +97,10 @@ def run_share(config: CalibrateConfig, known: frozenset[str]) -> Part:
 
     try:
         job = replace(open_job(config), threads=max(1, cores() // get_worker().state.nthreads))
-        return Part.of(observe_share(job, open_share(job, config), known))
+        samples = open_share(job, config)
+        if config.data.strict:  # found before the work is done
+            tell_doubts(samples.every.doubts, SILENT.warning, strict=True)
+        return Part.of(observe_share(job, samples, known))
     except QdqError as error:
         raise _ERRORS[error.exit_code](error.message, error.hint) from None
 
@@ -110,6 +117,7 @@ def merge_parts(parts: Sequence[Part]) -> Part:
             table=table,
             known=tuple(source for share in (first, *others) for source in share.known),
             notes=tuple(dict.fromkeys(note for share in (first, *others) for note in share.notes)),
+            doubts=tuple(dict.fromkeys(doubt for share in (first, *others) for doubt in share.doubts)),
         )
     )
 

@@ -12,6 +12,7 @@ from qdq_cli.calibrating.sample_keys import SampleKeys
 from qdq_cli.calibrating.stored import portrait_for, table_of
 from qdq_cli.config.records import CalibrateConfig, Shard
 from qdq_cli.data.batches import Group, plan_batches
+from qdq_cli.data.doubts import Doubt
 from qdq_cli.data.inputs import batch_axis
 from qdq_cli.data.unreadable import UnreadableSampleError
 from qdq_cli.model import files
@@ -37,6 +38,8 @@ class Share:
         batch_size: Samples a run.
         notes: Sentences the user should read.
         assumed: Whether nobody chose the preprocessing.
+        rows: Rows of the samples of all shares, counted as `Samples.rows` does.
+        doubts: What made the samples look unfit before any was read.
     """
 
     table: CalibrationTable
@@ -45,6 +48,8 @@ class Share:
     batch_size: int = 1
     notes: tuple[str, ...] = ()
     assumed: bool = False
+    rows: int = 0
+    doubts: tuple[Doubt, ...] = ()
 
 
 def open_job(config: CalibrateConfig, listener: Listener = SILENT) -> Job:
@@ -120,6 +125,8 @@ def observe_share(
         batch_size=samples.batches.batch_size,
         notes=(*samples.every.notes, *seen.notes),
         assumed=chosen is not None and chosen.assumed,
+        rows=samples.rows(),
+        doubts=samples.every.doubts,
     )
 
 

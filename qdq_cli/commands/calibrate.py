@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import click
 
-from qdq_cli.commands.options import EVERY_SAMPLE, MODEL, PLACEMENT, Params, command_of, display, record_of, shard
+from qdq_cli.commands.options import (
+    EVERY_SAMPLE,
+    MODEL,
+    PLACEMENT,
+    STRICT,
+    Params,
+    command_of,
+    display,
+    record_of,
+    shard,
+)
 from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.config.preprocess import Overrides
 from qdq_cli.config.records import CalibrateConfig, DataConfig, PlanConfig
@@ -46,7 +56,7 @@ _SHARES = (
 )
 
 _SECTIONS = {
-    "Calibration data": EVERY_SAMPLE,
+    "Calibration data": (*EVERY_SAMPLE, STRICT),
     "Calibration cache": _CACHE,
     "Shares": _SHARES,
     "Placement that quantize will be given": PLACEMENT,

@@ -161,6 +161,8 @@ DATA = (
     _one(["--seed"], _COUNT, "N", "Choose samples at random with this seed. [default: evenly spread]"),
 )
 
+STRICT = _flag(["--strict"], "Refuse calibration data that looks unfit (exit 4) instead of warning of it.")
+
 EVERY_SAMPLE = tuple(
     _one(["--samples"], click.IntRange(min=1), "N", "Samples to calibrate on, evenly spread. [default: every one]")
     if option.name == "samples"

@@ -16,6 +16,7 @@ from qdq_cli.commands.options import (
     RANGES,
     RECOVERY,
     REPORT,
+    STRICT,
     VERIFY,
     Params,
     command_of,
@@ -40,7 +41,7 @@ _MIN_INT8_MACS = click.Option(
 )
 
 _SECTIONS = {
-    "Calibration data": DATA,
+    "Calibration data": (*DATA, STRICT),
     "Ranges": RANGES,
     "Placement": PLACEMENT,
     "Recovery": (*RECOVERY, EXCLUDE_AFTER_RECOVERY),

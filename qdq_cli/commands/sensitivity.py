@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import click
 
-from qdq_cli.commands.options import DATA, MODEL, PLACEMENT, RANGES, REPORT, Params, command_of, display, record_of
+from qdq_cli.commands.options import (
+    DATA,
+    MODEL,
+    PLACEMENT,
+    RANGES,
+    REPORT,
+    STRICT,
+    Params,
+    command_of,
+    display,
+    record_of,
+)
 from qdq_cli.commands.parsed import EVAL, evaluation_of, given_ranges
 from qdq_cli.config.preprocess import Overrides
 from qdq_cli.config.records import DataConfig, PlanConfig, QuantizeConfig, RangeConfig, VerifyConfig
@@ -21,7 +32,7 @@ _MEASURE = (
 
 _SECTIONS = {
     "Measurement": _MEASURE,
-    "Calibration data": DATA,
+    "Calibration data": (*DATA, STRICT),
     "Ranges": RANGES,
     "Placement": PLACEMENT,
     "Display": display("List every operator and scale group."),

@@ -15,6 +15,7 @@ from qdq_cli.commands.options import (
     RANGES,
     RECOVERY,
     REPORT,
+    STRICT,
     VERIFY,
     Params,
     command_of,
@@ -64,7 +65,7 @@ _VERIFYING = tuple(option for option in VERIFY if option.name not in _TARGET_HEL
 
 _SECTIONS = {
     "Target": _TARGET,
-    "Calibration data": DATA,
+    "Calibration data": (*DATA, STRICT),
     "Ranges": RANGES,
     "Placement": PLACEMENT,
     "Recovery": (_RECOVER, *RECOVERY[1:]),

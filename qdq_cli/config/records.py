@@ -105,6 +105,7 @@ class DataConfig:
         samples: How many samples to calibrate on; None: all up to 512, less those held back for verification.
         batch_size: Samples a run; None: what the model fixes, else 1.
         seed: Choose the samples at random with this seed instead of evenly spread.
+        strict: Refuse data that looks unfit instead of warning of it.
     """
 
     calib: tuple[Path, ...] = ()
@@ -114,6 +115,7 @@ class DataConfig:
     samples: int | None = None
     batch_size: int | None = None
     seed: int | None = None
+    strict: bool = False
 
 
 @dataclass(frozen=True)

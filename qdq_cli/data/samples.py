@@ -14,12 +14,16 @@ import numpy as np
 from qdq_cli.config.preprocess import Preprocessing
 from qdq_cli.data.array_samples import cut_arrays, match_names
 from qdq_cli.data.arrays import StoredArray, open_npy, open_npz
+from qdq_cli.data.doubts import Doubt
 from qdq_cli.data.image_samples import ImagePart, ImageSetup, PixelPart, set_up_images
 from qdq_cli.data.inputs import InputSpec
 from qdq_cli.data.sample import Part, Sample
 from qdq_cli.data.sources import Found, find_files
 from qdq_cli.data.testdata import by_input, open_tensor
 from qdq_cli.process.errors import DataError
+
+_LARGEST_USUAL = 1000
+"""No usual preprocessing takes pixels of 0..255 beyond it."""
 
 
 class SampleSet:
@@ -28,7 +32,8 @@ class SampleSet:
     Attributes:
         specs: The model's inputs.
         preprocessing: What pictures go through, with color and layout settled; None when only arrays are fed.
-        notes: Sentences the user should see: what was assumed, left out, or has no effect.
+        notes: Sentences the user should see: what was left out, or has no effect.
+        doubts: What makes the data look unfit before any of it is read: a preprocessing nobody chose.
     """
 
     def __init__(
@@ -37,10 +42,12 @@ class SampleSet:
         parts: Sequence[Part],
         preprocessing: Preprocessing | None = None,
         notes: Sequence[str] = (),
+        doubts: Sequence[Doubt] = (),
     ) -> None:
         self.specs = tuple(specs)
         self.preprocessing = preprocessing
         self.notes = tuple(notes)
+        self.doubts = tuple(doubts)
         self._parts = tuple(parts)
         self._ends = list(itertools.accumulate(map(len, self._parts)))
 
@@ -120,10 +127,9 @@ def open_samples(
     notes = [note for each in opened for note in each.notes]
     if used is None and preprocessing is not None:
         notes.append(f"Arrays are fed as they are: the preprocessing {preprocessing.name} has no effect on them.")
-    if used is not None:
-        notes.insert(0, _preprocessing_note(used))
     parts = [part for each in opened for part in each.parts]
-    return SampleSet(specs, parts, used.preprocessing if used else None, list(dict.fromkeys(filter(None, notes))))
+    fed = used.preprocessing if used else None
+    return SampleSet(specs, parts, fed, list(dict.fromkeys(filter(None, notes))), _preprocessing_doubts(fed))
 
 
 @dataclass(frozen=True)
@@ -187,17 +193,23 @@ def _open_tensors(found: Found, specs: Sequence[InputSpec]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _preprocessing_note(setup: ImageSetup) -> str:
-    preprocessing = setup.preprocessing
+def _preprocessing_doubts(preprocessing: Preprocessing | None) -> tuple[Doubt, ...]:
+    """Doubt a preprocessing that nobody chose, or whose constants were meant for pixels scaled otherwise."""
+    if preprocessing is None:
+        return ()
     if preprocessing.assumed:
         return (
-            f"No preprocessing was chosen; assumed {preprocessing.describe()}. "
-            "Say --preprocess imagenet, unit, signed, raw or a file to choose one."
+            Doubt(
+                f"No preprocessing was chosen; assumed {preprocessing.describe()}.",
+                "Say --preprocess imagenet, unit, signed, raw or a file to choose one.",
+            ),
         )
     low, high = preprocessing.value_range()
-    if max(-low, high) > 1000:
-        return (
-            f"The preprocessing {preprocessing.name} gives values {low:.4g} to {high:.4g}; "
-            "its mean and std look meant for pixels scaled to 0..1 (start from --preprocess unit)."
-        )
-    return ""
+    if max(-low, high) <= _LARGEST_USUAL:
+        return ()
+    return (
+        Doubt(
+            f"The preprocessing {preprocessing.name} gives values {low:.4g} to {high:.4g}.",
+            "Its mean and std look meant for pixels scaled to 0..1: start from --preprocess unit.",
+        ),
+    )

@@ -20,6 +20,7 @@ from qdq_cli.calibrating import calibration
 from qdq_cli.calibrating.calibration import Observation
 from qdq_cli.calibrating.calibration_data import Samples, open_data
 from qdq_cli.config.records import QuantizeConfig
+from qdq_cli.data.doubts import tell_doubts
 from qdq_cli.judging.aside import FEW_SAMPLES, split
 from qdq_cli.judging.candidate import Candidate, set_constants
 from qdq_cli.model import files
@@ -184,12 +185,14 @@ def open_samples(run: Run, opened: Opened) -> Samples | None:
 
     Raises:
         UsageError: A limit is set, and there is nothing to hold against it.
-        DataError: The data cannot be used.
+        DataError: The data cannot be used, or looks unfit and the run is strict.
     """
     config = run.config
     with run.stage("load"):
         samples = open_data(opened.prepared.model, config.data, config.verify.samples)
-    run.say(*(samples.every.notes if samples else ()))
+    if samples is not None:
+        tell_doubts(samples.every.doubts, run.warn, strict=config.data.strict)
+        run.say(*samples.every.notes)
     verification.require_samples(config.verify, samples)
     return samples
 
@@ -309,6 +312,7 @@ def _observe(
     if observed.from_cache and not again.from_cache:  # the cache served the first plan alone, so all was run anew
         plan = without_wide(run, model, make_plan(model, run.config.plan), again)
     observed = again
+    tell_doubts(observed.doubts, run.warn, strict=run.config.data.strict)
     with run.stage("observe"):
         calibration.save_cache(model, observed, samples, ranges)
     run.say(*observed.notes)

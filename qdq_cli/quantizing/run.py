@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from qdq_cli.config.records import QuantizeConfig
@@ -29,10 +30,19 @@ class Run:
 
     def say(self, *notes: str) -> None:
         """Keep notes for the report, and pass them on at once."""
-        for note in notes:
-            if note not in self.notes:
-                self.notes.append(note)
-                self.listener.note(note)
+        for note in self._new(notes):
+            self.listener.note(note)
+
+    def warn(self, *warnings: str) -> None:
+        """Keep warnings among the notes of the report, and pass them on at once, to quiet users too."""
+        for warning in self._new(warnings):
+            self.listener.warning(warning)
+
+    def _new(self, texts: Sequence[str]) -> list[str]:
+        """Keep the texts that were not said before; returns them."""
+        new = [text for text in dict.fromkeys(texts) if text not in self.notes]
+        self.notes += new
+        return new
 
     def warn(self, *warnings: str) -> None:
         """Keep warnings among the notes of the report, and pass them on at once, to those who want no notes too."""

@@ -32,7 +32,7 @@ def checked(done: Outcome, code: int, space: Workspace, before: list[str]) -> st
     """Hold a run that failed against what all failures have in common; returns the sentence and the hint."""
     assert done.code == code, done.err
     assert done.out == ""
-    lines = [line for line in done.err.splitlines() if not line.startswith("note: ")]
+    lines = [line for line in done.err.splitlines() if not line.startswith(("note: ", "warning: "))]
     assert [line.partition(": ")[0] for line in lines] == ["error", "hint"], done.err
     assert all(line.endswith((".", "?")) for line in lines), done.err
     assert "Traceback" not in done.err

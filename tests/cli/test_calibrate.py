@@ -51,7 +51,7 @@ def merge(space: Workspace, name: str, *files: Path) -> Path:
 def refused(done: Outcome, code: int = 4) -> str:
     """What a run that failed says, after checking that it is one sentence and a hint."""
     assert (done.code, done.out) == (code, "")
-    lines = [line for line in done.err.splitlines() if not line.startswith("note: ")]
+    lines = [line for line in done.err.splitlines() if not line.startswith(("note: ", "warning: "))]
     assert [line.partition(": ")[0] for line in lines] == ["error", "hint"], done.err
     return "\n".join(lines)
 
@@ -291,7 +291,7 @@ def test_a_signal_leaves_a_cache_to_go_on_from(space: Workspace, sent: signal.Si
     pipe = subprocess.PIPE
     running = subprocess.Popen(line, cwd=space.folder, env=environment(), stdout=pipe, stderr=pipe, text=True)
     assert running.stderr is not None
-    assert running.stderr.readline().startswith("note: No preprocessing was chosen")  # said when the data is open
+    assert running.stderr.readline().startswith("warning: No preprocessing was chosen")  # said when the data is open
     time.sleep(0.4)
     running.send_signal(sent)
     out, err = running.communicate(timeout=60)

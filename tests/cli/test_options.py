@@ -298,6 +298,14 @@ def test_tensors_that_the_cache_lacks(space: Workspace):
     assert document["calibration"]["from_cache"] is True
 
 
+@option("--strict")
+def test_doubts_about_the_data_are_warnings_or_with_strict_errors(space: Workspace):
+    """In full in tests/data/test_doubts.py and tests/cli/test_doubts.py."""
+    assert space.quantize("--samples", "7", "-q").err.startswith("warning: Only 7 samples calibrate the model")
+    assert space.quantize("--samples", "7", "--strict").code == 4
+    assert space.quantize("--samples", "8", "--strict").err == ""
+
+
 # placement
 
 

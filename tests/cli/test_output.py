@@ -66,9 +66,12 @@ def test_json_of_a_failure_leaves_stdout_empty(space: Workspace):
     assert done.err.startswith("error: ")
 
 
-def test_quiet_prints_nothing_but_errors(space: Workspace):
-    done = space.quantize("--calib", space.images, "-q")
+def test_quiet_prints_nothing_but_errors_and_warnings(space: Workspace):
+    done = space.quantize("--calib", space.images, "--preprocess", "unit", "-q")
     assert (done.code, done.out, done.err) == (0, "", "")
+    guessed = space.quantize("--calib", space.images, "-q")
+    assert (guessed.code, guessed.out) == (0, "")
+    assert guessed.err.startswith("warning: No preprocessing was chosen")
     assert space.output.is_file()
     failed = qdq("quantize", space.model, "-q")
     assert (failed.code, failed.out) == (4, "")
@@ -76,7 +79,7 @@ def test_quiet_prints_nothing_but_errors(space: Workspace):
 
 
 def test_quiet_json_is_the_document_alone(space: Workspace):
-    done = space.quantize("--calib", space.images, "-q", "--json")
+    done = space.quantize("--calib", space.images, "--preprocess", "unit", "-q", "--json")
     assert json.loads(done.out)["schema_version"] == 1
     assert done.err == ""
 

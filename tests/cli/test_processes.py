@@ -64,7 +64,7 @@ def test_a_signal_while_calibrating(space: Workspace, temporary: Path, sent: sig
     before = space.listing()
     running = start(space, temporary)
     assert running.stderr is not None
-    assert running.stderr.readline().startswith("note: No preprocessing was chosen")  # said when the data is open
+    assert running.stderr.readline().startswith("warning: No preprocessing was chosen")  # said when the data is open
     time.sleep(0.5)
     running.send_signal(sent)
     assert_stopped(running, space, temporary, before)

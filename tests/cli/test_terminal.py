@@ -73,9 +73,9 @@ def test_the_summary_is_coloured_and_fits_the_screen(shown: Outcome):
     assert "next          trtexec --onnx=model.qdq.onnx --int8 --fp16" in lines
 
 
-def test_notes_are_broken_between_words(shown: Outcome):
+def test_warnings_are_broken_between_words(shown: Outcome):
     note = COLOR.sub("", shown.err.partition("calibrating")[0])
-    assert note.startswith("note: No preprocessing was chosen")
+    assert note.startswith("warning: No preprocessing was chosen")
     assert max(map(len, note.replace("\r", "\n").splitlines())) <= 80
     assert len(note.splitlines()) > 1
 
@@ -91,11 +91,11 @@ def test_without_a_terminal_there_is_neither(space: Workspace):
     assert "\x1b" not in done.out + done.err
     assert "\r" not in done.err
     assert "calibrating" not in done.err
-    assert done.err.count("\n") == 1  # the note about preprocessing, on one line
+    assert done.err.count("\n") == 1  # the warning about preprocessing, on one line
 
 
 def test_quiet_means_no_progress_either(space: Workspace):
-    done = in_terminal("quantize", "model.onnx", "--calib", "images", "-q", cwd=space.folder)
+    done = in_terminal("quantize", "model.onnx", "--calib", "arrays.npz", "-q", cwd=space.folder)
     assert (done.code, done.out, done.err) == (0, "", "")
 
 

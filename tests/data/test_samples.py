@@ -44,24 +44,25 @@ def test_opening_images_decodes_none(tmp_path, image_spec):
 
 
 @pytest.mark.parametrize(("channels", "name"), [(3, "imagenet"), (1, "unit")])
-def test_an_assumed_preprocessing_is_noted_visibly(channels, name, write_image, spec):
+def test_an_assumed_preprocessing_is_a_doubt(channels, name, write_image, spec):
     samples = open_samples([write_image("a.png")], [spec("x", (1, channels, 6, 10))])
     assert samples.preprocessing is not None
     assert (samples.preprocessing.name, samples.preprocessing.assumed) == (name, True)
-    assert samples.notes[0].startswith(f"No preprocessing was chosen; assumed {name}: ")
-    assert "--preprocess" in samples.notes[0]
+    (doubt,) = samples.doubts
+    assert doubt.text.startswith(f"No preprocessing was chosen; assumed {name}: ")
+    assert "--preprocess" in doubt.hint
 
 
 def test_a_chosen_preprocessing_needs_no_note(write_image, image_spec):
     samples = open_samples([write_image("a.png")], [image_spec], IMAGENET)
-    assert samples.notes == ()
+    assert (samples.notes, samples.doubts) == ((), ())
     assert not samples.preprocessing.assumed
 
 
-def test_constants_in_other_units_are_noted(write_image, image_spec):
+def test_constants_in_other_units_are_a_doubt(write_image, image_spec):
     odd = RAW.override(Overrides(mean=(0.485,), std=(0.229,)))
-    (note,) = open_samples([write_image("a.png")], [image_spec], odd).notes
-    assert "--preprocess unit" in note
+    (doubt,) = open_samples([write_image("a.png")], [image_spec], odd).doubts
+    assert "--preprocess unit" in doubt.hint
 
 
 def test_several_paths_follow_one_another(write_image, image_spec, tmp_path):
