@@ -10,6 +10,9 @@ import onnx_ir as ir
 from qdq_cli.calibrating.feeding import feeding_text
 from qdq_cli.config.records import DataConfig
 from qdq_cli.data.batches import BatchPlan, plan_batches
+from qdq_cli.calibrating.feeding import feeding_text
+from qdq_cli.config.records import DataConfig
+from qdq_cli.data.batches import BatchPlan, full_runs, plan_batches
 from qdq_cli.data.doubts import ENOUGH_SAMPLES
 from qdq_cli.data.image_input import choose_preprocessing
 from qdq_cli.data.inputs import InputSpec, batch_axis, parse_input_shapes, with_shapes
@@ -27,12 +30,14 @@ class Samples:
         selection: Which calibrate and which are held back.
         batches: The runs that calibrate.
         feeding: How samples become inputs (`feeding_text`).
+        notes: Sentences the user should read.
     """
 
     every: SampleSet
     selection: Selection
     batches: BatchPlan
     feeding: str = ""
+    notes: tuple[str, ...] = ()
 
     def rows(self, enough: int = ENOUGH_SAMPLES) -> int:
         """How many rows calibrate, counted no further than `enough`: a sample can hold several on a batch axis."""
@@ -58,13 +63,33 @@ def open_data(model: ir.Model, config: DataConfig, hold_back: int) -> Samples | 
     if not config.calib:
         return None
     every, feeding = _open(model, config)
-    selection = select(len(every), config.samples, config.seed, hold_back)
+    selection = _select(every, config, hold_back)
     batches = plan_batches(every, selection.calibration, config.batch_size)
-    return Samples(every, selection, batches, feeding)
+    return Samples(every, selection, batches, feeding, (*every.notes, *_about_the_rest(every, config, selection)))
 
 
-def open_every(model: ir.Model, config: DataConfig) -> Samples:
-    """Open the samples of `--calib` with nothing held back: all of them calibrate, or the number asked for.
+def _select(every: SampleSet, config: DataConfig, hold_back: int) -> Selection:
+    """Choose samples; hold none back where those would not fill a run, or would leave calibration none to fill."""
+    run = batch_axis(every.specs).size or 1
+    selection = select(len(every), config.samples, config.seed, hold_back, run)
+    if full_runs(every, selection.held_back) and full_runs(every, selection.calibration):
+        return selection
+    return select(len(every), config.samples, config.seed, 0, run)
+
+
+def _about_the_rest(every: SampleSet, config: DataConfig, selection: Selection) -> tuple[str, ...]:
+    """Say that the default leaves samples unused."""
+    count = len(selection.calibration)
+    if config.samples is not None or len(every) <= count + len(selection.held_back):
+        return ()
+    return (
+        f"{count:,} of the {len(every):,} samples calibrate, evenly spread or drawn with --seed; "
+        "--samples N takes another number, and qdq calibrate takes all.",
+    )
+
+
+def open_every(model: ir.Model, config: DataConfig, most: int | None = None) -> Samples:
+    """Open the samples of `--calib` with nothing held back: the number asked for, else all of them up to `most`.
 
     Raises:
         DataError: None are given or usable, or they do not fit the inputs.
@@ -73,10 +98,10 @@ def open_every(model: ir.Model, config: DataConfig) -> Samples:
     if not config.calib:
         raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
     every, feeding = _open(model, config)
-    count = len(every) if config.samples is None else config.samples
+    count = config.samples or min(len(every), most or len(every))
     selection = replace(select(len(every), count, config.seed, 0), held_back=())
     batches = plan_batches(every, selection.calibration, config.batch_size)
-    return Samples(every, selection, batches, feeding)
+    return Samples(every, selection, batches, feeding, every.notes)
 
 
 def _open(model: ir.Model, config: DataConfig) -> tuple[SampleSet, str]:

@@ -145,10 +145,7 @@ def require_limits(found: Comparison, config: CompareConfig) -> None:
 
 def _open(model: ir.Model, config: DataConfig) -> Samples:
     """Open the samples to compare on: as many as asked for, else up to the default, evenly spread."""
-    samples = open_every(model, config)
-    if config.samples is None and len(samples.every) > DEFAULT_SAMPLES:
-        samples = open_every(model, replace(config, samples=DEFAULT_SAMPLES))
-    return samples
+    return open_every(model, config, DEFAULT_SAMPLES)
 
 
 def _layer_meter(reference: ir.Model, quantized: ir.Model) -> LayerMeter:

@@ -1,18 +1,25 @@
 """Which samples calibrate and which are held back for verification.
 
-The calibration set never depends on how many samples are verified: a report and a cache stay comparable.
+Nothing is held back that verification does not use: without it every sample calibrates. Memory depends on how many
+samples are chosen, not on how many there are.
 """
 
 from __future__ import annotations
 
+import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from qdq_cli.process.errors import UsageError
+from qdq_cli.process.errors import DataError, UsageError
 
 DEFAULT_SAMPLES = 512
 DEFAULT_HOLD_BACK = 16
+MOST_SAMPLES = 1 << 20
+"""More cannot be counted in one calibration cache."""
+
 _HELD_BACK_SHARE = 8
 """By default at most one sample in eight is kept from calibration."""
 
@@ -26,22 +33,39 @@ class Selection:
 
 
 def select(
-    total: int, samples: int | None = None, seed: int | None = None, hold_back: int = DEFAULT_HOLD_BACK
+    total: int,
+    samples: int | None = None,
+    seed: int | None = None,
+    hold_back: int = DEFAULT_HOLD_BACK,
+    run: int = 1,
 ) -> Selection:
     """Choose samples.
 
-    Without `samples`, min(16, total // 8) samples are reserved for verification and of the others up to 512 calibrate.
-    With `samples`, exactly that many calibrate. What is left over is there for verification.
+    Without `samples`, whole runs of at most min(hold_back, 16) samples, and of no more than an eighth of all, are
+    reserved for verification, and of the others up to 512 calibrate, or one run. With `samples`, exactly that many
+    calibrate. What is left over is there for verification.
 
     Args:
         total: How many there are.
         samples: How many calibrate; None for the default.
         seed: None spreads them evenly over the list; a number draws them at random, equal for equal numbers.
-        hold_back: How many to hold back at most, 0 for none; does not change what calibrates.
+        hold_back: How many to hold back at most, 0 for none; one run where that is more.
+        run: How many samples the model takes in one run.
 
     Raises:
         UsageError: More samples are asked for than there are, or a number is below its least.
+        DataError: More samples are asked for than one calibration can count.
     """
+    _check(total, samples, seed, hold_back)
+    reserve = _reserve(total, hold_back, run) if samples is None else 0
+    most = max(DEFAULT_SAMPLES // run, 1) * run
+    count = min(most, total - reserve) if samples is None else samples
+    if seed is not None:
+        return _drawn(total, count, seed, max(hold_back, reserve))
+    return _spread(total, count, reserve, max(hold_back, reserve))
+
+
+def _check(total: int, samples: int | None, seed: int | None, hold_back: int) -> None:
     if samples is not None and not 1 <= samples <= total:
         raise UsageError(
             f"--samples {samples} asks for a number of samples outside of 1 to {total}, which is how many there are.",
@@ -49,11 +73,19 @@ def select(
         )
     if hold_back < 0 or (seed is not None and seed < 0):
         raise UsageError("The seed and the number of samples to verify are 0 or more.")
-    reserve = min(DEFAULT_HOLD_BACK, total // _HELD_BACK_SHARE) if samples is None else 0
-    count = min(DEFAULT_SAMPLES, total - reserve) if samples is None else samples
-    if seed is not None:
-        return _drawn(total, count, seed, hold_back)
-    return _spread(total, count, reserve, hold_back)
+    if samples is not None and samples > MOST_SAMPLES:
+        raise DataError(
+            f"{samples:,} samples are to calibrate, but one calibration counts at most {MOST_SAMPLES:,}.",
+            "Choose fewer with --samples; some hundred are usual.",
+        )
+
+
+def _reserve(total: int, hold_back: int, run: int) -> int:
+    """How many samples to keep from calibration: whole runs, and none where one run is more than an eighth of all."""
+    share = total // _HELD_BACK_SHARE
+    if hold_back == 0 or run > share:
+        return 0
+    return max(min(hold_back, DEFAULT_HOLD_BACK, share) // run, 1) * run
 
 
 def spread_evenly(total: int, count: int) -> tuple[int, ...]:
@@ -65,20 +97,25 @@ def spread_evenly(total: int, count: int) -> tuple[int, ...]:
 def _spread(total: int, count: int, reserve: int, hold_back: int) -> Selection:
     """Reserve evenly spread indices first, so that neither end of the list is without calibration samples."""
     reserved = spread_evenly(total, reserve)
-    free = _without(range(total), reserved)
-    calibration = tuple(free[k] for k in spread_evenly(len(free), count))
-    rest = _without(free, calibration)
-    if hold_back <= len(reserved):
-        return Selection(calibration, tuple(reserved[k] for k in spread_evenly(len(reserved), hold_back)))
-    more = (rest[k] for k in spread_evenly(len(rest), hold_back - len(reserved)))
+    calibration = _others(reserved, spread_evenly(total - reserve, count))
+    taken = sorted((*reserved, *calibration))
+    more = _others(taken, spread_evenly(total - len(taken), hold_back - reserve))
     return Selection(calibration, tuple(sorted((*reserved, *more))))
 
 
 def _drawn(total: int, count: int, seed: int, hold_back: int) -> Selection:
-    order = [int(index) for index in np.random.default_rng(seed).permutation(total)]
-    return Selection(tuple(sorted(order[:count])), tuple(sorted(order[count : count + hold_back])))
+    generator = np.random.default_rng(seed)
+    calibration = _draw(generator, total, count)
+    rest = total - count
+    return Selection(calibration, _others(calibration, _draw(generator, rest, min(hold_back, rest))))
 
 
-def _without(indices: range | tuple[int, ...], left_out: tuple[int, ...]) -> tuple[int, ...]:
-    barred = set(left_out)
-    return tuple(index for index in indices if index not in barred)
+def _draw(generator: np.random.Generator, total: int, count: int) -> tuple[int, ...]:
+    """Draw some of the indices below `total`, each equally likely; ascending."""
+    return tuple(sorted(int(index) for index in generator.choice(total, count, replace=False, shuffle=False)))
+
+
+def _others(taken: Sequence[int], places: Sequence[int]) -> tuple[int, ...]:
+    """The indices at these places of the list 0, 1, 2, ... from which the ascending `taken` are left out."""
+    gaps = [index - position for position, index in enumerate(taken)]  # free indices below each
+    return tuple(place + bisect.bisect_right(gaps, place) for place in places)

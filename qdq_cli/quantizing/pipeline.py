@@ -192,7 +192,7 @@ def open_samples(run: Run, opened: Opened) -> Samples | None:
         samples = open_data(opened.prepared.model, config.data, config.verify.samples)
     if samples is not None:
         tell_doubts(samples.every.doubts, run.warn, strict=config.data.strict)
-        run.say(*samples.every.notes)
+        run.say(*samples.notes)
     verification.require_samples(config.verify, samples)
     return samples
 

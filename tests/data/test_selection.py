@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from qdq_cli.data.selection import Selection, select, spread_evenly
 from qdq_cli.process.errors import UsageError
+from qdq_cli.process.errors import DataError, UsageError
 
 totals = st.integers(0, 3000)
 seeds = st.none() | st.integers(0, 2**32)
@@ -33,9 +34,54 @@ def test_both_lists_are_ascending_disjoint_and_inside(request_, hold_back):
     assert len(chosen.held_back) <= hold_back
 
 
+@given(requests(), hold_backs)
+def test_nothing_is_held_back_that_verification_does_not_use(request_, hold_back):
+    total, samples, seed = request_
+    chosen = select(total, samples, seed, hold_back)
+    if samples is None and hold_back == 0:
+        assert len(chosen.calibration) == min(512, total)
+    unused = total - len(chosen.calibration) - len(chosen.held_back)
+    assert unused == 0 or len(chosen.calibration) == (samples or 512)
+
+
 @given(requests(), hold_backs, hold_backs)
-def test_calibration_does_not_depend_on_verification(request_, one, other):
-    assert select(*request_, one).calibration == select(*request_, other).calibration
+def test_with_a_number_calibration_does_not_depend_on_verification(request_, one, other):
+    total, samples, seed = request_
+    if samples is not None:
+        assert select(total, samples, seed, one).calibration == select(total, samples, seed, other).calibration
+
+
+@given(totals, seeds, hold_backs, st.integers(1, 2000))
+def test_whole_runs_are_held_back(total, seed, hold_back, run):
+    chosen = select(total, None, seed, hold_back, run)
+    free = total - len(chosen.calibration)
+    assert len(chosen.calibration) >= min(run, total)
+    if free < run:
+        assert len(chosen.calibration) % run == 0 or not chosen.held_back
+    if hold_back and run <= total // 8:
+        assert len(chosen.held_back) >= run
+
+
+@pytest.mark.parametrize(
+    ("total", "run", "calibration", "held_back"),
+    [(10, 10, 10, 0), (20, 10, 20, 0), (80, 10, 70, 10), (160, 10, 150, 10), (1024, 1024, 1024, 0), (100, 48, 100, 0)],
+)
+def test_known_numbers_of_whole_runs(total, run, calibration, held_back):
+    chosen = select(total, run=run)
+    assert (len(chosen.calibration), len(chosen.held_back)) == (calibration, held_back)
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_memory_depends_on_what_is_chosen(seed):
+    """Of 2**40 samples, whose list would not fit into any memory."""
+    chosen = select(1 << 40, 8, seed, 4)
+    assert (len(chosen.calibration), len(chosen.held_back)) == (8, 4)
+    assert max(chosen.calibration + chosen.held_back) > 1 << 38
+
+
+def test_more_samples_than_can_be_counted_are_refused():
+    with pytest.raises(DataError, match="at most 1,048,576"):
+        select(1 << 30, 1 << 21)
 
 
 @given(requests(), hold_backs)
