@@ -9,9 +9,6 @@ import onnx_ir as ir
 
 from qdq_cli.calibrating.feeding import feeding_text
 from qdq_cli.config.records import DataConfig
-from qdq_cli.data.batches import BatchPlan, plan_batches
-from qdq_cli.calibrating.feeding import feeding_text
-from qdq_cli.config.records import DataConfig
 from qdq_cli.data.batches import BatchPlan, full_runs, plan_batches
 from qdq_cli.data.doubts import ENOUGH_SAMPLES
 from qdq_cli.data.image_input import choose_preprocessing

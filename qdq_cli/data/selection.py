@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qdq_cli.process.errors import UsageError
 from qdq_cli.process.errors import DataError, UsageError
 
 DEFAULT_SAMPLES = 512

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdq_cli.data.selection import Selection, select, spread_evenly
-from qdq_cli.process.errors import UsageError
 from qdq_cli.process.errors import DataError, UsageError
 
 totals = st.integers(0, 3000)
