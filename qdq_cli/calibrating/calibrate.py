@@ -10,7 +10,7 @@ from qdq_cli.calibrating.feeding import describe_feeding
 from qdq_cli.calibrating.merging import join
 from qdq_cli.calibrating.shares import Share, empty_table, observe_share, open_job, open_share
 from qdq_cli.config.records import CalibrateConfig
-from qdq_cli.data.doubts import few_samples, tell_doubts
+from qdq_cli.data.doubts import ENOUGH_SAMPLES, Doubt, few_samples, tell_doubts
 from qdq_cli.model import files
 from qdq_cli.process.clock import Clock
 from qdq_cli.process.documents import SCHEMA_VERSION
@@ -104,7 +104,7 @@ def calibrate_model(config: CalibrateConfig, listener: Listener = SILENT, stop: 
     for note in counted_before:
         listener.note(note)
     table = share.table if before is None else join((str(config.target), before), ("the new samples", share.table))
-    doubts = few_samples(max(share.rows, table.provenance.sample_count))
+    doubts = (*few_samples(max(share.rows, table.provenance.sample_count)), *_value_doubts(config, share))
     tell_doubts(doubts, listener.warning, strict=config.data.strict)
     with clock.stage("save"):
         write_cache(table, target)
@@ -162,6 +162,16 @@ def _observe_here(
             known = before.provenance.samples
         tell_doubts(samples.every.doubts, listener.warning, strict=config.data.strict)
         return observe_share(job, samples, known, listener, stop)
+
+
+def _value_doubts(config: CalibrateConfig, share: Share) -> tuple[Doubt, ...]:
+    """Doubt the samples by what they held; a few that are only a part of the calibration are not judged.
+
+    Raises:
+        DataError: Every input is the same in all samples.
+    """
+    is_part = config.append or config.shard.total > 1 or _interrupted(share)
+    return () if is_part and share.values.samples < ENOUGH_SAMPLES else share.expectations.doubts(share.values)
 
 
 def _counted_before(config: CalibrateConfig, share: Share) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from qdq_cli.calibrating.stored import find, portrait_for, table_of
 from qdq_cli.config.records import RangeConfig
 from qdq_cli.data.ranges import unmatched
 from qdq_cli.data.doubts import Doubt, few_samples
+from qdq_cli.data.fitness import constant_note
 from qdq_cli.placement.operators import is_depthwise
 from qdq_cli.placement.plan import Plan, ScaleGroup
 from qdq_cli.placement.topology import float_tensors
@@ -127,9 +128,10 @@ def _no_data(config: RangeConfig, needed: int) -> DataError:
 def _with_seen(known: Observation, seen: Seen, samples: Samples) -> Observation:
     """Add what was run to what was known."""
     histograms = {**known.histograms, **seen.histograms}
-    doubts = few_samples(samples.rows())
+    doubts = (*few_samples(samples.rows()), *samples.expectations.doubts(seen.values))
     if known.served is None:
-        described, notes = describe_feeding(samples.feeding), (*known.notes, *seen.notes)
+        described, constant = describe_feeding(samples.feeding), constant_note(seen.values)
+        notes = (*known.notes, *seen.notes, *([constant] if constant else []))
         return Observation(histograms, seen.samples, False, described, notes, seen.keys, doubts=doubts)
     same = seen.keys == known.digests
     rest = "." if same else f" and its {known.samples}, which are not the same: the cache stays as it is."

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
 
 from qdq_cli.calibrating.feeding import feeding_text
+from qdq_cli.config.preprocess import PIXEL_MAX, Preprocessing
 from qdq_cli.config.records import DataConfig
 from qdq_cli.data.batches import BatchPlan, full_runs, plan_batches
 from qdq_cli.data.doubts import ENOUGH_SAMPLES
-from qdq_cli.data.image_input import choose_preprocessing
+from qdq_cli.data.fitness import Expectations, Expected, preprocessing_expected
+from qdq_cli.data.image_input import choose_preprocessing, is_picture
 from qdq_cli.data.inputs import InputSpec, batch_axis, parse_input_shapes, with_shapes
 from qdq_cli.data.samples import SampleSet, open_samples
 from qdq_cli.data.selection import Selection, select
+from qdq_cli.data.sources import Globs
+from qdq_cli.model.pixel_scale import takes_pixels
 from qdq_cli.process.errors import DataError
 
 
@@ -28,6 +32,7 @@ class Samples:
         batches: The runs that calibrate.
         feeding: How samples become inputs (`feeding_text`).
         notes: Sentences the user should read.
+        expectations: What is known of the values the inputs take.
     """
 
     every: SampleSet
@@ -35,6 +40,7 @@ class Samples:
     batches: BatchPlan
     feeding: str = ""
     notes: tuple[str, ...] = ()
+    expectations: Expectations = field(default_factory=Expectations)
 
     def rows(self, enough: int = ENOUGH_SAMPLES) -> int:
         """How many rows calibrate, counted no further than `enough`: a sample can hold several on a batch axis."""
@@ -59,10 +65,11 @@ def open_data(model: ir.Model, config: DataConfig, hold_back: int) -> Samples | 
     """
     if not config.calib:
         return None
-    every, feeding = _open(model, config)
-    selection = _select(every, config, hold_back)
+    opened = _open(model, config)
+    every, selection = opened.every, _select(opened.every, config, hold_back)
     batches = plan_batches(every, selection.calibration, config.batch_size)
-    return Samples(every, selection, batches, feeding, (*every.notes, *_about_the_rest(every, config, selection)))
+    notes = (*every.notes, *_about_the_rest(every, config, selection))
+    return Samples(every, selection, batches, opened.feeding, notes, opened.expectations)
 
 
 def _select(every: SampleSet, config: DataConfig, hold_back: int) -> Selection:
@@ -94,21 +101,43 @@ def open_every(model: ir.Model, config: DataConfig, most: int | None = None) -> 
     """
     if not config.calib:
         raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
-    every, feeding = _open(model, config)
+    opened = _open(model, config)
+    every = opened.every
     count = config.samples or min(len(every), most or len(every))
     selection = replace(select(len(every), count, config.seed, 0), held_back=())
     batches = plan_batches(every, selection.calibration, config.batch_size)
-    return Samples(every, selection, batches, feeding, every.notes)
+    return Samples(every, selection, batches, opened.feeding, every.notes, opened.expectations)
 
 
-def _open(model: ir.Model, config: DataConfig) -> tuple[SampleSet, str]:
-    """Open all samples; returns them with the text of how they become inputs."""
+@dataclass(frozen=True)
+class _Opened:
+    """All samples, how they become inputs (`feeding_text`), and the values the inputs are known to take."""
+
+    every: SampleSet
+    feeding: str
+    expectations: Expectations
+
+
+def _open(model: ir.Model, config: DataConfig) -> _Opened:
     declared = input_specs(model)
     shapes = parse_input_shapes(config.input_shape, declared)
     specs = with_shapes(declared, shapes)
     preprocessing = choose_preprocessing(config.preprocess, config.overrides, specs)
-    every = open_samples(config.calib, specs, preprocessing)
-    return every, feeding_text(every.preprocessing, shapes)
+    every = open_samples(config.calib, specs, preprocessing, Globs(config.include_data, config.exclude_data))
+    return _Opened(
+        every, feeding_text(every.preprocessing, shapes), Expectations(specs, _expected(model, every, preprocessing))
+    )
+
+
+def _expected(model: ir.Model, every: SampleSet, chosen: Preprocessing | None) -> dict[str, Expected]:
+    """Find out what values the inputs take: from operators that scale pixels, or a preprocessing chosen for arrays."""
+    expected = {}
+    for spec, value in zip(every.specs, model.graph.inputs, strict=True):
+        if is_picture(spec) and takes_pixels(value):
+            expected[spec.name] = Expected(0, PIXEL_MAX, "the model's first operators scale pixels of")
+        elif chosen is not None and every.preprocessing is None:
+            expected[spec.name] = preprocessing_expected(chosen)
+    return expected
 
 
 def input_specs(model: ir.Model) -> tuple[InputSpec, ...]:

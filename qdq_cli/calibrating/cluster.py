@@ -19,6 +19,7 @@ from qdq_cli.calibrating.shares import Share, observe_share, open_job, open_shar
 from qdq_cli.config.preprocess import PRESETS
 from qdq_cli.config.records import CalibrateConfig, Shard
 from qdq_cli.data.doubts import tell_doubts
+from qdq_cli.data.values import SampleValues
 from qdq_cli.process.errors import DataError, ExitCode, LimitError, ModelError, QdqError, UsageError
 from qdq_cli.process.interrupts import Stop
 from qdq_cli.process.progress import SILENT, Listener
@@ -108,7 +109,9 @@ def run_share(config: CalibrateConfig, known: frozenset[str]) -> Part:
 def merge_parts(parts: Sequence[Part]) -> Part:
     """Merge shares into one."""
     first, *others = [part.unpack() for part in parts]
-    table = first.table
+    table, values = first.table, SampleValues()
+    for share in (first, *others):
+        values.merge(share.values)
     for number, share in enumerate(others, 2):
         table = join(("share 1", table), (f"share {number}", share.table))
     return Part.of(
@@ -117,6 +120,7 @@ def merge_parts(parts: Sequence[Part]) -> Part:
             table=table,
             known=tuple(source for share in (first, *others) for source in share.known),
             notes=tuple(dict.fromkeys(note for share in (first, *others) for note in share.notes)),
+            values=values,
             doubts=tuple(dict.fromkeys(doubt for share in (first, *others) for doubt in share.doubts)),
         )
     )

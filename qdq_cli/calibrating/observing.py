@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
@@ -13,6 +13,7 @@ from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.calibrating.sample_keys import SampleKeys
 from qdq_cli.data.batches import Batch, Group, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
+from qdq_cli.data.values import SampleValues
 from qdq_cli.process.interrupts import Stop, never
 from qdq_cli.process.progress import Listener
 from qdq_cli.running import runner
@@ -43,6 +44,7 @@ class Seen:
         keys: Key of each (`sample_key`), where they were asked for.
         notes: Sentences the user should read: what was left out and why.
         left: Samples that were not begun because the run was to end early.
+        values: What the samples held.
     """
 
     histograms: Mapping[str, Histogram]
@@ -50,6 +52,7 @@ class Seen:
     keys: frozenset[str]
     notes: tuple[str, ...]
     left: int = 0
+    values: SampleValues = field(default_factory=SampleValues)
 
 
 def run_samples(
@@ -73,7 +76,7 @@ def run_samples(
     with listener.progress("calibrating", len(groups)) as advance:
         tell = _told(advance, listener, stop)
         histograms = runner.observe(job.model, job.tensors, groups, loader.load, threads=job.threads, on_batch=tell)
-    return Seen(histograms, loader.samples, frozenset(loader.found), tuple(loader.notes()), loader.left)
+    return Seen(histograms, loader.samples, frozenset(loader.found), tuple(loader.notes()), loader.left, loader.values)
 
 
 def _told(advance: runner.Progress, listener: Listener, stop: Stop) -> runner.Progress:
@@ -98,6 +101,7 @@ class _Loader:
         self.samples = 0
         self.left = 0
         self.found: set[str] = set()
+        self.values = SampleValues()
         self._data = samples
         self._stop = stop
         self._keys = keys
@@ -114,7 +118,9 @@ class _Loader:
         if batch is None:
             return None
         found = [] if self._keys is None else [self._keys.of(index) for index in batch.indices]
+        values = SampleValues.of(batch, self.values.varied)
         with self._lock:
+            self.values.merge(values)
             self.samples += batch.samples
             self.found.update(found)
         return batch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from calibrators import CalibrationTable, Histogram
 from qdq_cli.calibrating.calibration_data import Samples, open_every
@@ -13,8 +13,10 @@ from qdq_cli.calibrating.stored import portrait_for, table_of
 from qdq_cli.config.records import CalibrateConfig, Shard
 from qdq_cli.data.batches import Group, plan_batches
 from qdq_cli.data.doubts import Doubt
+from qdq_cli.data.fitness import Expectations
 from qdq_cli.data.inputs import batch_axis
 from qdq_cli.data.unreadable import UnreadableSampleError
+from qdq_cli.data.values import SampleValues
 from qdq_cli.model import files
 from qdq_cli.model.quantized import already_quantized, holds_quantization
 from qdq_cli.placement.plan import make_plan
@@ -40,6 +42,8 @@ class Share:
         assumed: Whether nobody chose the preprocessing.
         rows: Rows of the samples of all shares, counted as `Samples.rows` does.
         doubts: What made the samples look unfit before any was read.
+        values: What the samples held.
+        expectations: What is known of the values the inputs take.
     """
 
     table: CalibrationTable
@@ -50,6 +54,8 @@ class Share:
     assumed: bool = False
     rows: int = 0
     doubts: tuple[Doubt, ...] = ()
+    values: SampleValues = field(default_factory=SampleValues)
+    expectations: Expectations = field(default_factory=Expectations)
 
 
 def open_job(config: CalibrateConfig, listener: Listener = SILENT) -> Job:
@@ -127,6 +133,8 @@ def observe_share(
         assumed=chosen is not None and chosen.assumed,
         rows=samples.rows(),
         doubts=samples.every.doubts,
+        values=seen.values,
+        expectations=samples.expectations,
     )
 
 

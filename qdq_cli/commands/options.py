@@ -135,6 +135,10 @@ DATA = (
         "Calibration data: a folder of images, a folder of .npy/.npz, one .npz with an array for each input, one .npy, "
         "or a folder in the ONNX test-data layout. Repeatable.",
     ),
+    _many(
+        ["--include-data"], click.STRING, "GLOB", "Take these files of a folder alone ('*.jpg', 'left/*'). Repeatable."
+    ),
+    _many(["--exclude-data"], click.STRING, "GLOB", "Leave these files of a folder out ('labels'). Repeatable."),
     _one(
         ["--preprocess"],
         click.STRING,

@@ -11,7 +11,6 @@ first.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
@@ -34,6 +33,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
 """The allowed words of each field that takes a word."""
 
 PIXEL_MAX = 255.0
+
+_LARGEST = 1e15
+"""Constants are finite in float32, and so is what they make of pixels: 255 * 1e15 / 1e-15."""
+
+_SMALLEST_CROP = 0.01
+_LONGEST = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -160,8 +165,12 @@ def _check_constants(name: str, values: Constants) -> None:
         raise UsageError(
             f"Preprocessing {name} holds {len(values)} values; expected one, or one for each of 3 channels."
         )
-    if not all(math.isfinite(value) for value in values):
-        raise UsageError(f"Preprocessing {name} is {_numbers_text(values)}; expected finite numbers.")
+    if not all(abs(value) <= _LARGEST for value in values):
+        raise UsageError(
+            f"Preprocessing {name} is {_numbers_text(values)}; expected finite numbers up to {_LARGEST:.0e}."
+        )
+    if name in ("scale", "std") and any(0 < abs(value) < 1 / _LARGEST for value in values):
+        raise UsageError(f"Preprocessing {name} is {_numbers_text(values)}; expected {1 / _LARGEST:.0e} or more.")
 
 
 def _check_values(record: Preprocessing) -> None:
@@ -173,8 +182,8 @@ def _check_values(record: Preprocessing) -> None:
             all(0 <= value <= PIXEL_MAX and value == int(value) for value in record.fill),
             "whole numbers 0 to 255",
         ),
-        ("crop", 0 < record.crop <= 1, "a share above 0 and up to 1 (0.875 keeps 87.5 %)"),
-        ("shorter", record.shorter is None or record.shorter >= 1, "1 pixel or more"),
+        ("crop", _SMALLEST_CROP <= record.crop <= 1, f"a share of {_SMALLEST_CROP} to 1 (0.875 keeps 87.5 %)"),
+        ("shorter", record.shorter is None or 1 <= record.shorter <= _LONGEST, f"1 to {_LONGEST} pixels"),
     )
     for name, holds, expected in rules:
         if not holds:

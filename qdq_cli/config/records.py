@@ -106,6 +106,7 @@ class DataConfig:
         batch_size: Samples a run; None: what the model fixes, else 1.
         seed: Choose the samples at random with this seed instead of evenly spread.
         strict: Refuse data that looks unfit instead of warning of it.
+        include_data, exclude_data: Globs of the files of folders to take, and to leave out.
     """
 
     calib: tuple[Path, ...] = ()
@@ -116,6 +117,8 @@ class DataConfig:
     batch_size: int | None = None
     seed: int | None = None
     strict: bool = False
+    include_data: tuple[str, ...] = ()
+    exclude_data: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

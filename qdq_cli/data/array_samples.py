@@ -19,6 +19,8 @@ from qdq_cli.process.errors import DataError
 
 _Array = TypeVar("_Array")
 
+_LARGEST_SAMPLE_BYTES = 1 << 30
+
 
 class Stored(Protocol):
     """An array on disk, known by its header."""
@@ -146,12 +148,24 @@ def cut_arrays(
         cuts = [_first_cut(option, count) for option in options]
         arrays = tuple(CutArray(stored[s.name], s, cut) for s, cut in zip(specs, cuts, strict=True) if cut is not None)
         if None not in cuts and not (axis.stacked and len({array.shape[0] for array in arrays}) > 1):
+            _check_sizes(arrays)
             return ArrayPart(source, arrays, count, kind)
     shapes = ", ".join(f"'{spec.name}' {shape_text(stored[spec.name].shape)}" for spec in specs)
     raise DataError(
         f"{source}: the arrays do not hold equally many samples: {shapes}.",
         "The first axis of every array is the samples.",
     )
+
+
+def _check_sizes(arrays: Sequence[CutArray]) -> None:
+    """Refuse samples that would fill the memory: what is stored may be sparse, what is read is not."""
+    for array in arrays:
+        size_bytes = math.prod(array.shape) * max(array.stored.dtype.itemsize, array.spec.dtype.itemsize)
+        if size_bytes > _LARGEST_SAMPLE_BYTES:
+            raise DataError(
+                f"{array.stored.label} has samples of {size_bytes:,} bytes; one may have {_LARGEST_SAMPLE_BYTES:,}.",
+                f"Its shape is {shape_text(array.stored.shape)}; is its first axis the samples?",
+            )
 
 
 def match_names(
@@ -190,16 +204,19 @@ def _first_cut(options: Mapping[Cut, int], count: int) -> Cut | None:
 def _options(stored: Stored, spec: InputSpec, axis: BatchAxis) -> dict[Cut, int]:
     """The ways to cut an array for an input -> how many samples that gives, in the order of preference."""
     check_type(stored.label, stored.dtype, spec)
-    if 0 in stored.shape:
-        raise DataError(f"{stored.label} holds no values; its shape is {shape_text(stored.shape)}.", "Write it again.")
     options = possible_cuts(stored.shape, spec, axis)
     if not options:
         raise _wrong_shape(stored, spec, axis)
-    return options
+    if filled := {cut: count for cut, count in options.items() if count}:
+        return filled
+    raise DataError(f"{stored.label} holds no samples; its shape is {shape_text(stored.shape)}.", "Write it again.")
 
 
 def possible_cuts(shape: tuple[int, ...], spec: InputSpec, axis: BatchAxis) -> dict[Cut, int]:
-    """All ways in which an array of `shape` fits the input -> number of samples; pure."""
+    """All ways in which an array of `shape` fits the input -> number of samples; pure.
+
+    A size of 0 on a dynamic dimension is data, such as a past of no steps; on the axis of the samples it is none.
+    """
     declared = spec.shape
     if not declared and not shape:
         return {Cut.SHARED: 1}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import tokenize
 import warnings
 import zipfile
 from dataclasses import dataclass
@@ -21,6 +22,12 @@ from qdq_cli.data.stored import FilePart, StoredBytes, Unpacked, open_member, un
 from qdq_cli.process.errors import DataError
 
 EXTENSIONS = frozenset({".npy", ".npz"})
+
+_HEADER_ERRORS = (
+    ValueError, TypeError, SyntaxError, KeyError, AttributeError, OverflowError, EOFError, MemoryError, RecursionError,
+    tokenize.TokenError,
+)  # fmt: skip
+"""What NumPy raises for a header that is no text it wrote; those of Python 2 go through the tokenizer first."""
 
 _VERSIONS = ((1, 0), (2, 0), (3, 0))
 _MOST_REORDERED_BYTES = 1 << 30
@@ -81,11 +88,11 @@ def open_npy(path: Path) -> StoredArray:
     return _open_array(path, "", part.read(0, min(_HEAD_BYTES, part.size_bytes)), part)
 
 
-def open_npz(path: Path) -> dict[str, StoredArray]:
-    """Open the arrays of a .npz file, by name; other members are left alone.
+def list_npz(path: Path) -> dict[str, zipfile.ZipInfo]:
+    """List the arrays of a .npz file, by name; nothing of them is read, and other members are left alone.
 
     Raises:
-        DataError: No zip archive, or damaged; no arrays in it; or an array as `open_npy` refuses it.
+        DataError: No zip archive, or damaged; no arrays in it.
     """
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
@@ -94,13 +101,22 @@ def open_npz(path: Path) -> dict[str, StoredArray]:
         raise unreadable(path, error, "It is no .npz file, or truncated; write it again with numpy.savez.") from error
     if not members:
         raise DataError(f"{path} holds no arrays.", "Write it with numpy.savez(path, NAME=array).")
-    return dict(_open_in_archive(path, member) for member in members)
+    return {member.filename.removesuffix(".npy"): member for member in members}
 
 
-def _open_in_archive(path: Path, member: zipfile.ZipInfo) -> tuple[str, StoredArray]:
-    name = member.filename.removesuffix(".npy")
+def open_in_npz(path: Path, member: zipfile.ZipInfo) -> StoredArray:
+    """Open one array of a .npz file.
+
+    Raises:
+        DataError: The archive is damaged, or the array as `open_npy` refuses it.
+    """
     opened = open_member(path, member, _HEAD_BYTES)
-    return name, _open_array(path, name, opened.head, opened.stored)
+    return _open_array(path, member.filename.removesuffix(".npy"), opened.head, opened.stored)
+
+
+def open_npz(path: Path) -> dict[str, StoredArray]:
+    """Open all arrays of a .npz file, by name. Raises: see `list_npz` and `open_in_npz`."""
+    return {name: open_in_npz(path, member) for name, member in list_npz(path).items()}
 
 
 def _open_array(path: Path, name: str, head: bytes, stored: StoredBytes) -> StoredArray:
@@ -155,7 +171,7 @@ def _parse_header(label: str, head: bytes) -> tuple[tuple[int, ...], bool, np.dt
             shape, by_columns, dtype = read(file)
             if any(size < 0 for size in shape):
                 raise ValueError(f"shape {shape} has negative sizes")
-    except (ValueError, TypeError, SyntaxError, EOFError, MemoryError, RecursionError) as error:
+    except _HEADER_ERRORS as error:
         reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
         raise DataError(f"{label} is no .npy content: {reason}.", "Write it with numpy.save or numpy.savez.") from error
     return tuple(shape), bool(by_columns), np.dtype(dtype), file.tell()

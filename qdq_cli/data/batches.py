@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qdq_cli.data.inputs import InputSpec, batch_axis
+from qdq_cli.data.looks import Look
 from qdq_cli.data.sample import Sample
 from qdq_cli.data.samples import SampleSet
 from qdq_cli.data.shapes import shape_text
@@ -41,12 +42,14 @@ class Batch:
         sources: The file of each sample.
         samples: How many samples these are.
         indices: The place of each in its `SampleSet`; () for samples of none.
+        looks: What the pictures among them look like.
     """
 
     arrays: Mapping[str, np.ndarray]
     sources: tuple[str, ...]
     samples: int
     indices: Group = ()
+    looks: tuple[Look, ...] = ()
 
 
 def plan_batches(sample_set: SampleSet, indices: Sequence[int], batch_size: int | None = None) -> BatchPlan:
@@ -165,4 +168,5 @@ def _join(by_index: Mapping[int, Sample]) -> Batch:
     arrays = samples[0].arrays
     if len(samples) > 1:
         arrays = {name: np.concatenate([sample.arrays[name] for sample in samples]) for name in arrays}
-    return Batch(arrays, tuple(sample.source for sample in samples), len(samples), tuple(by_index))
+    looks = tuple(sample.look for sample in samples if sample.look is not None)
+    return Batch(arrays, tuple(sample.source for sample in samples), len(samples), tuple(by_index), looks)

@@ -44,7 +44,7 @@ def convert(array: np.ndarray, spec: InputSpec, source: str) -> np.ndarray:
         return np.asarray(array, order="C")
     if _family(array.dtype) == "float":
         return _convert_floats(array, spec, source)
-    if _family(array.dtype) == "integer":
+    if _family(array.dtype) == "integer" and array.size:
         _check_range(array, spec, source)
     return array.astype(spec.dtype, order="C")
 

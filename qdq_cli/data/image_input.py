@@ -70,6 +70,11 @@ def find_image_input(specs: Sequence[InputSpec], layout: Layout = "auto") -> Ima
     return ImageInput(spec, found, channels, height, width)
 
 
+def is_picture(spec: InputSpec) -> bool:
+    """Whether an input has the rank and the channels of pictures."""
+    return spec.rank in (3, 4) and not {spec.shape[-1], spec.shape[-3]}.isdisjoint(_CHANNELS)
+
+
 def assumed_preprocessing(image: ImageInput) -> Preprocessing:
     """What to use when nobody chose: imagenet for three channels, unit for one, raw where the input holds integers."""
     whole = image.spec.dtype.kind in "iu"

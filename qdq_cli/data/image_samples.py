@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,10 +22,14 @@ from qdq_cli.data.image_input import (
 )
 from qdq_cli.data.images import decode, image_array, pixel_mode
 from qdq_cli.data.inputs import InputSpec
+from qdq_cli.data.looks import look_at
 from qdq_cli.data.sample import Kind, Sample, content_digest
 from qdq_cli.data.shapes import shape_text
 from qdq_cli.data.unreadable import UnreadableSampleError
 from qdq_cli.process.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _CHANNELS = (1, 3)
 
@@ -84,9 +89,9 @@ class ImagePart:
 
     def load(self, index: int) -> Sample:
         """See `Part`."""
-        path, preprocessing, target = self.files[index], self.setup.preprocessing, self.setup.target
-        image = decode(path, pixel_mode(preprocessing))
-        return Sample(str(path), {target.spec.name: image_array(image, preprocessing, target)})
+        path = self.files[index]
+        image = decode(path, pixel_mode(self.setup.preprocessing))
+        return _sample(str(path), image, self.setup, str(path.parent / f"*{path.suffix}"))
 
 
 @dataclass(frozen=True)
@@ -134,15 +139,27 @@ class PixelPart:
             axis = _channel_axis(pixels.shape)
             pixels = np.moveaxis(pixels, -1 if axis is None else axis, -1)
             pixels = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
-        preprocessing, target = self.setup.preprocessing, self.setup.target
-        image = Image.fromarray(np.ascontiguousarray(pixels)).convert(pixel_mode(preprocessing))
-        return Sample(self.name(index), {target.spec.name: image_array(image, preprocessing, target)})
+        image = Image.fromarray(np.ascontiguousarray(pixels)).convert(pixel_mode(self.setup.preprocessing))
+        return _sample(self.name(index), image, self.setup)
 
     def _pixels(self, index: int) -> np.ndarray:
         return self.stored.whole() if self._is_single() else self.stored.item(index)
 
     def _is_single(self) -> bool:
         return len(self.stored.shape) == 3 and _channel_axis(self.stored.shape) is not None
+
+
+def _sample(source: str, image: Image.Image, setup: ImageSetup, folder: str = "") -> Sample:
+    """Make the sample of a decoded picture, and look at it.
+
+    Raises:
+        UnreadableSampleError: The preprocessing would make it too large on the way.
+    """
+    try:
+        values = image_array(image, setup.preprocessing, setup.target)
+    except ValueError as error:
+        raise UnreadableSampleError(source, str(error)) from error
+    return Sample(source, {setup.target.spec.name: values}, look_at(image, folder))
 
 
 def _channel_axis(shape: tuple[int, ...]) -> int | None:

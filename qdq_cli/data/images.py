@@ -7,6 +7,7 @@ files the first picture is taken. Pillow is imported only when a picture is open
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import threading
 import warnings
@@ -35,6 +36,12 @@ _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM")
 
 _EXIF_ORIENTATION = 0x0112
 
+_LARGE_PIXELS = 1 << 25
+_LARGE = threading.Lock()
+
+_MOST_SCALED_PIXELS = 1 << 27
+"""Of a picture on its way to the center that is cut out: 400 MB."""
+
 _DECODE_ERRORS = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, RuntimeError,
     MemoryError, struct.error, zlib.error,
@@ -55,7 +62,12 @@ def decode(path: Path, mode: str) -> Image.Image:
     from PIL import Image, ImageOps
 
     try:
-        with _quiet_pillow(), open_regular(path) as file, Image.open(file, formats=_FORMATS) as image:
+        with (
+            _quiet_pillow(),
+            open_regular(path) as file,
+            Image.open(file, formats=_FORMATS) as image,
+            _one_at_a_time(image),
+        ):
             image.load()
             _check_range(image)
             upright = ImageOps.exif_transpose(image) if _is_turned(image) else image
@@ -65,6 +77,11 @@ def decode(path: Path, mode: str) -> Image.Image:
         raise UnreadableSampleError(path, "it has more pixels than Pillow's limit allows") from error
     except _DECODE_ERRORS as error:
         raise UnreadableSampleError(path, _reason(error, path)) from error
+
+
+def _one_at_a_time(image: Image.Image) -> contextlib.AbstractContextManager[object]:
+    """Let no two very large pictures be in memory at once: one takes several hundred megabytes while it is decoded."""
+    return _LARGE if image.width * image.height > _LARGE_PIXELS else contextlib.nullcontext()
 
 
 def image_array(image: Image.Image, preprocessing: Preprocessing, target: ImageInput) -> np.ndarray:
@@ -130,6 +147,8 @@ def _cover(image: Image.Image, preprocessing: Preprocessing, size: tuple[int, in
         shares = [(preprocessing.shorter, min(image.size)), (size[0], image.width), (size[1], image.height)]
     wanted, found = max(shares, key=lambda share: Fraction(*share))
     width, height = (wanted * side // found for side in image.size)
+    if width * height > _MOST_SCALED_PIXELS:
+        raise ValueError(f"it would be scaled to {width:,} x {height:,} pixels before its center is cut out")
     left, top = round((width - size[0]) / 2), round((height - size[1]) / 2)
     scaled = image.resize((width, height), _filter(preprocessing))
     return scaled.crop((left, top, left + size[0], top + size[1]))
@@ -176,7 +195,8 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     from PIL import Image
 
     if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
+        pixels = np.asarray(image)  # not of int64, which takes eight bytes a pixel
+        return Image.fromarray((np.clip(pixels, 0, 65535).astype(np.uint16) >> 8).astype(np.uint8))
     if image.mode in ("P", "PA") and "transparency" in image.info:
         return image.convert("RGBA")
     return image

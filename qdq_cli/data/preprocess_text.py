@@ -26,6 +26,9 @@ _FOREIGN = {
 }
 """Keys of other programs' files -> what to say about them."""
 
+LARGEST_FILE = 8192
+"""Bytes; reading a dotted key of TOML takes time and memory that grow with the square of its length."""
+
 _ONLY_WITH = {"crop": "crop", "shorter": "crop", "fill": "pad", "position": "pad"}
 """Key -> the resize mode it belongs to."""
 
@@ -94,11 +97,17 @@ def from_json(text: str) -> Preprocessing:
 def _read(path: Path) -> object:
     try:
         with open_regular(path) as file:
-            text = file.read().decode("utf-8-sig")
+            data = file.read(LARGEST_FILE + 1)
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"The preprocessing file cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UsageError("The preprocessing file is not UTF-8 text.") from error
+    if len(data) > LARGEST_FILE:
+        raise UsageError(
+            f"The preprocessing file has more than {LARGEST_FILE:,} bytes; a few lines are enough.",
+            'E.g. {"scale": "1/255", "color": "bgr"}.',
+        )
     return _parse_json(text) if path.suffix.lower() == ".json" else _parse_toml(text)
 
 
@@ -143,7 +152,7 @@ def _overrides(document: dict[str, Any]) -> Overrides:
     for key in document:
         if key not in _READERS:
             hint = _FOREIGN.get(key) or near_names(key, ("preset", *_READERS))
-            raise UsageError(f"Preprocessing has no key '{key}'.", hint)
+            raise UsageError(f"Preprocessing has no key {key!r}.", hint)
     return Overrides(**{key: _READERS[key](key, value) for key, value in document.items()})
 
 

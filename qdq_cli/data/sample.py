@@ -10,6 +10,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from qdq_cli.data.looks import Look
+
 Kind = Literal["image", "array", "tensor"]
 
 
@@ -20,10 +22,12 @@ class Sample:
     Attributes:
         source: The file it came from, as users know it; "calib.npz[3]" is the fourth sample of a file.
         arrays: Input name -> array, of the input's type, contiguous, with the batch axis in place.
+        look: What the picture looks like that it was made from; None where it was none.
     """
 
     source: str
     arrays: Mapping[str, np.ndarray]
+    look: Look | None = None
 
 
 class Part(Protocol):

@@ -13,14 +13,14 @@ import numpy as np
 
 from qdq_cli.config.preprocess import Preprocessing
 from qdq_cli.data.array_samples import cut_arrays, match_names
-from qdq_cli.data.arrays import StoredArray, open_npy, open_npz
+from qdq_cli.data.arrays import StoredArray, list_npz, open_in_npz, open_npy
 from qdq_cli.data.doubts import Doubt
 from qdq_cli.data.image_samples import ImagePart, ImageSetup, PixelPart, set_up_images
 from qdq_cli.data.inputs import InputSpec
 from qdq_cli.data.sample import Part, Sample
-from qdq_cli.data.sources import Found, find_files
+from qdq_cli.data.sources import ALL_FILES, Found, Globs, find_files
 from qdq_cli.data.testdata import by_input, open_tensor
-from qdq_cli.process.errors import DataError
+from qdq_cli.process.errors import DataError, UsageError
 
 _LARGEST_USUAL = 1000
 """No usual preprocessing takes pixels of 0..255 beyond it."""
@@ -106,7 +106,10 @@ class SampleSet:
 
 
 def open_samples(
-    paths: Sequence[Path], specs: Sequence[InputSpec], preprocessing: Preprocessing | None = None
+    paths: Sequence[Path],
+    specs: Sequence[InputSpec],
+    preprocessing: Preprocessing | None = None,
+    globs: Globs = ALL_FILES,
 ) -> SampleSet:
     """Open calibration data.
 
@@ -115,14 +118,17 @@ def open_samples(
             other in the order given.
         specs: The model's inputs, with the shapes the user chose for dynamic dimensions (`with_shapes`).
         preprocessing: What the user chose for pictures; None assumes one by the number of channels.
+        globs: Which files of the folders are taken.
 
     Raises:
         DataError: A path is missing or empty, a file is damaged, or names, shapes or types do not fit the inputs.
-        UsageError: The preprocessing does not fit, or the image size is unknown.
+        UsageError: The preprocessing does not fit, the image size is unknown, or a glob matches nothing.
     """
     if not specs:
         raise DataError("The model has no inputs, so there is nothing to calibrate with.", "Check the model.")
-    opened = [_open(find_files(Path(path)), specs, preprocessing) for path in paths]
+    found = [find_files(Path(path), globs) for path in paths]
+    _require_matches(globs, found)
+    opened = [_open(each, specs, preprocessing) for each in found]
     used = next((each.setup for each in opened if each.setup), None)
     notes = [note for each in opened for note in each.notes]
     if used is None and preprocessing is not None:
@@ -130,6 +136,16 @@ def open_samples(
     parts = [part for each in opened for part in each.parts]
     fed = used.preprocessing if used else None
     return SampleSet(specs, parts, fed, list(dict.fromkeys(filter(None, notes))), _preprocessing_doubts(fed))
+
+
+def _require_matches(globs: Globs, found: Sequence[Found]) -> None:
+    matched = frozenset[str]().union(*(each.matched for each in found))
+    for option, names in (("--include-data", globs.include), ("--exclude-data", globs.exclude)):
+        if missing := [name for name in names if name not in matched]:
+            raise UsageError(
+                f"{option} '{missing[0]}' matches no file of the calibration data.",
+                "Write it as '*.jpg', 'labels' or 'left/*', in quotes.",
+            )
 
 
 @dataclass(frozen=True)
@@ -142,15 +158,15 @@ class _Opened:
 def _open(found: Found, specs: Sequence[InputSpec], preprocessing: Preprocessing | None) -> _Opened:
     if found.kind == "image":
         setup = set_up_images(specs, preprocessing)
-        return _Opened((ImagePart(found.files, setup),), (found.note,), setup)
+        return _Opened((ImagePart(found.files, setup),), found.notes, setup)
     if found.kind == "tensor":
-        return _Opened(_open_tensors(found, specs), (found.note,))
+        return _Opened(_open_tensors(found, specs), found.notes)
     opened = [_open_arrays(path, specs, preprocessing) for path in found.files]
     parts = tuple(part for each in opened for part in each.parts)
     notes = [note for each in opened for note in each.notes if note]
     if len(notes) > 1:
         notes = [notes[0], f"{found.root}: {len(notes) - 1} more files alike."]
-    return _Opened(parts, (found.note, *notes), next((each.setup for each in opened if each.setup), None))
+    return _Opened(parts, (*found.notes, *notes), next((each.setup for each in opened if each.setup), None))
 
 
 def _open_arrays(path: Path, specs: Sequence[InputSpec], preprocessing: Preprocessing | None) -> _Opened:
@@ -164,7 +180,8 @@ def _open_arrays(path: Path, specs: Sequence[InputSpec], preprocessing: Preproce
             )
         stored, note = {specs[0].name: open_npy(path)}, ""
     else:
-        stored, note = match_names(path, open_npz(path), specs)
+        members, note = match_names(path, list_npz(path), specs)
+        stored = {name: open_in_npz(path, member) for name, member in members.items()}
     if preprocessing is not None and _are_pixels(stored, specs):
         setup = set_up_images(specs, preprocessing)
         return _Opened((PixelPart(path, stored[specs[0].name], setup),), (note,), setup)

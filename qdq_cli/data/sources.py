@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from qdq_cli.data import arrays, images
 from qdq_cli.data.sample import Kind
 from qdq_cli.data.testdata import is_input_file
 from qdq_cli.process.errors import DataError
+from qdq_cli.process.sentences import count_text, some_of
 
 _ACCEPTED = "images (png jpg bmp webp tiff), .npy or .npz arrays, or ONNX test data (input_0.pb)"
 _MOSTLY = 0.9
 """Share of one kind from which the odd files of another kind in a folder are left out, with a note."""
+
+_LISTED = 8
+"""Folders that a note lists by name."""
 
 
 @dataclass(frozen=True)
@@ -28,24 +33,62 @@ class Found:
         root: The path the user gave.
         kind: What all the files are.
         files: Sorted; one picture, one array file or one tensor file each.
-        note: For the user, or "".
+        notes: For the user.
+        matched: The globs that some file of the folder matches.
     """
 
     root: Path
     kind: Kind
     files: tuple[Path, ...]
-    note: str = ""
+    notes: tuple[str, ...] = ()
+    matched: frozenset[str] = frozenset()
 
 
-def find_files(root: Path) -> Found:
+@dataclass(frozen=True)
+class Globs:
+    """Which files of a folder are taken, by globs such as `*.jpg`, `labels` or `left/*`.
+
+    A glob with a slash is held against the path below the folder, where `*` stands for slashes too; one without a slash
+    against the name of the file and of every folder above it. Upper and lower case differ.
+
+    Args:
+        include: Where there are any, a file has to match one of them.
+        exclude: A file that matches one of them is left out.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def matched(self, place: PurePath) -> frozenset[str]:
+        """The globs that a file matches, by its path below the folder."""
+        return frozenset(glob for glob in (*self.include, *self.exclude) if _matches(place, glob))
+
+    def takes(self, matched: frozenset[str]) -> bool:
+        """Whether a file that matches these globs is taken."""
+        return matched.isdisjoint(self.exclude) and (not self.include or not matched.isdisjoint(self.include))
+
+
+ALL_FILES = Globs()
+
+
+def _matches(place: PurePath, glob: str) -> bool:
+    texts = (place.as_posix(),) if "/" in glob else place.parts
+    return any(fnmatch.fnmatchcase(text, glob) for text in texts)
+
+
+def find_files(root: Path, globs: Globs = ALL_FILES) -> Found:
     """Look at a path: a folder is searched with its subfolders; hidden files and folders and __MACOSX are left out.
+
+    Args:
+        root: A folder, or a file, which is taken whatever the globs say.
+        globs: Which files of a folder are taken.
 
     Raises:
         DataError: The path is missing or cannot be listed, is no file of a known kind, or holds none, or several kinds.
     """
-    if root.is_dir():
-        return _in_folder(root)
-    if not root.exists():
+    if os.path.isdir(root):  # noqa: PTH112 - Path.is_dir() fails on names that are too long
+        return _in_folder(root, globs)
+    if not os.path.exists(root):  # noqa: PTH110
         raise DataError(f"Calibration data '{root}' does not exist.", f"Give {_ACCEPTED}: a folder or a file.")
     kind = "tensor" if root.suffix.lower() == ".pb" else _kind(root)
     if kind is None:
@@ -65,8 +108,15 @@ def natural_key(path: Path) -> tuple[tuple[tuple[bool, int, str], ...], str]:
     return tuple((at % 2 == 1, int(part) if at % 2 else 0, part) for at, part in enumerate(parts)), text
 
 
-def _in_folder(root: Path) -> Found:
-    every = sorted(_walk(root), key=lambda path: natural_key(path.relative_to(root)))
+def _in_folder(root: Path, globs: Globs) -> Found:
+    there = sorted(_walk(root), key=lambda path: natural_key(path.relative_to(root)))
+    matched = {path: globs.matched(path.relative_to(root)) for path in there}
+    every = [path for path in there if globs.takes(matched[path])]
+    if there and not every:
+        raise DataError(
+            f"No file of the folder '{root}' is left by --include-data and --exclude-data; it has {len(there):,}.",
+            f"The first is {there[0].relative_to(root).as_posix()}; put globs in quotes.",
+        )
     by_kind: dict[Kind, list[Path]] = {}
     for path in every:
         if (kind := _kind(path)) is not None:
@@ -81,9 +131,18 @@ def _in_folder(root: Path) -> Found:
             f"The folder '{root}' holds several kinds of data: {counts}.", "Give a folder that holds one kind."
         )
     others = usable - len(files)
-    return Found(
-        root, kind, tuple(files), f"{root}: {others} files are no {kind} files and are not used." if others else ""
-    )
+    notes = [f"{root}: {others} files are no {kind} files and are not used."] if others else []
+    notes += [] if kind == "tensor" else _about_subfolders(root, files)
+    return Found(root, kind, tuple(files), tuple(notes), frozenset().union(*matched.values()))
+
+
+def _about_subfolders(root: Path, files: list[Path]) -> list[str]:
+    """List the folders that the files lie in, where that is not one alone."""
+    counts = Counter(path.parent.relative_to(root).as_posix() for path in files)
+    if set(counts) == {"."}:
+        return []
+    parts = [f"{folder} ({count:,})" for folder, count in counts.items()]
+    return [f"{root}: {len(files):,} files in {count_text(len(counts), 'folder')}: {some_of(parts, _LISTED)}."]
 
 
 def _kind(path: Path) -> Kind | None:

@@ -8,6 +8,7 @@ threads.
 from __future__ import annotations
 
 import io
+import shutil
 import tempfile
 import threading
 import weakref
@@ -25,6 +26,7 @@ _IN_MEMORY_BYTES = 16 << 20
 """Compressed members up to this size are kept in memory."""
 
 _COPY_BYTES = 1 << 20
+_IN_PLACE = "Save it in a form that can be read in place: numpy.savez (not compressed), C order."
 _LOCAL_HEADER_BYTES = 30
 
 
@@ -91,6 +93,12 @@ class Unpacked:
         return data
 
     def _make(self) -> IO[bytes]:
+        if self.size_bytes > _IN_MEMORY_BYTES and self.size_bytes > shutil.disk_usage(tempfile.gettempdir()).free:
+            raise DataError(
+                f"{self._label} takes {self.size_bytes:,} bytes when unpacked, more than the temporary folder has room "
+                "for.",
+                _IN_PLACE,
+            )
         file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115, closed with this object
         weakref.finalize(self, file.close)
         try:
@@ -102,7 +110,7 @@ class Unpacked:
             file.close()
             raise DataError(
                 f"{self._label} cannot be unpacked into a temporary file: {error.strerror}.",
-                "Save it in a form that can be read in place: numpy.savez (not compressed), C order.",
+                _IN_PLACE,
             ) from error
         return file
 
@@ -145,17 +153,27 @@ def open_member(path: Path, member: zipfile.ZipInfo, head_bytes: int) -> ZipMemb
 
 
 def _stored_part(path: Path, member: zipfile.ZipInfo) -> FilePart:
-    """Find the member's bytes behind its local header (PKWARE APPNOTE 4.3.7)."""
+    """The bytes of a member that is stored as it is."""
+    return FilePart(path, _start_of(path, member), member.file_size)
+
+
+def _start_of(path: Path, member: zipfile.ZipInfo) -> int:
+    """Find where a member's bytes begin, behind its local header (PKWARE APPNOTE 4.3.7)."""
     head = FilePart(path, member.header_offset, _LOCAL_HEADER_BYTES).read(0, _LOCAL_HEADER_BYTES)
     name_bytes, extra_bytes = int.from_bytes(head[26:28], "little"), int.from_bytes(head[28:30], "little")
-    start = member.header_offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes
-    return FilePart(path, start, member.file_size)
+    return member.header_offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes
 
 
 def _unpack(path: Path, member: zipfile.ZipInfo, file: IO[bytes], most_bytes: int) -> None:
-    """Write the first `most_bytes` of a member to `file`; OSErrors of writing are the caller's."""
+    """Write the first `most_bytes` of a member to `file`; OSErrors of writing are the caller's.
+
+    The directory of the archive, as long as it has members, is not read again for each of them.
+    """
+    start = _start_of(path, member)
     try:
-        with open_regular(path) as whole, zipfile.ZipFile(whole) as archive, archive.open(member) as packed:
+        with open_regular(path) as whole:
+            whole.seek(start)
+            packed = zipfile.ZipExtFile(whole, "r", member)
             while most_bytes > 0 and (piece := packed.read(min(most_bytes, _COPY_BYTES))):
                 file.write(piece)
                 most_bytes -= len(piece)

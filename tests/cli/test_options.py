@@ -306,6 +306,17 @@ def test_doubts_about_the_data_are_warnings_or_with_strict_errors(space: Workspa
     assert space.quantize("--samples", "8", "--strict").err == ""
 
 
+@option("--include-data", "--exclude-data")
+def test_globs_choose_files(space: Workspace):
+    """In full in tests/data/test_sources.py."""
+    data = ("--calib", space.images, "--verify", "0")
+    assert document_of(space, *data, "--include-data", "[0-4].*")["calibration"]["samples"] == 5
+    assert document_of(space, *data, "--exclude-data", "7.png", "--exclude-data", "8.*")["calibration"]["samples"] == 8
+    refused = space.quantize(*data, "--exclude-data", "*.bmp")
+    assert refused.code == 2
+    assert "--exclude-data '*.bmp' matches no file" in refused.err
+
+
 # placement
 
 

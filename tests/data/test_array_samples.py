@@ -152,7 +152,7 @@ def test_a_wrong_shape_shows_both(spec):
 
 
 def test_an_empty_array_is_refused(spec):
-    with pytest.raises(DataError, match=r"holds no values; its shape is \[0, 3\]"):
+    with pytest.raises(DataError, match=r"holds no samples; its shape is \[0, 3\]"):
         cut([spec("x", (None, 3))], x=np.zeros((0, 3), np.float32))
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdq_cli.data.sources import find_files, natural_key
+from qdq_cli.data.sources import Globs, find_files, natural_key
 from qdq_cli.process.errors import DataError
 
 
@@ -33,7 +33,7 @@ def test_images_are_found_recursively_in_natural_order(touch):
         "a/2.bmp", "a/10.tif", "a/z.jpeg", "a b/x.TIFF", "b/img1.webp", "Img1.jpg", "img2.PNG", "img10.png",
     ]  # fmt: skip
     assert find_files(root).kind == "image"
-    assert find_files(root).note == ""
+    assert find_files(root).notes == (f"{root}: 8 files in 4 folders: a (3), a b (1), b (1), . (3).",)
 
 
 def test_hidden_files_and_folders_of_archives_are_left_out(touch):
@@ -98,7 +98,7 @@ def test_a_stray_file_of_another_kind_is_left_out_with_a_note(touch):
     root = touch("labels.npy", *(f"{k}.png" for k in range(20)))
     found = find_files(root)
     assert (found.kind, len(found.files)) == ("image", 20)
-    assert "1 files are no image files" in found.note
+    assert "1 files are no image files" in found.notes[0]
 
 
 def test_two_kinds_in_one_folder_are_refused(touch):
@@ -136,3 +136,55 @@ def test_the_order_does_not_depend_on_how_files_are_listed(texts, shuffler: rand
     shuffled = list(paths)
     shuffler.shuffle(shuffled)
     assert sorted(paths, key=natural_key) == sorted(shuffled, key=natural_key)
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Pictures and label maps in folders of their own."""
+    for name in ("a.png", "images/left/1.png", "images/left/2.jpg", "images/right/1.png", "labels/left/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "taken"),
+    [
+        ([], ["labels"], ["a.png", "images/left/1.png", "images/left/2.jpg", "images/right/1.png"]),
+        ([], ["labels/*"], ["a.png", "images/left/1.png", "images/left/2.jpg", "images/right/1.png"]),
+        (["*.jpg"], [], ["images/left/2.jpg"]),
+        (["images/*"], ["*/left/*"], ["images/right/1.png"]),
+        (["left"], ["labels", "*.jpg"], ["images/left/1.png"]),
+        (["*.jpg", "a.*"], [], ["a.png", "images/left/2.jpg"]),
+        (["im?ges"], ["[rl]?*ft"], ["images/right/1.png"]),
+    ],
+)
+def test_globs_choose_files_of_a_folder(include, exclude, taken, labelled):
+    found = find_files(labelled, Globs(tuple(include), tuple(exclude)))
+    assert sorted(path.relative_to(labelled).as_posix() for path in found.files) == taken
+    assert found.matched == {*include, *exclude}
+
+
+def test_a_file_that_is_named_itself_is_taken(labelled):
+    assert find_files(labelled / "a.png", Globs(("*.jpg",), ("a.*",))).files == (labelled / "a.png",)
+
+
+def test_globs_that_leave_nothing_are_an_error_with_an_example(labelled):
+    with pytest.raises(DataError, match=r"No file of the folder .* is left by --include-data") as caught:
+        find_files(labelled, Globs(("*.bmp",)))
+    assert "a.png" in caught.value.hint
+
+
+def test_subfolders_are_listed_and_a_folder_alone_is_not(labelled):
+    (note,) = find_files(labelled).notes
+    assert note == f"{labelled}: 5 files in 4 folders: . (1), images/left (2), images/right (1), labels/left (1)."
+    assert find_files(labelled / "images" / "right").notes == ()
+    for number in range(20):
+        (labelled / f"{number}").mkdir()
+        (labelled / f"{number}" / "a.png").write_bytes(b"")
+    assert find_files(labelled).notes[0].endswith(" and 16 more.")
+
+
+def test_a_name_that_is_too_long_is_a_path_that_does_not_exist():
+    with pytest.raises(DataError, match="does not exist"):
+        find_files(Path("x" * 300 + ".png"))
