@@ -288,12 +288,15 @@ def test_a_model_that_fails_the_checker_itself_is_quantized_with_a_note(space: W
 
 
 def test_an_all_zero_tensor_gets_scale_one_and_a_note(space: Workspace):
-    zeros = np.zeros((10, 3, SIDE, SIDE), np.float32)
-    done = space.quantize("--calib", arrays(space, images=zeros), "--json")
+    net = Network()
+    net.conv(net.relu(net.input("images", ("N", 3, SIDE, SIDE)), "rectified"), 16, "out", scale=None)
+    onnx.save(net.proto("out"), space.model)
+    below = -np.random.default_rng(0).random((10, 3, SIDE, SIDE)).astype(np.float32)
+    done = space.quantize("--calib", arrays(space, images=below), "--json")
     assert done.code == 0
-    assert "Always zero in calibration, so the scale is 1.0: images." in done.err
+    assert "Always zero in calibration, so the scale is 1.0: rectified." in done.err
     scales = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(space.output).graph.initializer}
-    assert scales["images_scale"] == 1.0
+    assert scales["rectified_scale"] == 1.0
 
 
 def test_an_all_zero_channel_gets_scale_one_and_a_note(space: Workspace):

@@ -205,7 +205,7 @@ def test_nothing_replaces_the_weights_of_a_model(tmp_path: Path):
     x = net.conv(net.input("x", (1, 16, 8, 8)), 16, scale=None)
     onnx.save(net.proto(x), tmp_path / "model.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
     before = (tmp_path / "w.bin").read_bytes()
-    np.save(tmp_path / "x.npy", np.ones((1, 16, 8, 8), np.float32))
+    np.save(tmp_path / "x.npy", np.arange(1024, dtype=np.float32).reshape(1, 16, 8, 8))
     model, weights, data = tmp_path / "model.onnx", tmp_path / "w.bin", ("--calib", tmp_path / "x.npy")
     for words in (("inspect", model, "--dot"), ("calibrate", model, *data, "-o"), ("quantize", model, *data, "-o")):
         assert qdq(*words, weights).code == 2, words
