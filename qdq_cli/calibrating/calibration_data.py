@@ -76,7 +76,8 @@ def _select(every: SampleSet, config: DataConfig, hold_back: int) -> Selection:
     """Choose samples; hold none back where those would not fill a run, or would leave calibration none to fill."""
     run = batch_axis(every.specs).size or 1
     selection = select(len(every), config.samples, config.seed, hold_back, run)
-    if full_runs(every, selection.held_back) and full_runs(every, selection.calibration):
+    is_useful = full_runs(every, selection.held_back) and full_runs(every, selection.calibration)
+    if config.samples is not None or is_useful:  # a number of samples is kept whatever is held back
         return selection
     return select(len(every), config.samples, config.seed, 0, run)
 

@@ -118,7 +118,7 @@ def test_preprocessing_from_a_file_is_printed_and_recorded(space: Workspace, col
         (["--std", "4"], 50),
         (["--std", "100,10,50"], 10),
         (["--std", "1,10,50", "--color", "bgr"], 50),
-        (["--color", "gray"], 124),  # luma of the color
+        (["--color", "gray", "--resize", "pad", "--fill", "0"], 124),  # luma of the color
     ],
 )
 def test_constants_on_top_of_a_preset(space: Workspace, colored: Path, options: list[str], amax: float):
