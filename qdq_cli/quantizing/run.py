@@ -44,13 +44,6 @@ class Run:
         self.notes += new
         return new
 
-    def warn(self, *warnings: str) -> None:
-        """Keep warnings among the notes of the report, and pass them on at once, to those who want no notes too."""
-        for text in warnings:
-            if text not in self.notes:
-                self.notes.append(text)
-                self.listener.warning(text)
-
     def finish(self, report: Report) -> Report:
         """Complete the report with the times and notes."""
         known = {item.name for item in dataclasses.fields(Seconds)}  # a run of another command has further stages
