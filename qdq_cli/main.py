@@ -74,7 +74,7 @@ def cli(ctx: click.Context) -> None:
     Exit codes: 0 done, 2 usage, 3 model, 4 data or cache, 5 a limit was not met, 130 interrupted.
     """
     if ctx.invoked_subcommand is None:
-        console.Console().write([ctx.get_help()])
+        console.Console().write(ctx.get_help().splitlines())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -96,11 +96,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _run(arguments)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx is not None else "qdq"
-        message = error.format_message()
+        message = " ".join(error.format_message().split())  # click lists choices on lines of their own
         console.error(message if message.endswith((".", "?")) else f"{message}.", f"Try '{command} --help'.")
         return ExitCode.USAGE
     except QdqError as error:
-        console.error(error.message, error.hint or _help_hint(error.exit_code))
+        console.error(error.message, error.hint or _help_hint(error.exit_code), error.said)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         console.error("Interrupted before the result was finished.")

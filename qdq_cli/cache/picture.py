@@ -19,6 +19,7 @@ from calibrators import CalibrationTable, profile
 from calibrators.cache_file import write_atomically
 from qdq_cli.cache.summary import CacheSummary, TensorSummary
 from qdq_cli.process.errors import DataError, UsageError
+from qdq_cli.process.printable import printable
 
 COLOURS = {"entropy": "#d62728", "minmax": "#7f7f7f", "percentile": "#2ca02c", "mse": "#ff7f0e"}
 """Method -> colour of the line at its range."""
@@ -127,7 +128,7 @@ def _panel(x: float, y: float, tensor: TensorSummary, counts: NDArray[np.float64
     left, right, top, bottom = x + 12, x + _PANEL[0] - 12, y + 24, y + _PANEL[1] - 18
     shapes: list[Rectangle | Line | Text] = [
         Rectangle(x, y, *_PANEL, "#f5f5f5"),
-        Text(left, y + 16, shortened(tensor.name, _LETTERS)),
+        Text(left, y + 16, shortened(printable(tensor.name), _LETTERS)),
         Rectangle(left, bottom, right - left, 1, _FAINT),
         Text(left, bottom + 13, f"{tensor.minimum:.4g}"),
         Text(right, bottom + 13, f"{tensor.maximum:.4g}", end=True),
@@ -182,12 +183,7 @@ def _svg_shape(shape: Rectangle | Line | Text) -> str:
             return f'<line x1="{x:.2f}" y1="{top:.2f}" x2="{x:.2f}" y2="{bottom:.2f}" stroke="{colour}"/>'
         case Text(x, y, text, colour, end):
             anchor = ' text-anchor="end"' if end else ""
-            return f'<text x="{x:.2f}" y="{y:.2f}" fill="{colour}"{anchor}>{escape(_printable(text))}</text>'
-
-
-def _printable(text: str) -> str:
-    """XML holds no control characters, and no half characters either."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+            return f'<text x="{x:.2f}" y="{y:.2f}" fill="{colour}"{anchor}>{escape(printable(text))}</text>'
 
 
 def png_of(picture: Picture) -> bytes:
@@ -203,7 +199,7 @@ def png_of(picture: Picture) -> bytes:
             case Line(x, top, bottom, colour):
                 canvas.line((x, top, x, bottom), fill=colour)
             case Text(x, y, text, colour, end):
-                canvas.text((x, y), _printable(text), fill=colour, font=font, anchor="rs" if end else "ls")
+                canvas.text((x, y), printable(text), fill=colour, font=font, anchor="rs" if end else "ls")
     data = io.BytesIO()
     image.save(data, "PNG", optimize=True)
     return data.getvalue()

@@ -105,7 +105,7 @@ def cache(ctx: click.Context) -> None:
       qdq cache export model.qcal --format tensorrt --trt 8.6.1
     """
     if ctx.invoked_subcommand is None:
-        console.Console().write([ctx.get_help()])
+        console.Console().write(ctx.get_help().splitlines())
 
 
 def _member(name: str) -> Callable[[click.Command], click.Command]:

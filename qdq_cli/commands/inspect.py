@@ -165,12 +165,12 @@ def _show(screen: console.Console, inspection: Inspection, params: Params) -> No
 
 def _show_on_github(screen: console.Console, annotations: list[str], summary: str) -> None:
     """Print annotations; the summary goes to the file GitHub names, or below them where it names none."""
-    screen.write(annotations)
+    screen.commands(annotations)
     target = os.environ.get("GITHUB_STEP_SUMMARY")
     if target:
         _write(Path(target), summary, append=True)
     else:
-        screen.write([summary])
+        screen.write(summary.splitlines())
 
 
 def _write(path: Path, text: str, *, append: bool = False) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from qdq_cli.inspecting.inspect import Inspection
 from qdq_cli.process.errors import UsageError
+from qdq_cli.process.printable import printable
 from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, Standalone
 
 COLOURS = {"int8": "#a5d86e", "float": "#9ec5f0", "standalone": "#f28b82"}
@@ -28,7 +29,7 @@ def dot_of(inspection: Inspection) -> str:
         lines.append(f"  l{number} [label={_layer_label(layer)}, fillcolor={_quoted(_colour(layer))}];")
     for number, found in enumerate(inspection.standalone):
         kind = "Q" if found.op_type == "QuantizeLinear" else "DQ"
-        label = _quoted(f"{kind}\n{found.reason.value}")
+        label = _quoted(kind, found.reason.value)
         lines.append(f"  s{number} [label={label}, fillcolor={_quoted(COLOURS['standalone'])}];")
     lines += sorted(set(_edges(inspection)))
     return "\n".join([*lines, "}", ""])
@@ -39,9 +40,9 @@ def _colour(layer: Layer) -> str:
 
 
 def _layer_label(layer: Layer) -> str:
-    more = f"\n+ {', '.join(layer.nodes[1:4])}{', ...' if len(layer.nodes) > 4 else ''}" if layer.nodes[1:] else ""
-    doubt = "\n(uncertain)" if layer.uncertain else ""
-    return _quoted(f"{layer.op_type}\n{layer.name}{more}{doubt}")
+    more = (f"+ {', '.join(layer.nodes[1:4])}{', ...' if len(layer.nodes) > 4 else ''}",) if layer.nodes[1:] else ()
+    doubt = ("(uncertain)",) if layer.uncertain else ()
+    return _quoted(layer.op_type, layer.name, *more, *doubt)
 
 
 def _edges(inspection: Inspection) -> Iterator[str]:
@@ -86,9 +87,10 @@ def _input(tensor: str) -> str:
     return _quoted(f"in:{tensor}")
 
 
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+def _quoted(*lines: str) -> str:
+    """Write the lines of a label, or a name of Graphviz."""
+    text = "\\n".join(printable(line).replace("\\", "\\\\").replace('"', '\\"') for line in lines)
+    return f'"{text}"'
 
 
 def svg_of(dot: str) -> str:
@@ -105,8 +107,9 @@ def svg_of(dot: str) -> str:
         )
     try:
         done = subprocess.run(
-            [program, "-Tsvg"], input=dot, capture_output=True, text=True, timeout=SECONDS_TO_DRAW, check=True
-        )
+            [program, "-Tsvg"], input=dot, capture_output=True, encoding="utf-8", errors="replace",
+            timeout=SECONDS_TO_DRAW, check=True,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise UsageError(
             f"Graphviz did not finish drawing within {SECONDS_TO_DRAW} s.", "Write the graph with --dot instead."

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree
 
 from qdq_cli.inspecting.inspect import Inspection
+from qdq_cli.process.printable import printable, printable_line
 from qdq_cli.process.sentences import some_of
 from qdq_cli.targets.tensorrt.findings import RULES, Finding, Severity
 
@@ -14,8 +16,8 @@ def github_annotations(inspection: Inspection) -> list[str]:
 
     GitHub shows ten of each kind for a step, so a code found a hundred times must not hide the others.
 
-    Source: GitHub documentation, "Workflow commands for GitHub Actions": `::error file=,title=::message`, with %, CR
-    and LF escaped, in properties also `:` and `,`.
+    Source: GitHub documentation, "Workflow commands for GitHub Actions": `::error file=,title=::message`, with %
+    escaped, in properties also `:` and `,`; line ends, which it would take too, are made printable as everywhere.
     """
     return [
         f"::{RULES[code].severity.value} file={_property(inspection.model)},title={_property(_title(found))}::"
@@ -38,7 +40,7 @@ def _title(found: list[Finding]) -> str:
 
 
 def _message(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return printable(text).replace("##", "#\\x23").replace("%", "%25")
 
 
 def _property(text: str) -> str:
@@ -52,7 +54,7 @@ def markdown_summary(inspection: Inspection) -> str:
     traffic = "unknown" if summary.int8_traffic_percent is None else f"{summary.int8_traffic_percent:.1f} %"
     unknown = summary.unknown_costs
     lines = [
-        f"### qdq inspect: `{inspection.model}`",
+        f"### qdq inspect: {_code(inspection.model)}",
         "",
         "| | |",
         "| --- | --- |",
@@ -68,10 +70,23 @@ def markdown_summary(inspection: Inspection) -> str:
     if by_code:
         lines += ["| code | count | first at | found | fix |", "| --- | --- | --- | --- | --- |"]
         for code, (first, *others) in by_code.items():
-            cells = (code, str(1 + len(others)), f"`{first.node}`", first.found, first.fix)
-            lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+            cells = (code, str(1 + len(others)), _code(first.node), _prose(first.found), _prose(first.fix))
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _code(text: str) -> str:
+    """Write a name as code in Markdown, between more backticks than it holds in a row."""
+    text = printable_line(text)
+    marks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if "`" in text else ""
+    return f"{marks}{space}{text}{space}{marks}"
+
+
+def _prose(text: str) -> str:
+    """Write a sentence in Markdown; names in it make no links, pictures or HTML."""
+    return re.sub(r"[<&\[\]]", lambda found: f"&#{ord(found[0])};", printable_line(text))
 
 
 def junit_xml(inspection: Inspection) -> str:
@@ -79,22 +94,21 @@ def junit_xml(inspection: Inspection) -> str:
     by_code = _by_code(inspection)
     failed = sum(RULES[code].severity is Severity.ERROR for code in by_code)
     suite = ElementTree.Element(
-        "testsuite", name=f"qdq inspect {inspection.model}", tests=str(len(RULES)), failures=str(failed), errors="0"
+        "testsuite",
+        name=printable_line(f"qdq inspect {inspection.model}"),
+        tests=str(len(RULES)),
+        failures=str(failed),
+        errors="0",
     )
     for code, rule in RULES.items():
         case = ElementTree.SubElement(suite, "testcase", classname="qdq.inspect", name=code)
         if code not in by_code:
             continue
-        text = "\n".join(f"{entry.node}: {entry.found}" for entry in by_code[code])
+        text = "\n".join(printable_line(f"{entry.node}: {entry.found}") for entry in by_code[code])
         if rule.severity is Severity.ERROR:
             message = f"{len(by_code[code])} findings; expected {rule.expected}"
-            ElementTree.SubElement(case, "failure", message=_xml(message), type=code).text = _xml(text)
+            ElementTree.SubElement(case, "failure", message=printable_line(message), type=code).text = text
         else:
-            ElementTree.SubElement(case, "system-out").text = _xml(text)
+            ElementTree.SubElement(case, "system-out").text = text
     ElementTree.indent(suite)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
-
-
-def _xml(text: str) -> str:
-    """Drop the control characters that XML cannot hold."""
-    return "".join(letter for letter in text if letter >= " " or letter in "\t\n")

@@ -5,6 +5,7 @@ The exit code travels with the class; `main.py` is the only place that turns an 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -25,17 +26,20 @@ class QdqError(Exception):
     Args:
         message: One finished sentence: the name of the thing, what was found, what was expected.
         hint: What to do about it, one sentence, or empty.
+        said: Lines that another program said about it, shown between the two.
     """
 
     exit_code = ExitCode.MODEL
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", said: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.said = tuple(said)
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".rstrip()
+        said = "\n".join(("", *self.said, "")) if self.said else " "
+        return f"{self.message}{said}{self.hint}".rstrip()
 
 
 class UsageError(QdqError):

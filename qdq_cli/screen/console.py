@@ -1,6 +1,7 @@
 """The one room that writes to the terminal. The result goes to stdout, everything else to stderr.
 
-Colour only on a terminal and not under NO_COLOR; progress only on a terminal.
+Colour only on a terminal and not under NO_COLOR; progress only on a terminal. Every line is made printable here, so
+that no name in a model sets a terminal's title or forges a line of a log.
 """
 
 from __future__ import annotations
@@ -16,26 +17,30 @@ from typing import TextIO
 import click
 
 from qdq_cli.process.errors import ModelError
+from qdq_cli.process.printable import printable, printable_json, printable_line
+
+_OURS = f"\x1b{os.urandom(8).hex()}"
+"""Stands for the escape character in colours until they are printed: no name from a model can hold it."""
 
 
-def error(message: str, hint: str = "") -> None:
-    """Show an error with its hint on stderr."""
+def error(message: str, hint: str = "", said: Iterable[str] = ()) -> None:
+    """Show an error on stderr, with the lines another program said about it, and its hint."""
     _say("error:", message, fg="red", bold=True)
+    for line in said:
+        _print(printable_line(line), sys.stderr)
     if hint:
         _say("hint:", hint, fg="cyan")
 
 
 def _say(label: str, text: str, fg: str, bold: bool = False) -> None:
     """Write a sentence on stderr: broken between words on a terminal, else on one line, as logs are searched."""
+    text = printable(text)
+    lines = [text]
     if _is_terminal(sys.stderr):
-        width = shutil.get_terminal_size().columns - len(label) - 1
-        lines = (
-            textwrap.wrap(line, max(20, width), break_long_words=False, break_on_hyphens=False)
-            for line in text.splitlines()
-        )
-        parts = [part for line in lines for part in line or [""]]
-        text = f"\n{' ' * (len(label) + 1)}".join(parts)
-    _print(f"{_paint(label, sys.stderr, fg=fg, bold=bold)} {text}", sys.stderr)
+        width = max(20, shutil.get_terminal_size().columns - len(label) - 1)
+        lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [text]
+    shown = f"\n{' ' * (len(label) + 1)}".join(map(printable_line, lines))
+    _print(f"{_painted(_paint(label, sys.stderr, fg=fg, bold=bold))} {shown}", sys.stderr)
 
 
 def _print(text: str, stream: TextIO | None) -> None:
@@ -45,16 +50,15 @@ def _print(text: str, stream: TextIO | None) -> None:
         ModelError: The result cannot be written, such as to a file on a full disk.
     """
     try:
-        click.echo(_printable(text, stream), file=stream)
+        click.echo(_spelled(text, stream), file=stream)
     except OSError as error:
         _let_go(stream)
         if stream is sys.stdout and not isinstance(error, BrokenPipeError):
             raise ModelError(f"The result cannot be printed: {error.strerror}.") from error
 
 
-def _printable(text: str, stream: TextIO | None) -> str:
-    """Replace what the stream cannot write: bytes of file names that are no text, letters its encoding lacks."""
-    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+def _spelled(text: str, stream: TextIO | None) -> str:
+    """Replace the letters that the stream's encoding lacks."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "replace").decode(encoding)
 
@@ -70,8 +74,15 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 def _paint(text: str, stream: TextIO | None, fg: str | None = None, bold: bool = False) -> str:
+    """Colour a text; `_painted` makes colours of it."""
     coloured = _is_terminal(stream) and not os.environ.get("NO_COLOR")
-    return click.style(text, fg=fg, bold=bold or None) if coloured else text
+    return click.style(text, fg=fg, bold=bold or None).replace("\x1b", _OURS) if coloured else text
+
+
+def _painted(line: str) -> str:
+    """Make a line printable all but its colours, and these real."""
+    first, *others = line.split(_OURS)
+    return "\x1b".join((printable_line(first), *map(printable, others)))
 
 
 class Console:
@@ -105,7 +116,7 @@ class Console:
             return
         from tqdm import tqdm
 
-        with tqdm(total=total, desc=title, unit=" runs", leave=False, file=sys.stderr) as bar:
+        with tqdm(total=total, desc=printable(title), unit=" runs", leave=False, file=sys.stderr) as bar:
 
             def advance(done: int, total: int) -> None:
                 bar.update(done - bar.n)
@@ -116,15 +127,20 @@ class Console:
         """Print a record as the one JSON document of the run."""
         from qdq_cli.process.documents import json_text
 
-        text = json_text(record)
-        if text != _printable(text, sys.stdout):
-            text = json_text(record, ascii_only=True)
+        text = printable_json(json_text(record))
+        if text != _spelled(text, sys.stdout):
+            text = printable_json(json_text(record, ascii_only=True))
         _print(text, sys.stdout)
 
     def write(self, lines: Iterable[str]) -> None:
         """Print lines of the result."""
         if not self._quiet:
-            _print("\n".join(lines), sys.stdout)
+            _print("\n".join(map(_painted, lines)), sys.stdout)
+
+    def commands(self, lines: Iterable[str]) -> None:
+        """Print lines for a build service that obeys them; whoever makes them has made what they quote printable."""
+        if not self._quiet:
+            _print("\n".join(map(printable, lines)), sys.stdout)
 
     def paint(self, text: str, colour: str) -> str:
         """Colour a part of a line of the result, on a terminal only."""

@@ -6,6 +6,8 @@ import html
 import math
 import re
 
+from qdq_cli.process.printable import printable
+
 NOTHING = "-"
 
 _LONG_WORD = re.compile(r"\S{25,}")
@@ -13,8 +15,8 @@ _PART = re.compile(r"(?<=[/_.])(?=\w)")
 
 
 def escaped(text: str) -> str:
-    """A text as HTML, safe between tags and in quoted attributes; letters that cannot be printed become "?"."""
-    return html.escape("".join(letter if letter.isprintable() else "?" for letter in text))
+    """A text as HTML, safe between tags and in quoted attributes; what cannot be printed becomes an escape."""
+    return html.escape(printable(text))
 
 
 def breakable(text: str) -> str:

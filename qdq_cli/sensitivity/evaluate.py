@@ -84,11 +84,12 @@ def evaluate(evaluation: Evaluation, model: Path) -> float:
     with _ending(process):
         out, err = process.communicate()
     if process.returncode:
-        raise DataError(f"The program of --eval {_ended(process.returncode)}.{_said(err)}", _try_it(evaluation))
+        raise DataError(f"The program of --eval {_ended(process.returncode)}.", _try_it(evaluation), _said(err))
     value = number_of(out)
     if value is None or not math.isfinite(value):
         found = f"printed {value}, which is no finite number" if value is not None else "printed no number on stdout"
-        raise DataError(f"The program of --eval {found}.{_said(out, 'stdout')}{_said(err)}", _try_it(evaluation))
+        said = (*_said(out, "stdout"), *_said(err))
+        raise DataError(f"The program of --eval {found}.", _try_it(evaluation), said)
     return value
 
 
@@ -139,13 +140,13 @@ def _ended(code: int) -> str:
     return f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
 
 
-def _said(text: str, where: str = "stderr") -> str:
-    """The last lines of an output, as part of a message."""
+def _said(text: str, where: str = "stderr") -> tuple[str, ...]:
+    """The last lines of an output, under a heading."""
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
     if not lines:
-        return ""
-    cut = "...\n" if len(lines) > _SHOWN_LINES else ""
-    return f" Its {where}:\n{cut}" + "\n".join(lines[-_SHOWN_LINES:]) + "\n"
+        return ()
+    cut = ("...",) if len(lines) > _SHOWN_LINES else ()
+    return (f"Its {where}:", *cut, *lines[-_SHOWN_LINES:])
 
 
 def _try_it(evaluation: Evaluation) -> str:
