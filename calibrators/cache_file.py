@@ -25,7 +25,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import secrets
 import struct
 from pathlib import Path
 
@@ -37,6 +36,7 @@ from calibrators.histogram import LARGEST_COUNT, Histogram, occupied_bins
 from calibrators.packing import Reader, packed_number, packed_text
 from calibrators.portrait_file import decode_portrait, encode_portrait
 from calibrators.regular_file import open_regular
+from calibrators.leftovers import remove_abandoned, working_folder
 from calibrators.table import CalibrationTable, Dimension, Entry, Provenance
 
 FORMAT_VERSION = 2
@@ -144,21 +144,24 @@ def decode_table(data: bytes, source: str = "The calibration cache") -> Calibrat
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that a reader finds the old one or the whole new one; a symbolic link stays one.
 
+    What a killed process left of the same file is removed.
+
     Raises:
         CacheFileError: The folder is missing or cannot be written; nothing is left behind.
     """
     target = path.resolve()
-    part = target.with_name(f".qcal-{secrets.token_hex(8)}.part")
+    prefix = f".qcal-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]}-"
+    remove_abandoned(target.parent, prefix, ".tmp")
     try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
+        with working_folder(target.parent, prefix, ".tmp") as folder:
+            part = folder / target.name
+            with part.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
     except OSError as error:
         raise CacheFileError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _decode_body(reader: Reader, version: int) -> CalibrationTable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -109,8 +110,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         console.error("The machine ran out of memory.", "Try a smaller --batch-size, or fewer tensors with --only.")
         return ExitCode.MODEL
     except OSError as error:
-        console.error(_sentence(error), "Check the path, the rights and the room on the disk.")
-        return ExitCode.MODEL
+        return _os_error(error)
     except _calibrator_error() as error:
         console.error(error.message, error.hint or "Check the file, or make it again.")
         return ExitCode.DATA
@@ -133,6 +133,23 @@ def _calibrator_error() -> type[CalibratorError]:
     from calibrators import CalibratorError
 
     return CalibratorError
+
+
+def _os_error(error: OSError) -> ExitCode:
+    """Show what the system refused."""
+    if isinstance(error, FileNotFoundError) and not error.filename and _is_nowhere():
+        console.error("The current folder does not exist any more.", "Go to another folder, such as with: cd")
+        return ExitCode.USAGE
+    console.error(_sentence(error), "Check the path, the rights and the room on the disk.")
+    return ExitCode.MODEL
+
+
+def _is_nowhere() -> bool:
+    """Say whether the current folder has been removed."""
+    try:
+        return not os.getcwd()  # noqa: PTH109 - Path.cwd() is the same
+    except OSError:
+        return True
 
 
 def _sentence(error: OSError) -> str:

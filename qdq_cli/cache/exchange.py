@@ -29,6 +29,7 @@ from qdq_cli.config.records import ExportConfig
 from qdq_cli.data.ranges import is_cache, parse, read_bytes, read_ranges
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError
+from qdq_cli.process.writable import check_writable
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def export_file(config: ExportConfig) -> RangeFile:
         DataError: The output is the cache itself, or a tensor has seen no value.
         ParameterError: The format cannot hold a tensor's name, or there is no such TensorRT release.
     """
+    check_writable(config.target)
     table = read_cache(config.file)
     if config.target.exists() and config.target.samefile(config.file):
         raise DataError(f"The output {config.target} is the calibration cache itself.", "Name another file with -o.")
@@ -129,6 +131,7 @@ def import_file(file: Path, output: Path) -> RangeFile:
         CacheFileError: The file cannot be read, is of no known format or broken; or the output cannot be written.
         DataError: The file is a calibration cache, which holds more than ranges.
     """
+    check_writable(output)
     data = read_bytes(file)
     ranges = parse(data, file)
     if output.exists() and output.samefile(file):

@@ -26,6 +26,7 @@ from qdq_cli.placement.topology import float_tensors
 from qdq_cli.process.errors import DataError, UsageError
 from qdq_cli.process.progress import Listener
 from qdq_cli.process.sentences import some_of
+from qdq_cli.process.writable import check_writable
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def observe(
         raise _no_data(config, len(missing))
     if config.cache is None:
         return _with_seen(known, run_samples(Job(model, missing), samples, listener), samples)
+    check_writable(config.cache, "--cache", "--cache")  # it was there, and does not serve
     job = Job(model, missing if known.histograms else plan.calibrated)
     keys = SampleKeys(samples.every, samples.selection.calibration, listener)
     return _with_seen(known, run_samples(job, samples, listener, keys=keys), samples)

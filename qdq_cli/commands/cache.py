@@ -135,10 +135,12 @@ def show(params: Params) -> None:
     from qdq_cli.cache.picture import picture_writer, write_picture
     from qdq_cli.cache.summary import read_summary
     from qdq_cli.cache.text import ASCII_BLOCKS, BLOCKS, show_lines
+    from qdq_cli.process.writable import check_writable
 
     screen = _screen(params)
     if params["plot"] is not None:
         picture_writer(params["plot"])
+        check_writable(params["plot"], "--plot", "--plot")
     summary, table = read_summary(params["file"], params["percentile"])
     if params["plot"] is not None:
         write_picture(params["plot"], summary, table)
@@ -184,8 +186,10 @@ def merge(params: Params) -> None:
     from qdq_cli.cache.summary import summarize
     from qdq_cli.cache.text import merge_lines
     from qdq_cli.calibrating.merging import merge_files
+    from qdq_cli.process.writable import check_writable
 
     screen = _screen(params)
+    check_writable(params["output"])
     table = merge_files(params["files"])
     write_cache(table, params["output"])
     summary = summarize(params["output"], table, 99.99)

@@ -24,10 +24,11 @@ from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import LimitError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing.pipeline import finish_plan, open_model
+from qdq_cli.process.writable import check_apart, check_writable
+from qdq_cli.quantizing.pipeline import check_outputs, finish_plan, open_model, prediction_of
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.reporting import prediction_of
 from qdq_cli.quantizing.run import Run
-from qdq_cli.screen.render import check_page_target
 from qdq_cli.targets.tensorrt.cost import Cost, LayerCost, Sizes, price
 from qdq_cli.targets.tensorrt.draft import write_draft
 from qdq_cli.targets.tensorrt.findings import Finding, Severity
@@ -127,6 +128,9 @@ def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspect
         ModelError: The model cannot be read or is malformed.
         UsageError: An option names something that is not there.
     """
+    for option, path in config.writes.items():
+        check_writable(path, option, option, streams=True)
+        check_apart(path, option, (other for other in config.writes.values() if other is not path))
     with collector_paused():
         source = files.load(config.model)
         for option, path in config.writes.items():
@@ -150,9 +154,7 @@ def inspect_plan(config: QuantizeConfig, listener: Listener = SILENT) -> Inspect
     """
     look = InspectConfig(config.model, trt=config.trt, plan=config.plan, input_shape=config.data.input_shape)
     with collector_paused():
-        target = files.check_target(config.model, config.target, config.reads)
-        if config.report is not None:
-            check_page_target(config.report, (config.model, target))
+        target = check_outputs(config, config.report)
         source = files.load(config.model)
         files.check_data_target(source, target)
         return _inspection(source, _as_planned(source, look, Run(config, listener)), look)

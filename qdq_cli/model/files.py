@@ -12,7 +12,7 @@ import contextlib
 import io
 import os
 import shutil
-import tempfile
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,9 +24,11 @@ import onnx_ir as ir
 from qdq_cli.data.sources import is_sample
 from qdq_cli.model.declared import read_declarations
 from qdq_cli.model.external_data import bind_external_data
+from qdq_cli.model.placing import data_beside, folder_beside, named_by_content, place
 from qdq_cli.model.wellformed import check_wellformed, sort_nodes
 from qdq_cli.model.wire import as_valid_onnx, encode, root_cause
 from qdq_cli.process.errors import ModelError, UsageError
+from qdq_cli.process.writable import check_writable
 
 INLINE_LIMIT_BYTES = 1_800_000_000
 """Models above this keep their weights in a data file beside them: protobuf ends at 2 GiB, and Q/DQ nodes need room."""
@@ -104,6 +106,11 @@ def _require_unicode(path: Path) -> None:
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError as error:
+        if sys.getfilesystemencoding() != "utf-8":
+            raise ModelError(
+                f"The name of {path} holds letters that the locale has not.",
+                "Run in a locale of UTF-8, as with LC_ALL=C.UTF-8 or PYTHONUTF8=1.",
+            ) from error
         raise ModelError(
             f"The name of {path} holds bytes that are no Unicode, which ONNX Runtime cannot open.",
             "Rename the file, or its folder.",
@@ -157,54 +164,26 @@ class Staged:
         path: The staged .onnx file, for checks and runs.
         target: Where `commit` puts it.
         size_bytes: Size of the staged files together.
+        data: The file beside it that holds its weights; None where they are inside.
     """
 
     path: Path
     target: Path
     size_bytes: int
+    data: Path | None = None
 
     def commit(self) -> None:
-        """Move the files into place, the data file first, each by an atomic replace.
+        """Move the files into place, the model last, so that it is whole at every moment (`placing.place`).
 
         A symbolic link under the name of the target is replaced itself, not what it leads to.
 
         Raises:
             ModelError: The target cannot be written; what was there before is there again.
         """
-        data = _data_path(self.path)
         try:
-            if data.exists():
-                with _put_back_on_failure(_data_path(self.target), self.path.parent / "former"):
-                    os.replace(data, _data_path(self.target))  # noqa: PTH105 - the atomic call, by its name
-                    os.replace(self.path, self.target)  # noqa: PTH105
-            else:
-                os.replace(self.path, self.target)  # noqa: PTH105
+            place(self.path, self.data, self.target)
         except OSError as error:
             raise ModelError(f"{self.target} cannot be written: {error.strerror}.") from error
-
-
-def _data_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.data")
-
-
-@contextlib.contextmanager
-def _put_back_on_failure(path: Path, former: Path) -> Iterator[None]:
-    """Keep what is at `path` under a second name, and bring it back if the block fails."""
-    existed = os.path.lexists(path)
-    if existed:
-        try:
-            os.link(path, former, follow_symlinks=False)  # hardlink_to() follows links
-        except (OSError, NotImplementedError):  # a file system or platform without such links
-            os.replace(path, former)  # noqa: PTH105
-    done = False
-    try:
-        yield
-        done = True
-    finally:  # an interrupt counts as a failure
-        if not done and existed:
-            os.replace(former, path)  # noqa: PTH105
-        elif not done:
-            path.unlink(missing_ok=True)
 
 
 def check_target(source: Path, target: Path, reads: Iterable[Path] = ()) -> Path:
@@ -216,18 +195,12 @@ def check_target(source: Path, target: Path, reads: Iterable[Path] = ()) -> Path
         reads: What else the run reads: files, and folders of samples.
 
     Raises:
-        UsageError: The output is one of these, a folder or a device, or lies in a folder that does not exist.
+        UsageError: The output is one of these, or cannot be written (`check_writable`).
     """
-    target = Path(os.path.abspath(target))  # noqa: PTH100 - keep links
     _require_unicode(target)
+    target = check_writable(target)
     if _is_same_file(target, source):
         raise UsageError(f"The output {target} is the input model itself.", "Name another file with -o.")
-    if target.is_dir():
-        raise UsageError(f"The output {target} is a folder.", "Name a file, such as model.qdq.onnx, with -o.")
-    if target.exists() and not target.is_file():
-        raise UsageError(f"The output {target} is a device or a pipe, not a file.", "Name another file with -o.")
-    if not target.parent.is_dir():
-        raise UsageError(f"The folder of the output, {target.parent}, does not exist.", "Create it first.")
     check_not_read(target, reads)
     return target
 
@@ -259,15 +232,15 @@ def _is_same_file(one: Path, other: Path) -> bool:
 
 
 def check_data_target(source: ModelFile, target: Path) -> None:
-    """Make sure that neither the output nor its data file is a data file of the input.
+    """Make sure that the output is no data file of the input, and that none goes with the model it replaces.
 
     Raises:
-        UsageError: It is one.
+        UsageError: It is one, or one goes.
     """
-    for written in (target, _data_path(target)):
-        if any(_is_same_file(written, file) for file in source.data_files):
+    for file in source.data_files:
+        if _is_same_file(target, file) or any(_is_same_file(file, former) for former in data_beside(target)):
             raise UsageError(
-                f"The output would overwrite {written}, which holds weights of the input model.",
+                f"The output would overwrite {file}, which holds weights of the input model.",
                 "Name another file with -o.",
             )
 
@@ -276,25 +249,26 @@ def check_data_target(source: ModelFile, target: Path) -> None:
 def staged(model: ir.Model, target: Path, *, external: bool) -> Iterator[Staged]:
     """Write a model into a temporary folder beside its target; the folder is gone afterwards, committed or not.
 
+    What a killed process left of the same target is removed first.
+
     Args:
         model: The finished model.
         target: Absolute path the model is meant for.
-        external: Keep the weights in `<target>.data`; also done when they do not fit into one protobuf.
+        external: Keep the weights in `<target>.<digest of them>.data`; also done when they do not fit into one
+            protobuf.
 
     Raises:
         ModelError: The disk is full or the folder cannot be written.
     """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".qdq-", suffix=".tmp", dir=target.parent))
-    except OSError as error:
-        raise ModelError(f"{target} cannot be written: {error.strerror}.", "Name another file with -o.") from error
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(folder_beside(target))
+        except OSError as error:
+            raise ModelError(f"{target} cannot be written: {error.strerror}.", "Name another file with -o.") from error
         path = folder / target.name
-        _write(model, path, external=external)
+        data = _write(model, path, external=external)
         size = sum(file.stat().st_size for file in folder.iterdir())
-        yield Staged(path=path, target=target, size_bytes=size)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        yield Staged(path=path, target=target, size_bytes=size, data=data)
 
 
 @contextlib.contextmanager
@@ -307,28 +281,33 @@ def staged_copy(source: ModelFile, target: Path) -> Iterator[Staged]:
     with staged(source.model, target, external=source.external) as copy:
         if not source.external:
             shutil.copyfile(source.path, copy.path)
-        yield replace(copy, size_bytes=sum(file.stat().st_size for file in copy.path.parent.iterdir()))
+        size = sum(file.stat().st_size for file in copy.path.parent.iterdir())
+        yield replace(copy, size_bytes=size, data=copy.data if source.external else None)
 
 
-def _write(model: ir.Model, path: Path, *, external: bool) -> None:
+def _write(model: ir.Model, path: Path, *, external: bool) -> Path | None:
+    """Write a model; returns the path of its data file, if it has one."""
     try:
         encoded = None if external else encode(model)
         if encoded is None or encoded.size_bytes > INLINE_LIMIT_BYTES:
-            _write_external(model, path)
-            return
+            return _write_external(model, path)
         with path.open("wb") as file:
             file.writelines(encoded.pieces())
     except OSError as error:
         raise ModelError(
             f"{path.name} cannot be written: {error.strerror or error}.", "Is there room on the disk?"
         ) from error
+    return None
 
 
-def _write_external(model: ir.Model, path: Path) -> None:
+def _write_external(model: ir.Model, path: Path) -> Path | None:
+    data = path.with_name("weights")
     with as_valid_onnx():
-        ir.save(model, path, external_data=_data_path(path).name, size_threshold_bytes=EXTERNAL_THRESHOLD_BYTES)
-    if not _data_path(path).stat().st_size:
-        _data_path(path).unlink()
+        ir.save(model, path, external_data=data.name, size_threshold_bytes=EXTERNAL_THRESHOLD_BYTES)
+    if data.stat().st_size:
+        return named_by_content(path, data)
+    data.unlink()
+    return None
 
 
 def serialized(model: ir.Model) -> bytes:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +34,7 @@ from qdq_cli.placement.rewrite import rewrite
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.errors import DataError, LimitError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
+from qdq_cli.process.writable import check_writable
 from qdq_cli.quantizing import verification
 from qdq_cli.quantizing.groundwork import Groundwork, Opened, leave_float, without_wide
 from qdq_cli.quantizing.keeping import keep_model, require_named
@@ -76,9 +79,7 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
         CalibratorError: The ranges cannot be chosen from what was observed.
     """
     run = Run(config, listener)
-    target = files.check_target(config.model, config.target, config.reads)
-    if config.report is not None:
-        check_page_target(config.report, (config.model, target))
+    target = check_outputs(config, config.report)
     opened = open_model(run)
     files.check_data_target(opened.source, target)
     if config.dry_run:
@@ -118,6 +119,36 @@ def _with_page(
         raise UnmetLimitError(error.report, f"{error.hint} What was found is in {config.report}.") from error
     write_page(page(report), config.report)
     return report
+
+
+def check_outputs(config: QuantizeConfig, report: Path | None) -> Path:
+    """Return the absolute path of the result, after making sure that each output of a run can be written.
+
+    Args:
+        config: The run.
+        report: Where its page goes; None for none.
+
+    Raises:
+        UsageError: One of the files cannot be written, or is read or written for something else too.
+    """
+    target = files.check_target(config.model, config.target, config.reads)
+    check_asides(config, report, (target,))
+    return target
+
+
+def check_asides(config: QuantizeConfig, report: Path | None, others: Sequence[Path] = ()) -> None:
+    """Make sure that what a run writes besides its result can be written: a page, and a new calibration cache.
+
+    Raises:
+        UsageError: One cannot, or is another file of the run.
+    """
+    cache = config.ranges.cache
+    if cache is not None and config.data.calib:
+        is_there = os.path.isfile(cache)  # noqa: PTH113 - Path.is_file() fails where a name is too long
+        if config.ranges.recalibrate or not is_there:
+            check_writable(cache, "--cache", "--cache")
+    if report is not None:
+        check_page_target(report, (config.model, *others, *(() if cache is None else (cache,))))
 
 
 def finish_plan(run: Run, opened: Opened) -> Report:

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import google.protobuf.message
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 
 from qdq_cli.model.products import exact_products
 from qdq_cli.process.errors import ModelError
+from qdq_cli.process.scratch import scratch_folder
 from qdq_cli.running.session import SessionOptions, Source, make_session
 
 _LARGE_BYTES = 1024  # weights from this size on are handed to ONNX Runtime in place
@@ -188,14 +187,14 @@ def _blocked_session(source: Source, threads: int, stack: contextlib.ExitStack) 
     read back what it wrote. The plain way still works then; and if the model is at fault, it says so.
     """
     with contextlib.suppress(ModelError, OSError, google.protobuf.message.DecodeError):
-        folder = tempfile.TemporaryDirectory(prefix="qdq-", ignore_cleanup_errors=True)
-        kept = Path(stack.enter_context(folder)) / "optimized.onnx"
+        folder = stack.enter_context(scratch_folder())
+        kept = folder / "optimized.onnx"
         make_session(source, SessionOptions(threads=threads, optimize=True, keep=kept))
         model = onnx.load_model(kept, load_external_data=False)
         if channels := _hand_out_blocks(model.graph):
             kept.write_bytes(model.SerializeToString())
             session = make_session(Source(kept), SessionOptions(threads=threads, optimize=False))
-            shutil.rmtree(folder.name, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             if all(value.shape[1] == channels[value.name] for value in session.get_outputs() if value.name in channels):
                 return session
     return None

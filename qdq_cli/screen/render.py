@@ -10,6 +10,7 @@ from pathlib import Path
 from calibrators.cache_file import write_atomically
 from calibrators.errors import CacheFileError
 from qdq_cli.process.errors import UsageError
+from qdq_cli.process.writable import check_apart, check_writable
 from qdq_cli.screen import drawing
 from qdq_cli.screen.page import (
     Badge,
@@ -40,22 +41,12 @@ def check_page_target(path: Path, others: Iterable[Path] = ()) -> Path:
         others: Files of the same run, read or written, that it must not replace.
 
     Raises:
-        UsageError: The path does not end in .html, is one of them, a folder or a device, or lies in a folder that does
-            not exist.
+        UsageError: The path does not end in .html, is one of them, or cannot be written (`check_writable`).
     """
-    target = path.absolute()
-    if target.suffix.lower() not in (".html", ".htm"):
+    if path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--report {path} is no page.", "Name a file that ends in .html.")
-    for other in others:
-        if target.resolve() == other.absolute().resolve():
-            raise UsageError(f"--report {path} is another file of this run.", "Name another file, such as page.html.")
-    if target.is_dir():
-        raise UsageError(f"--report {path} is a folder.", "Name a file, such as page.html.")
-    if target.exists() and not target.is_file():
-        raise UsageError(f"--report {path} is a device or a pipe, not a file.", "Name another file.")
-    if not target.parent.is_dir():
-        raise UsageError(f"The folder of --report, {target.parent}, does not exist.", "Create it first.")
-    return target
+    check_apart(path, "--report", others)
+    return check_writable(path, "--report", "--report")
 
 
 def write_page(page: Page, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 from pathlib import Path
 
 import onnx_ir as ir
@@ -12,9 +12,12 @@ from qdq_cli.config.tuning import Evaluation
 from qdq_cli.judging.candidate import Candidate, set_constants
 from qdq_cli.model import files
 from qdq_cli.placement.rewrite import rewrite
+from qdq_cli.process.scratch import scratch_folder
 from qdq_cli.quantizing.groundwork import Opened
 from qdq_cli.quantizing.run import Run
 from qdq_cli.sensitivity.evaluate import evaluate
+
+_NAME = "model.onnx"
 
 
 def metric_of(run: Run, opened: Opened, evaluation: Evaluation | None) -> Metric | None:
@@ -49,7 +52,7 @@ class Metric:
         self._model = model
         self._config = config
         self._external = external
-        self.float_value = evaluate(evaluation, config.model.absolute())
+        self.float_value = self._of_float()
 
     def of(self, candidate: Candidate) -> float:
         """Write a variant and return what the program prints for it.
@@ -63,11 +66,20 @@ class Metric:
             model, candidate.plan, candidate.amax, weights=self._config.weights, form=self._config.form,
             weight_ranges=candidate.weight_ranges,
         )  # fmt: skip
-        with tempfile.TemporaryDirectory(prefix="qdq-") as folder:
-            target = Path(folder).resolve() / "model.onnx"
-            with files.staged(model, target, external=self._external) as staged:
-                staged.commit()
-            return evaluate(self._evaluation, target)
+        with scratch_folder() as folder:
+            return evaluate(self._evaluation, self._written(model, folder))
+
+    def _of_float(self) -> float:
+        """Ask about the user's model under a name of ours: a program of the user may hand the name on to a shell."""
+        with scratch_folder() as folder:
+            if self._external:
+                return evaluate(self._evaluation, self._written(files.load(self._config.model).model, folder))
+            return evaluate(self._evaluation, Path(shutil.copyfile(self._config.model, folder / _NAME)))
+
+    def _written(self, model: ir.Model, folder: Path) -> Path:
+        with files.staged(model, folder / _NAME, external=self._external) as staged:
+            staged.commit()
+        return staged.target
 
     def drop(self, value: float) -> float:
         """How much worse than the float model a value is; below 0 where it is better."""

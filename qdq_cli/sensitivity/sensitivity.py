@@ -17,8 +17,9 @@ from qdq_cli.process.errors import DataError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing.groundwork import require_float
 from qdq_cli.quantizing.pipeline import open_model, open_samples
+from qdq_cli.quantizing.pipeline import check_asides, open_model, open_samples
 from qdq_cli.quantizing.run import Run
-from qdq_cli.screen.render import check_page_target, write_page
+from qdq_cli.screen.render import write_page
 from qdq_cli.sensitivity.evaluate import check_command
 from qdq_cli.sensitivity.measure import group_alone, noise_of, noisiest_runs, operators_alone
 from qdq_cli.sensitivity.metric import Metric, metric_of
@@ -43,8 +44,7 @@ def find_sensitivities(config: SensitivityConfig, listener: Listener = SILENT) -
     """
     if config.evaluation is not None:
         check_command(config.evaluation)
-    if config.report is not None:
-        check_page_target(config.report, (config.quantize.model,))
+    check_asides(config.quantize, config.report)
     run = Run(config.quantize, listener)
     if not config.quantize.data.calib:
         raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")

@@ -21,9 +21,11 @@ from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing.groundwork import Opened, leave_float, require_float
 from qdq_cli.quantizing.keeping import require_named
 from qdq_cli.quantizing.pipeline import open_model, open_samples, plan_of, recover_accuracy, write_model
+from qdq_cli.quantizing.groundwork import Opened, leave_float
+from qdq_cli.quantizing.pipeline import check_outputs, open_model, open_samples, plan_of, recover_accuracy, write_model
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
-from qdq_cli.screen.render import check_page_target, write_page
+from qdq_cli.screen.render import write_page
 from qdq_cli.sensitivity.evaluate import check_command
 from qdq_cli.sensitivity.measure import Advance, noise_of, noisiest_runs, operators_alone
 from qdq_cli.sensitivity.metric import metric_of
@@ -60,9 +62,8 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT) -> TuneReport:
         QdqError: What keeps the model from being finished, as in `quantize_model`.
     """
     _check(config)
-    target = files.check_target(config.quantize.model, config.quantize.target, config.quantize.reads)
-    if config.report is not None:
-        check_page_target(config.report, (config.quantize.model, target))
+    target = check_outputs(config.quantize, config.report)
+    check_outputs(replace(config.quantize, output=_second_best(config.quantize)), config.report)
     run = Run(replace(config.quantize, recover=()), listener)  # recovery waits until it is needed
     opened = open_model(run)
     require_float(opened)
@@ -105,6 +106,11 @@ def require_target(report: TuneReport, page: Path | None = None) -> None:
         return
     hint = "Ask for less, or try another --method; qdq sensitivity ranks the operators."
     raise LimitError(unmet_text(report), hint if page is None else f"{hint} What was found is in {page}.")
+
+
+def _second_best(config: QuantizeConfig) -> Path:
+    """Where the best goes that was found, where it misses the target."""
+    return config.target.with_name(f"{config.target.stem}.best{config.target.suffix}")
 
 
 def _check(config: TuneConfig) -> None:
@@ -238,10 +244,11 @@ class _Tuning:
         plan = replace(config.plan, exclude=(*config.plan.exclude, *point.left_float))
         if point.met:
             return replace(config, plan=plan)
-        output = config.target.with_name(f"{config.target.stem}.best{config.target.suffix}")
-        files.check_target(config.model, output, config.reads)
         return replace(
-            config, plan=plan, output=output, verify=replace(config.verify, min_sqnr=None, min_agreement=None)
+            config,
+            plan=plan,
+            output=_second_best(config),
+            verify=replace(config.verify, min_sqnr=None, min_agreement=None),
         )
 
     def _report(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import pytest
 from qdq_cli.main import run
 from qdq_cli.process.printable import printable
 from tests.networks import Network
-from tests.workspace import Outcome, Workspace, make_workspace, process, qdq
+from tests.workspace import Outcome, Workspace, command, environment, make_workspace, process, qdq
 
 NAMES = [
     "with space",
@@ -212,8 +214,40 @@ def test_nothing_replaces_the_weights_of_a_model(tmp_path: Path):
         assert qdq(*words, weights).code == 2, words
         assert weights.read_bytes() == before
     assert qdq("quantize", model, *data, "-o", tmp_path / "model.qdq.onnx").code == 0
-    quantized = (tmp_path / "model.qdq.onnx.data").read_bytes()
-    assert qdq("fix", tmp_path / "model.qdq.onnx", "-o", tmp_path / "model.qdq.onnx.data").code == 2
-    assert (tmp_path / "model.qdq.onnx.data").read_bytes() == quantized
+    (data,) = tmp_path.glob("model.qdq.onnx.*.data")
+    quantized = data.read_bytes()
+    assert qdq("fix", tmp_path / "model.qdq.onnx", "-o", data).code == 2
+    copied = Path(shutil.copy(tmp_path / "model.qdq.onnx", tmp_path / "copied.onnx"))  # it reads the same weights
+    replaced = qdq("fix", copied, "-o", tmp_path / "model.qdq.onnx")
+    assert (replaced.code, data.read_bytes()) == (2, quantized)
+    assert "holds weights of the input model" in replaced.err
     assert qdq("inspect", tmp_path / "model.onnx", "--dot", tmp_path / "w.dot").code == 0
     assert (tmp_path / "w.dot").read_text(encoding="utf-8").startswith("digraph")
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="Python follows the locale elsewhere")
+def test_a_locale_without_the_letters_of_a_name_is_told(space: Workspace):
+    moved = space.model.rename(space.folder / "模型.onnx")
+    changes = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = process("inspect", moved, cwd=space.folder, **changes)
+    assert done.code == 3
+    assert "holds letters that the locale has not.\nhint: Run in a locale of UTF-8" in done.err
+    assert process("inspect", moved, cwd=space.folder, **{**changes, "PYTHONUTF8": "1"}).code == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a folder that somebody is in")
+def test_a_current_folder_that_is_gone(space: Workspace):
+    (space.folder / "gone").mkdir()
+    for arguments, code in (
+        (("inspect", "model.onnx"), 2),
+        (("quantize", "model.onnx", "--calib", "x"), 2),
+        (("quantize", space.model, "--calib", space.arrays, "-q"), 0),
+    ):
+        line = subprocess.list2cmdline(command(*arguments))
+        done = subprocess.run(
+            ["bash", "-c", f"mkdir -p gone; cd gone; rmdir ../gone; {line}"], cwd=space.folder, env=environment(),
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        assert ("The current folder does not exist any more." in done.stderr) == (code == 2)
+        assert "Traceback" not in done.stderr

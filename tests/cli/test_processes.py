@@ -122,7 +122,7 @@ def test_a_folder_that_may_not_be_written(space: Workspace):
     space.folder.chmod(0o500)
     done = quantize_with_little_room(space, 8, "--calib", "arrays.npz")
     space.folder.chmod(0o700)
-    assert done.returncode == 3
+    assert done.returncode == 2  # before the work
     assert "Permission denied" in done.stderr
 
 

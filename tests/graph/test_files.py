@@ -1,8 +1,11 @@
 """Model files: what loads, what is refused and how, and that writing is all or nothing."""
 
 import contextlib
+import hashlib
 import os
+import signal
 import stat
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -236,15 +239,23 @@ def test_nothing_is_left_of_a_staged_model_that_is_not_committed(tmp_path, proto
     assert sorted(file.name for file in tmp_path.iterdir()) == ["in.data", "in.onnx"]
 
 
-def test_external_weights_stay_external_in_one_file_named_like_the_target(tmp_path, proto):
+def data_of(target):
+    """The one data file beside a model that was written."""
+    (found,) = target.parent.glob(f"{target.name}.????????????????.data")
+    return found
+
+
+def test_external_weights_stay_external_in_one_file_named_by_target_and_content(tmp_path, proto):
     path = write(proto, tmp_path / "in.onnx", "in.data")
     target = tmp_path / "out.onnx"
     with files.staged(files.load(path).model, target, external=True) as staged:
         assert staged.size_bytes == sum(file.stat().st_size for file in staged.path.parent.iterdir())
         staged.commit()
-    assert (tmp_path / "out.onnx.data").stat().st_size == 3456
+    assert data_of(target).stat().st_size == 3456
+    digest = hashlib.sha256(data_of(target).read_bytes()).hexdigest()
+    assert data_of(target).name == f"out.onnx.{digest[:16]}.data"
     written = onnx.load(target, load_external_data=False).graph.initializer[0]
-    assert {entry.key: entry.value for entry in written.external_data}["location"] == "out.onnx.data"
+    assert {entry.key: entry.value for entry in written.external_data}["location"] == data_of(target).name
     (tmp_path / "in.data").unlink()
     assert len(outputs(target)) == 1
 
@@ -254,7 +265,7 @@ def test_a_model_that_is_too_large_for_one_protobuf_gets_a_data_file(tmp_path, m
     monkeypatch.setattr(files, "INLINE_LIMIT_BYTES", 2000)
     with files.staged(model, tmp_path / "out.onnx", external=False) as staged:
         staged.commit()
-    assert (tmp_path / "out.onnx.data").exists()
+    assert data_of(tmp_path / "out.onnx").exists()
     np.testing.assert_array_equal(outputs(tmp_path / "out.onnx")[0], outputs(tmp_path / "in.onnx")[0])
     with pytest.raises(ModelError, match=r"The model takes [\d,]+ bytes, more than one ONNX file holds"):
         files.serialized(model)
@@ -310,20 +321,12 @@ def refuse(number: int):
 
 
 @pytest.mark.parametrize("number", [1, 2])
-@pytest.mark.parametrize("former", [None, b"former weights"])
-@pytest.mark.parametrize("hard_links", [None, OSError, NotImplementedError])
-def test_a_failing_commit_leaves_what_was_there(tmp_path, monkeypatch, proto, number, former, hard_links):
+@pytest.mark.parametrize("former", [None, 1.0, 0.5])
+def test_a_failing_commit_leaves_what_was_there(tmp_path, monkeypatch, proto, number, former):
     model = files.load(write(proto, tmp_path / "in.onnx")).model
-    target, data = tmp_path / "out.onnx", tmp_path / "out.onnx.data"
+    target = tmp_path / "out.onnx"
     if former is not None:
-        target.write_bytes(b"former model")
-        data.write_bytes(former)
-
-    def refuse_link(*_, **__):
-        raise hard_links(1, "Operation not permitted")
-
-    if hard_links is not None:
-        monkeypatch.setattr(os, "link", refuse_link)
+        commit(scaled(proto, former), target)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     with files.staged(model, target, external=True) as staged:
         monkeypatch.setattr(os, "replace", refuse(number))
@@ -373,6 +376,145 @@ def test_a_target_name_near_the_longest_possible_is_fine(tmp_path, proto):
     assert target.exists()
 
 
+# Killed
+
+
+def scaled(proto, factor):
+    """The model with other weights."""
+    other = onnx.ModelProto.FromString(proto.SerializeToString())
+    for tensor in other.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(factor), tensor.name))
+    return other
+
+
+def commit(proto, target):
+    """Write a model with a data file, as the commands do."""
+    with files.staged(ir.serde.deserialize_model(proto), target, external=True) as staged:
+        staged.commit()
+
+
+def forked(work):
+    """Run a function in a process of its own; returns its id."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads that other tests have started
+        child = os.fork()
+    if not child:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return child
+
+
+STEPS = ("replace", "unlink", "rmdir", "rename", "mkdir")
+"""What changes a folder; the process is killed at each of these calls, one after the other."""
+
+
+def killed_at(number, work):
+    """Do something in a process that is killed at its call of this number; says whether it came that far."""
+
+    def dying():
+        calls = []
+
+        def counted(real):
+            def call(*arguments, **options):
+                calls.append(arguments)
+                if len(calls) == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(*arguments, **options)
+
+            return call
+
+        for name in STEPS:
+            setattr(os, name, counted(getattr(os, name)))
+        work()
+
+    return os.WIFSIGNALED(os.waitpid(forked(dying), 0)[1])
+
+
+@posix
+@pytest.mark.parametrize("former", [False, True])
+def test_whenever_it_is_killed_model_and_weights_belong_together(tmp_path, proto, former):
+    """And the next run for the same target leaves what it would have left without all that."""
+    target, old, new = tmp_path / "out.onnx", scaled(proto, 1.0), scaled(proto, 3.0)
+    expected = {name: outputs(write(model, tmp_path / name))[0] for name, model in (("old", old), ("new", new))}
+    seen = set()
+    for number in range(1, 30):
+        for path in tmp_path.glob("*out.onnx*"):
+            path.unlink()
+        if former:
+            commit(old, target)
+        reached = killed_at(number, lambda: commit(new, target))
+        if target.exists():
+            found = outputs(target)[0]
+            seen |= {name for name, values in expected.items() if np.array_equal(found, values)}
+            assert any(np.array_equal(found, values) for values in expected.values())
+        else:
+            assert not former
+        commit(new, target)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old", "out.onnx", data_of(target).name]
+        assert np.array_equal(outputs(target)[0], expected["new"])
+        if not reached:
+            break
+    assert number > 4
+    assert seen == ({"old", "new"} if former else {"new"})
+
+
+@posix
+def test_what_a_living_process_works_in_stays(tmp_path, proto):
+    target, (told, tell) = tmp_path / "out.onnx", os.pipe()
+
+    def work():
+        with files.staged(ir.serde.deserialize_model(proto), target, external=True) as staged:
+            os.write(tell, b"!")
+            signal.pause()
+            staged.commit()
+
+    child = forked(work)
+    os.read(told, 1)
+    (folder,) = tmp_path.glob(".qdq-*.tmp")
+    commit(scaled(proto, 2.0), target)
+    assert sorted(path.name for path in folder.iterdir()) == sorted([target.name, data_of(folder / target.name).name])
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    commit(proto, tmp_path / "other.onnx")
+    assert folder.exists()  # of another target
+    commit(proto, target)
+    assert not folder.exists()
+    assert sum(path.name.startswith(".") for path in tmp_path.iterdir()) == 0
+
+
+def test_only_what_the_former_model_read_and_this_program_named_is_removed(tmp_path, proto):
+    target = tmp_path / "out.onnx"
+    commit(proto, target)
+    former = data_of(target)
+    kept = [
+        tmp_path / name for name in ("out.onnx.data", "out.onnx.0123456789abcdef.data", "out.onnx.x.data", ".qdq-x.tmp")
+    ]
+    for path in kept:
+        path.write_bytes(b"of somebody else")
+    commit(scaled(proto, 2.0), target)
+    assert all(path.read_bytes() == b"of somebody else" for path in kept)
+    assert not former.exists()
+    foreign = onnx.load(target)
+    onnx.save(foreign, target, save_as_external_data=True, location="out.onnx.data", size_threshold=0)
+    data = kept[0].read_bytes()
+    commit(proto, target)
+    assert kept[0].read_bytes() == data
+
+
+def test_a_model_inside_one_file_removes_the_weights_of_the_one_before_it(tmp_path, proto):
+    target = tmp_path / "out.onnx"
+    commit(proto, target)
+    with files.staged(ir.serde.deserialize_model(proto), target, external=False) as staged:
+        staged.commit()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.onnx"]
+    target.write_bytes(b"no model")
+    (tmp_path / "out.onnx.0123456789abcdef.data").write_bytes(b"weights")
+    commit(proto, target)
+    assert (tmp_path / "out.onnx.0123456789abcdef.data").read_bytes() == b"weights"
+
+
 # Where the output may go
 
 
@@ -409,7 +551,7 @@ def test_check_target_refuses_folders_and_devices(tmp_path, proto):
             files.check_target(source, target)
 
 
-@pytest.mark.parametrize("location", ["out.onnx.data", "out.onnx"])
+@pytest.mark.parametrize("location", ["out.onnx.0123456789abcdef.data", "out.onnx"])
 def test_the_output_never_overwrites_weights_of_the_input(tmp_path, proto, location):
     source = files.load(write(proto, tmp_path / "in.onnx", location))
     with pytest.raises(UsageError, match=rf"would overwrite .*{location}, which holds weights of the input"):
