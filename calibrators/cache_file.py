@@ -33,10 +33,10 @@ from numpy.typing import NDArray
 
 from calibrators.errors import CacheFileError, CalibratorError
 from calibrators.histogram import LARGEST_COUNT, Histogram, occupied_bins
+from calibrators.leftovers import remove_abandoned, working_folder
 from calibrators.packing import Reader, packed_number, packed_text
 from calibrators.portrait_file import decode_portrait, encode_portrait
 from calibrators.regular_file import open_regular
-from calibrators.leftovers import remove_abandoned, working_folder
 from calibrators.table import CalibrationTable, Dimension, Entry, Provenance
 
 FORMAT_VERSION = 2

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qdq_cli.process.errors import ExitCode, QdqError
-from qdq_cli.process.interrupts import interrupt_on_signals
+from qdq_cli.process.interrupts import end_at_once_on_signals, interrupt_on_signals
 from qdq_cli.process.startup import load_seldom_used_late
 from qdq_cli.screen import console
 
@@ -86,7 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     interrupt_on_signals()
     load_seldom_used_late()
-    code = run(arguments)
+    try:
+        code = run(arguments)
+    except KeyboardInterrupt:  # another one, while the first was being told
+        code = ExitCode.INTERRUPTED
+    end_at_once_on_signals()
     gc.freeze()  # a large graph would be looked through for cycles once more before it is dropped
     sys.exit(code)
 
@@ -104,6 +108,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         console.error(error.message, error.hint or _help_hint(error.exit_code), error.said)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
+        end_at_once_on_signals()
         console.error("Interrupted before the result was finished.")
         return ExitCode.INTERRUPTED
     except MemoryError:

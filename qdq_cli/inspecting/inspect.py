@@ -23,9 +23,8 @@ from qdq_cli.process.collector import collector_paused
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import LimitError
 from qdq_cli.process.progress import SILENT, Listener
-from qdq_cli.quantizing.pipeline import finish_plan, open_model
 from qdq_cli.process.writable import check_apart, check_writable
-from qdq_cli.quantizing.pipeline import check_outputs, finish_plan, open_model, prediction_of
+from qdq_cli.quantizing.pipeline import check_outputs, finish_plan, open_model
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.reporting import prediction_of
 from qdq_cli.quantizing.run import Run

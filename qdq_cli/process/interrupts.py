@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
+
+from qdq_cli.process.errors import ExitCode
 
 Stop = Callable[[], bool]
 """Says whether the user wants to end the run early."""
@@ -20,6 +24,7 @@ _interrupted = threading.Event()
 def interrupt_on_signals() -> None:
     """Let each signal that asks the program to end raise KeyboardInterrupt, unless it is handled or ignored already."""
     _interrupted.clear()
+    sys.unraisablehook = _tell_unless_interrupted
     for number in _SIGNALS:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, interrupt)
@@ -29,6 +34,23 @@ def interrupt(number: int, frame: object) -> NoReturn:
     """Raise KeyboardInterrupt, wherever the main thread is just now."""
     _interrupted.set()
     raise KeyboardInterrupt
+
+
+def end_at_once_on_signals() -> None:
+    """Let each of these signals end the process without a word from now on: all is done, or told."""
+    for number in _SIGNALS:
+        if signal.getsignal(number) is interrupt:
+            signal.signal(number, _leave)
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    os._exit(ExitCode.INTERRUPTED)
+
+
+def _tell_unless_interrupted(found: sys.UnraisableHookArgs) -> None:
+    """Show what Python cannot raise, but not an interrupt: `insist` raises that again."""
+    if not isinstance(found.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(found)
 
 
 def insist() -> None:

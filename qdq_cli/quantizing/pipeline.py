@@ -8,9 +8,8 @@ story has parts, which other commands tell with something of their own in betwee
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path

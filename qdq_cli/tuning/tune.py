@@ -20,8 +20,6 @@ from qdq_cli.process.errors import DataError, LimitError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing.groundwork import Opened, leave_float, require_float
 from qdq_cli.quantizing.keeping import require_named
-from qdq_cli.quantizing.pipeline import open_model, open_samples, plan_of, recover_accuracy, write_model
-from qdq_cli.quantizing.groundwork import Opened, leave_float
 from qdq_cli.quantizing.pipeline import check_outputs, open_model, open_samples, plan_of, recover_accuracy, write_model
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run

@@ -135,3 +135,59 @@ def test_what_a_library_logs_is_not_shown(space: Workspace):
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=space.folder, capture_output=True, text=True, check=True)
     assert done.stderr == "WARNING:onnx_ir.serde:asked for\n"
+
+
+TOLD = """
+import sys, time
+from qdq_cli import main
+from qdq_cli.screen import console
+def tell(*_):
+    print("told", flush=True)
+    time.sleep(120)
+console.error = tell
+main.cli.main = lambda **_: (print("working", flush=True), time.sleep(120))
+main.main(["inspect", "model.onnx"])
+"""
+"""A run that has hung up twice: in its work, and while it tells that it was interrupted."""
+
+DROPPED = """
+import os, signal, time
+from qdq_cli import main
+class Dying:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0)
+def work(**_):
+    Dying()
+    main_insist()
+from qdq_cli.process.interrupts import insist as main_insist
+main.cli.main = work
+main.main(["inspect", "model.onnx"])
+"""
+"""An interrupt that arrives where Python cannot raise it."""
+
+
+def test_however_often_it_is_interrupted_there_is_no_traceback(space: Workspace):
+    running = subprocess.Popen(
+        [sys.executable, "-c", TOLD], cwd=space.folder, env=environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert running.stdout is not None
+    for said in ("working", "told"):
+        assert running.stdout.readline() == f"{said}\n"
+        running.send_signal(signal.SIGINT)
+    running.send_signal(signal.SIGINT)
+    assert running.communicate(timeout=60) == ("", "")
+    assert running.returncode == 130
+
+
+def test_an_interrupt_that_python_drops_is_told_once(space: Workspace):
+    done = subprocess.run(
+        [sys.executable, "-c", DROPPED],
+        cwd=space.folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "error: Interrupted before the result was finished.\n")
