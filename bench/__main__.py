@@ -1,4 +1,4 @@
-"""`python -m bench [PART ...]`: measure, and print ratios taken in one run on the same work."""
+"""`python -m bench [PART ...]`: measure, and print ratios taken in one run on the same work; `attack` breaks files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import importlib
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -35,4 +36,8 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["attack"]:
+        from bench.attack.command import main
+
+        sys.exit(main(sys.argv[2:]))
     _main()
