@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 RUN    := $(VENV)/bin
 
-.PHONY: demo test check bench accuracy golden clean
+.PHONY: demo test check bench accuracy attack golden clean
 
 demo: $(VENV)/.use ; mkdir -p demo-output && $(RUN)/qdq quantize sample_models/digits_resnet.onnx --calib sample_models/images/digits --preprocess unit -o demo-output/digits_resnet.qdq.onnx
 test: $(VENV)/.test ; $(RUN)/python -m pytest -n 2
@@ -11,6 +11,7 @@ check: $(VENV)/.check ; $(RUN)/ruff check . && $(RUN)/ruff format --check . && $
 golden: $(VENV)/.test ; $(RUN)/python -m pytest --update-golden
 bench: $(VENV)/.test ; $(RUN)/python -m bench
 accuracy: $(VENV)/.test ; $(RUN)/python -m bench.accuracy $(MODELS)
+attack: $(VENV)/.test ; $(RUN)/python -m bench attack --runs 10000
 clean: ; rm -rf $(VENV) demo-output build *.egg-info
 
 $(VENV)/bin/python: ; $(PYTHON) -m venv $(VENV)

@@ -9,6 +9,7 @@ import importlib
 import pkgutil
 import shlex
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from calibrators import Histogram
 
 _EXIT_CODES = (0, 2, 3, 4, 5)
 _SHOWN_LINES = 6
+_EVERY = 250  # cases between two signs of life
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -70,6 +72,8 @@ def attacks(
             print(f"case {number}: {', '.join(found)}: {shlex.join(('qdq', *case.arguments))}", flush=True)
             for line in ended.err.splitlines()[-_SHOWN_LINES:]:
                 print(f"    {line!r}", flush=True)
+        if number % _EVERY == _EVERY - 1:
+            print(f"{number + 1} cases", file=sys.stderr, flush=True)
         yield number, case, ended, found
 
 

@@ -15,6 +15,7 @@ import tempfile
 import time
 import traceback
 import unicodedata
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ class Ended:
 def attempt(work: Callable[[], int], folder: Path) -> Ended:
     """Run a function that returns an exit code in a forked process, inside a folder and with limits."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child = os.fork()
+        child = _forked()
         if not child:
             _run(work, folder, out.fileno(), err.fileno())
         status, used, stopped = _awaited(child)
@@ -114,10 +115,17 @@ def _awaited(child: int) -> tuple[int, resource.struct_rusage, bool]:
         time.sleep(0.005)
 
 
+def _forked() -> int:
+    """Fork; newer Pythons warn of threads, of which those that a library sleeps in do no harm here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 @functools.cache
 def _idle_bytes() -> int:
     """Memory of a forked process that does nothing."""
-    child = os.fork()
+    child = _forked()
     if not child:
         os._exit(0)
     return int(os.wait4(child, 0)[2].ru_maxrss) * 1024

@@ -51,6 +51,16 @@ def external_initializers(model: ir.Model) -> list[tuple[ir.Value, ir.ExternalTe
     return list(_external_initializers(model, with_functions=False))
 
 
+def take_in_small(model: ir.Model, most_bytes: int) -> None:
+    """Let tensors of up to `most_bytes` be no external ones any more; they are views of the mapped file, which stays.
+
+    onnx-ir, when it saves, closes the file of each such tensor, which fails while anything else still looks into it.
+    """
+    for value, tensor in _external_initializers(model, with_functions=True):
+        if tensor.nbytes <= most_bytes:
+            value.const_value = _in_memory(tensor)
+
+
 def _external_initializers(model: ir.Model, *, with_functions: bool) -> Iterator[tuple[ir.Value, ir.ExternalTensor]]:
     graphs = [model.graph, *every_body(model.graph)]
     if with_functions:

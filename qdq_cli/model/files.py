@@ -24,6 +24,7 @@ import onnx_ir as ir
 from qdq_cli.data.sources import is_sample
 from qdq_cli.model.declared import read_declarations
 from qdq_cli.model.external_data import bind_external_data
+from qdq_cli.model.external_data import bind_external_data, take_in_small
 from qdq_cli.model.placing import data_beside, folder_beside, named_by_content, place
 from qdq_cli.model.wellformed import check_wellformed, sort_nodes
 from qdq_cli.model.wire import as_valid_onnx, encode, root_cause
@@ -301,6 +302,7 @@ def _write(model: ir.Model, path: Path, *, external: bool) -> Path | None:
 
 
 def _write_external(model: ir.Model, path: Path) -> Path | None:
+    take_in_small(model, EXTERNAL_THRESHOLD_BYTES)
     data = path.with_name("weights")
     with as_valid_onnx():
         ir.save(model, path, external_data=data.name, size_threshold_bytes=EXTERNAL_THRESHOLD_BYTES)

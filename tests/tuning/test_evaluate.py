@@ -10,12 +10,13 @@ import textwrap
 import time
 from pathlib import Path
 
+import onnx
 import pytest
 
 from qdq_cli.config.tuning import Evaluation
 from qdq_cli.process.errors import DataError, UsageError
 from qdq_cli.sensitivity.evaluate import check_command, evaluate, number_of, words_of
-from tests.workspace import environment
+from tests.workspace import environment, make_workspace, qdq
 
 
 @pytest.mark.parametrize(
@@ -143,3 +144,28 @@ def _is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX, and names that Windows does not allow")
+@pytest.mark.parametrize("external", [False, True])
+def test_nothing_in_the_name_of_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, external: bool):
+    """Not even by a program that hands the path to a shell; every model is called the same, and can be loaded."""
+    monkeypatch.chdir(tmp_path)
+    space = make_workspace(tmp_path)
+    name = "a$(touch pwned) ; touch pwned; `touch pwned`.onnx"
+    if external:
+        onnx.save(onnx.load(space.model), name, save_as_external_data=True, size_threshold=0, location="w.bin")
+    else:
+        space.model.rename(name)
+    (tmp_path / "eval.py").write_text(
+        "import sys, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])\n"
+        "print(sys.argv[1], file=open('seen', 'a')); print(1)"
+    )
+    asked = f"sh -c '\"{sys.executable}\" eval.py {{model}}'"
+    done = qdq("tune", name, "--calib", "arrays.npz", "--eval", asked, "--max-drop", "1", "-o", "out.onnx")
+    assert done.code == 0, done.err
+    seen = (tmp_path / "seen").read_text().split()
+    assert len(seen) > 1
+    assert {Path(path).name for path in seen} == {"model.onnx"}
+    assert not [path for path in seen if Path(path).exists()]
+    assert not (tmp_path / "pwned").exists()
