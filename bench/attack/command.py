@@ -44,7 +44,9 @@ def main(arguments: Sequence[str]) -> int:
         if chosen.only is not None:
             return _show(corpus, chosen.seed, chosen.only, folder, chosen.keep)
         numbers = range(chosen.first, chosen.first + chosen.runs)
-        return _summary(chosen.seed, list(attacks(corpus, chosen.seed, numbers, folder)))
+        results = list(attacks(corpus, chosen.seed, numbers, folder))
+    gc.unfreeze()
+    return _summary(chosen.seed, results)
 
 
 def warm(corpus: Corpus) -> Corpus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import functools
 import hashlib
 import json
@@ -41,6 +42,7 @@ _WALL_SECONDS = 600
 _THREADS_BYTES = 1 << 29  # addresses that threads reserve and do not use
 _CODES = frozenset((0, 2, 3, 4, 5))
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
+_NO_MEMORY = ("ran out of memory", "MemoryError", "bad_alloc")
 _ORDER = re.compile(r"^\s*::|##\[|##vso\[", re.MULTILINE)
 
 
@@ -86,7 +88,11 @@ def _run(work: Callable[[], int], folder: Path, out: int, err: int) -> None:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(out, 1)
         os.dup2(err, 2)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - to the end of the process
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         os.chdir(folder)
+        faulthandler.disable()
+        _warn_as_usual()
         tempfile.tempdir = str(folder / "temporary")
         room = _addresses_bytes() + GROWTH_BYTES + _THREADS_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (room, room))
@@ -99,6 +105,13 @@ def _run(work: Callable[[], int], folder: Path, out: int, err: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _warn_as_usual() -> None:
+    """Treat warnings as Python does that nobody has told otherwise, as tests do."""
+    warnings.resetwarnings()
+    for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", kind)
 
 
 def _awaited(child: int) -> tuple[int, resource.struct_rusage, bool]:
@@ -156,7 +169,7 @@ def findings(ended: Ended, before: dict[str, str], folder: Path, writes: tuple[s
         "hang": ended.stopped,
         "signal": ended.code < 0 and not ended.stopped,
         "traceback": "Traceback (most recent" in ended.err or "Exception ignored" in ended.err,
-        "memory": ended.grown_bytes > GROWTH_BYTES or "ran out of memory" in ended.err,
+        "memory": ended.grown_bytes > GROWTH_BYTES or any(words in ended.err for words in _NO_MEMORY),
         "exit code": ended.code >= 0 and not _said_well(ended),
         "raw letters": any(_has_raw_letters(text) for text in (ended.out, ended.err)),
         **_of_files(ended, before, folder, writes),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,21 +10,21 @@ import onnx
 import pytest
 
 from bench.attack.cases import lay_out
+from bench.attack.command import main
 from bench.attack.corpus import make_corpus
 from bench.attack.models import models
 from bench.attack.mutations import mutated_model
 from bench.attack.trial import FINDINGS, attempt, emptied, files_in, findings
-from tests.workspace import REPOSITORY
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads what Linux says of a process")
 
 
-def test_the_first_cases_break_nothing():
-    line = [sys.executable, "-m", "bench", "attack", "--runs", "60", "--seed", "1"]
-    done = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "60 runs, 0 findings" in done.stdout
-    rows = [row.split() for row in done.stdout.splitlines() if row.startswith("model ")]
+def test_the_first_cases_break_nothing(capsys: pytest.CaptureFixture[str]):
+    code = main(["--runs", "60", "--seed", "1"])
+    printed = capsys.readouterr().out
+    assert code == 0, printed
+    assert "60 runs, 0 findings" in printed
+    rows = [row.split() for row in printed.splitlines() if row.startswith("model ")]
     runs, *ended, found = map(int, rows[0][1:])
     assert (runs, found) == (sum(ended), 0)
 
