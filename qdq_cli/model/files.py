@@ -21,6 +21,7 @@ import google.protobuf.message
 import onnx
 import onnx_ir as ir
 
+from calibrators.regular_file import open_regular
 from qdq_cli.data.sources import is_sample
 from qdq_cli.model.declared import read_declarations
 from qdq_cli.model.external_data import bind_external_data
@@ -150,7 +151,8 @@ def _read_bytes(path: Path) -> bytes:
                 f"{path} has {path.stat().st_size:,} bytes; one ONNX file holds at most {_PROTOBUF_LIMIT_BYTES:,}.",
                 "Export the model with external data.",
             )
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.read()
     except FileNotFoundError as error:
         raise ModelError(f"{path} does not exist.", "Check the path of the model.") from error
     except OSError as error:

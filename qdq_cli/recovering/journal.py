@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from calibrators.cache_file import write_atomically
 from calibrators.errors import CacheFileError
+from calibrators.regular_file import open_regular
 from qdq_cli.judging.candidate import Candidate
 from qdq_cli.model.provenance import tool_version
 from qdq_cli.recovering.record import LayerGain
@@ -75,7 +76,7 @@ class Journal:
         if self.path is None or not self.path.exists():
             return None
         try:
-            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as archive:
+            with open_regular(self.path) as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             state = json.loads(str(arrays["state"]))
             return _progress(state, start, arrays) if state["key"] == self._key else None

@@ -251,3 +251,39 @@ def test_a_current_folder_that_is_gone(space: Workspace):
         assert done.returncode == code, done.stderr
         assert ("The current folder does not exist any more." in done.stderr) == (code == 2)
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and devices of POSIX")
+@pytest.mark.parametrize("what", ["pipe", "device", "folder"])
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("inspect X", 3),
+        ("quantize X --calib arrays.npz", 3),
+        ("quantize model.onnx --cache X", 4),
+        ("quantize model.onnx --ranges X", 4),
+        ("fix model.onnx --ranges X", 4),
+        ("cache show X", 4),
+        ("cache merge X X -o out.qcal", 4),
+        ("cache import X -o out.json", 4),
+        ("cache check model.onnx X", 4),
+        ("calibrate model.onnx --calib arrays.npz --append -o X", 2),
+    ],
+)
+def test_only_regular_files_are_read(
+    space: Workspace, line: str, code: int, what: str, monkeypatch: pytest.MonkeyPatch
+):
+    """A pipe would be waited for without end, and a device read until the memory is full."""
+    monkeypatch.chdir(space.folder)
+    path = Path("odd")
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    before = space.listing()
+    done = qdq(*line.replace("X", "odd").split())
+    assert (done.code, done.out) == (code, ""), done.err
+    assert {"pipe": "pipe", "device": "device", "folder": "folder"}[what] in done.err
+    assert space.listing() == before
