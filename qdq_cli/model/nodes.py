@@ -127,10 +127,14 @@ def consumers(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
 
 
 def only_consumer(value: ir.Value) -> tuple[ir.Node, int] | None:
-    """Return the one (node, slot) that reads a value; None where none or several do, or it is a graph output."""
+    """Return the one (node, slot) that reads a value; None where none or several do, or it is a graph output.
+
+    A reader in an If or Loop body is not returned: it is run by another graph, and not once a run.
+    """
     if value.is_graph_output() or len(value.uses()) != 1:
         return None
-    return next(consumers(value))
+    node, slot = next(consumers(value))
+    return (node, slot) if node.graph is value.graph else None
 
 
 def name_of(value: ir.Value) -> str:

@@ -95,7 +95,10 @@ def pointwise_chain(value: ir.Value) -> Chain | None:
             node
             for known in inside
             for node, _ in consumers(known)
-            if node not in nodes and is_pointwise(node) and inside.issuperset(activation_inputs(node))
+            if node not in nodes
+            and node.graph is value.graph  # a body runs apart
+            and is_pointwise(node)
+            and inside.issuperset(activation_inputs(node))
         }
         if not grown:
             return None

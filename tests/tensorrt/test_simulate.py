@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from qdq_cli.process.errors import ModelError
 from qdq_cli.targets.tensorrt.simulate import simulate
@@ -692,3 +692,17 @@ def test_nodes_without_names_are_called_by_operator_and_output():
     found = simulate(model)
     assert [layer.name for layer in found.layers] == ["Conv_y"]
     assert found.standalone[0].nodes == ("QuantizeLinear_x_QuantizeLinear",)
+
+
+def test_a_reader_in_a_body_joins_no_kernel_outside():
+    """A Relu that an If alone reads the convolution with runs in the If, or not at all."""
+    net, x = start(16)
+    made = net.conv(x, 16, "made")
+    inside = helper.make_tensor_value_info("inside", TensorProto.FLOAT, None)
+    body = helper.make_graph([helper.make_node("Relu", [made], ["inside"], name="relu")], "body", [], [inside])
+    value = helper.make_tensor_value_info("kept", TensorProto.FLOAT, None)
+    other = helper.make_graph([helper.make_node("Constant", [], ["kept"], value_floats=[0.0])], "other", [], [value])
+    flag = net.input("flag", (), TensorProto.BOOL)
+    net.op("If", flag, name="choice", then_branch=body, else_branch=other)
+    found = simulate(net.model("choice"))
+    assert layer(found, "made").nodes == ("made",)
