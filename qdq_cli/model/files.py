@@ -24,7 +24,6 @@ import onnx_ir as ir
 from calibrators.regular_file import open_regular
 from qdq_cli.data.sources import is_sample
 from qdq_cli.model.declared import read_declarations
-from qdq_cli.model.external_data import bind_external_data
 from qdq_cli.model.external_data import bind_external_data, take_in_small
 from qdq_cli.model.placing import data_beside, folder_beside, named_by_content, place
 from qdq_cli.model.wellformed import check_wellformed, sort_nodes
