@@ -1,4 +1,4 @@
-"""Shared by all tests: goldens, which `make golden` rewrites."""
+"""Shared by all tests: goldens, which `make golden` rewrites, and laws that are about values, not about time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports ONNX Runtime
 # `python` in the examples of the documentation is the one that runs the tests
@@ -16,6 +17,10 @@ os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.envir
 
 # a shell starts what it puts in the background with Ctrl-C ignored, and what the tests interrupt would inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# a slow or loaded machine is no failure
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 GOLDEN = Path(__file__).parent / "golden"
 

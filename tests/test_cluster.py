@@ -15,7 +15,16 @@ from pathlib import Path
 import pytest
 
 from qdq_cli.config.records import Shard
-from tests.workspace import Outcome, Workspace, environment, make_workspace, process, qdq, write_arrays
+from tests.workspace import (
+    PATIENCE_SECONDS,
+    Outcome,
+    Workspace,
+    environment,
+    make_workspace,
+    process,
+    qdq,
+    write_arrays,
+)
 
 needs_dask = pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="distributed is not installed")
 
@@ -81,7 +90,7 @@ class Cluster:
         return self.start("dask_worker", "--nthreads", 1, "--no-nanny", *options)
 
     def await_text(self, log: Path, text: str) -> None:
-        for _ in range(600):
+        for _ in range(10 * PATIENCE_SECONDS):
             if text in log.read_text(encoding="utf-8", errors="replace"):
                 return
             time.sleep(0.1)
@@ -125,7 +134,7 @@ def test_a_worker_that_dies_changes_nothing(space: Workspace, cluster: Cluster):
     preload.write_text(DIES_IN_ITS_SECOND_TASK)
     dying = cluster.worker("--preload", preload)
     done = calibrate(space, cluster, "-o", "dask.qcal", "--json")
-    assert dying.wait(30) == -signal.SIGKILL
+    assert dying.wait(PATIENCE_SECONDS) == -signal.SIGKILL
     assert done.document["samples"]["new"] == 10
     assert (space.folder / "dask.qcal").read_bytes() == (space.folder / "model.qcal").read_bytes()
 
@@ -144,7 +153,9 @@ def test_an_interrupted_run_on_a_cluster_goes_on(space: Workspace, cluster: Clus
     assert qdq("calibrate", space.model, "--calib", many, "-o", space.folder / "many.qcal").code == 0
     output = space.folder / "interrupted.qcal"
     line = [sys.executable, "-c", GOES_ON_UNTIL_DONE, *map(str, (space.model, many, output, cluster.scheduler))]
-    done = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        line, env=environment(), capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert done.returncode == 0, done.stderr
     turns = done.stdout.splitlines()
     assert turns[-1] == "1200 False"

@@ -39,6 +39,10 @@ class Outcome:
         return json.loads(self.out)
 
 
+PATIENCE_SECONDS = 600
+"""Longest wait for another process: it ends a test that hangs, on a machine ten times slower too."""
+
+
 def qdq(*arguments: object) -> Outcome:
     """Run the command in this process."""
     out, err = io.StringIO(), io.StringIO()
@@ -61,8 +65,8 @@ def environment(**changes: str) -> dict[str, str]:
 def process(*arguments: object, cwd: Path, **changes: str) -> Outcome:
     """Run the command in a process of its own."""
     done = subprocess.run(
-        command(*arguments), cwd=cwd, env=environment(**changes), capture_output=True, encoding="utf-8", timeout=120,
-        check=False,
+        command(*arguments), cwd=cwd, env=environment(**changes), capture_output=True, encoding="utf-8",
+        timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     return Outcome(done.returncode, done.stdout, done.stderr)
 

@@ -7,6 +7,7 @@ default that moved between opsets is looked up in one place.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -74,6 +75,17 @@ def constant_at(node: ir.Node, index: int) -> NDArray[np.generic] | None:
     if value is None or value.const_value is None or value.is_graph_input():
         return None
     array: NDArray[np.generic] = value.const_value.numpy()
+    return array
+
+
+def initializer_array(graph: ir.Graph, name: str) -> NDArray[Any]:
+    """Return the array of an initializer that has data, in its own type.
+
+    `np.asarray` of an onnx-ir tensor does not: before NumPy 2.3 that is float64, whatever the tensor holds.
+    """
+    tensor = graph.initializers[name].const_value
+    assert tensor is not None
+    array: NDArray[Any] = tensor.numpy()
     return array
 
 

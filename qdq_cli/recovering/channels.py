@@ -18,6 +18,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from qdq_cli.model.nodes import initializer_array
+
 Ids = NDArray[np.intp]
 """Shape [channels]: a variable for each channel of a tensor; equal variables are scaled alike."""
 
@@ -69,7 +71,7 @@ def scaled_constants(
     for scaled in channels.constants:
         value = found.get(scaled.name)
         if value is None:
-            value = np.asarray(graph.initializers[scaled.name].const_value)
+            value = initializer_array(graph, scaled.name)
         factor = padded[scaled.classes]
         found[scaled.name] = (value / factor if scaled.divides else value * factor).astype(value.dtype)
     return {name: array for name, array in found.items() if name}

@@ -25,6 +25,15 @@ from qdq_cli.recovering.channel_rules import scalable_channels
 from qdq_cli.recovering.channels import Channels, scaled_constants
 from qdq_cli.recovering.rows import TensorRunner
 from qdq_cli.recovering.start import Start
+from qdq_cli.process.errors import ModelError
+from qdq_cli.recovering.channel_rules import scalable_channels
+from qdq_cli.recovering.channels import Channels, scaled_constants
+from qdq_cli.model.nodes import initializer_array
+from qdq_cli.placement.plan import Plan
+from qdq_cli.judging.candidate import Candidate, set_constants
+from qdq_cli.recovering.changes import Judge, Verdict
+from qdq_cli.recovering.rows import TensorRunner
+from qdq_cli.recovering.start import Start
 
 EQUALIZING = ("equalize", "smooth")
 """The steps that come before all others, in this order."""
@@ -250,7 +259,7 @@ def _weight_shares(model: ir.Model, plan: Plan, channels: Channels) -> NDArray[n
     shares = np.zeros(channels.count)
     for scaled in channels.constants:
         if scaled.divides and scaled.name in axes:
-            weight = np.abs(np.asarray(model.graph.initializers[scaled.name].const_value)).astype(np.float64)
+            weight = np.abs(initializer_array(model.graph, scaled.name)).astype(np.float64)
             others = tuple(axis for axis in range(weight.ndim) if axis != axes[scaled.name])
             relative = weight / np.maximum(weight.max(axis=others, keepdims=True), np.finfo(np.float64).tiny)
             classes = np.broadcast_to(scaled.classes, weight.shape)

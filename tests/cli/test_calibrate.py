@@ -23,6 +23,7 @@ from qdq_cli.config.records import CalibrateConfig, DataConfig
 from qdq_cli.process.errors import InterruptedRunError
 from tests.networks import Network
 from tests.workspace import (
+    PATIENCE_SECONDS,
     SIDE,
     Outcome,
     Workspace,
@@ -294,7 +295,7 @@ def test_a_signal_leaves_a_cache_to_go_on_from(space: Workspace, sent: signal.Si
     assert running.stderr.readline().startswith("warning: No preprocessing was chosen")  # said when the data is open
     time.sleep(0.4)
     running.send_signal(sent)
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=PATIENCE_SECONDS)
     cache = space.folder / "model.qcal"
     assert running.returncode == 130, err
     assert "Traceback" not in err

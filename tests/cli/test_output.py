@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.workspace import Workspace, command, environment, process, qdq
+from tests.workspace import PATIENCE_SECONDS, Workspace, command, environment, process, qdq
 
 KEYS_OF_THE_DOCUMENT = {
     "": ("schema_version", "model", "output", "opset", "weighted_ops", "activations", "skips", "calibration",
@@ -164,7 +164,7 @@ def test_a_reader_that_goes_away_is_no_failure(space: Workspace):
     line = subprocess.list2cmdline(command("quantize", "model.onnx", "--calib", "arrays.npz", "--json"))
     done = subprocess.run(
         ["bash", "-c", f"({line}; echo $? > code) | true"],
-        cwd=space.folder, env=environment(), capture_output=True, text=True, check=False, timeout=120,
+        cwd=space.folder, env=environment(), capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS,
     )  # fmt: skip
     assert done.stderr == ""
     assert (space.folder / "code").read_text().strip() == "0"

@@ -19,7 +19,18 @@ from onnx import TensorProto, helper
 from qdq_cli.config.records import DEFAULT_RECOVERY, RECOVERY_STEPS
 from tests.cli.test_terminal import in_terminal
 from tests.networks import Network
-from tests.workspace import SIDE, Outcome, Workspace, command, environment, make_workspace, process, qdq, small_convnet
+from tests.workspace import (
+    PATIENCE_SECONDS,
+    SIDE,
+    Outcome,
+    Workspace,
+    command,
+    environment,
+    make_workspace,
+    process,
+    qdq,
+    small_convnet,
+)
 
 WIDE = 40.0
 """How many times as wide as the others one channel is."""
@@ -421,11 +432,11 @@ def test_interrupted_it_leaves_what_it_goes_on_from(tmp_path: Path, tmp_path_fac
         command(*words), cwd=space.folder, env=environment(TMPDIR=str(temporary)), stdout=pipe, stderr=pipe, text=True
     )
     progress = space.folder / "model.qdq.onnx.recovery"
-    limit = time.monotonic() + 60
-    while not progress.exists() and time.monotonic() < limit:
+    while not progress.exists():
+        assert running.poll() is None, running.communicate()
         time.sleep(0.01)
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=PATIENCE_SECONDS)
     # Python ends by the signal itself where that came while a compiled module was set up; to a shell, both are 130.
     assert running.returncode in (130, -signal.SIGINT)
     assert (out, err.strip().splitlines()[-1]) == ("", "error: Interrupted before the result was finished.")

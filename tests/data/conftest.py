@@ -5,14 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from PIL import Image
 
 from qdq_cli.data.inputs import InputSpec
 from qdq_cli.data.shapes import Shape
-
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")  # a loaded machine is no failure
 
 SpecMaker = Callable[..., InputSpec]
 ImageWriter = Callable[..., Path]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import onnx_ir as ir
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qdq_cli.config.records import PlanConfig
@@ -16,7 +16,7 @@ from tests.networks import Network
 from tests.tensorrt.random_networks import FLOAT_STEPS, finished, networks
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80)
 @given(networks((*FLOAT_STEPS, "depthwise_float", "depthwise_float", "add", "sigmoid", "split")), st.data())
 def test_candidates_hold_what_any_smaller_plan_observes(net: Network, data: st.DataObject):
     model = prepare(ir.serde.deserialize_model(finished(net))).model
@@ -31,7 +31,7 @@ def test_candidates_hold_what_any_smaller_plan_observes(net: Network, data: st.D
     assert set(plan.candidates) >= set(make_plan(model, replace(config, wide=wide)).observed)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80)
 @given(networks((*FLOAT_STEPS, "depthwise_float", "add", "add", "sigmoid", "split")), st.data())
 def test_excluding_any_operators_observes_nothing_new(net: Network, data: st.DataObject):
     """Weighted operators, residual Adds and poolings alike."""

@@ -195,14 +195,14 @@ def test_flattened_channels_keep_their_elements_together():
     np.testing.assert_array_equal(channels.tensors["f"][1], np.repeat(channels.tensors["r"][1], 36))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(recipes(), st.integers(0, 9))
 def test_random_networks_keep_every_tensor_as_their_classes_say(recipe: list[Step], seed: int):
     net, outputs = build(recipe)
     check_law(prepare(net.model(*outputs)).model, seed=seed)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(cubic_recipes(), st.integers(0, 9))
 def test_axes_of_equal_size_are_not_taken_for_each_other(recipe: list[CubicStep], seed: int):
     net, output = build_cubic(recipe)

@@ -39,7 +39,7 @@ def written(recipe: list[Step], form: Form, *, runs: bool = True) -> tuple[ir.Mo
     return model, result.int8_nodes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(recipes())
 def test_no_form_predicts_more_kernels_than_pairs_at_the_consumers(recipe):
     plain = len(simulate(written(recipe, Form.PAIRS, runs=False)[0]).standalone)
@@ -47,7 +47,7 @@ def test_no_form_predicts_more_kernels_than_pairs_at_the_consumers(recipe):
     assert len(simulate(written(recipe, Form.INT8_REGIONS)[0]).standalone) <= plain
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(recipes())
 def test_the_planner_and_the_propagation_engine_agree_on_what_runs_in_int8(recipe):
     _, plan = planned(recipe)
@@ -55,7 +55,7 @@ def test_the_planner_and_the_propagation_engine_agree_on_what_runs_in_int8(recip
     assert set(plan.int8_nodes) == set(int8_nodes)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(recipes(max_size=9))
 def test_all_forms_give_the_same_numbers(recipe):
     models = [written(recipe, Form.PAIRS, runs=False), written(recipe, Form.PAIRS), written(recipe, Form.INT8_REGIONS)]
@@ -65,7 +65,7 @@ def test_all_forms_give_the_same_numbers(recipe):
             np.testing.assert_array_equal(one, two)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(recipes(), st.integers(0, 2**32))
 def test_the_order_of_nodes_in_the_file_does_not_matter(recipe, seed):
     net, outputs = build(recipe)
@@ -79,7 +79,7 @@ def test_the_order_of_nodes_in_the_file_does_not_matter(recipe, seed):
     assert make_plan(prepare(shuffled).model) == expected
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(recipes())
 def test_every_quantized_operator_reads_int8_on_all_its_inputs(recipe):
     model, _ = written(recipe, Form.PAIRS)

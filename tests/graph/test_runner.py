@@ -114,7 +114,7 @@ def test_no_batches_give_empty_histograms():
     assert observe_arrays(loaded(relu_model()), ["s"], []) == {"s": Histogram()}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.permutations(range(6)), st.integers(1, 4), st.integers(1, 3))
 def test_order_threads_and_batch_size_change_nothing(order, threads, size):
     generator = np.random.default_rng(3)

@@ -17,7 +17,7 @@ import pytest
 
 from qdq_cli.screen.render import write_page
 from tests.pages.sample import LONG_NAME, full_page
-from tests.workspace import REPOSITORY, SAMPLES, qdq
+from tests.workspace import PATIENCE_SECONDS, REPOSITORY, SAMPLES, qdq
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SCREENSHOTS = REPOSITORY / "build" / "screenshots"
@@ -67,7 +67,9 @@ def browse(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]
         BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--allow-file-access-from-files",
         "--enable-logging=stderr", f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=5000", *arguments,
     ]  # fmt: skip
-    return subprocess.run([str(word) for word in line], capture_output=True, text=True, timeout=180, check=True)
+    return subprocess.run(
+        [str(word) for word in line], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+    )
 
 
 def look(page: Path, width: int, needle: str, *, dark: bool = False) -> Look:

@@ -113,7 +113,7 @@ def without_constant_part(start: Start):
     """The model with a bias of zeros: the signal of a bench is that of the product alone."""
     clone = start.model.clone()
     for name, value in clone.graph.initializers.items():
-        array = np.asarray(value.const_value)
+        array = value.const_value.numpy()
         if array.ndim == 1:
             value.const_value = ir.Tensor(np.zeros_like(array), name=name)
     return clone

@@ -20,6 +20,16 @@ from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.errors import DataError
 from qdq_cli.running.runner import Runner
 from qdq_cli.running.session import Source
+from qdq_cli.process.errors import DataError
+from qdq_cli.judging.bias import bias_place
+from qdq_cli.model.nodes import initializer_array
+from qdq_cli.placement.plan import make_plan, restricted
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.placement.rewrite import rewrite
+from qdq_cli.running.runner import Runner
+from qdq_cli.running.session import Source
+from qdq_cli.judging.candidate import Candidate
+from qdq_cli.judging.trials import Trials, channel_axis
 
 SAMPLE_MODELS = Path(__file__).parents[2] / "sample_models"
 
@@ -63,7 +73,7 @@ def test_nothing_quantized_has_no_noise_and_the_model_stays_as_it_is() -> None:
     plan = make_plan(model)
     trials = Trials(model, _batches(model))
     weight = plan.weights[0].tensor
-    changed = 0.5 * np.asarray(model.graph.initializers[weight].const_value)  # type: ignore[arg-type]
+    changed = 0.5 * initializer_array(model.graph, weight)
     bias = np.linspace(-1.0, 1.0, changed.shape[0])
 
     assert trials.measure(Candidate(restricted(plan, set()), (1.0,) * len(plan.groups))).noise == 0.0
@@ -99,7 +109,7 @@ def test_a_restricted_plan_quantizes_these_nodes_alone() -> None:
 def test_bias_place_of_a_model_has_one_number_a_channel() -> None:
     model = _prepared("digits_resnet")
     node = next(node for node in model.graph if node.op_type == "Conv")
-    channels = np.asarray(node.inputs[1].const_value).shape[0]  # type: ignore[union-attr,arg-type]
+    channels = node.inputs[1].const_value.shape[0]  # type: ignore[union-attr]
     place = bias_place(node, channels)
     assert place is not None
     assert place.value.shape == (channels,)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from onnx import TensorProto, helper
 
 from qdq_cli.cache.exchange import ranges_of
@@ -361,7 +361,7 @@ def test_models_of_other_tools_end_with_the_input_kernel_alone(fixed, name, stan
     assert report.outputs["scores"].sqnr_db > 30
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(networks())
 def test_repairs_never_cost_kernels_and_fixing_twice_changes_nothing(tmp_path_factory, net: Network):
     folder = tmp_path_factory.mktemp("fix")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import onnx_ir as ir
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from qdq_cli.config.records import Form, PlanConfig
@@ -23,7 +23,7 @@ from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
 from tests.networks import Network, proto_of, run
 from tests.tensorrt.random_networks import FLOAT_STEPS, finished, networks, shuffled
 
-FRUGAL = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FRUGAL = settings(max_examples=80)
 
 
 def model_of(proto: onnx.ModelProto) -> ir.Model:

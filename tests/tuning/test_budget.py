@@ -39,7 +39,7 @@ def total(values: list[float], positions: frozenset[int]) -> float:
     return sum(values[position] for position in positions)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(problems())
 def test_it_equals_brute_force(problem: tuple[list[float], list[float], float, Floor | None]):
     noise, cost, budget, floor = problem
@@ -53,7 +53,7 @@ def test_it_equals_brute_force(problem: tuple[list[float], list[float], float, F
     assert total(cost, found) <= min(total(cost, some) for some in possible) + 1e-9
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(problems())
 def test_the_quietest_set_equals_brute_force(problem: tuple[list[float], list[float], float, Floor | None]):
     noise, _, _, floor = problem

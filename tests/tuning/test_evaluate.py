@@ -17,6 +17,11 @@ from qdq_cli.config.tuning import Evaluation
 from qdq_cli.process.errors import DataError, UsageError
 from qdq_cli.sensitivity.evaluate import check_command, evaluate, number_of, words_of
 from tests.workspace import environment, make_workspace, qdq
+from tests.workspace import environment
+from qdq_cli.process.errors import DataError, UsageError
+from qdq_cli.config.tuning import Evaluation
+from qdq_cli.sensitivity.evaluate import check_command, evaluate, number_of, words_of
+from tests.workspace import PATIENCE_SECONDS, environment
 
 
 @pytest.mark.parametrize(
@@ -109,9 +114,9 @@ def test_an_interrupt_ends_the_program_and_what_it_started(tmp_path: Path):
         tmp_path,
         f"""
         import pathlib, subprocess, sys, time
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
         pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(child.pid))
-        time.sleep(60)
+        time.sleep(3600)
         """,
     )
     code = (
@@ -123,15 +128,15 @@ def test_an_interrupt_ends_the_program_and_what_it_started(tmp_path: Path):
     running = subprocess.Popen([sys.executable, "-c", code], env=environment(), stderr=subprocess.PIPE)
     pid = _await_pid(tmp_path / "pid")
     running.send_signal(signal.SIGINT)
-    assert b"KeyboardInterrupt" in running.communicate(timeout=30)[1]
-    deadline = time.monotonic() + 10
+    assert b"KeyboardInterrupt" in running.communicate(timeout=PATIENCE_SECONDS)[1]
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while _is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _is_running(pid)
 
 
 def _await_pid(path: Path) -> int:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (path.exists() and path.read_text()):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -54,7 +54,7 @@ def best_cost(network: Network, cost: tuple[float, ...]) -> float:
 amounts = st.integers(1, 1000).map(float)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(amounts, amounts), min_size=2, max_size=8),
     st.floats(0.05, 0.95),
@@ -73,7 +73,7 @@ def test_what_it_finds_meets_the_target_with_few_measurements(
     assert bool(met) or not possible or blind
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(amounts, amounts), min_size=2, max_size=8), st.floats(0.05, 0.95))
 def test_noises_that_add_up_give_the_cheapest_set_at_once(operators: list[tuple[float, float]], share: float):
     true, cost = (tuple(values) for values in zip(*operators, strict=True))
