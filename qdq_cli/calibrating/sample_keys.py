@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from qdq_cli.data.samples import SampleSet
 from qdq_cli.data.unreadable import UnreadableSampleError
-from qdq_cli.process.interrupts import Stop, never
+from qdq_cli.process.interrupts import Stop, hearing_by_asking, insist, never
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.running.session import cores
 
@@ -92,8 +92,10 @@ def _identities(every: SampleSet, indices: Sequence[int], listener: Listener, st
     found: dict[int, str] = {}
     if not indices:
         return found
-    with ThreadPoolExecutor(cores()) as pool, listener.progress("looking for equal samples", len(indices)) as advance:
+    progress = listener.progress("looking for equal samples", len(indices))
+    with hearing_by_asking(), ThreadPoolExecutor(cores()) as pool, progress as advance:
         for start in range(0, len(indices), _ROUND):
+            insist()
             if start and stop():
                 break
             some = indices[start : start + _ROUND]

@@ -24,6 +24,7 @@ from qdq_cli.placement.topology import float_tensors
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.interrupts import Stop, never
+from qdq_cli.process.interrupts import Stop, hearing_by_asking, insist, never
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.running.session import cores
 from qdq_cli.running.unknown import notes_about
@@ -161,8 +162,10 @@ def _without(
             return False  # whether it may be left out is decided when it should be run
 
     sources: dict[int, str] = {}
-    with ThreadPoolExecutor(cores()) as pool, listener.progress("looking for new samples", len(indices)) as advance:
+    progress = listener.progress("looking for new samples", len(indices))
+    with hearing_by_asking(), ThreadPoolExecutor(cores()) as pool, progress as advance:
         for number, (index, found) in enumerate(zip(indices, pool.map(is_known, indices), strict=True), 1):
+            insist()
             if found:
                 sources[index] = samples.every.name(index)
             advance(number, len(indices))

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from qdq_cli.process.errors import ExitCode
 
@@ -19,6 +19,8 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 """Those that ask a program to end; SIGHUP is unknown to Windows."""
 
 _interrupted = threading.Event()
+_heard_by_asking = 0
+"""Blocks of `hearing_by_asking` the main thread is in."""
 
 
 def interrupt_on_signals() -> None:
@@ -30,10 +32,11 @@ def interrupt_on_signals() -> None:
             signal.signal(number, interrupt)
 
 
-def interrupt(number: int, frame: object) -> NoReturn:
-    """Raise KeyboardInterrupt, wherever the main thread is just now."""
+def interrupt(number: int, frame: object) -> None:
+    """Raise KeyboardInterrupt, wherever the main thread is just now; where it asks, only note that."""
     _interrupted.set()
-    raise KeyboardInterrupt
+    if not _heard_by_asking:
+        raise KeyboardInterrupt
 
 
 def end_at_once_on_signals() -> None:
@@ -64,6 +67,28 @@ def insist() -> None:
     """
     if _interrupted.is_set():
         raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def hearing_by_asking() -> Iterator[None]:
+    """Within the block, a signal raises nothing by itself: the block calls `insist` often, and its end does.
+
+    For whatever starts threads or waits for them. Raised inside Python's own locks, KeyboardInterrupt becomes another
+    error ("release unlocked lock"), leaves a lock taken for ever, or is dropped in the callback of a weak reference.
+
+    Raises:
+        KeyboardInterrupt: The program was asked to end.
+    """
+    global _heard_by_asking  # noqa: PLW0603 - a handler has no other place to look
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's alone
+        yield
+        return
+    _heard_by_asking += 1
+    try:
+        yield
+    finally:
+        _heard_by_asking -= 1
+    insist()
 
 
 def never() -> bool:

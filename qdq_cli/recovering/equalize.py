@@ -18,20 +18,12 @@ from calibrators.equalization import EXPONENTS, channel_factors
 from calibrators.qparams import weight_amax
 from qdq_cli.data.batches import Batch
 from qdq_cli.judging.candidate import Candidate, set_constants
-from qdq_cli.placement.plan import Plan
-from qdq_cli.process.errors import ModelError
-from qdq_cli.recovering.changes import Judge, Verdict
-from qdq_cli.recovering.channel_rules import scalable_channels
-from qdq_cli.recovering.channels import Channels, scaled_constants
-from qdq_cli.recovering.rows import TensorRunner
-from qdq_cli.recovering.start import Start
-from qdq_cli.process.errors import ModelError
-from qdq_cli.recovering.channel_rules import scalable_channels
-from qdq_cli.recovering.channels import Channels, scaled_constants
 from qdq_cli.model.nodes import initializer_array
 from qdq_cli.placement.plan import Plan
-from qdq_cli.judging.candidate import Candidate, set_constants
+from qdq_cli.process.errors import ModelError
 from qdq_cli.recovering.changes import Judge, Verdict
+from qdq_cli.recovering.channel_rules import scalable_channels
+from qdq_cli.recovering.channels import Channels, scaled_constants
 from qdq_cli.recovering.rows import TensorRunner
 from qdq_cli.recovering.start import Start
 

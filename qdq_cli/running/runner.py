@@ -23,7 +23,7 @@ from calibrators import Histogram, NonFiniteError, warm_up
 from qdq_cli.data.batches import Batch
 from qdq_cli.model.finite import require_finite_weights
 from qdq_cli.process.errors import DataError, ModelError, QdqError
-from qdq_cli.process.interrupts import insist
+from qdq_cli.process.interrupts import hearing_by_asking, insist
 from qdq_cli.process.sentences import some_of
 from qdq_cli.running.bound import BoundSession, array_for
 from qdq_cli.running.outputs import TakeOut, taking_out
@@ -182,7 +182,7 @@ def _work(workers: Sequence[_Worker[Any]], job: _Job[Any], on_batch: Progress | 
 
     Batches are handed out in order and those under way are finished, so which one that is does not depend on timing.
     """
-    with ThreadPoolExecutor(len(workers), thread_name_prefix="observe") as pool:
+    with hearing_by_asking(), ThreadPoolExecutor(len(workers), thread_name_prefix="observe") as pool:
         futures = {pool.submit(worker.work): worker for worker in workers}
         try:
             _await(futures, job, on_batch)
@@ -268,7 +268,7 @@ class Runner:
         insist()
         feed = {name: array_for(name, batch.arrays) for name in self.inputs}
         options = ort.RunOptions()
-        with _run_errors(batch), ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
+        with hearing_by_asking(), _run_errors(batch), ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
             future = pool.submit(self._session.run, None, feed, options)
             try:
                 while wait([future], timeout=_POLL_SECONDS).not_done:

@@ -14,22 +14,13 @@ from qdq_cli.data.batches import Batch
 from qdq_cli.judging.bias import bias_place
 from qdq_cli.judging.candidate import Candidate
 from qdq_cli.judging.trials import Trials, channel_axis
-from qdq_cli.placement.plan import make_plan, restricted
-from qdq_cli.placement.rewrite import rewrite
-from qdq_cli.preparing.prepare import prepare
-from qdq_cli.process.errors import DataError
-from qdq_cli.running.runner import Runner
-from qdq_cli.running.session import Source
-from qdq_cli.process.errors import DataError
-from qdq_cli.judging.bias import bias_place
 from qdq_cli.model.nodes import initializer_array
 from qdq_cli.placement.plan import make_plan, restricted
-from qdq_cli.preparing.prepare import prepare
 from qdq_cli.placement.rewrite import rewrite
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.process.errors import DataError
 from qdq_cli.running.runner import Runner
 from qdq_cli.running.session import Source
-from qdq_cli.judging.candidate import Candidate
-from qdq_cli.judging.trials import Trials, channel_axis
 
 SAMPLE_MODELS = Path(__file__).parents[2] / "sample_models"
 
