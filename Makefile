@@ -1,20 +1,27 @@
 # Everything below makes its own virtual environment; only Python 3.11+ and make are assumed.
 PYTHON ?= python3
 VENV   ?= .venv
+OLDEST ?= .venv-oldest
 RUN    := $(VENV)/bin
 
-.PHONY: demo test check bench accuracy attack golden clean
+.PHONY: demo test test-oldest check bench accuracy attack golden clean
 
 demo: $(VENV)/.use ; mkdir -p demo-output && $(RUN)/qdq quantize sample_models/digits_resnet.onnx --calib sample_models/images/digits --preprocess unit -o demo-output/digits_resnet.qdq.onnx
 test: $(VENV)/.test ; $(RUN)/python -m pytest -n 2
+# the same tests with the lowest version of every dependency that pyproject.toml allows
+test-oldest: $(OLDEST)/.test ; $(OLDEST)/bin/python -m pytest -n 2
 check: $(VENV)/.check ; $(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy
 golden: $(VENV)/.test ; $(RUN)/python -m pytest --update-golden
 bench: $(VENV)/.test ; $(RUN)/python -m bench
 accuracy: $(VENV)/.test ; $(RUN)/python -m bench.accuracy $(MODELS)
 attack: $(VENV)/.test ; $(RUN)/python -m bench attack --runs 10000
-clean: ; rm -rf $(VENV) demo-output build *.egg-info
+clean: ; rm -rf $(VENV) $(OLDEST) demo-output build *.egg-info
 
 $(VENV)/bin/python: ; $(PYTHON) -m venv $(VENV)
 $(VENV)/.use: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e '.[fast]' && touch $@
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e '.[fast,test]' && touch $@
 $(VENV)/.check: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e '.[fast,test,check]' && touch $@
+$(OLDEST)/.test: pyproject.toml .ci/oldest.py
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(PYTHON) .ci/oldest.py > $(OLDEST)/oldest.txt
+	$(OLDEST)/bin/python -m pip install -q -e '.[fast,test]' -c $(OLDEST)/oldest.txt && touch $@

@@ -77,7 +77,7 @@ def make_session(source: Source, options: SessionOptions) -> ort.InferenceSessio
     # Sessions silence themselves by an option; what happens outside one goes to the default logger.
     ort.set_default_logger_severity(_FATAL)
     model = source.model if isinstance(source.model, bytes) else str(source.model)
-    with as_model_error("load the model"):
+    with as_model_error("load the model", _CHECK):
         return ort.InferenceSession(model, _native(source, options), providers=["CPUExecutionProvider"])
 
 
@@ -117,6 +117,7 @@ def as_model_error(action: str, hint: str = "") -> Iterator[None]:
         ) from error
 
 
+_CHECK = "onnx.checker.check_model(path, full_check=True) says more about what is wrong with a model."
 _NOT_REGISTERED = "is not a registered function/op"
 _UNKNOWN = (
     "Observing runs the model, so ONNX Runtime must know all of its operators; where every range is given with "

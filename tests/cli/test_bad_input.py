@@ -456,14 +456,16 @@ def test_a_model_without_opset(space: Workspace):
     refused(space, 3)
 
 
-def test_a_model_whose_types_contradict(space: Workspace):
+@pytest.mark.parametrize("opset", [17, onnx.defs.onnx_opset_version()])
+def test_a_model_whose_types_contradict(space: Workspace, opset: int):
     node = helper.make_node("Add", ["a", "b"], ["c"])
     inputs = [
         helper.make_tensor_value_info("a", TensorProto.FLOAT, [1]),
         helper.make_tensor_value_info("b", TensorProto.INT64, [1]),
     ]
     outputs = [helper.make_tensor_value_info("c", TensorProto.FLOAT, [1])]
-    onnx.save(helper.make_model(helper.make_graph([node], "bad", inputs, outputs)), space.model)
+    graph = helper.make_graph([node], "bad", inputs, outputs)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]), space.model)
     given = arrays(space, a=np.ones((4, 1), np.float32), b=np.ones((4, 1), np.int64))
     refused(space, 3, "--calib", given)
 
