@@ -26,6 +26,7 @@ def run(path: Path, feed: Arrays, level: ort.GraphOptimizationLevel = LEVELS[0])
     options.graph_optimization_level = level
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
+    options.add_session_config_entry("session.x64quantprecision", "1")  # without VNNI, the default saturates
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     outputs: list[np.ndarray] = session.run(None, feed)
     return outputs

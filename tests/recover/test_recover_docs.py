@@ -56,7 +56,9 @@ def test_the_output_is_the_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert done.code == code, done.err
     assert without_numbers(done.out) == without_numbers(expected)
     shown, found = ([float(value) for value in re.findall(r"SQNR ([\d.]+) dB", text)] for text in (expected, done.out))
-    assert found == pytest.approx(shown, abs=0.5)
+    # which changes are accepted hangs on last digits: 41.4 dB with AVX-512, 40.4 with AVX2 alone
+    assert found == pytest.approx(shown, abs=1.5)
+    assert found[1] >= found[0] - 0.5, "recovery takes nothing away"
 
 
 def test_the_table_of_steps_is_the_programs():
