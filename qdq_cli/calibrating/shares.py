@@ -23,7 +23,6 @@ from qdq_cli.placement.plan import make_plan
 from qdq_cli.placement.topology import float_tensors
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.errors import ModelError
-from qdq_cli.process.interrupts import Stop, never
 from qdq_cli.process.interrupts import Stop, hearing_by_asking, insist, never
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.running.session import cores
