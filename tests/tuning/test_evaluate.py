@@ -16,12 +16,7 @@ import pytest
 from qdq_cli.config.tuning import Evaluation
 from qdq_cli.process.errors import DataError, UsageError
 from qdq_cli.sensitivity.evaluate import check_command, evaluate, number_of, words_of
-from tests.workspace import environment, make_workspace, qdq
-from tests.workspace import environment
-from qdq_cli.process.errors import DataError, UsageError
-from qdq_cli.config.tuning import Evaluation
-from qdq_cli.sensitivity.evaluate import check_command, evaluate, number_of, words_of
-from tests.workspace import PATIENCE_SECONDS, environment
+from tests.workspace import PATIENCE_SECONDS, environment, make_workspace, qdq
 
 
 @pytest.mark.parametrize(
