@@ -11,7 +11,7 @@ import pytest
 
 from qdq_cli.main import run
 from qdq_cli.targets.tensorrt.findings import RULES
-from qdq_cli.targets.tensorrt.reasons import REMEDIES
+from qdq_cli.targets.tensorrt.remedies import REMEDIES
 from qdq_cli.targets.tensorrt.simulation import Reason
 from tests.foreign import make_ort_models
 

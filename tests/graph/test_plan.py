@@ -12,7 +12,7 @@ from onnx import helper
 
 from qdq_cli.config.records import PlanConfig
 from qdq_cli.placement.plan import Plan, make_plan
-from qdq_cli.placement.selection import REASONS
+from qdq_cli.placement.skips import REASONS
 from qdq_cli.placement.wants import Wants
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.errors import UsageError

@@ -1,0 +1,36 @@
+"""Every reason an operator input stays float, as one table that needs no graph."""
+
+from __future__ import annotations
+
+REASONS: dict[str, str] = {
+    "EXCLUDED": "excluded by its name",
+    "OP_EXCLUDED": "its operator type is excluded by --exclude-op",
+    "NOT_SELECTED": "not matched by --only",
+    "FIRST_LAYER": "a first layer, kept float by --skip-first",
+    "LAST_LAYER": "a last layer, kept float by --skip-last",
+    "IN_BODY": "inside the body of an If, Loop or Scan",
+    "NOT_FLOAT": "its element type has no INT8 counterpart in TensorRT (FP32, FP16 and BF16 do)",
+    "ALREADY_QUANTIZED": "the model already holds Q/DQ here",
+    "CONSTANT_INPUT": "its input is the same for every sample, made from shapes or constants alone",
+    "WEIGHT_COMPUTED": "its weight is computed at run time, TensorRT needs a constant",
+    "CONSTANT_LEFT": "its constant is the left operand, undocumented in TensorRT",
+    "ATTENTION": "a product of two activations, usually faster in float (--mha)",
+    "EINSUM": "TensorRT computes Einsum in float, and it is no product with a constant weight",
+    "UNOBSERVED": "behind an operator that ONNX Runtime does not know",
+    "GROUP_ALIGN": "channels a group are no multiple of 4 (--no-group-rules)",
+    "FEW_CHANNELS": "too few channels for INT8 to pay (--no-channel-rules)",
+    "WIDE_RANGE": "depthwise, and no range keeps four bits of its input (--no-range-rules)",
+    "GEMV": "a matrix-vector product, bound by memory (--no-gemv-rules)",
+    "RESIDUAL_FLOAT_CONSUMER": "no INT8 reader behind this Add, or float readers as well",
+    "RESIDUAL_BROADCAST": "operands differ in shape, a fused residual needs equal ones",
+    "RESIDUAL_FLOAT_PRODUCER": "neither operand comes from an operator that can emit INT8",
+    "RESIDUAL_OFF": "residual branches are kept float by --no-residuals",
+    "POOL_FLOAT": "average pooling pays only between INT8 operators",
+    "POOL_OFF": "average pooling is kept float by --no-pooling",
+}
+"""Every reason an operator input stays float: stable code -> sentence, short enough for a line of the summary.
+
+Rules: CONSTANT_LEFT section 1.5; CONSTANT_INPUT and WEIGHT_COMPUTED A31; ATTENTION 3.3; GROUP_ALIGN A33 and A34;
+FEW_CHANNELS and GEMV 3.4; RESIDUAL_FLOAT_CONSUMER 3.2, cases 1 and 2; RESIDUAL_BROADCAST 3.2; RESIDUAL_FLOAT_PRODUCER
+P15; POOL_FLOAT P9.
+"""
