@@ -21,7 +21,7 @@ class CalibratorError(Exception):
 
 
 class NonFiniteError(CalibratorError):
-    """NaN or Inf where only finite values make sense (spec A7)."""
+    """NaN or Inf where only finite values make sense (rule A7)."""
 
 
 class NoDataError(CalibratorError):

@@ -34,7 +34,7 @@ class Histogram:
 
     Not to be fed by two threads at once: give each its own and `merge` them.
 
-    Source: spec 5.4, items 1 and 2.
+    Source: rules, section 5.4.
     """
 
     __hash__ = None  # type: ignore[assignment]  # state changes

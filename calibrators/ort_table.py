@@ -6,7 +6,8 @@
 Read and written here in a few lines, with every offset checked: the file names positions in itself, and none of them is
 trusted.
 
-Source: FlatBuffers internals (flatbuffers.dev/internals); the schema is ONNX Runtime's `calTable.fbs`; spec 6.3.
+Source: FlatBuffers internals (flatbuffers.dev/internals); the schema is ONNX Runtime's `calTable.fbs`; rules,
+section 6.3.
 """
 
 from __future__ import annotations

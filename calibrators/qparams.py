@@ -76,7 +76,7 @@ def symmetric_qparams(
         amax: Real units, >= 0; a number per tensor, an array [C] per channel.
         axis: The channel axis for an array; None per tensor.
         qtype: The stored type.
-        scale_dtype: float32, or float16 where the tensor is float16 (spec A9-A11).
+        scale_dtype: float32, or float16 where the tensor is float16 (rules A9-A11).
 
     Returns:
         scale = amax / qtype.steps, divided in float64 and rounded once to `scale_dtype`: for a float32 amax the same as
@@ -107,7 +107,7 @@ def weight_amax(array: NDArray[Any], axis: int | None = None) -> NDArray[np.floa
 
     Args:
         array: float16, float32 or float64, any shape; empty slices count as all zero.
-        axis: The axis that is kept (spec 1.5); None per tensor.
+        axis: The axis that is kept (rules, section 1.5); None per tensor.
 
     Returns:
         Shape [C], or () per tensor.
@@ -145,7 +145,7 @@ def quantize(values: ArrayLike, qparams: QParams) -> NDArray[Any]:
         NonFiniteError: NaN has no code.
         ParameterError: The axis does not fit the values.
 
-    Source: ONNX QuantizeLinear, opsets 10-21; spec 1.1 and A1.
+    Source: ONNX QuantizeLinear, opsets 10-21; rules, section 1.1 and A1.
     """
     reals = np.asarray(values)
     scale, zero_point = _broadcast(reals, qparams)
@@ -173,7 +173,7 @@ def dequantize(codes: NDArray[Any], qparams: QParams) -> NDArray[Any]:
     Raises:
         ParameterError: The axis does not fit the codes.
 
-    Source: ONNX DequantizeLinear, opsets 10-21; spec 1.1.
+    Source: ONNX DequantizeLinear, opsets 10-21; rules, section 1.1.
     """
     scale, zero_point = _broadcast(codes, qparams)
     steps = (codes.astype(np.int32) - zero_point.astype(np.int32)).astype(np.float32)

@@ -18,10 +18,10 @@ class QType:
         qmax: Largest code.
         dtype: NumPy type of the stored codes.
         zero_code: Code of 0.0 in a symmetric quantization.
-        steps: Steps between 0.0 and amax: scale = amax / steps (spec 1.1: 127 for INT8; spec A1: the clamp is the full
-            [qmin, qmax] all the same).
+        steps: Steps between 0.0 and amax: scale = amax / steps (127 for INT8; the clamp is the full [qmin, qmax] all
+            the same; rules, section 1.1 and A1).
 
-    A further type is one more row (spec 7: FP8 has steps 448, INT4 has 7).
+    A further type is one more row (rules, section 7: FP8 has steps 448, INT4 has 7).
     """
 
     name: str
@@ -39,10 +39,10 @@ def _integers(name: str, dtype: DTypeLike) -> QType:
 
 
 INT8 = _integers("int8", np.int8)
-"""[-128, 127], 0.0 at 0: what TensorRT takes (spec A13)."""
+"""[-128, 127], 0.0 at 0: what TensorRT takes (rule A13)."""
 
 UINT8 = _integers("uint8", np.uint8)
-"""[0, 255], 0.0 at 128: ONNX Runtime's other type; TensorRT refuses it (spec A16)."""
+"""[0, 255], 0.0 at 128: ONNX Runtime's other type; TensorRT refuses it (rule A16)."""
 
 INT16 = _integers("int16", np.int16)
 """[-32768, 32767], 0.0 at 0 (ONNX opset 21)."""

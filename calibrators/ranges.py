@@ -13,7 +13,7 @@ class Range:
     """The interval [minimum, maximum] of real values that quantization keeps, in the tensor's own units.
 
     Raises:
-        NonFiniteError: An end is NaN or Inf (spec A7).
+        NonFiniteError: An end is NaN or Inf (rule A7).
         ParameterError: minimum > maximum.
     """
 
@@ -28,5 +28,5 @@ class Range:
 
     @property
     def amax(self) -> float:
-        """Largest absolute value kept; the symmetric range is [-amax, amax] (spec 6.4)."""
+        """Largest absolute value kept; the symmetric range is [-amax, amax] (rules, section 6.4)."""
         return max(abs(self.minimum), abs(self.maximum))

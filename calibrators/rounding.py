@@ -12,7 +12,7 @@ from calibrators.qtypes import INT8, QType
 
 _MAX_SWEEPS = 8
 _DAMPING = 0.01
-"""Share of the mean diagonal added to H, as in GPTQ (section 3.3, step 3)."""
+"""Share of the mean diagonal added to H, as in GPTQ (arXiv 2210.17323, section 3.3, step 3)."""
 
 
 def nearest(weight: Array, scale: Array, qtype: QType = INT8) -> Array:

@@ -8,7 +8,7 @@ A line holds a tensor name and the bits of its scale (amax / 127) as a big-endia
 and without leading zeros. The file has no checksum and TensorRT trusts it as it is, so every odd range is refused here.
 The first line may be spelled in other ways, since people edit it to hand a cache to another release.
 
-Source: spec 6.1 and 6.2; test case T56.
+Source: rules, sections 6.1 and 6.2 (docs/rules.md); test case T56.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from calibrators.errors import CacheFileError, ParameterError
 from calibrators.qtypes import INT8
 
 ALGORITHMS = ("EntropyCalibration2", "MinMaxCalibration", "EntropyCalibration", "LegacyCalibration")
-"""Calibrators that name themselves in the header; the first is the one DLA and trtexec want (spec 5.1, 6.3)."""
+"""Calibrators that name themselves in the header; the first is the one DLA and trtexec want.
+
+Source: rules, sections 5.1 and 6.3.
+"""
 
 _HEADER = re.compile(r"trt\s*[-_ ]\s*v?([0-9][0-9a-z.]{0,15})\s*(?:[-_ ]\s*([a-z]\w*)?)?", re.IGNORECASE)
 _START = re.compile(r"trt\s*[-_ ]\s*v?[0-9]", re.IGNORECASE)
@@ -63,7 +66,8 @@ def tensorrt_version(release: str) -> int:
     Raises:
         ParameterError: It is not a release number.
 
-    Source: spec 6.1: major * 1000 + minor * 100 + patch before 10, major * 10000 + minor * 100 + patch from 10 on.
+    Source: rules, section 6.1: major * 1000 + minor * 100 + patch before 10, major * 10000 + minor * 100 + patch
+        from 10 on.
     """
     match = _VERSION.fullmatch(release)
     if not match:

@@ -28,6 +28,7 @@ COMMANDS = {
     "inspect": "Say what TensorRT will do with a Q/DQ model, without TensorRT.",
     "compare": "Compare a model with its quantized form, output by output or layer by layer.",
     "fix": "Repair what TensorRT refuses or cannot fuse in a Q/DQ model.",
+    "explain": "Say what a rule, a finding, a reason or an exit code means and what to do.",
 }
 """Name of each sub-command (a module of `qdq_cli.commands`) and its line in `qdq --help`."""
 

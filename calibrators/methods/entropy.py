@@ -64,7 +64,8 @@ def entropy(histogram: Histogram, error_ratio: float = ERROR_RATIO) -> Range:
         NoDataError: Nothing was observed.
         ParameterError: The error ratio is below 1.
 
-    Source: Migacz 2017, "8-bit inference with TensorRT", GTC; spec 5.2 and 5.3 (zero-bin rule, first minimum).
+    Source: Migacz 2017, "8-bit inference with TensorRT", GTC; rules, sections 5.2 and 5.3 (zero-bin rule,
+        first minimum).
     """
     require_data(histogram)
     if not error_ratio >= 1.0:

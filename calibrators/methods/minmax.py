@@ -13,7 +13,7 @@ def minmax(histogram: Histogram) -> Range:
     Raises:
         NoDataError: Nothing was observed.
 
-    Source: spec 5.1 (IInt8MinMaxCalibrator); test case T55.
+    Source: rules, section 5.1 (IInt8MinMaxCalibrator); test case T55.
     """
     require_data(histogram)
     return Range(histogram.minimum, histogram.maximum)

@@ -35,7 +35,7 @@ def mse(histogram: Histogram) -> Range:
     Raises:
         NoDataError: Nothing was observed.
 
-    Source: Wu et al. 2020, arXiv 2004.09602, section 5.2 names the criterion; spec 5.3 and 5.4 item 3.
+    Source: Wu et al. 2020, arXiv 2004.09602, section 5.2 names the criterion; rules, sections 5.3 and 5.4.
     """
     require_data(histogram)
     tops = candidates(histogram)

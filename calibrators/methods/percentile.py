@@ -28,7 +28,7 @@ def percentile(histogram: Histogram, percent: float = 99.99) -> Range:
         NoDataError: Nothing was observed.
         ParameterError: percent is outside (0, 100].
 
-    Source: Wu et al. 2020, arXiv 2004.09602, section 3.2 (percentile calibration); spec 5.4 item 3.
+    Source: Wu et al. 2020, arXiv 2004.09602, section 3.2 (percentile calibration); rules, section 5.4.
     """
     if not 0.0 < percent <= 100.0:
         raise ParameterError(f"A percentile must be in (0, 100], found {percent}.")

@@ -61,7 +61,7 @@ class PlanConfig:
         skip_first: Keep the weighted operators that no other one comes before in float (P17).
         skip_last: Keep the weighted operators that no other one comes after in float (P17).
         per_tensor_weights: One scale a weight instead of one an output channel.
-        deconv_per_channel: One scale an output channel for ConvTranspose too (section 9.1: sources disagree).
+        deconv_per_channel: One scale an output channel for ConvTranspose too (section 9, item 1: sources disagree).
         mha: Quantize matrix products of two activations (section 3.3).
         group_rules: Leave grouped convolutions without an INT8 kernel float (A33).
         channel_rules: Leave convolutions with too few channels float (section 3.4).

@@ -17,7 +17,7 @@ class Repair:
     """One change.
 
     Args:
-        rule: Id in the rules document.
+        rule: Id of the rule in docs/rules.md.
         node: Name of the node that was changed.
         tensor: Name of the tensor it is about.
         done: What was done, one sentence.

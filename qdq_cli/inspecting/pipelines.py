@@ -72,7 +72,7 @@ def markdown_summary(inspection: Inspection) -> str:
         for code, (first, *others) in by_code.items():
             cells = (code, str(1 + len(others)), _code(first.node), _prose(first.found), _prose(first.fix))
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-        lines.append("")
+        lines += ["", "`qdq explain CODE` says what a code means, and what to do.", ""]
     return "\n".join(lines)
 
 

@@ -25,6 +25,8 @@ MIN_TRAFFIC_PERCENT = 1.0
 
 REFUSED = "the model as it is; layers and costs are those of the model with the errors fixed."
 
+EXPLAIN = "qdq explain CODE says what a code or a rule means, and what to do."
+
 STANDALONE = "W_STANDALONE"
 """How the codes of stand-alone Q/DQ start; their kernels are shown with more than the finding says."""
 
@@ -52,7 +54,7 @@ def summary_lines(inspection: Inspection, paint: Paint = plain, *, full: bool = 
     lines += _standalone(inspection, paint)
     lines += _float_layers(inspection, paint)
     lines += _float_traffic(inspection, paint)
-    return lines
+    return lines + (["", EXPLAIN] if inspection.findings else [])
 
 
 def _numbers(inspection: Inspection) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a weighted operator's kernel takes in besides activations and residuals: scaling by constants (rules, 4.4).
+"""What a weighted operator's kernel takes in besides activations and residuals: scaling by constants (section 4.4).
 
 One table for all who ask: the planner, which operand of a residual Add stays float; the simulator, where a kernel
 ends; lint and repair, whether a tensor is still a weighted operator's own result.
@@ -42,7 +42,7 @@ def is_scaling(node: ir.Node, slot: int, lead: ir.Node) -> bool:
 
 
 def absorbing_lead(value: ir.Value | None) -> ir.Node | None:
-    """Return the weighted operator whose kernel could absorb an Add that reads this operand (rules, 3.2, case 3; 4.4).
+    """Return the weighted operator whose kernel could absorb an Add that reads this operand (3.2, case 3; section 4.4).
 
     The operand must be the single-consumer result of a weighted operator, through scaling by constants alone; one
     behind an activation is none.

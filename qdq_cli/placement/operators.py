@@ -83,7 +83,7 @@ def _first_output_only(node: ir.Node) -> Obstacle:
 
 
 def _zero_pad_innermost(node: ir.Node) -> Obstacle:
-    """Zero padding of the two innermost dimensions; anything else stays a float Slice in TensorRT (rules, 2.3 [E])."""
+    """Zero padding of the two innermost dimensions; anything else stays a float Slice in TensorRT (section 2.3)."""
     if string_attribute(node, "mode", "constant") != "constant":
         return f"its mode is {string_attribute(node, 'mode', 'constant')}"
     if input_at(node, 2) is not None:
@@ -263,7 +263,7 @@ def _reduced_axes_are_spatial(node: ir.Node) -> bool:
 
 
 def is_depthwise(node: ir.Node) -> bool:
-    """Say whether a Conv has one input channel a group and several groups (rules, 1.5: axis 0 is still right)."""
+    """Say whether a Conv has one input channel a group and several groups (section 1.5: axis 0 is still right)."""
     weight = input_at(node, 1)
     groups = int_attribute(node, "group", 1)
     if weight is None or weight.shape is None or groups == 1:

@@ -30,7 +30,5 @@ REASONS: dict[str, str] = {
 }
 """Every reason an operator input stays float: stable code -> sentence, short enough for a line of the summary.
 
-Rules: CONSTANT_LEFT section 1.5; CONSTANT_INPUT and WEIGHT_COMPUTED A31; ATTENTION 3.3; GROUP_ALIGN A33 and A34;
-FEW_CHANNELS and GEMV 3.4; RESIDUAL_FLOAT_CONSUMER 3.2, cases 1 and 2; RESIDUAL_BROADCAST 3.2; RESIDUAL_FLOAT_PRODUCER
-P15; POOL_FLOAT P9.
+The rules behind each stand in `qdq_cli.explaining.skips`.
 """

@@ -37,6 +37,8 @@ from qdq_cli.screen.page_text import number
 
 CELLS = 80  # bars of a histogram
 
+KEPT_FLOAT = "Operator inputs that are not quantized, and why; qdq explain CODE says more about a code."
+
 
 def quantize_page(
     report: Report, model: ir.Model, histograms: Mapping[str, Histogram], weights: tuple[BoxRow, ...]
@@ -64,7 +66,7 @@ def quantize_page(
             "all of them would waste codes. Outliers lie more than three quartile distances above the third quartile.",
             (BoxPlots("amax of a channel", weights),),
         ),
-        Section("Kept float", "Operator inputs that are not quantized, and why.", tuple(_skips(report.skips))),
+        Section("Kept float", KEPT_FLOAT, tuple(_skips(report.skips))),
     )
     return Page("Quantization" if report.tensorrt else "Quantization plan", report.model, sections)
 

@@ -229,7 +229,7 @@ def _run_errors(batch: Batch) -> contextlib.AbstractContextManager[None]:
 
 
 class Runner:
-    """A model as it is written, for comparing outputs: ONNX Runtime's graph optimizations are off (spec 5.4, item 7).
+    """A model as it is written, for comparing outputs: ONNX Runtime's graph optimizations are off (rules, section 5.4).
 
     Args:
         source: The model, a file or bytes.

@@ -54,7 +54,7 @@ class SessionOptions:
     Args:
         threads: Threads of one run, the calling one included.
         optimize: Let ONNX Runtime rewrite the graph. Off where outputs are compared: with it on, some Q/DQ pairs
-            vanish (spec 5.4, item 7).
+            vanish (rules, section 5.4).
         fuse: With `optimize`, let ONNX Runtime fuse operators and their Q/DQ pairs into operators on integers, as it
             does by default. Off for whatever is measured: some processors saturate products of these.
         keep: File to write the rewritten graph to, its weights beside it under the same name plus ".weights".

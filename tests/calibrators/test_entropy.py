@@ -1,4 +1,4 @@
-"""The entropy search against a slow plain version of the published algorithm (spec 5.2)."""
+"""The entropy search against a slow plain version of the published algorithm (rules, section 5.2)."""
 
 import math
 

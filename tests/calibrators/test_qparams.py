@@ -150,7 +150,7 @@ def test_a_scale_comes_back_from_its_amax_exactly(scale: float) -> None:
 @pytest.mark.parametrize(
     ("amax", "bits"), [(1.0, "3c010204"), (0.5, "3b810204"), (6.0, "3d418306"), (255.0, "40008102")]
 )
-def test_scales_of_the_specification(amax: float, bits: str) -> None:  # spec 6.1
+def test_scales_of_the_rules(amax: float, bits: str) -> None:  # section 6.1
     assert symmetric_qparams(amax).scale.astype(">f4").tobytes().hex() == bits
 
 

@@ -1,4 +1,4 @@
-"""TensorRT's text calibration cache: test case T56 and the vectors of spec 6.1."""
+"""TensorRT's text calibration cache: test case T56 and the vectors of the rules, section 6.1."""
 
 import math
 import random

@@ -1,4 +1,4 @@
-"""The planner on the rules' own cases (section 8) and on every reason it has for leaving an input in float."""
+"""The planner on the rules' own cases (docs/rule-cases.md) and on every reason it has for leaving an input in float."""
 
 from __future__ import annotations
 
@@ -447,7 +447,7 @@ def test_bias_between_conv_and_residual_is_absorbed():
     assert "bias" not in wanted(plan)
 
 
-# --- transformers and recurrent networks (sections 3.2.5, 3.3, P20) -----------------------------------------------
+# --- transformers and recurrent networks (3.2, case 5; section 3.3; P20) ----------------------------------------------
 
 
 def attention(net: Network) -> str:

@@ -1,4 +1,4 @@
-"""Short views of a simulation, so that a test reads like a row of the rules' section 8."""
+"""Short views of a simulation, so that a test reads like a row of docs/rule-cases.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fusion cases of the rules' section 8, and what the simulator says about each stand-alone Q and DQ."""
+"""The fusion cases of docs/rule-cases.md, and what the simulator says about each stand-alone Q and DQ."""
 
 from __future__ import annotations
 
@@ -479,7 +479,7 @@ def test_t62_pre_activation_residual():
     assert ("Q", "relu2", "FLOAT_PRODUCER") in left(found)
 
 
-# What the table of section 8 leaves out.
+# What the table of docs/rule-cases.md leaves out.
 
 
 def test_unquantized_convolutions_fuse_but_stay_float():

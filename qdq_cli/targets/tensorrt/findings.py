@@ -28,7 +28,7 @@ class Rule:
 
     Args:
         code: Stable name; E_ is an error, W_ a warning.
-        rule: Id in the rules document.
+        rule: Id of the rule in docs/rules.md.
         expected: What would be right.
         fix: What to do.
         profiles: TensorRT versions in which it holds.
@@ -248,7 +248,7 @@ class Finding:
         tensor: Name of the tensor it is about, or "".
         found: What is there.
         expected: What would be right.
-        rule: Id in the rules document.
+        rule: Id of the rule in docs/rules.md.
         fix: What to do.
         profiles: TensorRT versions in which it holds.
     """

@@ -1,0 +1,173 @@
+"""Rules of ranges, calibration tables and types: chapters 5 to 7, and what is open: chapter 9."""
+
+from __future__ import annotations
+
+from qdq_cli.explaining.record import CHOICE, ENGINES, GUIDE, IMPORTER, ONNX, TOOLKITS, Entry
+
+RANGES = (
+    Entry(
+        "5",
+        "How a range is chosen from what calibration saw.",
+        "A wide range loses small values, a narrow one cuts large ones off; methods differ in what they weigh.",
+        "`qdq quantize --method mse` is the default.",
+    ),
+    Entry(
+        "5.1",
+        "TensorRT had a calibrator for each family of networks, up to 10.x.",
+        "Entropy, second version: convolutional networks and DLA. Minmax: language models. TensorRT 11 has none: "
+        "ranges come with the model.",
+        "A table written for DLA has EntropyCalibration2 in its first line.",
+        "",
+        GUIDE,
+    ),
+    Entry(
+        "5.2",
+        "The entropy method: the range whose 128 levels keep most of the information in the histogram.",
+        "For each candidate the values outside are added to the last bin, the rest is merged into 128 groups, and "
+        "the divergence of the two distributions is measured; the smallest wins. What TensorRT's second version "
+        "changed is not published.",
+        "2048 bins of |x| give 1920 candidates, from 128 bins to all.",
+        "",
+        "Migacz 2017, 8-bit Inference with TensorRT, GTC",
+    ),
+    Entry(
+        "5.3",
+        "Tools differ in details of entropy and mse.",
+        "Which of two equal candidates wins, whether the bin of 0 counts, and where in a bin the range ends. qdq "
+        "gives the bin of 0 the count of its neighbour, because a ReLU fills it with zeros that say nothing about a "
+        "range, and takes the first of equal candidates.",
+        "One layer had the range 16.9 by its largest value, 6.0 by mse and 0.95 by entropy.",
+        "",
+        "pytorch-quantization and ONNX Runtime, their source",
+    ),
+    Entry(
+        "5.4",
+        "What qdq does so that ranges depend on the data alone.",
+        "Histograms of |x| with 2048 bins, which double by merging pairs of bins when a larger value comes, so that "
+        "neither order nor batch size matters. Percentiles are interpolated inside their bin. A scale group merges "
+        "its histograms. Models are run with the graph optimizations of ONNX Runtime off: they take Q/DQ away "
+        "around some operators.",
+        "The same samples in another order give the same bytes.",
+        "",
+        CHOICE,
+    ),
+)
+
+TABLES = (
+    Entry(
+        "6",
+        "Calibration tables of other tools.",
+        "`qdq cache export` writes them, `--ranges` reads them.",
+        "`qdq cache export model.qcal --format tensorrt` writes TensorRT's.",
+    ),
+    Entry(
+        "6.1",
+        "TensorRT's table: a first line with release and calibrator, then `name: scale` for each tensor.",
+        "The scale is amax / 127 as the eight hexadecimal digits of a big-endian FP32, without leading zeros. Names "
+        "may hold colons, so a line is split at its last `: `.",
+        "`conv1_out: 3d418306` is amax 6.0; `TRT-8503-EntropyCalibration2` is 8.5.3, `TRT-101401-` 10.14.1.",
+        "",
+        f"{GUIDE}; trtexec, its source",
+    ),
+    Entry(
+        "6.2",
+        "A table holds for the release and the calibrator in its first line.",
+        "TensorRT calibrates again where they differ.",
+        "A table of 8.5 is not read by 8.6.",
+        "`qdq cache export --trt 8.6.1` names the release.",
+        GUIDE,
+    ),
+    Entry(
+        "6.3",
+        "Who reads which table.",
+        "Up to 10.x trtexec reads TensorRT's own (`--calib`). ONNX Runtime's TensorRT provider reads it too, or a "
+        "FlatBuffers file of names and amax. A Q/DQ model needs none: where one is in the network, tables are "
+        "ignored.",
+        "ONNX Runtime's own file is called calibration.flatbuffers.",
+        "",
+        "trtexec and ONNX Runtime, their source",
+    ),
+    Entry(
+        "6.4",
+        "TensorRT's ranges are symmetric: of (min, max) the larger absolute value counts.",
+        "The scale is max(|min|, |max|) / 127. Networks with Q/DQ use no such ranges, and TensorRT 11 has none.",
+        "(-1, 6) is taken as -6..6.",
+        "",
+        GUIDE,
+    ),
+)
+
+TYPES = (
+    Entry(
+        "7",
+        "Newer types, and the opset that each needs.",
+        "Q and DQ: opset 10; `axis` 13; FP16 scales and FP8 19; INT4 and block scales 21; FP4 23. Opset 13 goes "
+        "with IR version 7, 19 with 9, 21 with 10, 23 with 11. TensorRT 10 and above read FP8 and, for weights "
+        "alone, INT4 with a scale for each block of 64 or 128. The scale of FP8 is amax / 448, that of INT4 amax / "
+        "7.",
+        "DequantizeLinear(axis=0, block_size=128) on an INT4 weight [K, N].",
+        "",
+        f"{ONNX}; {GUIDE}",
+    ),
+)
+
+OPEN = (
+    Entry(
+        "9",
+        "What public sources leave open.",
+        "Predictions that depend on it are marked uncertain, with the number of the question.",
+        "`qdq inspect --layers` puts a ? behind such layers.",
+    ),
+    Entry(
+        "9, item 1",
+        "Along which axis ConvTranspose takes per-channel scales.",
+        "The guide says output channels (axis 1); a maintainer said in 2022 that kernels take axis 0; tools have "
+        "changed from one to the other. Only for depthwise ones is axis 0 exact.",
+        "A weight [C, M, 2, 2].",
+        "One scale is safe, and the default; `--deconv-per-channel` writes axis 1.",
+        f"{GUIDE}; {TOOLKITS}",
+    ),
+    Entry(
+        "9, item 2",
+        "Whether a Q fuses behind ConvTranspose depends on version and activation.",
+        "Without an activation between them it does; with one, reports contradict each other.",
+        "ConvTranspose -> Relu -> Q.",
+        "`qdq inspect --deconv-absorbs-q` assumes that it does.",
+        "NVIDIA/TensorRT issues 1699, 2597, 3412, 4366 and 4668",
+    ),
+    Entry(
+        "9, item 9",
+        "Nearest Resize is documented to run in INT8; one user saw it in float.",
+        "A maintainer says that it does by itself; the report is of 8.4.",
+        "Conv -> Resize(nearest) -> Q -> DQ -> Conv.",
+        "Nothing needs to be done; look at the layers of the engine.",
+        "NVIDIA/TensorRT issue 2976",
+    ),
+    Entry(
+        "9, item 10",
+        "Gather is listed with INT8; one report says that Q/DQ around it do not pair up.",
+        "The table of the importer speaks of types, not of fusing.",
+        "Gather of rows of an activation, behind a DQ.",
+        "`qdq quantize --safe` takes Gather as float.",
+        f"{IMPORTER}; NVIDIA/TensorRT issue 2323",
+    ),
+    Entry(
+        "9, item 11",
+        "Some pointwise kernels read INT8 and write float; on which GPUs is not documented.",
+        "Seen on newer GPUs, and not on Pascal.",
+        "DQ, DQ -> Add -> Softmax.",
+        "Nothing needs to be done; look at the layers of the engine.",
+        "NVIDIA/TensorRT issues 2204, 3127 and 3205",
+    ),
+    Entry(
+        "9, item 16",
+        "Which of two convolutions absorbs an Add was seen for one version only: the last in the file.",
+        "The prediction then depends on the order of nodes, and another release may choose otherwise.",
+        "A down-sampling block without Q/DQ on its branches.",
+        "Q/DQ on one of the two branches settle it (P8).",
+        ENGINES,
+    ),
+)
+
+CALIBRATING = (*RANGES, *TABLES, *TYPES)
+"""Chapters 5 to 7."""

@@ -1,0 +1,156 @@
+"""Why each lint code matters, and an example; what is expected and what to do stand in the table of findings."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Told(NamedTuple):
+    """What is told about a lint code beside its row of the table.
+
+    Args:
+        why: Why it is so.
+        example: A small case of it.
+        mend: What to do, where the row says that it depends.
+    """
+
+    why: str
+    example: str
+    mend: str = ""
+
+
+LINT = {
+    "E_SCALE_NONPOS": Told(
+        "Q divides by the scale; the importer refuses 0, negative numbers, NaN and Inf.",
+        "A weight with a channel of zeros and the scale 0.0 for it.",
+    ),
+    "E_SCALE_NOT_CONST": Told(
+        "Kernels hold scales as numbers, so they have to be known when the engine is built.",
+        "A scale that Div(amax, 127) computes while the model runs.",
+    ),
+    "E_SCALE_DTYPE": Told(
+        "Up to 8.6 only FP32 scales are read. In strongly typed networks, all there are in TensorRT 11, DQ returns "
+        "the type of its scale, and nothing casts it to that of the data.",
+        "FP16 scales in a model for TensorRT 8.6; FP32 scales around FP16 data for TensorRT 11.",
+    ),
+    "E_ZP_MISSING": Told(
+        "The importer of these releases demands the third input.",
+        "QuantizeLinear(x, scale), which ONNX allows.",
+    ),
+    "W_ZP_MISSING": Told(
+        "The file means two things: INT8 in TensorRT, UINT8 in every runtime that follows ONNX, where negative "
+        "values become 0.",
+        "QuantizeLinear(x, scale) behind a Conv without Relu.",
+    ),
+    "E_ZP_NONZERO": Told(
+        "TensorRT has no arithmetic for integers whose zero is elsewhere.",
+        "A range of -1 to 5 stored with zero point -85.",
+    ),
+    "E_ZP_DTYPE": Told(
+        "The type of the zero point is that of the integers, and only INT8 has kernels.",
+        "A UINT8 zero point, the default of several tools for activations.",
+    ),
+    "E_ZP_SIZE": Told(
+        "Each scale goes with one zero point.",
+        "64 scales with a single zero point.",
+    ),
+    "E_ACT_PER_AXIS": Told(
+        "A scale for each channel of an activation cannot be taken out of the sum that the next operator makes.",
+        "A Q on [1, 64, 56, 56] with 64 scales and axis=1.",
+    ),
+    "E_AXIS_MISSING": Told(
+        "Importers up to 10.1 take axis 0, newer ones 1, ONNX says 1: the scales go with other slices in each.",
+        "A Conv weight with 64 scales, whose Q has no axis.",
+    ),
+    "E_AXIS_LEN": Told(
+        "Each slice along the axis takes one element of the scale.",
+        "A weight [64, 32, 3, 3] with axis=0 and 32 scales.",
+    ),
+    "E_AXIS_REDUCTION": Told(
+        "Scales along the axis of the sum cannot be taken out of it, so an integer kernel would compute something "
+        "else.",
+        "A Conv weight [64, 32, 3, 3] with 32 scales and axis=1.",
+    ),
+    "E_BIAS_QUANTIZED": Told(
+        "The kernel adds the bias in float. The importer refuses INT32 behind DQ, which is the default of ONNX "
+        "Runtime's quantizer.",
+        "Conv with a third input DequantizeLinear(INT32 bias).",
+    ),
+    "E_BIAS_NOT_CONST": Told(
+        "These releases take the bias as weights, not as a tensor that the network computes.",
+        "Conv with a bias that a Reshape or Mul makes.",
+    ),
+    "E_UNSUPPORTED_OP": Told(
+        "The importer has no code for it, and stops.",
+        "QLinearConv, ConvInteger or com.microsoft.FusedConv.",
+        "Integer operators: quantize again in the QDQ format. Operators of ONNX Runtime's optimizer: export without "
+        "it. Custom ones: write a plugin, or export operators of ONNX instead. The finding says which it is.",
+    ),
+    "E_QDQ_TYPE": Told(
+        "INT8 is the one integer type that all releases have kernels for.",
+        "Q to INT16, or to FLOAT8E5M2.",
+    ),
+    "W_CODES_CLIPPED": Told(
+        "Q and DQ apart are no pair that a kernel takes in.",
+        "Q -> Clip(-127, 127) -> DQ, as Brevitas writes narrow ranges.",
+    ),
+    "W_OPSET": Told(
+        "An importer knows the operators of its time, and not what a newer opset changed.",
+        "A model of opset 20 for TensorRT 8.6.",
+    ),
+    "W_WEIGHT_ONLY_OR_ACT_ONLY": Told(
+        "There is no product of INT8 and float: the operator runs in float, and the pair that is there only costs "
+        "roundings, on activations a kernel too.",
+        "Q/DQ on the weight of a Conv whose input is float.",
+    ),
+    "W_DQ_ONLY_WEIGHTS": Told(
+        "INT8 initializers behind a DQ are documented since TensorRT 10; 8.4 and below refuse them.",
+        "A model written with `qdq quantize --weights int8`.",
+    ),
+    "W_GROUP_ALIGN": Told(
+        "Kernels for groups read four channels at once. Where none fits, the layer may run in float, or the build "
+        "fail.",
+        "A Conv of 6 channels in 3 groups.",
+    ),
+    "W_CHANNEL_ALIGN": Told(
+        "Other counts are filled up with zeros, which cost as much as numbers.",
+        "The first Conv of a network: 3 channels going in, 16 coming out.",
+    ),
+    "W_CONV1D": Told(
+        "TensorRT computes 1-D convolutions as 2-D ones, and its shuffle on the weight can keep the pair from folding.",
+        "A Conv with a kernel [64, 32, 3] in a speech model.",
+    ),
+    "W_SHARED_SCALE_MISMATCH": Told(
+        "A kernel writes INT8 once, with one scale.",
+        "Two Convs read one tensor through Qs with the scales 0.02 and 0.03.",
+    ),
+    "W_STANDALONE_Q": Told(
+        "It reads the whole tensor in float and writes it in INT8: memory traffic that INT8 was to save.",
+        "LayerNormalization -> Q: the normalization has no INT8 form, so the Q is a kernel.",
+        "It depends on the reason in the finding, such as FLOAT_PRODUCER: `qdq explain FLOAT_PRODUCER` says.",
+    ),
+    "W_STANDALONE_DQ": Told(
+        "It reads the whole tensor in INT8 and writes it in float: memory traffic that INT8 was to save.",
+        "DQ -> Softmax: Softmax has no INT8 form, so the DQ is a kernel.",
+        "It depends on the reason in the finding, such as FLOAT_CONSUMER: `qdq explain FLOAT_CONSUMER` says.",
+    ),
+    "W_REQUANT": Told(
+        "With one scale both would vanish; with two they are a kernel, unless a convolution before takes them in.",
+        "DQ(0.02) -> Q(0.03) between two Convs.",
+    ),
+    "W_Q_BEFORE_RELU": Told(
+        "The pair breaks up the kernel of convolution and activation, and half of its integers stand for values "
+        "that become 0.",
+        "Conv -> Q -> DQ -> Relu.",
+    ),
+    "W_OUTPUT_QUANTIZED_THEN_FLOAT_ACT": Told(
+        "The activation is computed in float inside the convolution's kernel; a pair before it adds a rounding and "
+        "breaks the kernel up.",
+        "Conv -> Q -> DQ -> Sigmoid.",
+    ),
+    "W_QDQ_BETWEEN_PAD_AND_CONV": Told(
+        "With the pair before it, the Pad becomes part of the convolution and costs nothing.",
+        "Pad -> Q -> DQ -> Conv.",
+    ),
+}
+"""Lint code -> what is told about it."""

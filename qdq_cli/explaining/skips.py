@@ -1,0 +1,151 @@
+"""Why an operator input stays float, reason by reason; the short sentences stand in the planner's table."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Told(NamedTuple):
+    """What is told about a reason beside its sentence.
+
+    Args:
+        why: Why it is so, with the rules.
+        example: A small case of it.
+        mend: What to do about it.
+    """
+
+    why: str
+    example: str
+    mend: str
+
+
+SKIPS = {
+    "EXCLUDED": Told(
+        "You asked for it: --exclude names it.",
+        "`--exclude 'head.*'` keeps every node float whose name begins with head.",
+        "Take the name out of --exclude.",
+    ),
+    "OP_EXCLUDED": Told(
+        "You asked for it: --exclude-op names its type.",
+        "`--exclude-op MatMul` keeps all matrix products float.",
+        "Take the type out of --exclude-op.",
+    ),
+    "NOT_SELECTED": Told(
+        "You asked for some operators only, and it is none of them.",
+        "`--only 'backbone.*'` leaves the head float.",
+        "Add its name to --only.",
+    ),
+    "FIRST_LAYER": Told(
+        "You asked for it with --skip-first: no other weighted operator comes before it (P17).",
+        "The Conv that reads the picture.",
+        "Leave --skip-first out.",
+    ),
+    "LAST_LAYER": Told(
+        "You asked for it with --skip-last: no other weighted operator comes behind it (P17).",
+        "The Gemm that makes the class scores.",
+        "Leave --skip-last out.",
+    ),
+    "IN_BODY": Told(
+        "Q/DQ are written in the main graph only, whose tensors calibration sees (section 1.10).",
+        "The MatMul inside a Loop that decodes step by step.",
+        "Export the model with the loop unrolled, or without the branch.",
+    ),
+    "NOT_FLOAT": Told(
+        "Q reads FP32, FP16 and BF16 (A12).",
+        "A Gemm of doubles.",
+        "Export the model in FP32.",
+    ),
+    "ALREADY_QUANTIZED": Told(
+        "What holds Q/DQ is kept as it is, with the scales that were trained or calibrated.",
+        "A model that was quantized in part by another tool.",
+        "Start from the float model to quantize it again; `qdq inspect` checks the pairs that are there.",
+    ),
+    "CONSTANT_INPUT": Told(
+        "What is the same for every sample is no activation: an engine computes it once, and there is no range to "
+        "measure (A31).",
+        "A Conv of a position grid that is made from the shape of the input.",
+        "Nothing needs to be done.",
+    ),
+    "WEIGHT_COMPUTED": Told(
+        "TensorRT makes an INT8 weight from a constant (A31).",
+        "A Conv whose kernel another network computes.",
+        "Export with constant weights, if they are the same for every input.",
+    ),
+    "CONSTANT_LEFT": Told(
+        "INT8 is documented for a constant on the right (section 1.5).",
+        "MatMul(constant [64, 64], x).",
+        "Write the product the other way round, with both transposed.",
+    ),
+    "ATTENTION": Told(
+        "TensorRT fuses attention in FP16, and pairs inside stand in its way (section 3.3).",
+        "The products QK and PV of a transformer.",
+        "Give --mha where the rest of the engine is slower in float, and measure both.",
+    ),
+    "EINSUM": Told(
+        "Only an Einsum that is a product with one constant weight is read as MatMul; any other one is of class F "
+        "(section 2).",
+        "Einsum('bhid,bhjd->bhij') in attention.",
+        "Export the product as MatMul; with --mha it is then quantized.",
+    ),
+    "UNOBSERVED": Told(
+        "Calibration runs the model in ONNX Runtime, which cannot compute what stands behind an operator that it "
+        "has no code for, such as a plugin of TensorRT.",
+        "A Conv behind a custom attention operator.",
+        "Export the model without that operator, or what stands behind it as a model of its own.",
+    ),
+    "GROUP_ALIGN": Told(
+        "Kernels for groups read four channels at once; without one, the layer may run in float, or the build fail "
+        "(A33, A34).",
+        "A Conv of 6 channels in 3 groups.",
+        "Train with multiples of 4 a group, or give --no-group-rules.",
+    ),
+    "FEW_CHANNELS": Told(
+        "Such a convolution waits for memory, not for arithmetic, so INT8 makes it no faster and costs accuracy "
+        "(section 3.4).",
+        "A Conv from 64 channels to 1, which makes a mask.",
+        "Nothing needs to be done; --no-channel-rules quantizes it too.",
+    ),
+    "WIDE_RANGE": Told(
+        "A depthwise convolution sums few products, so that nothing averages its roundings out; where a few values "
+        "are many times the others, those keep less than four bits.",
+        "A depthwise Conv whose input reaches 126 where most values are below 1.",
+        "Nothing needs to be done; --no-range-rules quantizes it too, --recover may bring its range down first.",
+    ),
+    "GEMV": Told(
+        "Each weight is used once, so the operator waits for memory, not for arithmetic (section 3.4).",
+        "A Gemm with a weight [512, 1].",
+        "Nothing needs to be done; --no-gemv-rules quantizes it too.",
+    ),
+    "RESIDUAL_FLOAT_CONSUMER": Told(
+        "The kernel has to write float for such a reader, and a pair on the other branch would be a kernel of its "
+        "own (section 3.2, cases 1 and 2).",
+        "The last Add of a network whose result the graph returns.",
+        "Nothing needs to be done; --residual-stream quantizes both operands all the same.",
+    ),
+    "RESIDUAL_BROADCAST": Told(
+        "A kernel adds its residual element by element, so that both have one shape (section 3.2).",
+        "Add of [1, 64, 56, 56] and [1, 64, 1, 1].",
+        "Nothing needs to be done.",
+    ),
+    "RESIDUAL_FLOAT_PRODUCER": Told(
+        "Pairs behind float operators would be kernels of their own (P15).",
+        "Add of two results of LayerNormalization.",
+        "Quantize what makes the operands, if it can be.",
+    ),
+    "RESIDUAL_OFF": Told(
+        "You asked for it with --no-residuals; the kernels of these blocks then write float (P8).",
+        "Every block of a ResNet.",
+        "Leave --no-residuals out.",
+    ),
+    "POOL_FLOAT": Told(
+        "An average needs pairs on both sides; next to a float operator one of them would be a kernel of its own (P9).",
+        "GlobalAveragePool in front of a Softmax.",
+        "Nothing needs to be done.",
+    ),
+    "POOL_OFF": Told(
+        "You asked for it with --no-pooling; the last block of a classifier then writes float (P9).",
+        "GlobalAveragePool in front of the last Gemm.",
+        "Leave --no-pooling out.",
+    ),
+}
+"""Code of a reason -> what is told about it."""
