@@ -91,7 +91,7 @@ def sample_shapes(opened: Opened, config: QuantizeConfig, samples: Samples | Non
     first = samples.every.shapes(0) if samples is not None and len(samples.every) else [None] * len(specs)
     found: dict[str, tuple[int, ...]] = {}
     for before, spec, shape in zip(declared, specs, first, strict=True):
-        known = shape if shape is not None and len(shape) == spec.rank else (1, *spec.shape[1:])
+        known = shape if shape is not None and len(shape) == spec.rank else (1, *spec.shape[1:])[: len(spec.shape)]
         dims = [dim if isinstance(dim, int) else size for dim, size in zip(spec.shape, known, strict=True)]
         if not all(isinstance(dim, int) for dim in before.shape) and all(isinstance(dim, int) for dim in dims):
             found[spec.name] = tuple(dim for dim in dims if isinstance(dim, int))

@@ -53,6 +53,18 @@ def test_the_model_is_the_same_without_data(space: Workspace, cache: Path, metho
     assert quantized(space, "there.onnx", *given) == here
 
 
+def test_an_input_without_dimensions_needs_no_data(tmp_path: Path):
+    """Its shape is known, and there is no first sample that would say it."""
+    net = Network()
+    x = net.op("Mul", net.input("images", ("N", 3, SIDE, SIDE)), net.input("gain", ()), name="louder")
+    net.op("GlobalAveragePool", net.conv(x, 16, "conv", scale=None), name="mean")
+    space = make_workspace(tmp_path, net.proto("mean"))
+    images = np.random.default_rng(3).normal(size=(10, 3, SIDE, SIDE)).astype(np.float32)
+    np.savez(space.arrays, images=images, gain=np.linspace(1, 2, 10, dtype=np.float32))
+    assert qdq("calibrate", space.model, "--calib", space.arrays).code == 0
+    assert quantized(space, "there.onnx", "--cache", space.folder / "model.qcal")
+
+
 def test_quantize_writes_the_cache_that_calibrate_does(space: Workspace, cache: Path):
     other = space.folder / "other.qcal"
     quantized(space, "a.onnx", "--calib", space.arrays, "--cache", other, "--samples", "10")
