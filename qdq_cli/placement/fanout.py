@@ -6,7 +6,8 @@ float, unless a Q becomes a kernel of its own because of it. There are two such 
     a tensor that others read as INT8: it is written in float for the one reader, and the Q stands alone (P7);
     a result that is read as INT8: its Q stands alone behind an operator that computes in float.
 
-Both are mended by quantizing the operator, if nothing else it reads then needs a Q of its own.
+Both are mended by quantizing the operator, if nothing else it reads then needs a Q of its own. In the second place one
+at the graph's inputs may take the other's: there it goes with the first INT8 input (P16), and the operator writes INT8.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from qdq_cli.placement.operators import (
     operator_of,
 )
 from qdq_cli.placement.selection import Selection, Skip, weighted_slots
-from qdq_cli.placement.topology import Topology, activation_inputs, is_pointwise
+from qdq_cli.placement.topology import Topology, activation_inputs, comes_from_inputs, is_pointwise
 from qdq_cli.placement.wants import Wants, want_everything
 
 
@@ -84,7 +85,7 @@ class _Fanout:
         joining = makers - self._quantized
         if not joining or not joining <= self._optional or not self._writes_codes(value, joining):
             return frozenset()
-        return joining if self._are_free(joining) else frozenset()
+        return joining if self._are_free(joining, at_inputs=1) else frozenset()
 
     def _readers_to_quantize(self, value: ir.Value) -> frozenset[ir.Node]:
         """Return the float readers of a tensor that others read as INT8, where it could be written as INT8."""
@@ -93,10 +94,11 @@ class _Fanout:
             return frozenset()
         return readers if self._are_free(readers) else frozenset()
 
-    def _are_free(self, nodes: frozenset[ir.Node]) -> bool:
-        """Say whether these operators together can read INT8 without a Q of their own."""
+    def _are_free(self, nodes: frozenset[ir.Node], *, at_inputs: int = 0) -> bool:
+        """Say whether these operators together can read INT8 without a Q of their own, or so many at graph inputs."""
         read = {input_at(node, slot) for node in nodes for slot in weighted_slots(node)}
-        return all(value is not None and self._is_free(value, nodes) for value in read)
+        costly = [value for value in read if value is None or not self._is_free(value, nodes)]
+        return len(costly) <= at_inputs and all(value is not None and comes_from_inputs(value) for value in costly)
 
     def _is_free(self, value: ir.Value, nodes: frozenset[ir.Node]) -> bool:
         if self._wants.holds(value):

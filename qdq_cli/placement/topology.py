@@ -10,7 +10,16 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from qdq_cli.model.nodes import consumers, every_node, inner_graphs, input_at, is_activation, is_unobservable
+from qdq_cli.model.nodes import (
+    consumers,
+    every_node,
+    inner_graphs,
+    input_at,
+    is_activation,
+    is_constant,
+    is_op,
+    is_unobservable,
+)
 from qdq_cli.placement.operators import OpClass, commutes, data_slots, is_spatial_mean, is_weighted, operator_of
 
 
@@ -141,6 +150,31 @@ def int8_capable(graph: Topology, quantized: frozenset[ir.Node]) -> frozenset[ir
         if able:
             capable.update(node.outputs)
     return frozenset(capable)
+
+
+def comes_from_inputs(tensor: ir.Value) -> bool:
+    """Say whether a tensor is a graph input, or made from graph inputs by moving and pointwise operators alone.
+
+    The Q that such a tensor needs stands at the boundary of the network, and only an INT8 input removes it (P16).
+    """
+    seen, work = {tensor}, [tensor]
+    found_input = False
+    while work:
+        value = work.pop()
+        producer = value.producer()
+        if value.is_graph_input():
+            found_input = True
+        elif producer is not None:
+            if not _is_light(producer):
+                return False
+            reads = [read for read in producer.inputs if read is not None and not is_constant(read)]
+            work += [read for read in reads if read not in seen]
+            seen.update(reads)
+    return found_input
+
+
+def _is_light(node: ir.Node) -> bool:
+    return operator_of(node).op_class in (OpClass.COMMUTING, OpClass.QUANTIZABLE) or is_op(node, "Cast")
 
 
 def steps_to_common_ancestor(first: ir.Value, second: ir.Value) -> tuple[int, int] | None:

@@ -119,10 +119,33 @@ def test_a_float_reader_that_nothing_quantizes_leaves_the_narrow_one_float():
 
 def test_a_narrow_operator_between_quantized_ones_is_quantized():
     net, t = body()
-    narrow = net.relu(net.conv(t, 12, "narrow", scale=None))
+    narrow = net.relu(net.conv(t, 1, "narrow", scale=None))
     plan, kernels = planned(net, net.conv(narrow, 32, "behind", scale=None, bias=True))
     assert set(plan.quantized) == {"body", "narrow", "behind"}
     assert kernels == 0
+
+
+@pytest.mark.parametrize("first", ["", "Relu", "Transpose"])
+def test_a_narrow_operator_before_a_wide_one_moves_the_pair_to_the_graph_input(first):
+    net = Network()
+    x = net.input("x", (1, 32, 8, 8))
+    if first:
+        x = net.op(first, x)
+        net._channels[x] = 32
+    narrow = net.relu(net.conv(x, 1, "narrow", scale=None))
+    plan, kernels = planned(net, net.conv(narrow, 32, "behind", scale=None, bias=True))
+    assert set(plan.quantized) == {"narrow", "behind"}
+    assert kernels == 0
+
+
+def test_narrow_operators_of_two_graph_inputs_do_not_pay_with_two_pairs_for_one():
+    net = Network()
+    parts = [net.conv(net.input(name, (1, 32, 8, 8)), 1, f"narrow_{name}", scale=None) for name in ("a", "b")]
+    total = net.add(*parts)
+    net._channels[total] = 1
+    plan, kernels = planned(net, net.conv(total, 32, "behind", scale=None, bias=True))
+    assert plan.quantized == ("behind",)
+    assert kernels == 1
 
 
 def test_a_depthwise_convolution_whose_activation_stays_outside_saves_nothing():

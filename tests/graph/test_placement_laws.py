@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qdq_cli.config.records import Form, WeightForm
@@ -112,6 +112,8 @@ def with_reader(plan: Plan, node: ir.Node) -> Plan:
 
 @settings(max_examples=80, deadline=None)
 @given(recipes())
+@example([("narrow", 0, 0), ("conv", 0, 0)])
+@example([("relu", 0, 0), ("narrow", 0, 0), ("conv", 0, 0)])
 def test_quantizing_one_more_operator_saves_no_kernel(recipe):
     model, plan = planned(recipe)
     least = len(predict_plan(model, plan).removable)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from qdq_cli.model.nodes import input_at, int_attribute, is_constant, is_op
+from qdq_cli.model.nodes import input_at, int_attribute, is_op
 from qdq_cli.model.scales import holds_constant, is_dequantize, is_pair_half, is_quantize
 from qdq_cli.placement.operators import OpClass, is_weighted, obstacle_to_commuting, operator_of
+from qdq_cli.placement.topology import comes_from_inputs
 from qdq_cli.targets.tensorrt.assembly import Assembly, Kernel, Slot, activation_dequantize
 from qdq_cli.targets.tensorrt.importing import onnx_name
 from qdq_cli.targets.tensorrt.kernels import DECONV, operands_of
@@ -64,7 +65,7 @@ def _record(assembly: Assembly, node: ir.Node, tensor: str, consumer: str, findi
 
 def _why_quantize(assembly: Assembly, node: ir.Node, tensor: ir.Value) -> _Finding:
     name, producer = assembly.tensor_name(tensor), tensor.producer()
-    if _comes_from_inputs(tensor):
+    if comes_from_inputs(tensor):
         first = min((use.node for use in tensor.uses() if is_quantize(use.node)), key=lambda other: other.name or "")
         if first is node:
             return _Finding(Reason.BOUNDARY_INPUT, f"'{name}' comes from the graph's inputs in float (P16).")
@@ -166,29 +167,6 @@ def _depthwise_before(assembly: Assembly, kernel: Kernel) -> ir.Node | None:
 
 def _is_grouped(node: ir.Node) -> bool:
     return is_op(node, "Conv") and int_attribute(node, "group", 1) != 1
-
-
-def _comes_from_inputs(tensor: ir.Value) -> bool:
-    """Say whether a tensor is a graph input, or made from graph inputs by moving and pointwise operators alone."""
-    seen, work = {tensor}, [tensor]
-    found_input = False
-    while work:
-        value = work.pop()
-        producer = value.producer()
-        if value.is_graph_input():
-            found_input = True
-        elif producer is not None:
-            light = operator_of(producer).op_class in (OpClass.COMMUTING, OpClass.QUANTIZABLE) or is_op(
-                producer, "Cast"
-            )
-            if not light:
-                return False
-            fresh = [
-                read for read in producer.inputs if read is not None and read not in seen and not is_constant(read)
-            ]
-            seen.update(fresh)
-            work += fresh
-    return found_input
 
 
 # DQ: what reads it.
