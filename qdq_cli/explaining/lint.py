@@ -2,22 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Told(NamedTuple):
-    """What is told about a lint code beside its row of the table.
-
-    Args:
-        why: Why it is so.
-        example: A small case of it.
-        mend: What to do, where the row says that it depends.
-    """
-
-    why: str
-    example: str
-    mend: str = ""
-
+from qdq_cli.explaining.record import Told
 
 LINT = {
     "E_SCALE_NONPOS": Told(

@@ -49,6 +49,21 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What is written by hand about a code whose sentence stands in a table of the program.
+
+    Args:
+        why: Why it is so, with the rules.
+        example: A small case of it.
+        mend: What to do about it; "" where the table says that too.
+    """
+
+    why: str
+    example: str
+    mend: str = ""
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Everything `qdq explain` prints about one code; also its JSON document.
 

@@ -2,22 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Told(NamedTuple):
-    """What is told about a reason beside its sentence.
-
-    Args:
-        why: Why it is so, with the rules.
-        example: A small case of it.
-        mend: What to do about it.
-    """
-
-    why: str
-    example: str
-    mend: str
-
+from qdq_cli.explaining.record import Told
 
 SKIPS = {
     "EXCLUDED": Told(

@@ -235,7 +235,7 @@ _TABLE = (
 )
 
 RULES = {rule.code: rule for rule in _TABLE}
-"""Lint code -> its row, errors and warnings mixed in the order they are checked."""
+"""Lint code -> its row, errors and warnings mixed in the order they are checked; `qdq_cli.explaining.lint` tells more."""
 
 
 @dataclass(frozen=True)
