@@ -87,7 +87,7 @@ def test_a_code_is_found_whatever_its_case(entry: Explanation):
         assert (done.code, done.err) == (0, "")
         assert done.out.startswith(f"{entry.code}: ")
         assert max(map(len, done.out.splitlines())) <= 80 or " " not in max(done.out.splitlines(), key=len).strip()
-    (document,) = json.loads(qdq("explain", "--json", entry.code).out)["explanations"]
+    document, *_ = json.loads(qdq("explain", "--json", entry.code).out)["explanations"]
     assert (document["code"], document["kind"]) == (entry.code, entry.kind.value)
     assert document["why"] == entry.why
 
@@ -108,7 +108,11 @@ def test_without_a_code_all_are_listed():
         (["A12, 1.9"], ["A12", "1.9"]),
         (["section", "9,", "item", "2"], ["9, item 2"]),
         (["4.4"], ["4.4"]),
+        (["5"], ["5", "exit 5"]),
+        (["130"], ["exit 130"]),
         (["(4.4, case 4)"], ["4.4, case 4"]),
+        (["(A31; 4.4, case 5)"], ["A31", "4.4, case 5"]),
+        (["rules", "P8,", "section 9, item 2;", "exit", "5"], ["P8", "9, item 2", "exit 5"]),
         (["w_conv1d", "W_CONV1D"], ["W_CONV1D"]),
     ],
 )

@@ -33,6 +33,9 @@ _CITED = re.compile(
 )
 """Codes that a text of an explanation names."""
 
+_ONE_CODE = re.compile(r"\d[\d.]*,?\s+(?:case|item)\s+\d+|exit\s+\d+|[^\s,;]+", re.IGNORECASE)
+"""One of several codes in a text; a section's case belongs to it."""
+
 
 @dataclass(frozen=True)
 class Explanations:
@@ -72,17 +75,21 @@ def find(words: Iterable[str]) -> tuple[Explanation, ...]:
         UsageError: One of them is no code; the hint has near ones.
     """
     text = " ".join(words)
-    known = {_key(code): entry for code, entry in catalogue().items()}
-    if _key(text) in known:
-        return (known[_key(text)],)
-    found: dict[str, Explanation] = {}
-    for code in _apart(text):
-        if _key(code) not in known:
+    found = _meant(text)
+    for code in () if found else _apart(text):
+        meant = _meant(code)
+        if not meant:
             raise _unknown(code)
-        found[_key(code)] = known[_key(code)]
+        found |= meant
     if not found:
         raise _unknown(text)
     return tuple(found.values())
+
+
+def _meant(code: str) -> dict[str, Explanation]:
+    """Return what a code stands for by its name; a bare number can be a chapter of the rules and an exit code."""
+    known = {_key(name): entry for name, entry in catalogue().items()}
+    return {key: known[key] for key in (_key(code), f"exit {_key(code)}") if key in known}
 
 
 def anchor_of(code: str) -> str:
@@ -160,7 +167,7 @@ def _key(code: str) -> str:
 
 def _apart(text: str) -> Iterator[str]:
     """Split several codes; `A9-A11` stands for three."""
-    for word in re.split(r"[\s,]+", text.strip()):
+    for word in filter(_key, _ONE_CODE.findall(text)):
         ends = re.fullmatch(r"([a-zA-Z])(\d{1,3})-\1?(\d{1,3})", word)
         if ends is None:
             yield word

@@ -235,7 +235,10 @@ _TABLE = (
 )
 
 RULES = {rule.code: rule for rule in _TABLE}
-"""Lint code -> its row, errors and warnings mixed in the order they are checked; `qdq_cli.explaining.lint` tells more."""
+"""Lint code -> its row, errors and warnings mixed in the order they are checked.
+
+`qdq_cli.explaining.lint` says of each why it is so, with an example.
+"""
 
 
 @dataclass(frozen=True)
