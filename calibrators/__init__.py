@@ -15,6 +15,22 @@ Observe the tensors of a few hundred samples, choose a range, lay it over the in
     >>> codes.dtype, round(sqnr_db(batch, dequantize(codes, qparams)))
     (dtype('int8'), 36)
 
+A scheme says how a tensor is quantized; `qparams_of` lays a range, or those of channels or blocks, over its codes:
+
+    >>> from calibrators import FP8_E4M3, INT4, UINT8, Block, Method, Scheme, choose_range, qparams_of, weight_ranges
+    >>> relu = Histogram()
+    >>> relu.observe(np.maximum(batch, 0.0))
+    >>> affine = Scheme(UINT8, symmetric=False)
+    >>> int(qparams_of(choose_range(relu, Method("mse"), affine), affine).zero_point)
+    0
+    >>> weight = np.random.default_rng(1).normal(size=(8, 64)).astype(np.float32)
+    >>> blocks = Scheme(INT4, granularity=Block(axis=1, size=32))
+    >>> qparams_of(weight_ranges(weight, blocks.granularity), blocks).scale.shape
+    (8, 2)
+    >>> floats = symmetric_qparams(448.0, qtype=FP8_E4M3)
+    >>> dequantize(quantize(np.float32([0.3, 300.0]), floats), floats).tolist()
+    [0.3125, 288.0]
+
 The histogram does not care about order, batch size or splitting, so shares of the work merge exactly. Tables of them
 keep their provenance, and files of a few kilobytes a tensor carry them to another machine:
 
@@ -40,10 +56,20 @@ from calibrators.kernels import warm_up
 from calibrators.methods import Method, MethodName, choose_range, entropy, minmax, mse, percentile
 from calibrators.metrics import SQNR_CEILING_DB, Comparison, Distances, TopAgreement, sqnr_db
 from calibrators.ort_table import format_ort_table
-from calibrators.qparams import QParams, dequantize, is_negligible, quantize, symmetric_qparams, weight_amax
-from calibrators.qtypes import INT8, INT16, QTYPES, UINT8, QType
+from calibrators.qparams import (
+    QParams,
+    dequantize,
+    is_negligible,
+    qparams_of,
+    quantize,
+    symmetric_qparams,
+    weight_amax,
+    weight_ranges,
+)
+from calibrators.qtypes import FP8_E4M3, FP8_E5M2, INT4, INT8, INT16, QTYPES, UINT4, UINT8, UINT16, QType
 from calibrators.range_files import format_json, format_ort_json, format_text, format_torch_json, parse_ranges
-from calibrators.ranges import Range
+from calibrators.ranges import Range, Ranges
+from calibrators.scheme import Block, Granularity, PerChannel, PerTensor, Scheme
 from calibrators.table import CalibrationTable, Entry, Provenance, merge_tables, sample_digest
 from calibrators.tensorrt_cache import (
     TensorRTCache,
@@ -54,17 +80,24 @@ from calibrators.tensorrt_cache import (
 )
 
 __all__ = [
+    "FP8_E4M3",
+    "FP8_E5M2",
+    "INT4",
     "INT8",
     "INT16",
     "QTYPES",
     "SQNR_CEILING_DB",
+    "UINT4",
     "UINT8",
+    "UINT16",
+    "Block",
     "CacheFileError",
     "CalibrationTable",
     "CalibratorError",
     "Comparison",
     "Distances",
     "Entry",
+    "Granularity",
     "Histogram",
     "Method",
     "MethodName",
@@ -72,10 +105,14 @@ __all__ = [
     "NoDataError",
     "NonFiniteError",
     "ParameterError",
+    "PerChannel",
+    "PerTensor",
     "Provenance",
     "QParams",
     "QType",
     "Range",
+    "Ranges",
+    "Scheme",
     "TensorRTCache",
     "TopAgreement",
     "choose_range",
@@ -99,6 +136,7 @@ __all__ = [
     "parse_tensorrt_cache",
     "percentile",
     "profile",
+    "qparams_of",
     "quantize",
     "read_cache",
     "sample_digest",
@@ -108,5 +146,6 @@ __all__ = [
     "tensorrt_version",
     "warm_up",
     "weight_amax",
+    "weight_ranges",
     "write_cache",
 ]

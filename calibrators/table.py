@@ -16,6 +16,7 @@ from calibrators.histogram import Histogram
 from calibrators.methods import Method, choose_range
 from calibrators.portrait import Portrait
 from calibrators.ranges import Range
+from calibrators.scheme import DEFAULT, Scheme
 
 SAMPLE_DIGEST = re.compile(r"[0-9a-f]{16}")
 """What a sample digest looks like: 8 bytes in lower-case hexadecimal."""
@@ -98,13 +99,13 @@ class CalibrationTable:
         """Those of `names` that have no entry, in order."""
         return tuple(name for name in names if name not in self.entries)
 
-    def ranges(self, method: Method) -> dict[str, Range]:
-        """The range of every tensor by `method`, in the order of the names.
+    def ranges(self, method: Method, scheme: Scheme = DEFAULT) -> dict[str, Range]:
+        """The range of every tensor by `method` for `scheme`, in the order of the names.
 
         Raises:
             NoDataError: A tensor has seen no value.
         """
-        return {name: choose_range(self.entries[name].histogram, method) for name in sorted(self.entries)}
+        return {name: choose_range(self.entries[name].histogram, method, scheme) for name in sorted(self.entries)}
 
     def by_digest(self) -> dict[str, str]:
         """Digest of the computation -> tensor name, for tensors that were renamed by another export.

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from calibrators.errors import ParameterError
 from calibrators.histogram import Histogram
-from calibrators.methods.entropy import DEPTHWISE_ERROR_RATIO, entropy
+from calibrators.methods.entropy import DEPTHWISE_ERROR_RATIO, ERROR_RATIO, entropy
 from calibrators.methods.minmax import minmax
 from calibrators.methods.mse import mse
 from calibrators.methods.percentile import percentile
 from calibrators.ranges import Range
+from calibrators.scheme import DEFAULT, Scheme
 
 MethodName = Literal["entropy", "minmax", "percentile", "mse"]
 
@@ -43,12 +43,13 @@ class Method:
             raise ParameterError(f"The percent of a method must be in (0, 100], found {self.percent}.")
 
 
-def choose_range(histogram: Histogram, method: Method, *, depthwise: bool = False) -> Range:
-    """Choose the range of a tensor by `method`.
+def choose_range(histogram: Histogram, method: Method, scheme: Scheme = DEFAULT, *, depthwise: bool = False) -> Range:
+    """Choose the range of a tensor by `method`, for what its scheme can store.
 
     Args:
         histogram: Counts of the tensor, or of its whole scale group.
         method: Which method.
+        scheme: Its type and symmetry are read: how many levels there are and where, and whether both ends are free.
         depthwise: Every weighted operator that reads the tensor is a depthwise Conv. There each channel is a network of
             its own, and the squared error of the whole tensor, in which the largest channels outvote all others, says
             little (one such tensor, clipped by squared error alone, takes a detector from 29 AP to 4). `mse` and
@@ -58,11 +59,10 @@ def choose_range(histogram: Histogram, method: Method, *, depthwise: bool = Fals
     Raises:
         NoDataError: Nothing was observed.
     """
+    if method.name == "minmax":
+        return minmax(histogram)
     if method.name == "percentile":
-        return percentile(histogram, method.percent)
-    if depthwise and method.name in ("mse", "entropy"):
-        return entropy(histogram, DEPTHWISE_ERROR_RATIO)
-    return _WITHOUT_PARAMETERS[method.name](histogram)
-
-
-_WITHOUT_PARAMETERS: dict[str, Callable[[Histogram], Range]] = {"entropy": entropy, "minmax": minmax, "mse": mse}
+        return percentile(histogram, method.percent, scheme)
+    if depthwise or method.name == "entropy":
+        return entropy(histogram, DEPTHWISE_ERROR_RATIO if depthwise else ERROR_RATIO, scheme)
+    return mse(histogram, scheme)

@@ -20,15 +20,13 @@ from numpy.typing import NDArray
 
 from calibrators.errors import ParameterError
 from calibrators.histogram import Histogram
+from calibrators.methods.affine import affine_entropy
+from calibrators.methods.divergence import BINS, first_smallest, lost_information
 from calibrators.methods.minmax import clip_to, minmax, require_data
-from calibrators.methods.mse import candidates, mse, squared_errors
+from calibrators.methods.mse import candidates, mse, narrowest, squared_errors
+from calibrators.qtypes import INT8, QType
 from calibrators.ranges import Range
-
-BINS = 2048
-"""Bins of |x| over [0, amax] that are searched."""
-
-LEVELS = 128
-"""Levels of |x| that INT8 keeps; also the first candidate."""
+from calibrators.scheme import DEFAULT, Scheme
 
 ERROR_RATIO = 1.5
 """A candidate may have at most this many times the smallest squared error: 1.8 dB."""
@@ -36,17 +34,15 @@ ERROR_RATIO = 1.5
 DEPTHWISE_ERROR_RATIO = 32.0
 """The same for a tensor that only depthwise Convs read: 15 dB (see `choose_range`)."""
 
-_TIE = 1e-10  # divergences this close (nats) are equal: the last bits of a logarithm differ between processors
-_ROWS = 96  # candidates computed at a time: temporaries stay in the second-level cache
 
+def entropy(histogram: Histogram, error_ratio: float = ERROR_RATIO, scheme: Scheme = DEFAULT) -> Range:
+    """Choose the range whose levels lose the least information, among those that keep the energy.
 
-def entropy(histogram: Histogram, error_ratio: float = ERROR_RATIO) -> Range:
-    """Choose the range whose 128 levels lose the least information, among those that keep the energy.
-
-    The published search: for every i from 128 to 2048, P is the histogram clipped at bin i (the mass outside added to
-    its last bin), Q the same without that mass, averaged in 128 groups over their non-empty bins; the first smallest
-    Kullback-Leibler divergence of P from Q wins, amax = (i - 1/2) bins. Bin 0 is set to bin 1, so that the zeros behind
-    a Relu do not rule the search.
+    The published search, here for the 128 levels of |x| that INT8 has: for every i from 128 to 2048, P is the histogram
+    clipped at bin i (the mass outside added to its last bin), Q the same without that mass, averaged in 128 groups over
+    their non-empty bins; the first smallest Kullback-Leibler divergence of P from Q wins, amax = (i - 1/2) bins. Bin 0
+    is set to bin 1, so that the zeros behind a Relu do not rule the search. Another type has a group for each of its
+    own levels, as wide as the step to the next: equal ones for integers, ever wider ones for floats.
 
     Added to the published form: only candidates are searched whose modelled squared error (see `squared_errors`) is at
     most `error_ratio` times the smallest there is, because the divergence weighs a value by its probability, not by
@@ -56,9 +52,10 @@ def entropy(histogram: Histogram, error_ratio: float = ERROR_RATIO) -> Range:
     Args:
         histogram: Counts of one tensor, in the tensor's own units.
         error_ratio: >= 1; Inf is the published search.
+        scheme: Its type and symmetry are read.
 
     Returns:
-        The observed range clipped to [-amax, amax].
+        Symmetric: the observed range clipped to [-amax, amax]. Affine: see `calibrators.methods.affine`.
 
     Raises:
         NoDataError: Nothing was observed.
@@ -70,28 +67,36 @@ def entropy(histogram: Histogram, error_ratio: float = ERROR_RATIO) -> Range:
     require_data(histogram)
     if not error_ratio >= 1.0:
         raise ParameterError(f"The error ratio of the entropy method must be at least 1, found {error_ratio}.")
-    top = histogram.amax / histogram.bin_width
-    if top < BINS:  # nothing but subnormal values
+    if histogram.amax < BINS * histogram.bin_width:  # nothing but subnormal values
         return minmax(histogram)
-    low, high = _window(histogram, top, error_ratio)
-    divergence = divergences(resample(histogram.magnitudes(), top), low, high)
-    if np.isinf(divergence).all():
-        return mse(histogram)
-    chosen = low + int(np.argmax(divergence <= divergence.min() + _TIE))
+    search = _symmetric_entropy if scheme.symmetric else affine_entropy
+    return search(histogram, error_ratio, scheme)
+
+
+def _symmetric_entropy(histogram: Histogram, error_ratio: float, scheme: Scheme) -> Range:
+    top = histogram.amax / histogram.bin_width
+    low, high = _window(histogram, top, error_ratio, scheme.qtype)
+    if low > BINS:  # more levels than bins
+        return mse(histogram, scheme)
+    best = first_smallest(divergences(resample(histogram.magnitudes(), top), low, high, scheme.qtype))
+    if best is None:
+        return mse(histogram, scheme)
+    chosen = low + best
     part = 1.0 if chosen == BINS else (chosen - 0.5) / BINS
     return clip_to(histogram, part * histogram.amax)
 
 
-def _window(histogram: Histogram, top: float, error_ratio: float) -> tuple[int, int]:
-    """First and last candidate whose squared error is small enough."""
-    if math.isinf(error_ratio):
-        return LEVELS, BINS
-    tops = candidates(histogram)
-    errors = squared_errors(histogram.magnitudes(), tops)
+def _window(histogram: Histogram, top: float, error_ratio: float, qtype: QType = INT8) -> tuple[int, int]:
+    """First and last candidate whose squared error is small enough; a first above BINS where there is none."""
+    least = narrowest(qtype.levels())
+    if math.isinf(error_ratio) or least > BINS:
+        return least, BINS
+    tops = candidates(histogram, qtype)
+    errors = squared_errors(histogram.magnitudes(), tops, qtype)
     allowed = tops[errors <= error_ratio * errors.min()]
     first = int(np.ceil(allowed[0] / top * BINS + 0.5))
     last = BINS if allowed[-1] == top else int(allowed[-1] / top * BINS + 0.5)
-    first = min(max(first, LEVELS), BINS)
+    first = min(max(first, least), BINS)
     return first, max(first, last)
 
 
@@ -113,51 +118,34 @@ def resample(magnitudes: NDArray[np.int64], top: float) -> NDArray[np.float64]:
     return np.diff(np.interp(np.linspace(0.0, top, BINS + 1), edges, below))
 
 
-def divergences(counts: NDArray[np.float64], first: int, last: int) -> NDArray[np.float64]:
-    """Kullback-Leibler divergence of P from Q in nats for the candidates first..last.
-
-    All sums over bins come out of three prefix sums, so a candidate costs 128 steps: with C the mass, Z the non-empty
-    bins and A = sum h log h below a bin, and m_g, n_g the mass and the non-empty bins of group g,
-    sum P log Q = sum_g m_g log(m_g / n_g) + outside * log(m_last / n_last).
+def divergences(counts: NDArray[np.float64], first: int, last: int, qtype: QType = INT8) -> NDArray[np.float64]:
+    """Kullback-Leibler divergence of P from Q in nats for the candidates first..last, which all begin at 0.
 
     Args:
         counts: Bins of |x|, shape [2048]; bin 0 is read as bin 1.
-        first: Smallest candidate, >= 128.
+        first: Smallest candidate, >= the `narrowest` range of the type's levels.
         last: Largest candidate, <= 2048.
+        qtype: Whose levels the groups are.
 
     Returns:
-        Shape [last - first + 1]; Inf where the last bin is empty but mass lies outside (Q cannot express P).
+        Shape [last - first + 1].
     """
     counts = counts.copy()
     counts[0] = counts[1]
-    information = counts * np.log(np.maximum(counts, 1e-300))
-    mass, occupied, content = (
-        np.concatenate([[0.0], np.cumsum(values)]) for values in (counts, counts > 0, information)
-    )
-    ends = np.arange(first, last + 1)
-    outside = mass[-1] - mass[ends]
-    end_bin = counts[ends - 1] + outside
-    p_log_p = content[ends - 1] + end_bin * np.log(np.maximum(end_bin, 1e-300))
-    p_log_q = np.concatenate(
-        [_p_log_q(mass, occupied, ends[start : start + _ROWS]) for start in range(0, ends.size, _ROWS)]
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        result = (p_log_p - p_log_q) / mass[-1] - np.log(mass[-1]) + np.log(mass[ends])
-    result[((counts[ends - 1] == 0) & (outside > 0)) | (mass[ends] == 0)] = np.inf
-    return np.asarray(result)
-
-
-def _p_log_q(mass: NDArray[np.float64], occupied: NDArray[np.float64], ends: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Sum of P log Q before normalisation, for each candidate in `ends`."""
-    edges = _group_edges()[ends - LEVELS]
-    group_mass, group_occupied = np.diff(mass[edges]), np.diff(occupied[edges])
-    level = np.log(np.maximum(group_mass, 1e-300) / np.maximum(group_occupied, 1.0))
-    outside = mass[-1] - mass[ends]
-    return np.asarray((group_mass * level).sum(axis=1) + outside * level[:, -1])
+    edges = _group_edges(qtype)
+    skipped = BINS + 1 - edges.shape[0]
+    return lost_information(counts, edges[first - skipped : last + 1 - skipped])
 
 
 @cache
-def _group_edges() -> NDArray[np.intp]:
-    """Where the 128 groups of each candidate begin and end, shape [1921, 129]: bin j is in group j * 128 // i."""
-    ends = np.arange(LEVELS, BINS + 1)[:, None]
-    return np.asarray(-(-(ends * np.arange(LEVELS + 1)) // LEVELS), np.intp)
+def _group_edges(qtype: QType) -> NDArray[np.intp]:
+    """Where the groups of each candidate begin and end, shape [candidates, groups + 1]: for INT8 [1921, 129].
+
+    Group g of candidate i begins at the first bin from i * v[g] / v_end on, with v the levels and v_end the place of
+    the level that would come next: for integers, bin j is in group j * groups // i.
+    """
+    levels = qtype.levels()
+    ends = np.append(levels, 2 * levels[-1] - levels[-2])
+    parts = np.rint(ends / levels[1]).astype(np.int64)  # whole multiples of the smallest level
+    tops = np.arange(narrowest(levels), BINS + 1)[:, None]
+    return np.asarray(-(-(tops * parts) // parts[-1]), np.intp)

@@ -1,4 +1,4 @@
-"""mse: the amax with the smallest squared error of quantization."""
+"""mse: the range with the smallest squared error of quantization."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrators.histogram import Histogram
+from calibrators.methods.affine import affine_mse
 from calibrators.methods.minmax import clip_to, minmax, require_data
-from calibrators.qtypes import INT8
+from calibrators.methods.spread import above, below_top, energy, without_zero_spike
+from calibrators.qtypes import INT8, QType
 from calibrators.ranges import Range
-
-NARROWEST = 128
-"""Smallest candidate in bins: below it a quantization step would be finer than the bins, whose inside is unknown."""
-
-_PER_OCTAVE = 64  # candidates between amax and amax / 2: 1.1-1.6 % apart, where the error is flat
+from calibrators.scheme import DEFAULT, Scheme
 
 
-def mse(histogram: Histogram) -> Range:
-    """Choose the symmetric range whose INT8 codes have the smallest sum of count * (x - Q(x))**2.
+def mse(histogram: Histogram, scheme: Scheme = DEFAULT) -> Range:
+    """Choose the range whose codes have the smallest sum of count * (x - Q(x))**2.
 
     Every value counts by its energy, so a rare large value is clipped only where the finer steps gained for all others
     outweigh it. That survives heavy tails (one value a hundred times the mean) and sparse tensors (behind Relu, 99 % of
@@ -27,10 +25,12 @@ def mse(histogram: Histogram) -> Range:
 
     Args:
         histogram: Counts of one tensor, in the tensor's own units.
+        scheme: Its type and symmetry are read.
 
     Returns:
-        The observed range clipped to [-amax, amax]; amax is the observed one or one of about 250 smaller candidates,
-        at least 128 bins (1/32 to 1/16 of the observed amax).
+        Symmetric: the observed range clipped to [-amax, amax]; amax is the observed one or one of the smaller
+        `candidates`: about 250 for INT8, at least 128 bins (1/32 to 1/16 of the observed amax). Affine: see
+        `calibrators.methods.affine`. Types of 16 bits, finer than the bins, keep everything.
 
     Raises:
         NoDataError: Nothing was observed.
@@ -38,54 +38,61 @@ def mse(histogram: Histogram) -> Range:
     Source: Wu et al. 2020, arXiv 2004.09602, section 5.2 names the criterion; rules, sections 5.3 and 5.4.
     """
     require_data(histogram)
-    tops = candidates(histogram)
+    if not scheme.symmetric:
+        return affine_mse(histogram, scheme)
+    tops = candidates(histogram, scheme.qtype)
     if tops.size == 1:
         return minmax(histogram)
-    best = int(np.argmin(squared_errors(histogram.magnitudes(), tops)))
+    best = int(np.argmin(squared_errors(histogram.magnitudes(), tops, scheme.qtype)))
     return clip_to(histogram, float(tops[best]) * histogram.bin_width)
 
 
-def candidates(histogram: Histogram) -> NDArray[np.float64]:
-    """Candidates for amax in bins, ascending: whole numbers on a grid of 64 an octave, and last the observed amax."""
-    top = histogram.amax / histogram.bin_width
-    mantissas = np.arange(_PER_OCTAVE, 2 * _PER_OCTAVE)
-    grid = np.concatenate([mantissas << shift for shift in range(1, 6)]).astype(np.float64)
-    return np.append(grid[(grid >= NARROWEST) & (grid < top)], top)
+def candidates(histogram: Histogram, qtype: QType = INT8) -> NDArray[np.float64]:
+    """Candidates for amax in bins, ascending: a grid of 64 an octave, and last the observed amax.
+
+    Below the first, the widest quantization step would be finer than the bins, whose inside is unknown.
+    """
+    levels = qtype.levels()
+    return below_top(narrowest(levels), histogram.amax / histogram.bin_width)
 
 
-def squared_errors(magnitudes: NDArray[np.int64], tops: NDArray[np.float64]) -> NDArray[np.float64]:
+def narrowest(levels: NDArray[np.float64]) -> int:
+    """Bins that [0, the end of the last level's step) spans at least: its step, the widest, is one bin then."""
+    widest = levels[-1] - levels[-2]
+    return math.ceil(float((levels[-1] + widest) / widest))
+
+
+def squared_errors(
+    magnitudes: NDArray[np.int64], tops: NDArray[np.float64], qtype: QType = INT8
+) -> NDArray[np.float64]:
     """Sum over all values of (|x| - Q(|x|))**2 for each candidate amax, in units of a squared bin width.
 
     Values are taken as evenly spread over their bin, except that the zeros behind a Relu are zeros: what bin 0 holds
-    above bin 1 is counted as exact. With step s = top / 127, code k takes the values from (k - 1/2) s to (k + 1/2) s
-    and code 127 all above, so with T0, T1 the count and the sum of all values above a point, summation by parts gives
-    sum (x - k s)**2 = sum x**2 - 2 s sum_k T1((k + 1/2) s) + s**2 sum_k (2 k + 1) T0((k + 1/2) s), k = 0..126.
+    above bin 1 is counted as exact. With scale s = top / last level, level v[k] takes the values between the middles
+    m[k - 1] s and m[k] s to its neighbours, and the last level all above, so with T0, T1 the count and the sum of all
+    values above a point, summation by parts gives sum (x - v s)**2 = sum x**2 - 2 s sum_k (v[k + 1] - v[k]) T1(m[k] s)
+    + s**2 sum_k (v[k + 1]**2 - v[k]**2) T0(m[k] s).
 
     Args:
         magnitudes: Counts of the bins of |x|, shape [n].
         tops: Candidates for amax in bins, shape [m], > 0.
+        qtype: Whose `levels` are v.
 
     Returns:
         Shape [m].
     """
-    counts = _without_zero_spike(magnitudes)
-    number = np.arange(counts.size, dtype=np.float64)
-    above0 = _above(counts)
-    above1 = _above(counts * (number + 0.5))
-    energy = _energy(counts)
-    step = tops / INT8.steps
-    middles = np.arange(INT8.steps) + 0.5
-    points = np.minimum(step[:, None] * middles, counts.size - 1e-6)
-    bins = points.astype(np.intp)
-    inside = (points - bins) * counts[bins]  # count of the part of the bin that lies below the point
-    tail1 = above1[bins] - inside * (0.5 * (points + bins))
-    tail0 = above0[bins] - inside
-    tail0 *= 2.0 * middles
-    return np.asarray(energy - 2.0 * step * tail1.sum(axis=1) + step * step * tail0.sum(axis=1))
+    levels = qtype.levels()
+    counts = without_zero_spike(magnitudes)
+    step = tops / levels[-1]
+    tail0, tail1 = above(counts, step[:, None] * ((levels[:-1] + levels[1:]) / 2))
+    if qtype.grid is not None:  # steps of integers are 1
+        tail1 *= np.diff(levels)
+    tail0 *= np.diff(levels * levels)
+    return np.asarray(energy(counts) - 2.0 * step * tail1.sum(axis=1) + step * step * tail0.sum(axis=1))
 
 
-def best_sqnr_db(histogram: Histogram) -> float:
-    """The SQNR in dB that the tensor's values keep at their mse-optimal INT8 range: what no choice of range can beat.
+def best_sqnr_db(histogram: Histogram, qtype: QType = INT8) -> float:
+    """The SQNR in dB that the tensor's values keep at their mse-optimal symmetric range: what no choice can beat.
 
     Raises:
         NoDataError: Nothing was observed.
@@ -93,15 +100,16 @@ def best_sqnr_db(histogram: Histogram) -> float:
     Source: the model of `squared_errors`, with its values spread evenly within each bin.
     """
     require_data(histogram)
-    return _sqnr_db(histogram, candidates(histogram))
+    return _sqnr_db(histogram, candidates(histogram, qtype), qtype)
 
 
-def sqnr_db_at(histogram: Histogram, amax: float) -> float:
-    """The SQNR in dB that the tensor's values keep at a given INT8 range; Inf where nothing is lost.
+def sqnr_db_at(histogram: Histogram, amax: float, qtype: QType = INT8) -> float:
+    """The SQNR in dB that the tensor's values keep at a given symmetric range; Inf where nothing is lost.
 
     Args:
         histogram: Counts of one tensor.
         amax: In the tensor's units, above 0.
+        qtype: The stored type.
 
     Raises:
         NoDataError: Nothing was observed.
@@ -109,30 +117,12 @@ def sqnr_db_at(histogram: Histogram, amax: float) -> float:
     Source: the model of `squared_errors`, with its values spread evenly within each bin.
     """
     require_data(histogram)
-    return _sqnr_db(histogram, np.array([amax / histogram.bin_width]))
+    return _sqnr_db(histogram, np.array([amax / histogram.bin_width]), qtype)
 
 
-def _sqnr_db(histogram: Histogram, tops: NDArray[np.float64]) -> float:
+def _sqnr_db(histogram: Histogram, tops: NDArray[np.float64], qtype: QType) -> float:
     """The SQNR at the best of some ranges, which are in bins."""
     magnitudes = histogram.magnitudes()
-    energy = _energy(_without_zero_spike(magnitudes))
-    error = float(squared_errors(magnitudes, tops).min()) if energy else 0.0
-    return 10.0 * math.log10(energy / error) if error > 0 else math.inf
-
-
-def _without_zero_spike(magnitudes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Counts with bin 0 no larger than bin 1: zeros are kept exactly by every range."""
-    counts = magnitudes.astype(np.float64)
-    counts[0] = min(counts[0], counts[1])
-    return counts
-
-
-def _energy(counts: NDArray[np.float64]) -> float:
-    """Sum of x**2 in squared bin widths, with x evenly spread within each bin."""
-    number = np.arange(counts.size, dtype=np.float64)
-    return float(np.sum(counts * (number * (number + 1.0) + 1.0 / 3.0)))
-
-
-def _above(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum of values[i:] for every i."""
-    return np.asarray(np.cumsum(values[::-1])[::-1])
+    signal = energy(without_zero_spike(magnitudes))
+    error = float(squared_errors(magnitudes, tops, qtype).min()) if signal else 0.0
+    return 10.0 * math.log10(signal / error) if error > 0 else math.inf

@@ -9,20 +9,23 @@ import numpy as np
 
 from calibrators.errors import ParameterError
 from calibrators.histogram import Histogram
+from calibrators.methods.affine import affine_percentile
 from calibrators.methods.minmax import clip_to, require_data
 from calibrators.ranges import Range
+from calibrators.scheme import DEFAULT, Scheme
 
 
-def percentile(histogram: Histogram, percent: float = 99.99) -> Range:
-    """Choose the smallest symmetric range that keeps `percent` of the observed values.
+def percentile(histogram: Histogram, percent: float = 99.99, scheme: Scheme = DEFAULT) -> Range:
+    """Choose the smallest range that keeps `percent` of the observed values.
 
     Args:
         histogram: Counts of one tensor, in the tensor's own units.
         percent: Share of values inside the range, 0 < percent <= 100.
+        scheme: Its symmetry is read.
 
     Returns:
-        The observed range clipped to [-amax, amax]; amax lies inside the |x| bin where the share is reached,
-        interpolated linearly; for 100 it is the observed amax.
+        Symmetric: the observed range clipped to [-amax, amax]; amax lies inside the |x| bin where the share is reached,
+        interpolated linearly; for 100 it is the observed amax. Affine: see `calibrators.methods.affine`.
 
     Raises:
         NoDataError: Nothing was observed.
@@ -33,6 +36,8 @@ def percentile(histogram: Histogram, percent: float = 99.99) -> Range:
     if not 0.0 < percent <= 100.0:
         raise ParameterError(f"A percentile must be in (0, 100], found {percent}.")
     require_data(histogram)
+    if not scheme.symmetric:
+        return affine_percentile(histogram, percent)
     return clip_to(histogram, amax_keeping(histogram, percent))
 
 

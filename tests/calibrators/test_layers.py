@@ -142,7 +142,7 @@ def test_while_one_thread_loads_the_others_go_on() -> None:
 
 def test_the_example_of_the_package_is_true() -> None:
     result = doctest.testmod(calibrators)
-    assert (result.failed, result.attempted) == (0, 12)
+    assert (result.failed, result.attempted) == (0, 22)
 
 
 def test_everything_public_is_there_and_documented() -> None:
