@@ -175,7 +175,8 @@ class Histogram:
         histogram._note_extremes(_key_of_number(minimum), _key_of_number(maximum))
         histogram._exponent = _exponent_for(histogram._low_key, histogram._high_key)
         histogram._first = _bin_of(minimum, histogram._exponent)
-        histogram._cells, histogram._count = counts.astype(np.min_scalar_type(-int(counts.max()))), total
+        narrow = np.min_scalar_type(~int(counts.max()))  # ~128 is -129: int8 goes from -128 to 127
+        histogram._cells, histogram._count = counts.astype(narrow), total
         return histogram
 
     def __eq__(self, other: object) -> bool:

@@ -81,6 +81,13 @@ def test_negated_values_mirror_the_counts(values: np.ndarray) -> None:
     assert np.array_equal(plain.magnitudes(), seen(np.abs(values)).magnitudes())
 
 
+@pytest.mark.parametrize("count", [127, 128, 129, 32_767, 32_768, 1 << 31])
+def test_counts_of_a_power_of_two_are_rebuilt(count: int) -> None:
+    rebuilt = Histogram.from_occupied(2.0, 2.0, np.array([count]))
+    assert rebuilt.counts.max() == rebuilt.count == count
+    assert rebuilt.occupied()[1].tolist() == [count]
+
+
 @given(VALUES)
 def test_occupied_counts_rebuild_the_histogram(values: np.ndarray) -> None:
     histogram = seen(values)
