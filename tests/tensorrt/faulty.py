@@ -96,6 +96,16 @@ def requantized() -> onnx.ModelProto:
     return net.proto(net.conv(net.maxpool(net.pair(x, 0.5)), 32, scale=0.25))
 
 
+def clipped() -> onnx.ModelProto:
+    """Codes of four bits between Q and DQ, as Brevitas writes them."""
+    net, x = start()
+    operands = net.constant(np.float32(0.5)), net.constant(np.int8(0))
+    codes = net.op("QuantizeLinear", x, *operands, name="q")
+    narrow = net.op("Clip", codes, net.constant(np.int8(-8)), net.constant(np.int8(7)))
+    data = net.op("DequantizeLinear", narrow, *operands, name="dq")
+    return net.proto(net.op("Conv", data, net.quantized_weight(net.weight(32, 32, 1, 1)), name="conv"))
+
+
 def activated(op_type: str) -> onnx.ModelProto:
     net, x = start()
     return net.proto(net.conv(net.op(op_type, net.pair(net.conv(x, 32))), 32))
@@ -135,6 +145,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "W_GROUP_ALIGN": lambda: conv(6, 6, 3),
     "W_CHANNEL_ALIGN": lambda: conv(3, 32),
     "W_CONV1D": lambda: with_weight(lambda net: net.quantized_weight(net.weight(32, 32, 3)), shape=(1, 32, 8)),
+    "W_CODES_CLIPPED": clipped,
     "W_SHARED_SCALE_MISMATCH": two_scales,
     "W_STANDALONE_Q": lambda: float_neighbour(before=True),
     "W_STANDALONE_DQ": lambda: float_neighbour(before=False),
