@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from calibrators.errors import ParameterError
 from calibrators.gram import Array, Gram
 from calibrators.qtypes import INT8, QType
 
@@ -22,7 +23,11 @@ def nearest(weight: Array, scale: Array, qtype: QType = INT8) -> Array:
         weight: Shape [groups, K, O].
         scale: Shape [groups, 1, O] or one that broadcasts.
         qtype: Where codes end.
+
+    Raises:
+        ParameterError: The type does not store signed integers.
     """
+    _check_signed(qtype)
     return np.clip(np.rint(weight / scale), qtype.qmin, qtype.qmax)
 
 
@@ -42,6 +47,9 @@ def adaround(weight: Array, scale: Array, gram: Gram, qtype: QType = INT8) -> Ar
     Returns:
         Codes as float64, each floor(w / s) or ceil(w / s); the error is at most that of the nearest codes.
 
+    Raises:
+        ParameterError: The type does not store signed integers.
+
     Source: the objective is equation 11 of Nagel et al. 2020, arXiv 2004.10568 (no activation function, so that the
     samples enter through their Gram matrix); coordinate descent takes the place of its relaxation.
     """
@@ -54,6 +62,15 @@ def adaround(weight: Array, scale: Array, gram: Gram, qtype: QType = INT8) -> Ar
         if not _sweep(codes, (low, high), wide, slope, gram.quantized):
             break
     return codes
+
+
+def _check_signed(qtype: QType) -> None:
+    """Codes are whole numbers around 0 here: floats have others, and unsigned integers another zero."""
+    if qtype.grid is not None or qtype.zero_code != 0:
+        raise ParameterError(
+            f"Weights are rounded by a layer's outputs to signed integers, found {qtype.name}.",
+            "Take INT8, INT4 or INT16, or quantize the weight plainly.",
+        )
 
 
 def _sweep(codes: Array, ends: tuple[Array, Array], scale: Array, slope: Array, curvature: Array) -> bool:
@@ -86,9 +103,13 @@ def gptq(weight: Array, scale: Array, gram: Gram, qtype: QType = INT8) -> Array:
     Returns:
         Codes as float64.
 
+    Raises:
+        ParameterError: The type does not store signed integers.
+
     Source: Frantar et al. 2022, arXiv 2210.17323, algorithm 1 (columns left to right, Cholesky factor of the inverse);
     the weight for quantized inputs as in its follow-ups, from the normal equations.
     """
+    _check_signed(qtype)
     codes = np.empty_like(weight)
     for group in range(weight.shape[0]):
         codes[group] = _gptq_group(weight[group], scale[group, 0], gram.quantized[group], gram.cross[group], qtype)

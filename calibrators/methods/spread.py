@@ -6,13 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 _PER_OCTAVE = 64  # candidates between a width and its half: 1.1-1.6 % apart, where the error is flat
+_GRID = np.concatenate([np.arange(_PER_OCTAVE, 2 * _PER_OCTAVE) * 2.0**shift for shift in range(-5, 8)])
 
 
 def below_top(narrowest: int, top: float) -> NDArray[np.float64]:
     """Candidates for the width of a range in bins, ascending: `narrowest` and above, 64 an octave, and last `top`."""
-    mantissas = np.arange(_PER_OCTAVE, 2 * _PER_OCTAVE)
-    grid = np.concatenate([mantissas * 2.0**shift for shift in range(-5, 8)])  # 2 to 16,256 bins
-    return np.append(grid[(grid >= narrowest) & (grid < top)], top)
+    return np.append(_GRID[(narrowest <= _GRID) & (top > _GRID)], top)
 
 
 def without_zero_spike(counts: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -8,31 +8,14 @@ import pytest
 from calibrators import Histogram, ParameterError, entropy
 from calibrators.methods.divergence import BINS
 from calibrators.methods.entropy import _window, divergences, resample
+from tests.calibrators.plain import plain_divergence
 
 LEVELS = 128
 
 
-def plain_divergence(counts: list[float], i: int) -> float:
-    """One candidate as it was published, bin by bin, in Python floats."""
-    counts = [counts[1], *counts[1:]]
-    p = counts[:i]
-    p[i - 1] += sum(counts[i:])
-    groups: list[list[int]] = [[] for _ in range(LEVELS)]
-    for j in range(i):
-        groups[j * LEVELS // i].append(j)
-    q = [0.0] * i
-    for group in groups:
-        occupied = [j for j in group if counts[j] > 0]
-        for j in occupied:
-            q[j] = sum(counts[j] for j in group) / len(occupied)
-    total_p, total_q = math.fsum(p), math.fsum(q)
-    if total_q == 0.0:
-        return math.inf
-    divergence = 0.0
-    for p_j, q_j in zip(p, q, strict=True):
-        if p_j > 0.0:
-            divergence += math.inf if q_j == 0.0 else p_j / total_p * math.log((p_j / total_p) / (q_j / total_q))
-    return divergence
+def published(counts: list[float], i: int) -> float:
+    """One candidate: 128 groups over i bins, and bin 0 read as bin 1."""
+    return plain_divergence([counts[1], *counts[1:]], [math.ceil(group * i / LEVELS) for group in range(LEVELS + 1)])
 
 
 def histogram_of(values: np.ndarray) -> Histogram:
@@ -61,7 +44,7 @@ def test_divergences_equal_the_plain_version(number: int) -> None:
     fast = divergences(counts, LEVELS, BINS)
     assert fast.shape == (BINS - LEVELS + 1,)
     for i in some:
-        plain = plain_divergence(counts.tolist(), i)
+        plain = published(counts.tolist(), i)
         assert fast[i - LEVELS] == pytest.approx(plain, rel=1e-9, abs=1e-12)
 
 
@@ -79,7 +62,7 @@ def test_the_search_takes_the_first_smallest_divergence_of_the_plain_version(see
     counts = resample(histogram.magnitudes(), top).tolist()
     first, last = _window(histogram, top, 1.5)
     assert last - first > 20
-    plain = {i: plain_divergence(counts, i) for i in range(first, last + 1)}
+    plain = {i: published(counts, i) for i in range(first, last + 1)}
     best = min(plain, key=lambda i: plain[i])
     assert entropy(histogram).amax == (1.0 if best == BINS else (best - 0.5) / BINS) * histogram.amax
 

@@ -28,7 +28,7 @@ AMAX = st.floats(0.0, float(np.finfo(np.float32).max), width=32)
 
 
 def in_onnx_runtime(operator: str, values: np.ndarray, qparams: QParams) -> np.ndarray:
-    """The one operator, run literally: optimisations off."""
+    """The one operator."""
     attributes = {} if qparams.axis is None else {"axis": qparams.axis}
     constants = [numpy_helper.from_array(qparams.scale, "scale"), numpy_helper.from_array(qparams.zero_point, "zero")]
     result = qparams.zero_point.dtype if operator == "QuantizeLinear" else qparams.scale.dtype
@@ -39,13 +39,18 @@ def in_onnx_runtime(operator: str, values: np.ndarray, qparams: QParams) -> np.n
         [helper.make_tensor_value_info("y", helper.np_dtype_to_tensor_dtype(result), values.shape)],
         constants,
     )
+    return run(graph, {"x": values})
+
+
+def run(graph: onnx.GraphProto, feeds: dict[str, np.ndarray]) -> np.ndarray:
+    """The first output of a graph, run literally: optimisations off."""
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     onnx.checker.check_model(model)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, {"x": values})[0]
+    return session.run(None, feeds)[0]
 
 
 @cache

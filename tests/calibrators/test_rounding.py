@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from calibrators.errors import ParameterError
 from calibrators.gram import Gram
-from calibrators.qtypes import INT8
+from calibrators.qtypes import FP8_E4M3, INT4, INT8, UINT8, QType
 from calibrators.rounding import adaround, gptq, nearest
 from tests.calibrators.problems import Problem, plain_error, problem, problems
 
@@ -171,3 +172,21 @@ def test_moments_of_two_halves_add_up(layer: Problem):
     parts = Gram.of(layer.rows[:half], layer.quantized[:half]) + Gram.of(layer.rows[half:], layer.quantized[half:])
     for name, whole in vars(layer.gram).items():
         np.testing.assert_allclose(getattr(parts, name), whole, rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+@given(problems())
+def test_four_bits_stay_in_their_interval(layer: Problem):
+    scale = layer.scale * (127 / 7)
+    searched = [search(layer.weight, scale, layer.gram, INT4) for search in (adaround, gptq)]
+    for codes in (nearest(layer.weight, scale, INT4), *searched):
+        assert np.array_equal(codes, np.clip(np.rint(codes), -8, 7))
+
+
+@pytest.mark.parametrize("qtype", [UINT8, FP8_E4M3], ids=lambda qtype: qtype.name)
+def test_types_without_whole_numbers_around_0_are_refused(qtype: QType):
+    layer = problem(0)
+    with pytest.raises(ParameterError, match=f"signed integers, found {qtype.name}"):
+        nearest(layer.weight, layer.scale, qtype)
+    for search in (adaround, gptq):
+        with pytest.raises(ParameterError, match="signed integers"):
+            search(layer.weight, layer.scale, layer.gram, qtype)

@@ -39,7 +39,7 @@ from calibrators import (
     weight_amax,
     weight_ranges,
 )
-from tests.calibrators.test_qparams import truncates_halves
+from tests.calibrators.test_qparams import run, truncates_halves
 
 ML_DTYPES = {
     "int4": ml_dtypes.int4,
@@ -77,7 +77,7 @@ def stored(codes: np.ndarray, qtype: QType, name: str) -> onnx.TensorProto:
 
 
 def in_onnx_runtime(values: np.ndarray, codes: np.ndarray | None, qparams: QParams) -> np.ndarray:
-    """DequantizeLinear of stored codes, or the pair Q, DQ of values; optimisations off."""
+    """DequantizeLinear of stored codes, or the pair Q, DQ of values."""
     attributes = {} if qparams.axis is None else {"axis": qparams.axis}
     if qparams.block_size is not None:
         attributes["block_size"] = qparams.block_size
@@ -95,13 +95,7 @@ def in_onnx_runtime(values: np.ndarray, codes: np.ndarray | None, qparams: QPara
         inputs = []
     outputs = [helper.make_tensor_value_info("y", real, values.shape)]
     graph = helper.make_graph(nodes, "pair", inputs, outputs, constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    onnx.checker.check_model(model)
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, {"x": values} if codes is None else {})[0]
+    return run(graph, {"x": values} if codes is None else {})
 
 
 def sample(scheme: Scheme, dtype: type = np.float32, seed: int = 3) -> tuple[np.ndarray, QParams]:
@@ -116,6 +110,8 @@ def sample(scheme: Scheme, dtype: type = np.float32, seed: int = 3) -> tuple[np.
         ties = (levels[:-1] + levels[1:]) / 2
         values.reshape(-1)[: ties.size] = (ties * step).astype(dtype)
     values.reshape(-1)[-6:] = np.array([0.0, -0.0, 1e3, -1e3, 6e4, -6e4], dtype)
+    if scheme.qtype.grid is not None:
+        values.reshape(-1)[-8:-6] = np.inf, -np.inf  # integers of ONNX Runtime overflow here and there
     return values, qparams
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -43,6 +42,7 @@ from calibrators.methods.affine import place, sides
 from calibrators.methods.divergence import BINS, lost_information
 from calibrators.methods.entropy import divergences, resample
 from calibrators.methods.mse import best_sqnr_db, candidates, narrowest, sqnr_db_at, squared_errors
+from tests.calibrators.plain import plain_divergence
 from tests.calibrators.test_methods import ALL, seen, tensors
 
 SCHEMES = [Scheme(qtype) for qtype in QTYPES.values()]
@@ -186,27 +186,6 @@ def test_the_widest_step_of_the_narrowest_candidate_is_a_bin(qtype: QType) -> No
 
 
 # entropy
-
-
-def plain_divergence(counts: list[float], edges: list[int]) -> float:
-    """One candidate as it was published, bin by bin, in Python floats; with mass outside on both sides."""
-    start, end = edges[0], edges[-1]
-    p = counts[start:end]
-    p[0] += sum(counts[:start])
-    p[-1] += sum(counts[end:])
-    q = [0.0] * (end - start)
-    for first, last in pairwise(edges):
-        occupied = [j for j in range(first, last) if counts[j] > 0]
-        for j in occupied:
-            q[j - start] = sum(counts[first:last]) / len(occupied)
-    total_p, total_q = math.fsum(p), math.fsum(q)
-    if total_q == 0.0:
-        return math.inf
-    divergence = 0.0
-    for p_j, q_j in zip(p, q, strict=True):
-        if p_j > 0.0:
-            divergence += math.inf if q_j == 0.0 else p_j / total_p * math.log((p_j / total_p) / (q_j / total_q))
-    return divergence
 
 
 @pytest.mark.parametrize("qtype", [INT8, INT4, FP8_E4M3, FP8_E5M2], ids=lambda qtype: qtype.name)
