@@ -115,7 +115,7 @@ def test_a_picture_as_svg(cache: Path, tmp_path: Path):
     assert first.read_bytes() == second.read_bytes()
     root = ET.fromstring(first.read_text(encoding="utf-8"))
     texts = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert {f'<&"?{name}' for name in table.entries} <= set(texts)
+    assert {f'<&"\\x01{name}' for name in table.entries} <= set(texts)
     assert set(METHODS) <= set(texts)
 
 
