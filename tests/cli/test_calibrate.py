@@ -348,5 +348,6 @@ def test_a_model_with_nothing_to_observe(tmp_path: Path):
     net.relu(net.input("images", ("N", 3, SIDE, SIDE)), "y")
     space = make_workspace(tmp_path, net.proto("y"))
     done = qdq("calibrate", space.model, "--calib", space.arrays, "--json")
-    assert (done.code, done.document["tensors"]) == (0, [])
+    print(done.code, done.err)
+    assert 0
     assert qdq("quantize", space.model, "--cache", space.folder / "model.qcal").code == 0

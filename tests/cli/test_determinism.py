@@ -91,7 +91,10 @@ def test_the_order_of_paths_does_not_matter(space: Workspace):
 
 
 def test_verification_does_not_change_the_model(space: Workspace):
-    assert written(space, "--verify", "0") == written(space, "--verify", "1") == written(space, "--min-sqnr", "1")
+    """The same samples calibrate, whatever the others are held against; by default none is left out for nothing."""
+    few = ("--samples", "8")
+    assert written(space, *few, "--verify", "0") == written(space, *few, "--verify", "1")
+    assert written(space, "--verify", "1") == written(space, "--min-sqnr", "1")
 
 
 def test_the_name_of_the_output_does_not_matter(space: Workspace):
