@@ -63,11 +63,13 @@ class Placements:
         steps: Candidates for the step in bins, ascending, shape [m]; the last spans all that was observed.
         zeros: z, shape [m].
         errors: Sum of (x - Q(x))**2 in squared bin widths, shape [m].
+        signal: Sum of x**2 in the same unit.
     """
 
     steps: NDArray[np.float64]
     zeros: NDArray[np.intp]
     errors: NDArray[np.float64]
+    signal: float
 
 
 def place(cut: Sides, count: int) -> Placements:
@@ -76,7 +78,8 @@ def place(cut: Sides, count: int) -> Placements:
     below, upper = without_zero_spike(cut.below), without_zero_spike(cut.above)
     gained = _gains(below, steps, count) + _gains(upper, steps, count)[:, ::-1]
     zeros = gained.argmax(axis=1)
-    return Placements(steps, zeros, energy(below) + energy(upper) - gained[np.arange(zeros.size), zeros])
+    signal = energy(below) + energy(upper)
+    return Placements(steps, zeros, signal - gained[np.arange(zeros.size), zeros], signal)
 
 
 def _gains(counts: NDArray[np.float64], steps: NDArray[np.float64], count: int) -> NDArray[np.float64]:

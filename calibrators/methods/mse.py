@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrators.histogram import Histogram
-from calibrators.methods.affine import affine_mse
+from calibrators.methods.affine import affine_mse, place, sides
 from calibrators.methods.minmax import clip_to, minmax, require_data
 from calibrators.methods.spread import above, below_top, energy, without_zero_spike
 from calibrators.qtypes import INT8, QType
@@ -91,8 +91,8 @@ def squared_errors(
     return np.asarray(energy(counts) - 2.0 * step * tail1.sum(axis=1) + step * step * tail0.sum(axis=1))
 
 
-def best_sqnr_db(histogram: Histogram, qtype: QType = INT8) -> float:
-    """The SQNR in dB that the tensor's values keep at their mse-optimal symmetric range: what no choice can beat.
+def best_sqnr_db(histogram: Histogram, scheme: Scheme = DEFAULT) -> float:
+    """The SQNR in dB that the tensor's values keep at their mse-optimal range: what no choice of range can beat.
 
     Raises:
         NoDataError: Nothing was observed.
@@ -100,7 +100,10 @@ def best_sqnr_db(histogram: Histogram, qtype: QType = INT8) -> float:
     Source: the model of `squared_errors`, with its values spread evenly within each bin.
     """
     require_data(histogram)
-    return _sqnr_db(histogram, candidates(histogram, qtype), qtype)
+    if not scheme.symmetric:
+        found = place(sides(histogram), scheme.steps)
+        return _decibels(found.signal, float(found.errors.min()))
+    return _sqnr_db(histogram, candidates(histogram, scheme.qtype), scheme.qtype)
 
 
 def sqnr_db_at(histogram: Histogram, amax: float, qtype: QType = INT8) -> float:
@@ -124,5 +127,8 @@ def _sqnr_db(histogram: Histogram, tops: NDArray[np.float64], qtype: QType) -> f
     """The SQNR at the best of some ranges, which are in bins."""
     magnitudes = histogram.magnitudes()
     signal = energy(without_zero_spike(magnitudes))
-    error = float(squared_errors(magnitudes, tops, qtype).min()) if signal else 0.0
+    return _decibels(signal, float(squared_errors(magnitudes, tops, qtype).min()) if signal else 0.0)
+
+
+def _decibels(signal: float, error: float) -> float:
     return 10.0 * math.log10(signal / error) if error > 0 else math.inf

@@ -148,8 +148,10 @@ def test_a_tensor_behind_relu_has_twice_the_levels_where_affine() -> None:
     assert chosen.minimum == 0.0
     qparams = qparams_of(chosen, Scheme(UINT8, symmetric=False))
     assert qparams.zero_point == 0
-    gained = sqnr_db(values, dequantize(quantize(values, qparams), qparams)) - best_sqnr_db(seen(values))
-    assert 5.0 < gained < 7.0  # one bit
+    reached = sqnr_db(values, dequantize(quantize(values, qparams), qparams))
+    assert 5.0 < reached - best_sqnr_db(seen(values)) < 7.0  # one bit
+    assert best_sqnr_db(seen(values), Scheme(UINT8, symmetric=False)) == pytest.approx(reached, abs=0.3)
+    assert best_sqnr_db(seen(np.zeros(5)), Scheme(UINT8, symmetric=False)) == math.inf
 
 
 @pytest.mark.parametrize("qtype", [INT8, INT4, FP8_E4M3, FP8_E5M2], ids=lambda qtype: qtype.name)
@@ -162,7 +164,7 @@ def test_the_best_sqnr_is_the_one_that_mse_reaches(name: str, qtype: QType) -> N
     if qtype.grid is None:
         codes = np.maximum(codes, -qtype.steps)  # the model leaves the one further negative code out
     reached = sqnr_db(values, dequantize(codes, qparams))
-    assert best_sqnr_db(seen(values), qtype) == pytest.approx(reached, abs=0.3)
+    assert best_sqnr_db(seen(values), Scheme(qtype)) == pytest.approx(reached, abs=0.3)
     assert sqnr_db_at(seen(values), chosen.amax, qtype) == pytest.approx(reached, abs=0.3)
 
 
