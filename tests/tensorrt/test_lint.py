@@ -8,8 +8,11 @@ import pytest
 from onnx import TensorProto
 
 from qdq_cli.config.records import TensorRT
+from qdq_cli.model.codes import CodeRange
 from qdq_cli.targets.tensorrt.findings import RULES, Finding, Severity
 from qdq_cli.targets.tensorrt.lint import lint, lint_simulation
+from qdq_cli.targets.tensorrt.lint_scales import meaning_of
+from qdq_cli.targets.tensorrt.remedies import REMEDIES
 from qdq_cli.targets.tensorrt.simulate import simulate
 from tests.networks import SCALE, Network
 from tests.tensorrt import engines
@@ -373,3 +376,23 @@ def test_nodes_with_missing_operands_are_findings_not_failures():
     net.op("QuantizeLinear", x, name="q")
     model = ir.serde.deserialize_model(net.proto(x))
     assert "E_SCALE_NOT_CONST" in {entry.code for entry in lint(model)}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-128, 127, "all that INT8 holds"),
+        (-127, 127, "the narrow range of 8 bits of INT8"),
+        (-100, 127, "the 8 bits of INT8"),
+        (-7, 7, "the narrow range of 4 bits kept in INT8"),
+        (-8, 7, "4 bits kept in INT8"),
+    ],
+)
+def test_a_range_of_codes_is_said_in_words(low, high, said):
+    assert meaning_of(CodeRange(low, high, ir.DataType.INT8, ("clip",))) == said
+
+
+@pytest.mark.parametrize("reason", REMEDIES)
+def test_every_remedy_names_what_to_run_or_says_that_nothing_else_helps(reason):
+    assert reason.is_boundary or "`qdq" in REMEDIES[reason]
+    assert reason.is_boundary or reason.name.startswith("RESIDUAL") or "nothing else removes it" in REMEDIES[reason]

@@ -232,9 +232,9 @@ def meaning_of(found: CodeRange) -> str:
     count = found.high - found.low + 1
     bits = max(count - 1, 1).bit_length()
     kind = "the narrow range of " if signed and found.low == -found.high else ""
-    return (
-        f"{kind}{bits} bits kept in {found.qtype.name}" if bits < EIGHT else f"the {kind}8 bits of {found.qtype.name}"
-    )
+    if bits < EIGHT:
+        return f"{kind}{bits} bits kept in {found.qtype.name}"
+    return f"{kind or 'the '}8 bits of {found.qtype.name}"
 
 
 def _dims(value: ir.Value) -> tuple[int | None, ...] | None:
