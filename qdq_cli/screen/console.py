@@ -44,11 +44,13 @@ def _say(label: str, text: str, fg: str, bold: bool = False) -> None:
 
 
 def _print(text: str, stream: TextIO | None) -> None:
-    """Write a text and a line end; a reader that has gone away (head, less) is no failure.
+    """Write a text and a line end; a reader that has gone away (head, less) is no failure, nor is a closed stream.
 
     Raises:
         ModelError: The result cannot be written, such as to a file on a full disk.
     """
+    if stream is None:  # Python's stand-in for a stream that was closed at the start
+        return
     try:
         click.echo(_spelled(text, stream), file=stream)
     except OSError as error:
@@ -57,16 +59,15 @@ def _print(text: str, stream: TextIO | None) -> None:
             raise ModelError(f"The result cannot be printed: {error.strerror}.") from error
 
 
-def _spelled(text: str, stream: TextIO | None) -> str:
+def _spelled(text: str, stream: TextIO) -> str:
     """Replace the letters that the stream's encoding lacks."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "replace").decode(encoding)
 
 
-def _let_go(stream: TextIO | None) -> None:
+def _let_go(stream: TextIO) -> None:
     """Send what is still buffered nowhere: Python would fail on it once more at exit."""
-    if stream is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -140,7 +141,7 @@ def test_a_limit_that_is_not_met_prints_the_document_too(space: Workspace):
 def test_usage_errors_read_like_all_others(space: Workspace):
     done = qdq("quantize", space.model, "--smaples", "3")
     problem, hint = done.err.splitlines()
-    assert problem.startswith("error: No such option '--smaples'.")
+    assert re.match(r"error: No such option:? ('--smaples'\.|--smaples )", problem)  # click's own words, old and new
     assert "--samples" in problem
     assert problem.endswith(".")
     assert hint == "hint: Try 'qdq quantize --help'."
