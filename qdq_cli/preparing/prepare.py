@@ -1,8 +1,8 @@
 """Bring any exported model into the one spelling that planning, observing and rewriting expect.
 
-Functions inlined, constants as initializers, opset 13 or above, nothing that only matters in training, batch
-normalization folded, shapes inferred. The model computes the same function as before, and its graph inputs and outputs
-keep their names, types and shapes.
+Functions inlined, constants as initializers, opset 13 or above and 20 or below where that says the same, nothing that
+only matters in training, batch normalization folded, shapes inferred. The model computes the same function as before,
+and its graph inputs and outputs keep their names, types and shapes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from qdq_cli.model.inline import inline_functions
+from qdq_cli.model.lowering import lower_opset
 from qdq_cli.model.nodes import constant_at, every_node, is_op, mark_shape_computations
 from qdq_cli.model.opset import HALF_OPSET, LONG_NAME, MIN_OPSET, normalize_imports, opset_of, raise_opset
 from qdq_cli.model.wire import root_cause, to_proto, weights_left_out, without_weights
@@ -93,6 +94,7 @@ def prepare(model: ir.Model, proto: onnx.ModelProto | None = None) -> Preparatio
     passes.RemoveUnusedNodesPass()(model)
     if folded_constants or replaced:
         infer_shapes(model)
+    lower_opset(model)
     mark_shape_computations(model.graph)
     _restore_interface(model, interface)
     unknown = mark_behind_unknown(model)

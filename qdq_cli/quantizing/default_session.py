@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from calibrators.metrics import Comparison
 from qdq_cli.data.batches import Batch
+from qdq_cli.model.lowering import LAST_SAFE_OPSET
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.sentences import some_of
 from qdq_cli.quantizing.report import DefaultSession
@@ -26,9 +27,6 @@ LOSS_DB = 3.0
 
 _NOISELESS_DB = 60.0
 """Outputs that are this good by default may be as much better literally as they like."""
-
-_LAST_OPSET = 20
-"""The last opset whose Q and DQ ONNX Runtime's fusions know in every form (seen up to 1.23)."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,7 @@ def _helps(way: _Way, path: Path, literal: Mapping[str, float], again: Samples) 
 
 
 def _refused(error: str, option: str, opset: int) -> str:
-    export = f", or export the float model with opset {_LAST_OPSET} or below" if opset > _LAST_OPSET else ""
+    export = f", or export the float model with opset {LAST_SAFE_OPSET} or below" if opset > LAST_SAFE_OPSET else ""
     way = f"It does with {option}{export}." if option else "No session option that was tried helps."
     return f"By default ONNX Runtime does not run the result. {error} {way}"
 

@@ -42,6 +42,7 @@ from qdq_cli.quantizing.page_weights import weight_rows
 from qdq_cli.quantizing.report import Report, SizeBytes, UnmetLimitError
 from qdq_cli.quantizing.reporting import (
     calibrated,
+    note_of_opset,
     planned,
     prediction_of,
     quantized_in_part,
@@ -181,7 +182,6 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
         quantized = holds_quantization(source.model)
     with run.stage("prepare"):
         prepared = prepare(source.model, source.proto)
-        trt = oldest_release(prepared.opset, half=prepared.half, weights=config.weights, asked=config.trt)
         if (config.ranges.manual or config.ranges.imported) and not config.data.calib:  # nothing is run then
             prepared = replace(prepared, unknown=())
             observe_everything(prepared.model)
@@ -191,7 +191,11 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
     if quantized and not plan.quantized:  # pairs around no new INT8 operator would be kernels for nothing
         plan = replace(plan, targets=(), groups=(), candidates=())
     run.say(*(quantized_in_part(plan) if quantized and plan.quantized else ()))
-    return Opened(source, prepared, trt, plan, quantized)
+    opset = prepared.opset_before if quantized and not plan.quantized else prepared.opset
+    trt = oldest_release(opset, half=prepared.half, weights=config.weights, asked=config.trt)
+    opened = Opened(source, prepared, trt, plan, quantized)
+    run.say(*note_of_opset(opened))
+    return opened
 
 
 def plan_of(run: Run, model: ir.Model) -> Plan:

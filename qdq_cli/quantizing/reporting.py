@@ -8,7 +8,6 @@ from qdq_cli.calibrating.calibration import Observation, Ranges
 from qdq_cli.calibrating.calibration_data import Samples, input_specs
 from qdq_cli.config.records import QuantizeConfig
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
-from qdq_cli.model.opset import opset_of
 from qdq_cli.placement.plan import Plan
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import LimitError, UsageError
@@ -27,7 +26,7 @@ def planned(run: Run, opened: Opened) -> Report:
         schema_version=SCHEMA_VERSION,
         model=str(run.config.model),
         output=None,
-        opset=opset_of(opened.prepared.model),
+        opset=opened.prepared.opset_before if opened.already_quantized else opened.prepared.opset,
         trt=opened.trt.value,
         weighted_ops=WeightedOps(plan.weighted, len(plan.quantized)),
         activations=Activations(len({target.tensor for target in plan.targets}), len(plan.groups)),
@@ -106,6 +105,18 @@ def quantized_in_part(plan: Plan) -> tuple[str, ...]:
     return (
         f"The model is quantized in part already: {len(kept)} of {count_text(plan.weighted, 'weighted operator')} keep "
         "the Q/DQ they came with, and verification compares with the model as it came.",
+    )
+
+
+def note_of_opset(opened: Opened) -> tuple[str, ...]:
+    """Say that the result has an older opset than the model, where it has one."""
+    prepared = opened.prepared
+    if opened.already_quantized or prepared.opset >= prepared.opset_before:
+        return ()
+    opset = prepared.opset
+    return (
+        f"Nothing in the model needs an opset above {opset}, so the result has opset {opset} instead of "
+        f"{prepared.opset_before}: ONNX Runtime's default session does not run every Q/DQ model of a newer one.",
     )
 
 
