@@ -19,6 +19,7 @@ from qdq_cli.data.unreadable import UnreadableSampleError
 from qdq_cli.data.values import SampleValues
 from qdq_cli.model import files
 from qdq_cli.model.quantized import already_quantized, holds_quantization
+from qdq_cli.placement.optimized import require_originals, warnings_about
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.placement.topology import float_tensors
 from qdq_cli.preparing.prepare import prepare
@@ -74,7 +75,10 @@ def open_job(config: CalibrateConfig, listener: Listener = SILENT) -> Job:
         listener.note(note)
     tensors = float_tensors(prepared.model.graph) if config.all_tensors else plan.calibrated
     if not plan.quantized and not config.all_tensors:
+        require_originals(source.path, prepared.model, plan)
         raise already_quantized(source.path) if quantized else _nothing_to_observe(config)
+    for warning in warnings_about(prepared.model):
+        listener.warning(warning)
     return Job(prepared.model, tensors)
 
 

@@ -72,6 +72,12 @@ SKIPS = {
         "Einsum('bhid,bhjd->bhij') in attention.",
         "Export the product as MatMul; with --mha it is then quantized.",
     ),
+    "OPTIMIZER_MADE": Told(
+        "ONNX Runtime's optimizer fuses convolutions and products into operators of its own, which no other runtime "
+        "reads and which have no Q/DQ form (section 1.9).",
+        "com.microsoft.FusedConv, com.microsoft.nchwc.Conv, com.microsoft.FusedMatMul.",
+        "Quantize the model from before the optimizer, or save it at its level ORT_ENABLE_BASIC.",
+    ),
     "UNOBSERVED": Told(
         "Calibration runs the model in ONNX Runtime, which cannot compute what stands behind an operator that it "
         "has no code for, such as a plugin of TensorRT.",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from qdq_cli.config.records import PlanConfig
+from qdq_cli.model.foreign import hides_product
 from qdq_cli.model.nodes import every_node, input_at, is_activation, is_constant, is_op, is_unobservable, name_of
 from qdq_cli.placement.fanout import place
 from qdq_cli.placement.groups import Run, crossed_forward, int8_runs, scale_groups
@@ -84,7 +85,7 @@ class Plan:
         groups: Scale groups.
         skips: Operator inputs that stay float.
         quantized: Names of the weighted nodes that become INT8.
-        weighted: Number of weighted nodes in the whole model, If/Loop bodies included.
+        weighted: Number of weighted nodes in the whole model, those in If/Loop bodies and in fused operators included.
         int8_nodes: Names of the commuting nodes that run in INT8 because of the plan.
         notes: Sentences the user should read (P13).
         candidates: Every tensor that this plan, or any plan with fewer of its weighted operators, may observe. Empty
@@ -166,7 +167,7 @@ def make_plan(model: ir.Model, config: PlanConfig | None = None) -> Plan:
         ),
         skips=(*selection.skips, *refused),
         quantized=tuple(node.name or "" for node in graph.nodes if node in selection.quantized),
-        weighted=sum(1 for node in every_node(model.graph) if is_weighted(node)),
+        weighted=sum(1 for node in every_node(model.graph) if is_weighted(node) or hides_product(node)),
         int8_nodes=tuple(node.name or "" for node in graph.nodes if node in on_codes),
         notes=tuple(_float_producers(graph, runs, wants)),
         candidates=_candidates(graph, selection, config),

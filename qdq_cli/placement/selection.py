@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from qdq_cli.config.records import PlanConfig
+from qdq_cli.model.foreign import hides_product
 from qdq_cli.model.nodes import (
     every_node,
     input_at,
@@ -22,7 +23,7 @@ from qdq_cli.model.nodes import (
     rank,
 )
 from qdq_cli.placement.operators import data_slots, is_depthwise, is_weighted, operator_of
-from qdq_cli.placement.skips import REASONS
+from qdq_cli.placement.skips import OPTIMIZER_MADE, REASONS
 from qdq_cli.placement.topology import Topology, activation_inputs
 from qdq_cli.process.errors import UsageError
 
@@ -86,6 +87,7 @@ def select(model: ir.Model, graph: Topology, config: PlanConfig) -> Selection:
     skips = [
         skip(node, "IN_BODY") for node in every_node(model.graph) if is_weighted(node) and node.graph is not model.graph
     ]
+    skips += [skip(node, OPTIMIZER_MADE) for node in every_node(model.graph) if hides_product(node)]
     quantized, optional = [], []
     for node in graph.nodes:
         if not is_weighted(node):

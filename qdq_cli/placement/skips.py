@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+OPTIMIZER_MADE = "OPTIMIZER_MADE"
+
 REASONS: dict[str, str] = {
     "EXCLUDED": "excluded by its name",
     "OP_EXCLUDED": "its operator type is excluded by --exclude-op",
@@ -16,6 +18,7 @@ REASONS: dict[str, str] = {
     "CONSTANT_LEFT": "its constant is the left operand, undocumented in TensorRT",
     "ATTENTION": "a product of two activations, usually faster in float (--mha)",
     "EINSUM": "TensorRT computes Einsum in float, and it is no product with a constant weight",
+    OPTIMIZER_MADE: "made by ONNX Runtime's optimizer, nothing else reads it",
     "UNOBSERVED": "behind an operator that ONNX Runtime does not know",
     "GROUP_ALIGN": "channels a group are no multiple of 4 (--no-group-rules)",
     "FEW_CHANNELS": "too few channels for INT8 to pay (--no-channel-rules)",

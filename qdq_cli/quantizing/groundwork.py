@@ -14,6 +14,7 @@ from qdq_cli.config.records import RangeConfig, TensorRT
 from qdq_cli.judging.candidate import Candidate, with_plan
 from qdq_cli.model import files
 from qdq_cli.model.quantized import already_quantized
+from qdq_cli.placement.optimized import require_originals
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.preparing.prepare import Preparation
 from qdq_cli.quantizing.run import Run
@@ -45,13 +46,14 @@ class Opened:
 
 
 def require_float(opened: Opened) -> None:
-    """Refuse a model that is quantized already where a float one is needed.
+    """Refuse a model that is quantized already where a float one is needed, and one of nothing but fused operators.
 
     Raises:
-        ModelError: It is.
+        ModelError: It is one of these.
     """
     if opened.already_quantized:
         raise already_quantized(opened.source.path)
+    require_originals(opened.source.path, opened.prepared.model, opened.plan)
 
 
 @dataclass(frozen=True)

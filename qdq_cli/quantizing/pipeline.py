@@ -28,6 +28,7 @@ from qdq_cli.model import files
 from qdq_cli.model.check import check_written
 from qdq_cli.model.provenance import record_provenance
 from qdq_cli.model.quantized import holds_quantization
+from qdq_cli.placement.optimized import warnings_about
 from qdq_cli.placement.plan import Plan, make_plan, observing, shrinkable
 from qdq_cli.placement.rewrite import rewrite
 from qdq_cli.preparing.prepare import prepare
@@ -35,7 +36,7 @@ from qdq_cli.process.errors import DataError, LimitError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.process.writable import check_writable
 from qdq_cli.quantizing import verification
-from qdq_cli.quantizing.groundwork import Groundwork, Opened, leave_float, without_wide
+from qdq_cli.quantizing.groundwork import Groundwork, Opened, leave_float, require_float, without_wide
 from qdq_cli.quantizing.keeping import keep_model, require_named
 from qdq_cli.quantizing.page import quantize_page
 from qdq_cli.quantizing.page_weights import weight_rows
@@ -86,6 +87,7 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
         return finish_plan(run, opened)
     if opened.already_quantized:
         return _with_page(config, opened.prepared.model, {}, partial(keep_model, run, opened, target))
+    require_float(opened)
     require_named(config)
     require_something_to_judge(config, planned(run, opened))
     later = config.exclude_after_recovery
@@ -195,6 +197,7 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
     trt = oldest_release(opset, half=prepared.half, weights=config.weights, asked=config.trt)
     opened = Opened(source, prepared, trt, plan, quantized)
     run.say(*note_of_opset(opened))
+    run.warn(*(warnings_about(prepared.model) if plan.quantized or config.dry_run else ()))
     return opened
 
 

@@ -9,6 +9,8 @@ from qdq_cli.calibrating.calibration_data import Samples, input_specs
 from qdq_cli.config.records import QuantizeConfig
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
 from qdq_cli.placement.plan import Plan
+from qdq_cli.placement.selection import Skip
+from qdq_cli.placement.skips import OPTIMIZER_MADE
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import LimitError, UsageError
 from qdq_cli.process.sentences import count_text, some_of
@@ -136,8 +138,12 @@ def why_nothing(report: Report) -> str:
     """Say why nothing of a model is quantized, in a part of a sentence."""
     if not report.weighted_ops.total:
         return "it has no Conv, ConvTranspose, Gemm or MatMul"
-    reasons = Counter(f"{skip.op_type}: {skip.reason}" for skip in report.skips if skip.op_type in _WEIGHTED)
+    reasons = Counter(f"{skip.op_type}: {skip.reason}" for skip in report.skips if _is_weighted(skip))
     return some_of([f"{number} x {reason}" for reason, number in reasons.most_common()], most=2)
+
+
+def _is_weighted(skip: Skip) -> bool:
+    return skip.op_type in _WEIGHTED or skip.code == OPTIMIZER_MADE
 
 
 def require_something_to_judge(config: QuantizeConfig, report: Report) -> None:

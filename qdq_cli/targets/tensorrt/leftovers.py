@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import onnx_ir as ir
 
+from qdq_cli.model.foreign import hides_product
 from qdq_cli.model.nodes import input_at, is_constant, is_op, is_shape_computation
 from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize
 from qdq_cli.placement.operators import OpClass, is_spatial_mean, obstacle_to_commuting, operator_of
@@ -23,6 +24,7 @@ from qdq_cli.targets.tensorrt.einsum import FLOAT, is_product
 from qdq_cli.targets.tensorrt.simulation import LayerKind
 
 POINTWISE = "Whether pointwise kernels read INT8 and write float depends on the GPU (section 9, item 11)."
+FOREIGN = "ONNX Runtime's optimizer made it, and TensorRT has no such operator (section 1.9)."
 NORM = (
     "A batch normalization outside a convolution in INT8 is documented for pre-activation networks only (section 2.2)."
 )
@@ -45,6 +47,8 @@ def build_leftovers(assembly: Assembly) -> None:
             _build_pooling(assembly, node)
         elif node in assembly.on_codes:
             _build_commuting(assembly, node)
+        elif hides_product(node):
+            assembly.add(Kernel(node, LayerKind.WEIGHTED, [node], node.outputs[0], because=[FOREIGN]))
         elif is_product(node):
             assembly.add(Kernel(node, LayerKind.WEIGHTED, [node], node.outputs[0], because=[FLOAT]))
         else:
