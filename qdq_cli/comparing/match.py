@@ -96,7 +96,12 @@ def _look_up(reference: ir.Model, quantized: ir.Model) -> Iterator[Match | Unmat
 
 
 def _is_float(value: ir.Value) -> bool:
-    return bool(value.name) and value.dtype in _FLOATS and (value.dtype == ir.DataType.DOUBLE or is_activation(value))
+    return (
+        bool(value.name)
+        and isinstance(value.type, ir.TensorType)
+        and value.dtype in _FLOATS
+        and (value.dtype == ir.DataType.DOUBLE or is_activation(value))
+    )
 
 
 _ABSENT = "no tensor of that name in the quantized model"

@@ -25,6 +25,7 @@ from calibrators.regular_file import open_regular
 from qdq_cli.data.sources import is_sample
 from qdq_cli.model.declared import read_declarations
 from qdq_cli.model.external_data import bind_external_data, take_in_small
+from qdq_cli.model.maps import from_proto, has_maps, put_back
 from qdq_cli.model.placing import data_beside, folder_beside, named_by_content, place
 from qdq_cli.model.wellformed import check_wellformed, sort_nodes
 from qdq_cli.model.wire import as_valid_onnx, encode, root_cause
@@ -92,7 +93,7 @@ def load(path: Path) -> ModelFile:
     try:
         check_wellformed(proto)
         read_declarations(proto)
-        model = ir.serde.deserialize_model(proto)
+        model = from_proto(proto)
         was_sorted = not sort_nodes(model.graph)
     except ModelError as error:
         raise ModelError(f"{path} is not a usable ONNX model: {error.message}.", error.hint) from error
@@ -307,6 +308,8 @@ def _write_external(model: ir.Model, path: Path) -> Path | None:
     data = path.with_name("weights")
     with as_valid_onnx():
         ir.save(model, path, external_data=data.name, size_threshold_bytes=EXTERNAL_THRESHOLD_BYTES)
+    if has_maps(model):
+        path.write_bytes(put_back(model, onnx.load(path, load_external_data=False)).SerializeToString())
     if data.stat().st_size:
         return named_by_content(path, data)
     data.unlink()

@@ -17,6 +17,7 @@ import onnx.inliner
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from qdq_cli.model.maps import from_proto
 from qdq_cli.model.names import Names
 from qdq_cli.model.wire import root_cause, to_proto, weights_left_out
 from qdq_cli.process.errors import ModelError
@@ -151,7 +152,7 @@ def _inline_by_onnx(model: ir.Model, *, convert: bool) -> None:
             f"The model's local functions {what}: {root_cause(error)}.",
             "Export the model with one opset." if convert else "Inline them when exporting.",
         ) from error
-    model.graph = ir.serde.deserialize_model(inlined).graph
+    model.graph = from_proto(inlined).graph
     for name, value in model.graph.initializers.items():
         value.const_value = tensors.get(name, value.const_value)
 

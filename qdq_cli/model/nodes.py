@@ -96,16 +96,22 @@ def constant_ints(node: ir.Node, index: int) -> tuple[int, ...] | None:
 
 
 def is_float(value: ir.Value | None) -> bool:
-    """Say whether a value holds FP32, FP16 or BF16; a value of unknown type counts as float only without a type."""
-    return value is not None and (value.dtype is None or value.dtype in FLOAT_TYPES)
+    """Say whether a value is a tensor of FP32, FP16 or BF16; a value of unknown type counts as one.
+
+    Sequences and optional values hold tensors, and are none.
+    """
+    return value is not None and (
+        value.type is None or (isinstance(value.type, ir.TensorType) and value.dtype in FLOAT_TYPES)
+    )
 
 
 def is_activation(value: ir.Value | None) -> bool:
     """Say whether a value is a float tensor that is computed at run time."""
     if value is None or (value.const_value is not None and not value.is_graph_input()):
         return False  # as is_constant and is_float say it, without the calls: this is asked more often than all else
-    dtype = value.dtype
-    return (dtype is None or dtype in FLOAT_TYPES) and _SHAPE_MARK not in value.meta.data
+    kind = value.type
+    is_float_tensor = kind is None or (isinstance(kind, ir.TensorType) and kind.dtype in FLOAT_TYPES)
+    return is_float_tensor and _SHAPE_MARK not in value.meta.data
 
 
 def rank(value: ir.Value | None) -> int | None:

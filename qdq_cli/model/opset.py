@@ -17,6 +17,7 @@ import onnx.shape_inference
 import onnx.version_converter
 import onnx_ir as ir
 
+from qdq_cli.model.maps import from_proto
 from qdq_cli.model.nodes import ONNX_DOMAIN, every_node, int_attribute, is_op, rank
 from qdq_cli.model.wire import is_left_out, root_cause, to_proto, weights_left_out
 from qdq_cli.process.errors import ModelError
@@ -114,7 +115,7 @@ def _convert(model: ir.Model, opset: int) -> ir.Model:
         raise _refusal(model, opset, f"the converter would change the type or shape of '{changed}'")
     if (failure := _failure(converted)) and not _failure(proto):
         raise _refusal(model, opset, failure)
-    result: ir.Model = ir.serde.deserialize_model(converted)
+    result = from_proto(converted)
     _restore_weights(result, tensors)
     _bring_unknown_back(result)
     _write_out_former_defaults(result, before)

@@ -18,6 +18,7 @@ import onnx
 import onnx_ir as ir
 
 from qdq_cli.model.external_data import external_initializers
+from qdq_cli.model.maps import put_back
 from qdq_cli.model.wellformed import BITS
 from qdq_cli.process.errors import ModelError
 
@@ -79,7 +80,7 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
         ModelError: Something in it is no valid ONNX, such as text that is not UTF-8.
     """
     with as_valid_onnx():
-        return ir.to_proto(model)
+        return put_back(model, ir.to_proto(model))
 
 
 @contextlib.contextmanager

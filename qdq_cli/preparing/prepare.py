@@ -16,6 +16,7 @@ from onnx_ir.passes import common as passes
 
 from qdq_cli.model.inline import inline_functions
 from qdq_cli.model.lowering import lower_opset
+from qdq_cli.model.maps import DECLARED
 from qdq_cli.model.nodes import constant_at, every_node, is_op, mark_shape_computations
 from qdq_cli.model.opset import HALF_OPSET, LONG_NAME, MIN_OPSET, normalize_imports, opset_of, raise_opset
 from qdq_cli.model.wire import root_cause, to_proto, weights_left_out, without_weights
@@ -101,21 +102,26 @@ def prepare(model: ir.Model, proto: onnx.ModelProto | None = None) -> Preparatio
     return Preparation(model, opset_of(model), opset_before, half, folded_norms, folded_constants, notes, unknown)
 
 
-_Interface = dict[str, tuple[ir.TypeProtocol | None, ir.Shape | None]]
+_Declared = tuple[ir.TypeProtocol | None, ir.Shape | None, bytes | None]
+_Interface = dict[str, _Declared]
 
 
 def _interface(model: ir.Model) -> _Interface:
     graph = model.graph
-    return {
-        value.name or "": (value.type, value.shape.copy() if value.shape is not None else None)
-        for value in (*graph.inputs, *graph.outputs)
-    }
+    return {value.name or "": _declared(value) for value in (*graph.inputs, *graph.outputs)}
+
+
+def _declared(value: ir.Value) -> _Declared:
+    shape = value.shape.copy() if value.shape is not None else None
+    return value.type, shape, value.meta.get(DECLARED)
 
 
 def _restore_interface(model: ir.Model, interface: _Interface) -> None:
     """Take back what shape inference refined on graph inputs and outputs: they never change."""
     for value in (*model.graph.inputs, *model.graph.outputs):
-        value.type, value.shape = interface[value.name or ""]
+        value.type, value.shape, declared = interface[value.name or ""]
+        if declared is not None:
+            value.meta[DECLARED] = declared
 
 
 def _is_as_read(model: ir.Model, proto: onnx.ModelProto) -> bool:

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from qdq_cli.model.codes import take_out_code_clips
 from qdq_cli.model.inline import inline_functions
+from qdq_cli.model.maps import put_back
 from qdq_cli.model.nodes import is_constant, is_op
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.scales import mark_indirect
@@ -82,7 +83,7 @@ def drop_shared_constants(graph: ir.Graph) -> None:
 def _structure(model: ir.Model) -> onnx.ModelProto:
     """Return the protobuf of a model in which large initializers stand as graph inputs."""
     with weights_left_out(model):
-        proto: onnx.ModelProto = ir.to_proto(model)
+        proto = put_back(model, ir.to_proto(model))
     graph = proto.graph
     declared = {value.name for value in graph.input}
     left_out = [tensor for tensor in graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]

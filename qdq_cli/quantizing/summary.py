@@ -119,6 +119,8 @@ def _verification(verification: Verification, width: int) -> list[str]:
         lines += wrapped(f"{name}: {rows}", width, indent=2)
     for name in verification.not_compared[:MAX_OUTPUTS]:
         lines += wrapped(f"{name}: not compared, its shape depends on the values", width, indent=2)
+    if not (verification.outputs or verification.rows or verification.not_compared):
+        lines.append("nothing compared: no output holds numbers")
     if verification.default_session is not None and verification.default_session.text:
         lines += wrapped(verification.default_session.text, width, indent=2)
     return lines

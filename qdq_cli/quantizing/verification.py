@@ -265,6 +265,11 @@ def _require_comparable(
     counted = [name for name, found in rows.items() if found.agreement is None]
     alone = [] if outputs or config.min_sqnr is None else list(rows)
     blind = (*not_compared, *counted, *alone)
+    if not outputs and not rows and not blind:
+        raise LimitError(
+            "No output can be held against a limit: none holds numbers.",
+            "Compare a model that returns scores too, or leave --min-sqnr and --min-agreement out.",
+        )
     if blind:
         raise LimitError(
             f"Output '{blind[0]}' cannot be held against a limit: its shape differs between the models.",

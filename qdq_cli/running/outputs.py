@@ -20,6 +20,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from qdq_cli.model.maps import put_back
 from qdq_cli.model.products import exact_products
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.scratch import scratch_folder
@@ -109,7 +110,7 @@ def without_weights(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, NDArray
                     value.const_value = _elsewhere(tensor, array.shape, name)
                 else:  # NumPy has no bfloat16 or int4, and ONNX Runtime replaces initializers of the main graph only
                     value.const_value = ir.Tensor(array, dtype=tensor.dtype, name=name)
-        return ir.to_proto(model), weights
+        return put_back(model, ir.to_proto(model)), weights
     finally:
         for value, tensor in replaced:
             value.const_value = tensor

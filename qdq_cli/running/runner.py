@@ -27,6 +27,7 @@ from qdq_cli.process.interrupts import hearing_by_asking, insist
 from qdq_cli.process.sentences import some_of
 from qdq_cli.running.bound import BoundSession, array_for
 from qdq_cli.running.outputs import TakeOut, taking_out
+from qdq_cli.running.plain import plain
 from qdq_cli.running.session import SessionOptions, Source, as_model_error, cores, make_session
 
 Id = TypeVar("Id")
@@ -257,7 +258,7 @@ class Runner:
         self.outputs = tuple(names.get(value.name, value.name) for value in self._session.get_outputs())
 
     def run(self, batch: Batch) -> dict[str, NDArray[Any]]:
-        """Return all outputs by name.
+        """Return all outputs by name; sequences and maps as `plain` makes tensors of them.
 
         The run is a thread of its own, so that Ctrl-C ends it at its next node.
 
@@ -275,7 +276,7 @@ class Runner:
                     insist()
             finally:
                 options.terminate = not future.done()
-            return dict(zip(self.outputs, future.result(), strict=True))
+            return {name: plain(found) for name, found in zip(self.outputs, future.result(), strict=True)}
 
 
 Outputs = dict[str, NDArray[Any]]
