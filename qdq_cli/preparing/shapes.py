@@ -43,8 +43,11 @@ def fold_known(model: ir.Model, infer: Callable[[ir.Model], None]) -> int:
     count = 0
     for _ in range(_MAX_ROUNDS):
         before = len(model.graph)
-        known = _fold_likes(model.graph) + _fold_sizes(model)
-        fold_constants(model)
+        known = _fold_likes(model.graph)
+        fold_constants(model)  # first, for what is made of constants alone keeps its name
+        if sizes := _fold_sizes(model):
+            known += sizes
+            fold_constants(model)
         if known:
             passes.RemoveUnusedNodesPass()(model)
         count += before - len(model.graph)

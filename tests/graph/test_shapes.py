@@ -96,6 +96,15 @@ def test_what_depends_on_fixed_sizes_alone_becomes_constant(text: str):
     assert len(left(prepared(with_constants(text), opset=18 if "CastLike" in text else 17))) == 1
 
 
+def test_what_is_made_of_constants_alone_keeps_its_name():
+    """Beside a Shape too: a constant under another name is another file without a reason."""
+    text = "s = Shape(x)|n = Slice(s, zero, one)|c = Cast <to = 7> (two)|t = Concat <axis = 0> (n, c, open)"
+    text += "|y = Reshape(x, t)"
+    names = prepared(with_constants(text)).graph.initializers
+    assert "c" in names
+    assert not any(name.startswith("c_") for name in names)
+
+
 def test_what_depends_on_an_open_size_stays():
     text = "s = Shape(x)|g = Slice(s, zero, one)|t = Concat <axis = 0> (g, open, two)|y = Reshape(x, t)"
     assert left(prepared(with_constants(text))) == ["Shape", "Slice", "Concat", "Reshape"]
