@@ -123,7 +123,9 @@ def test_a_model_in_the_current_folder_by_its_bare_name(space: Workspace, monkey
 def test_relative_paths_up_and_down(space: Workspace, monkeypatch: pytest.MonkeyPatch):
     (space.folder / "a" / "b").mkdir(parents=True)
     monkeypatch.chdir(space.folder / "a" / "b")
-    done = qdq("quantize", "../../model.onnx", "--calib", "../../images", "-o", "../out.onnx", "-q")
+    done = qdq(
+        "quantize", "../../model.onnx", "--calib", "../../images", "--preprocess", "unit", "-o", "../out.onnx", "-q"
+    )
     assert (done.code, done.err) == (0, "")
     assert (space.folder / "a" / "out.onnx").is_file()
 
@@ -136,7 +138,7 @@ def test_linked_folders_and_models(space: Workspace, tmp_path_factory: pytest.Te
     (hub / "model.onnx").symlink_to(space.model)
     (hub / "w.bin").symlink_to(space.folder / "w.bin")
     (hub / "pictures").symlink_to(space.images)
-    done = qdq("quantize", hub / "model.onnx", "--calib", hub / "pictures", "-q")
+    done = qdq("quantize", hub / "model.onnx", "--calib", hub / "pictures", "--preprocess", "unit", "-q")
     assert (done.code, done.err) == (0, "")
     assert (hub / "model.qdq.onnx").is_file()
     assert not space.output.exists()
