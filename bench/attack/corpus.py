@@ -15,7 +15,7 @@ from PIL import Image
 from bench.attack.models import models, samples, save_external
 from qdq_cli.main import run
 
-FLOAT = ("convolutions", "attention", "control", "functions")
+FLOAT = ("convolutions", "attention", "control", "functions", "maps")
 """Those of the models that can be quantized."""
 
 _PICTURES = ("png", "jpg", "bmp", "webp", "tiff")

@@ -83,6 +83,19 @@ net (float[N,16] x) => (float[N,4] y) {
 """
 
 
+_MAPS = """
+net (float[N,16] x) => (float[N,4] p, seq(map(int64, float)) m, seq(float[]) s, optional(float[]) o, string[N] l) {
+  [fc] z = Gemm <transB = 1> (x, w2, b2)
+  [softmax] p = Softmax (z)
+  [zip] m = ai.onnx.ml.ZipMap <classlabels_int64s = [0, 1, 2, 3]> (p)
+  [split] s = SplitToSequence <axis = 1> (p)
+  [maybe] o = Optional (p)
+  [best] i = ArgMax <axis = 1, keepdims = 0> (p)
+  [word] l = ai.onnx.ml.LabelEncoder <keys_int64s = [0, 1], values_strings = ["a", "b"]> (i)
+}
+"""
+
+
 def models() -> dict[str, onnx.ModelProto]:
     """Name -> float model; the same bytes on every call."""
     return {
@@ -91,6 +104,7 @@ def models() -> dict[str, onnx.ModelProto]:
         "control": _model(_CONTROL),
         "functions": _model(_FUNCTIONS, ', "own" : 1'),
         "integers": _model(_INTEGERS),
+        "maps": _model(_MAPS, ', "ai.onnx.ml" : 2'),
     }
 
 
@@ -104,6 +118,7 @@ def samples() -> dict[str, dict[str, NDArray[np.generic]]]:
         "control": {"x": picture, "c": np.arange(8) % 2 == 0},
         "functions": {"x": picture},
         "integers": {"x": rng.normal(size=(8, 16)).astype(np.float32)},
+        "maps": {"x": rng.normal(size=(8, 16)).astype(np.float32)},
     }
 
 

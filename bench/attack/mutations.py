@@ -90,10 +90,10 @@ def mutated_model(rng: np.random.Generator, data: bytes) -> bytes:
     """Change a field of an ONNX model, or up to three; it stays a protobuf."""
     model = onnx.load_from_string(data)
     for _ in range(pick(rng, (1, 1, 1, 2, 3))):
-        message, field = pick(rng, list(_fields(model)))
-        change = _repeated_field if _is_repeated(getattr(message, field.name)) else _single_field
+        filled = bool(rng.integers(4))
+        message, field = pick(rng, [place for place in _fields(model) if _is_filled(*place) == filled])
         try:
-            change(rng, message, field)
+            (_change if filled else _fill)(rng, message, field)
         except (ValueError, TypeError, UnicodeError):  # what the protobuf itself cannot hold
             continue
     written: bytes = model.SerializeToString(deterministic=True)
@@ -106,17 +106,40 @@ def _is_repeated(held: object) -> bool:
 
 
 def _fields(message: Message) -> list[tuple[Message, FieldDescriptor]]:
-    """Every field of a message and of those in it, with the message; weights, which are large, by their one field."""
+    """Every field of a message and of those in it, empty ones too, with the message."""
     found: list[tuple[Message, FieldDescriptor]] = []
     for field in message.DESCRIPTOR.fields:
         held = getattr(message, field.name)
-        filled = len(held) > 0 if _is_repeated(held) else message.HasField(field.name)
-        if filled:
-            found.append((message, field))
-        if field.type == FieldDescriptor.TYPE_MESSAGE and filled:
+        found.append((message, field))
+        if field.type == FieldDescriptor.TYPE_MESSAGE and _is_filled(message, field):
             for inner in held if _is_repeated(held) else (held,):
                 found += _fields(inner)
     return found
+
+
+def _is_filled(message: Message, field: FieldDescriptor) -> bool:
+    held: Any = getattr(message, field.name)
+    return len(held) > 0 if _is_repeated(held) else message.HasField(field.name)
+
+
+def _fill(rng: np.random.Generator, message: Message, field: FieldDescriptor) -> None:
+    """Give an empty field a value, or a message in which nothing is said yet."""
+    held: Any = getattr(message, field.name)
+    is_message = field.type == FieldDescriptor.TYPE_MESSAGE
+    if is_message and _is_repeated(held):
+        held.add()
+    elif is_message:
+        held.SetInParent()
+    elif _is_repeated(held):
+        blank = {FieldDescriptor.TYPE_STRING: "", FieldDescriptor.TYPE_BYTES: b""}.get(field.type, 0)
+        held.append(_value(rng, field, blank))
+    else:
+        setattr(message, field.name, _value(rng, field, held))
+
+
+def _change(rng: np.random.Generator, message: Message, field: FieldDescriptor) -> None:
+    change = _repeated_field if _is_repeated(getattr(message, field.name)) else _single_field
+    change(rng, message, field)
 
 
 def _repeated_field(rng: np.random.Generator, message: Message, field: FieldDescriptor) -> None:
