@@ -124,6 +124,8 @@ def _check_nodes(nodes: Sequence[NodeProto], scopes: _Scopes, opset: int, *, in_
     for node in nodes:
         for text in (node.name, node.op_type, node.domain):
             _require_text(text, "node, operator or domain")
+        if not node.op_type:
+            raise ModelError(f"the node '{node.name or next(iter(node.output), '')}' names no operator")
         for name in node.output:
             if name:
                 _define(name, scopes[-1], "output of", node)

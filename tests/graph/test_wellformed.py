@@ -242,3 +242,11 @@ def test_nodes_in_bodies_and_functions_are_held_against_their_opsets_too():
     check_wellformed(parsed(graph + function.format(17)))
     with pytest.raises(ModelError, match="'max' of the Clip node 'b' is of type INT, expected FLOAT"):
         check_wellformed(parsed(graph + function.format(6)))
+
+
+def test_a_node_without_an_operator_is_refused():
+    """ONNX's shape inference for what reads it would end the process."""
+    proto = one_node("y = Relu(x)", 17)
+    proto.graph.node[0].op_type = ""
+    with pytest.raises(ModelError, match="the node 'y' names no operator"):
+        check_wellformed(proto)
