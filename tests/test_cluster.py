@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -127,13 +129,31 @@ def calibrate(space: Workspace, cluster: Cluster, *options: object) -> Outcome:
     return done
 
 
+@contextlib.contextmanager
+def stopped_until_death(worker: subprocess.Popen[bytes], dying: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Stop a worker until another one is dead: on a busy machine it might be done before that one has had two tasks."""
+
+    def go_on_then() -> None:
+        try:
+            dying.wait(PATIENCE_SECONDS)
+        finally:
+            worker.send_signal(signal.SIGCONT)
+
+    worker.send_signal(signal.SIGSTOP)
+    watch = threading.Thread(target=go_on_then)
+    watch.start()
+    yield
+    watch.join()
+
+
 @needs_dask
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_a_worker_that_dies_changes_nothing(space: Workspace, cluster: Cluster):
     preload = cluster.folder / "dies.py"
     preload.write_text(DIES_IN_ITS_SECOND_TASK)
     dying = cluster.worker("--preload", preload)
-    done = calibrate(space, cluster, "-o", "dask.qcal", "--json")
+    with stopped_until_death(cluster.processes[1], dying):
+        done = calibrate(space, cluster, "-o", "dask.qcal", "--json")
     assert dying.wait(PATIENCE_SECONDS) == -signal.SIGKILL
     assert done.document["samples"]["new"] == 10
     assert (space.folder / "dask.qcal").read_bytes() == (space.folder / "model.qcal").read_bytes()
