@@ -11,6 +11,7 @@ import onnx_ir as ir
 from qdq_cli.calibrating import calibration
 from qdq_cli.calibrating.calibration_data import open_data
 from qdq_cli.config.records import DataConfig, PlanConfig, RangeConfig
+from qdq_cli.data.selection import DEFAULT_HOLD_BACK
 from qdq_cli.judging.aside import split
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.preparing.prepare import prepare
@@ -29,7 +30,7 @@ def start_of(
 ) -> Start:
     model = prepare(model).model
     plan_config, config = plan or EVERY, ranges or RangeConfig(method="minmax")
-    samples = open_data(model, data, 0)
+    samples = open_data(model, data, DEFAULT_HOLD_BACK)  # as the command does, which verifies afterwards
     assert samples is not None
     made = make_plan(model, plan_config)
     observed = calibration.observe(model, made, samples, config, SILENT)
