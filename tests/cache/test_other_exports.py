@@ -10,11 +10,12 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from onnx import numpy_helper, parser
 
 from calibrators import CalibrationTable, decode_table, encode_table
+from calibrators.portrait import WEIGHT_TOLERANCE
 from qdq_cli.calibrating.probes import draw_portrait, input_shapes
 from qdq_cli.calibrating.stored import Found, find, table_of
 from qdq_cli.data.batches import Batch
@@ -176,8 +177,11 @@ def proto_with_input(name: str) -> onnx.ModelProto:
 def test_one_weight_changed_is_another_network_and_is_named(
     table: CalibrationTable, name: str, place: int, factor: float, spelling: str
 ) -> None:
+    """But for changes of a folded weight that its own rounding might have made (`WEIGHT_TOLERANCE`)."""
     array = np.array(WEIGHTS[name], F)
     array.reshape(-1)[place] *= F(factor)
+    change = np.abs(array - WEIGHTS[name]).max() / np.sqrt(np.mean(np.square(array)))
+    assume(spelling != "the batch normalization is folded" or change > 50 * WEIGHT_TOLERANCE)
     model = spelled_with(spelling, **{name: array})
     hit = found(table, model)
     assert not hit.same_network
