@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import onnx
 import onnx.checker
 import onnx.inliner
+import onnx.shape_inference
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
@@ -133,7 +134,7 @@ def _opsets_agree(model: ir.Model) -> bool:
 def _inline(model: ir.Model) -> None:
     try:
         passes.InlinePass()(model)
-    except (ir.passes.PassError, ir.passes.InvariantError, ValueError) as error:
+    except (ir.passes.PassError, ir.passes.InvariantError, RuntimeError, ValueError) as error:
         raise ModelError(
             f"The model's local functions cannot be inlined: {root_cause(error)}.", "Inline them when exporting."
         ) from error
@@ -146,7 +147,7 @@ def _inline_by_onnx(model: ir.Model, *, convert: bool) -> None:
         proto = to_proto(model)
     try:
         inlined = onnx.inliner.inline_local_functions(proto, convert_version=convert)
-    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+    except (RuntimeError, ValueError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         what = "have another opset than the model, and cannot be converted" if convert else "cannot be inlined"
         raise ModelError(
             f"The model's local functions {what}: {root_cause(error)}.",

@@ -58,6 +58,8 @@ def opset_of(model: ir.Model) -> int:
     opset = model.opset_imports.get(ONNX_DOMAIN, model.opset_imports.get(LONG_NAME))
     if opset is None:
         raise ModelError("The model imports no opset of the default ONNX domain.", "Export it again.")
+    if opset < 1:
+        raise ModelError(f"The model imports opset {opset} of the default ONNX domain.", "Export it again.")
     return opset
 
 

@@ -14,6 +14,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from qdq_cli.model.inference import inferred_graph
 from qdq_cli.model.inline import inline_functions
 from qdq_cli.model.lowering import lower_opset
 from qdq_cli.model.maps import DECLARED
@@ -194,11 +195,10 @@ def infer_shapes(model: ir.Model) -> None:
 
 def take_inferred(model: ir.Model, proto: onnx.ModelProto) -> None:
     """Infer element types and shapes on a protobuf of the model, and give them to the model's values by name."""
-    try:
-        inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
-    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
+    inferred = inferred_graph(proto)
+    if inferred is None:
         return  # planning works without shapes; the checker has the last word on the written model
-    known = {info.name: info.type for info in (*inferred.graph.value_info, *inferred.graph.output)}
+    known = {info.name: info.type for info in (*inferred.value_info, *inferred.output)}
     for node in model.graph:
         for value in node.outputs:
             found = known.get(value.name or "")

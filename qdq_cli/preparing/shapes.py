@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import onnx
-import onnx.shape_inference
 import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common as passes
 
 from qdq_cli.model.fingerprint import RECIPE, tensor_digests
+from qdq_cli.model.inference import inferred_graph
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import int_attribute, is_constant, is_op
 from qdq_cli.model.wire import to_proto, weights_left_out
@@ -113,9 +112,8 @@ def _sizes(model: ir.Model) -> _Sizes:
     del proto.graph.value_info[:]
     for output in proto.graph.output:
         output.type.tensor_type.ClearField("shape")
-    try:
-        inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True).graph
-    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
+    inferred = inferred_graph(proto)
+    if inferred is None:
         return {}
     infos = (*inferred.input, *inferred.value_info, *inferred.output)
     return {

@@ -1,0 +1,55 @@
+"""ONNX's own inference of types and shapes, asked in one place, and kept from what ends the process.
+
+Where the type of its input is unknown, the inference of `ai.onnx.ml.LabelEncoder` reads through a null pointer (onnx
+1.21 to 1.23, seen): behind an operator of an unknown domain, or one whose own inference fails.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import onnx.shape_inference
+
+_CRASHES = ("ai.onnx.ml", "LabelEncoder")
+
+
+def inferred_graph(proto: onnx.ModelProto) -> onnx.GraphProto | None:
+    """Infer element types and shapes as far as they can be; None where ONNX gives up on the model.
+
+    Args:
+        proto: The model; a LabelEncoder whose input is not declared is taken out of it, and its outputs stay unknown.
+    """
+    for graph in _graphs(proto.graph):
+        _without_label_encoders(graph)
+    try:
+        return onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True).graph
+    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
+        return None
+
+
+def may_crash(path: Path) -> bool:
+    """Say whether a model file names the operator on which ONNX's inference can end the process."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(_CRASHES[1].encode()) >= 0
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and those in the bodies of its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
+                yield from _graphs(body)
+
+
+def _without_label_encoders(graph: onnx.GraphProto) -> None:
+    unsafe = [node for node in graph.node if (node.domain, node.op_type) == _CRASHES]
+    if unsafe:
+        infos = (*graph.input, *graph.value_info)
+        declared = {info.name for info in infos if info.type.tensor_type.elem_type}
+        for node in unsafe:
+            if not declared.issuperset(node.input):
+                graph.node.remove(node)
