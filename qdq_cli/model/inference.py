@@ -6,12 +6,13 @@ Where the type of its input is unknown, the inference of `ai.onnx.ml.LabelEncode
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 import onnx.shape_inference
+
+from qdq_cli.model.wire import file_mentions
 
 _CRASHES = ("ai.onnx.ml", "LabelEncoder")
 
@@ -32,8 +33,7 @@ def inferred_graph(proto: onnx.ModelProto) -> onnx.GraphProto | None:
 
 def may_crash(path: Path) -> bool:
     """Say whether a model file names the operator on which ONNX's inference can end the process."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(_CRASHES[1].encode()) >= 0
+    return file_mentions(path, _CRASHES[1:])
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

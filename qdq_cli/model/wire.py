@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+import mmap
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import onnx
 import onnx_ir as ir
@@ -50,6 +52,12 @@ class Encoded:
         for announcement, tensor in self.weights:
             yield announcement
             yield tensor.tobytes()
+
+
+def file_mentions(path: Path, words: Iterable[str]) -> bool:
+    """Say whether any of these words, such as names of operators, occurs in a model file; no weight is read for it."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(content.find(word.encode()) >= 0 for word in words)
 
 
 def encode(model: ir.Model) -> Encoded:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from pathlib import Path
 
 import onnx_ir as ir
@@ -11,6 +10,7 @@ from qdq_cli.model import files
 from qdq_cli.model.inline import inline_functions
 from qdq_cli.model.opset import normalize_imports
 from qdq_cli.model.products import PRODUCTS, exact_products
+from qdq_cli.model.wire import file_mentions
 from qdq_cli.preparing.prepare import infer_shapes, lift_constants, name_everything
 from qdq_cli.running.outputs import without_weights
 from qdq_cli.running.session import Source
@@ -25,7 +25,7 @@ def literal(path: Path) -> Source:
     Raises:
         ModelError: The model cannot be loaded any more.
     """
-    if not _names_products(path):
+    if not file_mentions(path, PRODUCTS):
         return Source(path)
     model = readable(path)
     exact = exact_products(model)
@@ -44,9 +44,3 @@ def readable(path: Path) -> ir.Model:
     name_everything(model)
     infer_shapes(model)
     return model
-
-
-def _names_products(path: Path) -> bool:
-    """Whether the name of an operator that multiplies integers occurs in a file: found without reading the weights."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return any(data.find(op_type.encode()) >= 0 for op_type in PRODUCTS)
