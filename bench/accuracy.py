@@ -27,8 +27,8 @@ from bench.ledger import Entry, Ledger, versions
 from bench.peer_models import PEER_METHODS, quantize_peer, write_samples
 from calibrators import CalibratorError
 from qdq_cli import PlanConfig, QdqError, QuantizeConfig, RangeConfig, VerifyConfig, quantize_model
-from qdq_cli.config.records import DEFAULT_RECOVERY
-from qdq_cli.config.tuning import TuneConfig
+from qdq_cli.config.recovery import DEFAULT_RECOVERY
+from qdq_cli.config.tune import TuneConfig
 from qdq_cli.process.errors import DataError, LimitError
 from qdq_cli.tuning.record import TuneReport
 from qdq_cli.tuning.tune import tune_model

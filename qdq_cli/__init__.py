@@ -13,20 +13,17 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from qdq_cli.config.records import (
-    DEFAULT_RECOVERY,
-    RECOVERY_STEPS,
-    CalibrateConfig,
-    CompareConfig,
-    DataConfig,
-    FixConfig,
-    InspectConfig,
-    PlanConfig,
-    QuantizeConfig,
-    RangeConfig,
-    VerifyConfig,
-)
-from qdq_cli.config.tuning import Evaluation, SensitivityConfig, TuneConfig
+from qdq_cli.config.calibrate import CalibrateConfig
+from qdq_cli.config.compare import CompareConfig
+from qdq_cli.config.data import DataConfig
+from qdq_cli.config.fix import FixConfig
+from qdq_cli.config.inspect import InspectConfig
+from qdq_cli.config.placement import PlanConfig
+from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
+from qdq_cli.config.ranges import RangeConfig
+from qdq_cli.config.recovery import DEFAULT_RECOVERY, RECOVERY_STEPS
+from qdq_cli.config.sensitivity import Evaluation, SensitivityConfig
+from qdq_cli.config.tune import TuneConfig
 from qdq_cli.process.errors import DataError, LimitError, ModelError, QdqError, UsageError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from qdq_cli.config.records import RANGE_FORMATS
+from qdq_cli.config.cache import RANGE_FORMATS
 from tests.workspace import REPOSITORY, environment, make_example_folder, qdq
 
 PAGE = (REPOSITORY / "docs" / "calibration-cache.md").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from qdq_cli.config.records import Shard
+from qdq_cli.config.calibrate import Shard
 from tests.workspace import (
     PATIENCE_SECONDS,
     Outcome,
@@ -49,7 +49,8 @@ GOES_ON_UNTIL_DONE = """
 import sys
 from pathlib import Path
 from qdq_cli.calibrating.calibrate import calibrate_model
-from qdq_cli.config.records import CalibrateConfig, DataConfig
+from qdq_cli.config.calibrate import CalibrateConfig
+from qdq_cli.config.data import DataConfig
 from qdq_cli.process.errors import DataError, InterruptedRunError
 
 model, arrays, output, scheduler = sys.argv[1:]

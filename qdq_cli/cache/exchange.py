@@ -25,7 +25,7 @@ from calibrators import (
 from calibrators.cache_file import write_atomically
 from calibrators.ranges import Range
 from calibrators.tensorrt_cache import is_tensorrt_cache
-from qdq_cli.config.records import ExportConfig
+from qdq_cli.config.cache import ExportConfig
 from qdq_cli.data.ranges import is_cache, parse, read_bytes, read_ranges
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError

@@ -11,7 +11,7 @@ from calibrators import CalibrationTable, read_cache
 from qdq_cli.calibrating.calibration import Observation, wide_depthwise
 from qdq_cli.calibrating.feeding import describe_feeding
 from qdq_cli.calibrating.stored import find
-from qdq_cli.config.records import CheckConfig
+from qdq_cli.config.cache import CheckConfig
 from qdq_cli.data.ranges import is_cache, read_ranges, unmatched
 from qdq_cli.model import files
 from qdq_cli.placement.plan import Plan, make_plan

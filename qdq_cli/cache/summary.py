@@ -9,7 +9,7 @@ from typing import cast
 
 from calibrators import CalibrationTable, Entry, Histogram, Method, MethodName, choose_range, read_cache, share_outside
 from qdq_cli.calibrating.feeding import describe_feeding
-from qdq_cli.config.records import METHODS
+from qdq_cli.config.ranges import METHODS
 from qdq_cli.process.documents import SCHEMA_VERSION
 
 

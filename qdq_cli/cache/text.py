@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qdq_cli.config.records import DEFAULT_METHOD, METHODS
+from qdq_cli.config.ranges import DEFAULT_METHOD, METHODS
 
 if TYPE_CHECKING:
     from calibrators import CalibrationTable, Histogram

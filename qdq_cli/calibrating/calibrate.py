@@ -9,7 +9,7 @@ from calibrators import CalibrationTable, read_cache, write_cache
 from qdq_cli.calibrating.feeding import describe_feeding
 from qdq_cli.calibrating.merging import join
 from qdq_cli.calibrating.shares import Share, empty_table, observe_share, open_job, open_share
-from qdq_cli.config.records import CalibrateConfig
+from qdq_cli.config.calibrate import CalibrateConfig
 from qdq_cli.data.doubts import ENOUGH_SAMPLES, Doubt, few_samples, tell_doubts
 from qdq_cli.model import files
 from qdq_cli.process.clock import Clock

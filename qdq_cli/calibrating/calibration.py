@@ -16,7 +16,7 @@ from qdq_cli.calibrating.feeding import describe_feeding
 from qdq_cli.calibrating.observing import Job, Seen, run_samples
 from qdq_cli.calibrating.sample_keys import SampleKeys
 from qdq_cli.calibrating.stored import find, portrait_for, table_of
-from qdq_cli.config.records import RangeConfig
+from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.data.doubts import Doubt, few_samples
 from qdq_cli.data.fitness import constant_note
 from qdq_cli.data.ranges import unmatched

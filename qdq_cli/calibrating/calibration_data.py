@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 
 from qdq_cli.calibrating.feeding import feeding_text
+from qdq_cli.config.data import DataConfig
 from qdq_cli.config.preprocess import PIXEL_MAX, Preprocessing
-from qdq_cli.config.records import DataConfig
 from qdq_cli.data.batches import BatchPlan, full_runs, plan_batches
 from qdq_cli.data.doubts import ENOUGH_SAMPLES
 from qdq_cli.data.fitness import Expectations, Expected, preprocessing_expected

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from calibrators import CalibrationTable, decode_table, encode_table
 from qdq_cli.calibrating.merging import join
 from qdq_cli.calibrating.shares import Share, observe_share, open_job, open_share
+from qdq_cli.config.calibrate import CalibrateConfig, Shard
 from qdq_cli.config.preprocess import PRESETS
-from qdq_cli.config.records import CalibrateConfig, Shard
 from qdq_cli.data.doubts import tell_doubts
 from qdq_cli.data.values import SampleValues
 from qdq_cli.process.errors import DataError, ExitCode, LimitError, ModelError, QdqError, UsageError

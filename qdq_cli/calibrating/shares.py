@@ -10,7 +10,7 @@ from qdq_cli.calibrating.calibration_data import Samples, open_every
 from qdq_cli.calibrating.observing import Job, run_samples
 from qdq_cli.calibrating.sample_keys import SampleKeys
 from qdq_cli.calibrating.stored import portrait_for, table_of
-from qdq_cli.config.records import CalibrateConfig, Shard
+from qdq_cli.config.calibrate import CalibrateConfig, Shard
 from qdq_cli.data.batches import Group, plan_batches
 from qdq_cli.data.doubts import Doubt
 from qdq_cli.data.fitness import Expectations

@@ -9,7 +9,9 @@ import click
 
 from qdq_cli.commands.options import MODEL, PLACEMENT, Params, command_of, display, record_of
 from qdq_cli.commands.paths import FILE_PATH
-from qdq_cli.config.records import DEFAULT_METHOD, METHODS, RANGE_FORMATS, CheckConfig, ExportConfig, PlanConfig
+from qdq_cli.config.cache import RANGE_FORMATS, CheckConfig, ExportConfig
+from qdq_cli.config.placement import PlanConfig
+from qdq_cli.config.ranges import DEFAULT_METHOD, METHODS
 from qdq_cli.screen import console
 
 _FILE = click.Argument(["file"], type=FILE_PATH, metavar="FILE")

@@ -16,8 +16,10 @@ from qdq_cli.commands.options import (
     shard,
 )
 from qdq_cli.commands.paths import FILE_PATH
+from qdq_cli.config.calibrate import CalibrateConfig
+from qdq_cli.config.data import DataConfig
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.preprocess import Overrides
-from qdq_cli.config.records import CalibrateConfig, DataConfig, PlanConfig
 from qdq_cli.process.errors import InterruptedRunError
 from qdq_cli.process.interrupts import stop_on_signals
 from qdq_cli.screen import console

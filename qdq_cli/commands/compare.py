@@ -6,8 +6,9 @@ import click
 
 from qdq_cli.commands.options import DATA, REPORT, VERIFY, Params, command_of, display, record_of
 from qdq_cli.commands.paths import FILE_PATH
+from qdq_cli.config.compare import CompareConfig
+from qdq_cli.config.data import DataConfig
 from qdq_cli.config.preprocess import Overrides
-from qdq_cli.config.records import CompareConfig, DataConfig
 from qdq_cli.screen import console
 
 _REFERENCE = click.Argument(["reference"], type=FILE_PATH, metavar="REFERENCE")

@@ -6,7 +6,7 @@ import click
 
 from qdq_cli.commands.options import DISPLAY, MODEL, Params, command_of
 from qdq_cli.commands.paths import FILE_PATH
-from qdq_cli.config.records import FixConfig
+from qdq_cli.config.fix import FixConfig
 from qdq_cli.screen import console
 
 _OUTPUT = (

@@ -10,7 +10,9 @@ import click
 
 from qdq_cli.commands.options import DISPLAY, MODEL, PLACEMENT, Params, command_of, record_of
 from qdq_cli.commands.paths import FILE_PATH
-from qdq_cli.config.records import Gates, InspectConfig, PlanConfig, TensorRT
+from qdq_cli.config.forms import TensorRT
+from qdq_cli.config.inspect import Gates, InspectConfig
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.process.collector import collector_paused
 from qdq_cli.process.errors import UsageError
 from qdq_cli.screen import console

@@ -13,8 +13,11 @@ from typing import Any, TypeVar
 import click
 
 from qdq_cli.commands.paths import FILE_PATH
+from qdq_cli.config.calibrate import Shard
+from qdq_cli.config.forms import Form, TensorRT, WeightForm
 from qdq_cli.config.preprocess import CHOICES
-from qdq_cli.config.records import DEFAULT_METHOD, METHODS, RECOVERY_STEPS, Form, Shard, TensorRT, WeightForm
+from qdq_cli.config.ranges import DEFAULT_METHOD, METHODS
+from qdq_cli.config.recovery import RECOVERY_STEPS
 
 Record = TypeVar("Record")
 Params = Mapping[str, Any]

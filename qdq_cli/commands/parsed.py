@@ -8,19 +8,14 @@ from pathlib import Path
 import click
 
 from qdq_cli.commands.options import Params, record_of
+from qdq_cli.config.data import DataConfig
+from qdq_cli.config.forms import Form, TensorRT, WeightForm
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.preprocess import Overrides
-from qdq_cli.config.records import (
-    DEFAULT_RECOVERY,
-    DataConfig,
-    Form,
-    PlanConfig,
-    QuantizeConfig,
-    RangeConfig,
-    TensorRT,
-    VerifyConfig,
-    WeightForm,
-)
-from qdq_cli.config.tuning import Evaluation
+from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
+from qdq_cli.config.ranges import RangeConfig
+from qdq_cli.config.recovery import DEFAULT_RECOVERY
+from qdq_cli.config.sensitivity import Evaluation
 
 EVAL = (
     click.Option(

@@ -23,8 +23,10 @@ from qdq_cli.commands.options import (
 )
 from qdq_cli.commands.parsed import quantize_config
 from qdq_cli.commands.shown import show_report
-from qdq_cli.config.records import DEFAULT_RECOVERY, Gates, QuantizeConfig
-from qdq_cli.config.tuning import TuneConfig
+from qdq_cli.config.inspect import Gates
+from qdq_cli.config.quantize import QuantizeConfig
+from qdq_cli.config.recovery import DEFAULT_RECOVERY
+from qdq_cli.config.tune import TuneConfig
 from qdq_cli.screen import console
 
 _TUNE = click.Option(

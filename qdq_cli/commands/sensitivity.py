@@ -17,9 +17,12 @@ from qdq_cli.commands.options import (
     record_of,
 )
 from qdq_cli.commands.parsed import EVAL, evaluation_of, given_ranges
+from qdq_cli.config.data import DataConfig
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.preprocess import Overrides
-from qdq_cli.config.records import DataConfig, PlanConfig, QuantizeConfig, RangeConfig, VerifyConfig
-from qdq_cli.config.tuning import SensitivityConfig
+from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
+from qdq_cli.config.ranges import RangeConfig
+from qdq_cli.config.sensitivity import SensitivityConfig
 from qdq_cli.screen import console
 
 _MEASURE = (

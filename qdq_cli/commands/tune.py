@@ -24,7 +24,7 @@ from qdq_cli.commands.options import (
 from qdq_cli.commands.parsed import EVAL, evaluation_of, quantize_config
 from qdq_cli.commands.shown import show_report
 from qdq_cli.commands.spelling import spelled
-from qdq_cli.config.tuning import TuneConfig
+from qdq_cli.config.tune import TuneConfig
 from qdq_cli.screen import console
 
 if TYPE_CHECKING:

@@ -18,7 +18,9 @@ from qdq_cli.comparing.profile import make_profile
 from qdq_cli.comparing.record import Comparison
 from qdq_cli.comparing.saturation import SaturationMeter, saturation_meter
 from qdq_cli.comparing.shadow import is_quantization
-from qdq_cli.config.records import CompareConfig, DataConfig, VerifyConfig
+from qdq_cli.config.compare import CompareConfig
+from qdq_cli.config.data import DataConfig
+from qdq_cli.config.quantize import VerifyConfig
 from qdq_cli.data.batches import Batch, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.model import files

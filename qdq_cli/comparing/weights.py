@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qdq_cli.comparing.activations import code_limits
 from qdq_cli.comparing.match import is_image, is_quantize
-from qdq_cli.config.records import PlanConfig
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import constant_at, input_at, int_attribute
 from qdq_cli.placement.weights import weight_axis
 

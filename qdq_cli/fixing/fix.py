@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from calibrators.metrics import SQNR_CEILING_DB, Comparison
-from qdq_cli.config.records import FixConfig
+from qdq_cli.config.fix import FixConfig
 from qdq_cli.data.ranges import unmatched
 from qdq_cli.fixing import legality, placement
 from qdq_cli.fixing.clips import carry_out_clips

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from qdq_cli.calibrating.calibration_data import input_specs
-from qdq_cli.config.records import Gates, InspectConfig, QuantizeConfig, TensorRT
+from qdq_cli.config.forms import TensorRT
+from qdq_cli.config.inspect import Gates, InspectConfig
+from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
 from qdq_cli.model import files
 from qdq_cli.model.opset import opset_of

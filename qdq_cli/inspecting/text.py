@@ -7,7 +7,7 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from qdq_cli.config.records import TensorRT
+from qdq_cli.config.forms import TensorRT
 from qdq_cli.inspecting.inspect import Inspection, Summary
 from qdq_cli.process.errors import UsageError
 from qdq_cli.process.sentences import count_text

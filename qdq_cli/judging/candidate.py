@@ -11,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from calibrators.qparams import dequantize, quantize, symmetric_qparams, weight_amax
-from qdq_cli.config.records import Form, WeightForm
+from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.judging.bias import bias_place, set_bias
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, input_at

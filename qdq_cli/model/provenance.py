@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from qdq_cli.config.records import RangeConfig
+from qdq_cli.config.ranges import RangeConfig
 
 if TYPE_CHECKING:
     import onnx_ir as ir

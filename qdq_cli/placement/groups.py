@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from qdq_cli.config.records import PlanConfig
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import constant_at, consumers, is_op
 from qdq_cli.placement.operators import commutes, data_slots
 from qdq_cli.placement.topology import Topology

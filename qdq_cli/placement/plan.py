@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from qdq_cli.config.records import PlanConfig
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.foreign import hides_product
 from qdq_cli.model.nodes import every_node, input_at, is_activation, is_constant, is_op, is_unobservable, name_of
 from qdq_cli.placement.fanout import place

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from calibrators.errors import NonFiniteError
 from calibrators.qparams import QParams, is_negligible, quantize, symmetric_qparams, weight_amax
-from qdq_cli.config.records import Form, WeightForm
+from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import consumers, is_op, name_of
 from qdq_cli.model.opset import opset_of

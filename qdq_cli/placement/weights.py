@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from qdq_cli.config.records import PlanConfig
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import input_at, int_attribute, rank
 
 

@@ -10,7 +10,8 @@ import onnx_ir as ir
 from qdq_cli.calibrating import calibration
 from qdq_cli.calibrating.calibration import Observation, Ranges
 from qdq_cli.calibrating.calibration_data import Samples
-from qdq_cli.config.records import RangeConfig, TensorRT
+from qdq_cli.config.forms import TensorRT
+from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.judging.candidate import Candidate, with_plan
 from qdq_cli.model import files
 from qdq_cli.model.quantized import already_quantized

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from qdq_cli.config.records import QuantizeConfig
+from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.model import files
 from qdq_cli.process.errors import UsageError
 from qdq_cli.quantizing.groundwork import Opened

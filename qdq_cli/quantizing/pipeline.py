@@ -20,7 +20,7 @@ from calibrators import Histogram
 from qdq_cli.calibrating import calibration
 from qdq_cli.calibrating.calibration import Observation
 from qdq_cli.calibrating.calibration_data import Samples, open_data
-from qdq_cli.config.records import QuantizeConfig
+from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.doubts import tell_doubts
 from qdq_cli.judging.aside import FEW_SAMPLES, split
 from qdq_cli.judging.candidate import Candidate, set_constants

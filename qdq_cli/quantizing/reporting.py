@@ -6,7 +6,7 @@ from collections import Counter
 
 from qdq_cli.calibrating.calibration import Observation, Ranges
 from qdq_cli.calibrating.calibration_data import Samples, input_specs
-from qdq_cli.config.records import QuantizeConfig
+from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.selection import Skip

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from qdq_cli.config.records import QuantizeConfig
+from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.process.clock import Clock
 from qdq_cli.process.interrupts import insist
 from qdq_cli.process.progress import Listener

@@ -15,7 +15,7 @@ from calibrators import Histogram
 from calibrators.metrics import SQNR_CEILING_DB, Comparison, TopAgreement, are_class_scores
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.calibrating.sample_keys import sample_key
-from qdq_cli.config.records import VerifyConfig
+from qdq_cli.config.quantize import VerifyConfig
 from qdq_cli.data.batches import Batch, Group, full_runs, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.preparing.paired import paired

@@ -11,7 +11,7 @@ from qdq_cli.calibrating import calibration
 from qdq_cli.calibrating.calibration import Observation, groups_to_observe
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.calibrating.observing import Job, run_samples
-from qdq_cli.config.records import RangeConfig
+from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.judging.aside import Split
 from qdq_cli.model.fingerprint import tensor_digests
 from qdq_cli.placement.plan import Plan

@@ -17,7 +17,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from qdq_cli.config.tuning import Evaluation
+from qdq_cli.config.sensitivity import Evaluation
 from qdq_cli.process.errors import DataError, UsageError
 
 PLACE = "{model}"

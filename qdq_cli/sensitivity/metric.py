@@ -7,8 +7,8 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from qdq_cli.config.records import QuantizeConfig
-from qdq_cli.config.tuning import Evaluation
+from qdq_cli.config.quantize import QuantizeConfig
+from qdq_cli.config.sensitivity import Evaluation
 from qdq_cli.judging.candidate import Candidate, set_constants
 from qdq_cli.model import files
 from qdq_cli.placement.rewrite import rewrite

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrators.ranks import rank_correlation
-from qdq_cli.config.tuning import SensitivityConfig
+from qdq_cli.config.sensitivity import SensitivityConfig
 from qdq_cli.judging.candidate import with_plan
 from qdq_cli.placement.plan import Plan
 from qdq_cli.process.documents import SCHEMA_VERSION

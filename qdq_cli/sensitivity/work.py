@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from qdq_cli.config.records import PlanConfig
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.targets.tensorrt.cost import cost_of
 from qdq_cli.targets.tensorrt.draft import draft

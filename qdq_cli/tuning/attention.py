@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qdq_cli.calibrating.calibration_data import Samples
-from qdq_cli.config.records import PlanConfig
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.judging.aside import split
 from qdq_cli.process.errors import LimitError
 from qdq_cli.quantizing.groundwork import Opened

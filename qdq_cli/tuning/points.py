@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from qdq_cli.config.tuning import TuneConfig
+from qdq_cli.config.tune import TuneConfig
 from qdq_cli.data.batches import load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.judging.candidate import Candidate

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qdq_cli.config.records import QuantizeConfig
-from qdq_cli.config.tuning import TuneConfig
+from qdq_cli.config.quantize import QuantizeConfig
+from qdq_cli.config.tune import TuneConfig
 from qdq_cli.model import files
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, LimitError, UsageError

@@ -28,7 +28,8 @@ from calibrators import (
 )
 from calibrators.cache_file import FORMAT_VERSION, MAGIC
 from qdq_cli.cache.text import ASCII_BLOCKS, BLOCKS
-from qdq_cli.config.records import METHODS, RANGE_FORMATS
+from qdq_cli.config.cache import RANGE_FORMATS
+from qdq_cli.config.ranges import METHODS
 from qdq_cli.data.ranges import read_ranges
 from qdq_cli.process.errors import DataError
 from tests.workspace import REPOSITORY, SIDE, Outcome, Workspace, make_workspace, qdq, small_convnet

@@ -19,7 +19,8 @@ import pytest
 from calibrators import read_cache, write_cache
 from qdq_cli.cache.text import calibration_lines
 from qdq_cli.calibrating.calibrate import calibrate_model
-from qdq_cli.config.records import CalibrateConfig, DataConfig
+from qdq_cli.config.calibrate import CalibrateConfig
+from qdq_cli.config.data import DataConfig
 from qdq_cli.process.errors import InterruptedRunError
 from tests.networks import Network
 from tests.workspace import (

@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from qdq_cli.config.records import DEFAULT_RECOVERY, RECOVERY_STEPS
+from qdq_cli.config.recovery import DEFAULT_RECOVERY, RECOVERY_STEPS
 from tests.cli.test_terminal import in_terminal
 from tests.networks import Network
 from tests.workspace import (

@@ -11,7 +11,8 @@ import onnx_ir as ir
 from qdq_cli.comparing.alignment import make_comparable, to_one_opset
 from qdq_cli.comparing.compare import compare_models
 from qdq_cli.comparing.record import Comparison, LayerError
-from qdq_cli.config.records import CompareConfig, DataConfig
+from qdq_cli.config.compare import CompareConfig
+from qdq_cli.config.data import DataConfig
 from tests.networks import Network
 
 SIDE = 8

@@ -20,7 +20,8 @@ from qdq_cli.comparing.alignment import make_comparable
 from qdq_cli.comparing.codes import FORMS, has_codes, spell_out
 from qdq_cli.comparing.compare import _about_codes, compare_models
 from qdq_cli.comparing.record import Comparison, Kind, Origin
-from qdq_cli.config.records import CompareConfig, DataConfig
+from qdq_cli.config.compare import CompareConfig
+from qdq_cli.config.data import DataConfig
 from qdq_cli.model.products import exact_products
 from tests.comparing.models import layer
 from tests.foreign import make_ort_models

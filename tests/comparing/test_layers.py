@@ -20,7 +20,9 @@ from qdq_cli.comparing.page import comparison_page
 from qdq_cli.comparing.profile import make_profile
 from qdq_cli.comparing.record import Kind, Origin
 from qdq_cli.comparing.text import comparison_lines
-from qdq_cli.config.records import CompareConfig, DataConfig, QuantizeConfig
+from qdq_cli.config.compare import CompareConfig
+from qdq_cli.config.data import DataConfig
+from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.batches import Batch
 from qdq_cli.quantizing.pipeline import quantize_model
 from qdq_cli.screen.render import render

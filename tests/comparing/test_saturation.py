@@ -17,7 +17,8 @@ from qdq_cli.comparing.compare import compare_models
 from qdq_cli.comparing.page import comparison_page
 from qdq_cli.comparing.record import Saturation
 from qdq_cli.comparing.text import comparison_lines
-from qdq_cli.config.records import CompareConfig, DataConfig
+from qdq_cli.config.compare import CompareConfig
+from qdq_cli.config.data import DataConfig
 from qdq_cli.screen.render import render
 from tests.networks import Network
 from tests.workspace import qdq

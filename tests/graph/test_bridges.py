@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qdq_cli.config.records import Form
+from qdq_cli.config.forms import Form
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.targets.tensorrt.draft import predict_plan

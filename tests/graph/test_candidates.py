@@ -8,7 +8,7 @@ import onnx_ir as ir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdq_cli.config.records import PlanConfig
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.placement.operators import is_depthwise
 from qdq_cli.placement.plan import make_plan, observing, shrinkable
 from qdq_cli.preparing.prepare import prepare

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qdq_cli.config.records import PlanConfig
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.targets.tensorrt.draft import predict_plan

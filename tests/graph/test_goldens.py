@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qdq_cli.config.records import Form, WeightForm
+from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.model import files
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.placement.rewrite import rewrite

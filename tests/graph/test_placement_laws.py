@@ -10,7 +10,7 @@ import onnx_ir as ir
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from qdq_cli.config.records import Form, WeightForm
+from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.placement.plan import Plan, ScaleGroup, Target, Use, WeightTarget, make_plan
 from qdq_cli.placement.rewrite import rewrite
 from qdq_cli.preparing.prepare import prepare

@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 from onnx import helper
 
-from qdq_cli.config.records import PlanConfig
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.skips import REASONS
 from qdq_cli.placement.wants import Wants

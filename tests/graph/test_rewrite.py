@@ -9,7 +9,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from calibrators.qparams import dequantize, quantize, symmetric_qparams, weight_amax
-from qdq_cli.config.records import Form, PlanConfig, WeightForm
+from qdq_cli.config.forms import Form, WeightForm
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import constant_at
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.placement.rewrite import Rewriting, rewrite

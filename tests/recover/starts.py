@@ -10,7 +10,9 @@ import onnx_ir as ir
 
 from qdq_cli.calibrating import calibration
 from qdq_cli.calibrating.calibration_data import open_data
-from qdq_cli.config.records import DataConfig, PlanConfig, RangeConfig
+from qdq_cli.config.data import DataConfig
+from qdq_cli.config.placement import PlanConfig
+from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.data.selection import DEFAULT_HOLD_BACK
 from qdq_cli.judging.aside import split
 from qdq_cli.placement.plan import make_plan

@@ -9,7 +9,7 @@ import pytest
 
 import qdq_cli.recovering.recover as recovery
 from qdq_cli import DataConfig, QuantizeConfig, quantize_model
-from qdq_cli.config.records import DEFAULT_RECOVERY
+from qdq_cli.config.recovery import DEFAULT_RECOVERY
 from qdq_cli.judging.candidate import Candidate
 from qdq_cli.placement.plan import Plan
 from qdq_cli.process.progress import SILENT

@@ -12,7 +12,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from qdq_cli.calibrating.calibration import Observation
-from qdq_cli.config.records import RECOVERY_STEPS, PlanConfig, RangeConfig
+from qdq_cli.config.placement import PlanConfig
+from qdq_cli.config.ranges import RangeConfig
+from qdq_cli.config.recovery import RECOVERY_STEPS
 from qdq_cli.judging.candidate import Candidate, set_constants
 from qdq_cli.judging.trials import Trials
 from qdq_cli.placement.plan import restricted

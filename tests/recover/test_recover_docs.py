@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from calibrators.equalization import EXPONENTS
-from qdq_cli.config.records import DEFAULT_RECOVERY, RECOVERY_STEPS
+from qdq_cli.config.recovery import DEFAULT_RECOVERY, RECOVERY_STEPS
 from qdq_cli.judging import trials
 from qdq_cli.judging.aside import JUDGE_SAMPLES
 from qdq_cli.recovering import changes, equalize, rows

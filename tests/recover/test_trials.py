@@ -9,7 +9,7 @@ import onnx_ir as ir
 import pytest
 
 from calibrators.noise import ChannelNoise
-from qdq_cli.config.records import Form, WeightForm
+from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.data.batches import Batch
 from qdq_cli.judging.bias import bias_place
 from qdq_cli.judging.candidate import Candidate

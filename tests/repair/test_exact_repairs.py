@@ -11,7 +11,8 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
-from qdq_cli.config.records import FixConfig, TensorRT
+from qdq_cli.config.fix import FixConfig
+from qdq_cli.config.forms import TensorRT
 from qdq_cli.fixing.fix import fix_model
 from qdq_cli.fixing.record import RepairReport
 from qdq_cli.model import files

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from onnx import TensorProto, helper
 
 from qdq_cli.cache.exchange import ranges_of
-from qdq_cli.config.records import FixConfig
+from qdq_cli.config.fix import FixConfig
 from qdq_cli.fixing.fix import fix_model
 from qdq_cli.fixing.record import RepairReport
 from qdq_cli.fixing.text import report_lines

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from qdq_cli.config.records import DataConfig, QuantizeConfig, VerifyConfig
-from qdq_cli.config.tuning import Evaluation, SensitivityConfig
+from qdq_cli.config.data import DataConfig
+from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
+from qdq_cli.config.sensitivity import Evaluation, SensitivityConfig
 from qdq_cli.sensitivity.record import SensitivityReport
 from qdq_cli.sensitivity.sensitivity import find_sensitivities
 from tests.tuning.networks_to_tune import BAD, with_a_bad_layer

@@ -10,7 +10,8 @@ import onnx_ir as ir
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from qdq_cli.config.records import Form, PlanConfig
+from qdq_cli.config.forms import Form
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.placement.operators import commutes, operator_of
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.propagate import propagate

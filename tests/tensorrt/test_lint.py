@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto
 
-from qdq_cli.config.records import TensorRT
+from qdq_cli.config.forms import TensorRT
 from qdq_cli.model.codes import CodeRange
 from qdq_cli.targets.tensorrt.findings import RULES, Finding, Severity
 from qdq_cli.targets.tensorrt.lint import lint, lint_simulation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qdq_cli.config.records import TensorRT, WeightForm
+from qdq_cli.config.forms import TensorRT, WeightForm
 from qdq_cli.process.errors import ModelError
 from qdq_cli.targets.tensorrt.releases import oldest_release
 

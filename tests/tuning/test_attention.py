@@ -10,8 +10,10 @@ import numpy as np
 import onnx
 import pytest
 
-from qdq_cli.config.records import DataConfig, PlanConfig, QuantizeConfig, VerifyConfig
-from qdq_cli.config.tuning import TuneConfig
+from qdq_cli.config.data import DataConfig
+from qdq_cli.config.placement import PlanConfig
+from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
+from qdq_cli.config.tune import TuneConfig
 from qdq_cli.process.errors import LimitError
 from qdq_cli.tuning.tune import tune_model
 from tests.networks import Network

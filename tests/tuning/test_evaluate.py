@@ -13,7 +13,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from qdq_cli.config.tuning import Evaluation
+from qdq_cli.config.sensitivity import Evaluation
 from qdq_cli.process.errors import DataError, UsageError
 from qdq_cli.sensitivity.evaluate import check_command, evaluate, number_of, words_of
 from tests.workspace import PATIENCE_SECONDS, environment, make_workspace, qdq
@@ -116,7 +116,7 @@ def test_an_interrupt_ends_the_program_and_what_it_started(tmp_path: Path):
     )
     code = (
         "import pathlib\n"
-        "from qdq_cli.config.tuning import Evaluation\n"
+        "from qdq_cli.config.sensitivity import Evaluation\n"
         "from qdq_cli.sensitivity.evaluate import evaluate\n"
         f"evaluate(Evaluation({asked.command!r}), pathlib.Path('m.onnx'))"
     )

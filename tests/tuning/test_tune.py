@@ -10,8 +10,11 @@ from pathlib import Path
 import onnx
 import pytest
 
-from qdq_cli.config.records import DataConfig, PlanConfig, QuantizeConfig, VerifyConfig
-from qdq_cli.config.tuning import Evaluation, SensitivityConfig, TuneConfig
+from qdq_cli.config.data import DataConfig
+from qdq_cli.config.placement import PlanConfig
+from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
+from qdq_cli.config.sensitivity import Evaluation, SensitivityConfig
+from qdq_cli.config.tune import TuneConfig
 from qdq_cli.judging.candidate import Candidate
 from qdq_cli.process.errors import DataError, LimitError
 from qdq_cli.sensitivity.sensitivity import find_sensitivities

@@ -9,7 +9,7 @@ import onnx_ir as ir
 import pytest
 
 from qdq_cli.calibrating.calibration import Ranges
-from qdq_cli.config.records import PlanConfig
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.data.batches import Batch
 from qdq_cli.judging.candidate import Candidate
 from qdq_cli.placement.plan import make_plan

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from qdq_cli.config.records import Form, WeightForm
+from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.rewrite import rewrite
 from qdq_cli.targets.tensorrt.simulate import simulate

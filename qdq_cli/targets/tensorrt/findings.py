@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from qdq_cli.config.records import TensorRT
+from qdq_cli.config.forms import TensorRT
 
 ALL = tuple(TensorRT)
 UP_TO_8_4 = (TensorRT.V8_4,)

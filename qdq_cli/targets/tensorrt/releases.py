@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qdq_cli.config.records import TensorRT, WeightForm
+from qdq_cli.config.forms import TensorRT, WeightForm
 from qdq_cli.process.errors import ModelError
 
 NEWEST_OPSET = {TensorRT.V8_4: 17, TensorRT.V8_6: 17, TensorRT.V11: 25}

@@ -1,11 +1,11 @@
-"""What `qdq sensitivity` and `qdq tune` can be told, as frozen records with working defaults."""
+"""Everything a run of `qdq sensitivity` can be told."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from qdq_cli.config.records import QuantizeConfig
+from qdq_cli.config.quantize import QuantizeConfig
 
 
 @dataclass(frozen=True)
@@ -35,23 +35,4 @@ class SensitivityConfig:
     quantize: QuantizeConfig
     exact: bool = False
     evaluation: Evaluation | None = None
-    report: Path | None = None
-
-
-@dataclass(frozen=True)
-class TuneConfig:
-    """One run of `qdq tune`.
-
-    Args:
-        quantize: The model, its data, how to quantize it; `verify.min_sqnr` and `verify.min_agreement` are the target.
-        evaluation: The user's own metric.
-        max_drop: How much worse than the float model's its value may be, in the metric's own unit.
-        min_int8_macs: Least share of the multiply-accumulates to keep in INT8, in percent.
-        report: Where the HTML page goes; None for none.
-    """
-
-    quantize: QuantizeConfig
-    evaluation: Evaluation | None = None
-    max_drop: float | None = None
-    min_int8_macs: float | None = None
     report: Path | None = None

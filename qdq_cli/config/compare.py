@@ -1,0 +1,31 @@
+"""Everything a run of `qdq compare` can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qdq_cli.config.data import DataConfig
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """One run of `qdq compare`.
+
+    Args:
+        reference: The float model.
+        quantized: Its quantized form, of any tool.
+        data: Where samples come from; without `samples` 64, evenly spread.
+        layers: Compare every tensor that both models have, too.
+        min_sqnr: Lowest SQNR in dB that every output must reach.
+        min_agreement: Lowest top-1 agreement in percent that every output of class scores must reach.
+        report: Where a page about the run goes; None for no page.
+    """
+
+    reference: Path
+    quantized: Path
+    data: DataConfig = field(default_factory=DataConfig)
+    layers: bool = False
+    min_sqnr: float | None = None
+    min_agreement: float | None = None
+    report: Path | None = None

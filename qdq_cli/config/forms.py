@@ -1,0 +1,34 @@
+"""How a result is written, and for which TensorRT."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class WeightForm(Enum):
+    """How quantized weights are stored (rules, section 1.7)."""
+
+    FP32 = "fp32"
+    """F1: float initializer -> Q -> DQ. Every TensorRT reads it."""
+    INT8 = "int8"
+    """F2: INT8 initializer -> DQ. A quarter of the size; TensorRT 10 and above."""
+    INT8_COMPAT = "int8-compat"
+    """F3: float initializer of integer values -> Q(scale 1) -> DQ. Every TensorRT reads it."""
+
+
+class Form(Enum):
+    """How the INT8 region is written where operators commute with quantization."""
+
+    PAIRS = "pairs"
+    """A Q/DQ pair at each end of a run of commuting operators."""
+    INT8_REGIONS = "int8-regions"
+    """Q really moved backward and DQ forward: the commuting operators run on INT8 tensors."""
+
+
+class TensorRT(Enum):
+    """TensorRT releases that differ in what they read, oldest first (rules, section 0.2)."""
+
+    V8_4 = "8.4"
+    V8_6 = "8.6"
+    V10 = "10"
+    V11 = "11"

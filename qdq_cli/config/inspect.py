@@ -1,0 +1,46 @@
+"""Everything a run of `qdq inspect` can be told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qdq_cli.config.forms import TensorRT
+from qdq_cli.config.placement import PlanConfig
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Limits that make `qdq inspect` fail (exit 5).
+
+    Args:
+        fail_on: `E` (any error), `W` (any finding), or codes such as `E_ZP_MISSING`.
+        max_standalone: Most stand-alone Q/DQ kernels inside the network.
+        min_int8_macs: Lowest share of the multiply-accumulates in INT8, in percent.
+    """
+
+    fail_on: tuple[str, ...] = ()
+    max_standalone: int | None = None
+    min_int8_macs: float | None = None
+
+
+@dataclass(frozen=True)
+class InspectConfig:
+    """One run of `qdq inspect`.
+
+    Args:
+        model: Any ONNX model; one without Q/DQ is planned, and the plan inspected.
+        trt: Report only what holds for this release; None for all.
+        plan: For a model without Q/DQ: which operators would be quantized.
+        input_shape: `NAME:1x3x224x224` for dynamic inputs, so that costs are known.
+        deconv_absorbs_q: Assume that ConvTranspose with an activation absorbs the Q behind it (section 9, item 2).
+        writes: Option -> file that views are written to afterwards; none may be one of the model's.
+    """
+
+    model: Path
+    trt: TensorRT | None = None
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    input_shape: tuple[str, ...] = ()
+    deconv_absorbs_q: bool = False
+    writes: Mapping[str, Path] = field(default_factory=dict)
