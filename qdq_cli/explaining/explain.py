@@ -15,7 +15,7 @@ from qdq_cli.explaining.lint import LINT
 from qdq_cli.explaining.outcomes import EXITS, LOW
 from qdq_cli.explaining.placing import PLACING
 from qdq_cli.explaining.reading import READING
-from qdq_cli.explaining.record import Entry, Explanation, Kind
+from qdq_cli.explaining.record import LINTED, Entry, Explanation, Kind
 from qdq_cli.explaining.skips import SKIPS
 from qdq_cli.explaining.weights import WEIGHTS
 from qdq_cli.placement.skips import REASONS
@@ -105,7 +105,7 @@ def page_of(kind: Kind) -> str:
 def title_of(explanation: Explanation) -> str:
     """Return the line that stands for a code in lists: what it says, as a sentence."""
     says = explanation.says
-    if explanation.kind in (Kind.ERROR, Kind.WARNING):
+    if explanation.kind in LINTED:
         return f"Expected: {says}."
     return says if says.endswith(".") else f"{says[:1].upper()}{says[1:]}."
 
@@ -145,8 +145,10 @@ def _of_finding(rule: Rule) -> Explanation:
     told = LINT[rule.code]
     versions = ", ".join(version.value for version in rule.profiles)
     entry = Entry(rule.code, rule.expected, told.why, told.example, told.mend or rule.fix, f"TensorRT {versions}")
-    kind = Kind.ERROR if rule.severity is Severity.ERROR else Kind.WARNING
-    return _explanation(entry, kind, rules_of(rule.rule))
+    return _explanation(entry, _KINDS[rule.severity], rules_of(rule.rule))
+
+
+_KINDS = {Severity.ERROR: Kind.ERROR, Severity.WARNING: Kind.WARNING, Severity.ADVICE: Kind.ADVICE}
 
 
 def _of_standalone(entry: Entry) -> Explanation:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from qdq_cli.explaining.explain import anchor_of, catalogue, page_of, title_of
-from qdq_cli.explaining.record import Explanation, Kind
+from qdq_cli.explaining.record import LINTED, Explanation, Kind
 from qdq_cli.explaining.text import TITLES
 
 WIDTH = 120
@@ -60,7 +60,7 @@ def _block(entry: Explanation, level: str) -> list[str]:
     """One code: anchor, heading, and a paragraph for each of its texts."""
     name = f"Section {entry.code}" if entry.code[0].isdigit() else entry.code
     said = [entry.why, f"Example: {entry.example}", f"What to do: {entry.mend}" if entry.mend else ""]
-    holds = "Holds for" if entry.kind in (Kind.ERROR, Kind.WARNING) else "Source:"
+    holds = "Holds for" if entry.kind in LINTED else "Source:"
     said.append(f"{holds} {entry.source}." if entry.source else "")
     said.append(f"See {', '.join(map(_link, entry.see))}." if entry.see else "")
     heading = [f'<a id="{anchor_of(entry.code)}"></a>', "", f"{level} {name}: {_escaped(title_of(entry))}"]

@@ -21,10 +21,15 @@ class Kind(Enum):
     RULE = "rule"
     ERROR = "error of qdq inspect"
     WARNING = "warning of qdq inspect"
+    ADVICE = "advice of qdq inspect"
     STANDALONE = "reason of a stand-alone Q or DQ"
     SKIP = "reason why an input stays float"
     LOW = "reason why an output is far from FP32"
     EXIT = "exit code"
+
+
+LINTED = frozenset({Kind.ERROR, Kind.WARNING, Kind.ADVICE})
+"""Kinds of codes that the lint of `qdq inspect` has: each expects something, and holds for certain releases."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 
 from qdq_cli.explaining.explain import title_of
-from qdq_cli.explaining.record import Explanation, Kind
+from qdq_cli.explaining.record import LINTED, Explanation, Kind
 
 WIDTH = 80
 LABEL_WIDTH = 10
@@ -15,6 +15,7 @@ TITLES = {
     Kind.RULE: "Rules",
     Kind.ERROR: "Errors of qdq inspect",
     Kind.WARNING: "Warnings of qdq inspect",
+    Kind.ADVICE: "Advice of qdq inspect, no finding",
     Kind.STANDALONE: "Reasons of stand-alone Q and DQ",
     Kind.SKIP: "Reasons why an input stays float",
     Kind.LOW: "Reasons why an output is far from FP32",
@@ -34,7 +35,7 @@ def explanation_lines(explanations: Iterable[Explanation]) -> list[str]:
 
 def _lines(entry: Explanation) -> list[str]:
     heading = [*_wrapped(f"{entry.code}: {title_of(entry)}"), f"({entry.kind.value})", ""]
-    holds = "holds for" if entry.kind in (Kind.ERROR, Kind.WARNING) else "source"
+    holds = "holds for" if entry.kind in LINTED else "source"
     labelled = {
         "why": entry.why,
         "example": entry.example,

@@ -35,6 +35,7 @@ from qdq_cli.targets.tensorrt.lint import lint
 from qdq_cli.targets.tensorrt.lint_scales import default_axis
 from qdq_cli.targets.tensorrt.simulate import simulate
 from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
+from qdq_cli.targets.tensorrt.verdict import verdict
 
 SIGNED = (legality.make_signed, legality.add_zero_points, legality.size_zero_points)
 """Repairs of zero points, in order; behind them Q and DQ say what they store."""
@@ -82,7 +83,7 @@ def fix_model(config: FixConfig) -> RepairReport:
         left=tuple(dict.fromkeys(left)),
         before=_state(*before),
         after=_state(*after),
-        findings=tuple(entry for entry in after[0] if entry.severity is Severity.ERROR),
+        findings=tuple(entry for entry in verdict(after[0]).findings if entry.severity is Severity.ERROR),
         outputs=outputs,
         notes=(*notes, *note, *_unused_ranges(config.ranges, repairs, left)),
     )
@@ -246,6 +247,7 @@ def _not_requantized(simulation: Simulation) -> frozenset[str]:
 
 
 def _state(findings: tuple[Finding, ...], simulation: Simulation) -> State:
+    findings = verdict(findings).findings
     return State(
         errors=sum(entry.severity is Severity.ERROR for entry in findings),
         warnings=sum(entry.severity is Severity.WARNING for entry in findings),

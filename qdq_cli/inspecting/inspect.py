@@ -36,6 +36,7 @@ from qdq_cli.targets.tensorrt.findings import Finding, Severity
 from qdq_cli.targets.tensorrt.lint import lint, lint_simulation
 from qdq_cli.targets.tensorrt.simulate import simulate_in_place
 from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
+from qdq_cli.targets.tensorrt.verdict import verdict
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,10 @@ class Inspection:
         trt: The TensorRT release asked about; None for all.
         quantized: Whether the model holds Q/DQ; if not, everything is about the model after quantization by `plan`.
         summary: The numbers.
-        findings: Lint findings in graph order.
+        findings: Errors and warnings of the lint, in graph order.
+        advice: What the lint has to say that is no fault of the model, in graph order.
+        releases: The TensorRT releases all of this is about.
+        newer_form: What about the model TensorRT 8 does not read, such as "opset 18"; then it is not spoken of.
         layers: Predicted kernels.
         layer_costs: Cost of each of them, in the same order.
         standalone: Stand-alone Q/DQ kernels.
@@ -110,6 +114,9 @@ class Inspection:
     quantized: bool
     summary: Summary
     findings: tuple[Finding, ...]
+    advice: tuple[Finding, ...]
+    releases: tuple[TensorRT, ...]
+    newer_form: tuple[str, ...]
     layers: tuple[Layer, ...]
     layer_costs: tuple[LayerCost, ...]
     standalone: tuple[Standalone, ...]
@@ -197,7 +204,7 @@ def _inspection(source: files.ModelFile, subject: _Subject, config: InspectConfi
     settle_shapes(model)
     sizes, operators = Sizes(model), {node.name or "": node.op_type for node in model.graph}
     simulation = simulate_in_place(model, deconv_absorbs_q=config.deconv_absorbs_q)
-    findings = _that_hold((*found, *lint_simulation(simulation)), config.trt)
+    said = verdict((*found, *lint_simulation(simulation)), config.trt)
     cost = price(sizes, simulation)
     return Inspection(
         schema_version=SCHEMA_VERSION,
@@ -206,8 +213,11 @@ def _inspection(source: files.ModelFile, subject: _Subject, config: InspectConfi
         size_bytes=source.size_bytes,
         trt=None if config.trt is None else config.trt.value,
         quantized=report is None,
-        summary=_summary(simulation, findings, cost, batched=subject.batched),
-        findings=findings,
+        summary=_summary(simulation, said.findings, cost, batched=subject.batched),
+        findings=said.findings,
+        advice=said.advice,
+        releases=said.releases,
+        newer_form=said.newer_form,
         layers=simulation.layers,
         layer_costs=cost.layers,
         standalone=simulation.standalone,
@@ -224,7 +234,7 @@ def require_gates(inspection: Inspection, gates: Gates) -> None:
         LimitError: One is not met; the sentence names the first finding that breaks it.
     """
     for wanted in gates.fail_on:
-        hits = [entry for entry in inspection.findings if _matches(entry, wanted)]
+        hits = [entry for entry in (*inspection.findings, *inspection.advice) if _matches(entry, wanted)]
         if hits:
             first = hits[0]
             place = f" at '{first.node}'" if first.node else ""
@@ -252,7 +262,9 @@ def require_gates(inspection: Inspection, gates: Gates) -> None:
 def _matches(entry: Finding, wanted: str) -> bool:
     if wanted == "E":
         return entry.severity is Severity.ERROR
-    return wanted in ("W", entry.code)
+    if wanted == "W":
+        return entry.severity is not Severity.ADVICE
+    return wanted == entry.code
 
 
 def _fix_shapes(model: ir.Model, config: InspectConfig) -> None:
@@ -262,10 +274,6 @@ def _fix_shapes(model: ir.Model, config: InspectConfig) -> None:
     for spec, value in zip(with_shapes(specs, shapes), model.graph.inputs, strict=True):
         if spec.name in shapes:
             value.shape = ir.Shape(list(spec.shape))
-
-
-def _that_hold(findings: tuple[Finding, ...], trt: TensorRT | None) -> tuple[Finding, ...]:
-    return tuple(entry for entry in dict.fromkeys(findings) if trt is None or trt in entry.profiles)
 
 
 def _summary(simulation: Simulation, findings: tuple[Finding, ...], cost: Cost, *, batched: bool) -> Summary:

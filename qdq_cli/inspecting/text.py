@@ -7,13 +7,12 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from qdq_cli.config.forms import TensorRT
 from qdq_cli.inspecting.inspect import Inspection, Summary
 from qdq_cli.process.errors import UsageError
 from qdq_cli.process.sentences import count_text
 from qdq_cli.quantizing.plan_text import next_rows, plan_lines, plan_rows, quoted
 from qdq_cli.targets.tensorrt.cost import LayerCost
-from qdq_cli.targets.tensorrt.findings import RULES, Finding, Severity
+from qdq_cli.targets.tensorrt.findings import ALL, RULES, Finding, Severity
 from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, LayerKind, Reason, Standalone
 
 WIDTH = 80
@@ -29,6 +28,8 @@ EXPLAIN = "qdq explain CODE says what a code or a rule means, and what to do."
 
 STANDALONE = "W_STANDALONE"
 """How the codes of stand-alone Q/DQ start; their kernels are shown with more than the finding says."""
+
+_COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.ADVICE: "blue"}
 
 Paint = Callable[[str, str], str]
 """Colours a text: (text, colour name) -> text."""
@@ -54,7 +55,8 @@ def summary_lines(inspection: Inspection, paint: Paint = plain, *, full: bool = 
     lines += _standalone(inspection, paint)
     lines += _float_layers(inspection, paint)
     lines += _float_traffic(inspection, paint)
-    return lines + (["", EXPLAIN] if inspection.findings else [])
+    lines += _findings(inspection.advice, paint)
+    return lines + (["", EXPLAIN] if inspection.findings or inspection.advice else [])
 
 
 def _numbers(inspection: Inspection) -> list[str]:
@@ -64,13 +66,22 @@ def _numbers(inspection: Inspection) -> list[str]:
     lines = row("model", f"{inspection.model}  (opset {inspection.opset}, {size}, {kind})")
     if inspection.plan is not None:
         lines += plan_rows(inspection.plan, WIDTH)
-    lines += row("TensorRT", inspection.trt or "8.4 to 11")
+    lines += row("TensorRT", _releases(inspection))
     lines += row("INT8", f"{_int8(summary)}")
     lines += row("cost", _cost(summary))
     lines += row("stand-alone", _alone(summary))
     lines += row("findings", _counted(inspection))
     lines += row("note", f"{_refusing(inspection)} {REFUSED}") if summary.errors else []
     return lines + _next(inspection)
+
+
+def _releases(inspection: Inspection) -> str:
+    """Say which releases the report is about, and why not the others."""
+    if inspection.trt is not None:
+        return inspection.trt
+    if not inspection.newer_form:
+        return "8.4 to 11"
+    return f"10 and 11 (8.4 and 8.6 do not read {', '.join(inspection.newer_form)})"
 
 
 def _alone(summary: Summary) -> str:
@@ -83,11 +94,11 @@ def _alone(summary: Summary) -> str:
 
 
 def _refusing(inspection: Inspection) -> str:
-    """Say which releases refuse a model with errors: "TensorRT 8.4 and 8.6 refuse"."""
+    """Say which of the releases reported about refuse a model with errors: "TensorRT 8.4 and 8.6 refuse"."""
     errors = (entry for entry in inspection.findings if entry.severity is Severity.ERROR)
     found = {release for entry in errors for release in entry.profiles}
-    names = [release.value for release in TensorRT if release in found and inspection.trt in (None, release.value)]
-    if len(names) == len(TensorRT):
+    names = [release.value for release in inspection.releases if release in found]
+    if len(names) == len(ALL):
         return "TensorRT refuses"
     return f"TensorRT {' and '.join(names)} {'refuses' if len(names) == 1 else 'refuse'}"
 
@@ -139,15 +150,16 @@ def _findings(findings: Iterable[Finding], paint: Paint) -> list[str]:
     lines = []
     for code in sorted(by_code, key=list(RULES).index):
         entries = by_code[code]
-        colour = "red" if entries[0].severity is Severity.ERROR else "yellow"
+        severity = entries[0].severity
         versions = {version.value for entry in entries for version in entry.profiles}
-        held = "" if len(versions) == 4 else f"  TensorRT {', '.join(sorted(versions, key=float))}"
-        lines += ["", f"{paint(code, colour)}  {len(entries)}x  rule {entries[0].rule}{held}"]
+        held = "" if len(versions) == len(ALL) else f"  TensorRT {', '.join(sorted(versions, key=float))}"
+        lines += ["", f"{paint(code, _COLOURS[severity])}  {len(entries)}x  rule {entries[0].rule}{held}"]
         lines += wrapped(f"at {names_text(entry.node for entry in entries)}")
         lines += wrapped(f"found: {names_text((entry.found for entry in entries), separator='; ')}")
         lines += wrapped(f"expected: {entries[0].expected}")
+        label = "advice" if severity is Severity.ADVICE else "fix"
         for fix in dict.fromkeys(entry.fix for entry in entries):
-            lines += wrapped(f"fix: {fix}")
+            lines += wrapped(f"{label}: {fix}")
     return lines
 
 
@@ -296,7 +308,8 @@ def node_lines(inspection: Inspection, name: str) -> list[str]:
         lines = [f"'{name}' is in no kernel.", *wrapped(inspection.other_nodes[name])]
     if not lines:
         raise _unknown_node(inspection, name)
-    about = [entry for entry in inspection.findings if entry.node == name and not entry.code.startswith(STANDALONE)]
+    said = (*inspection.findings, *inspection.advice)
+    about = [entry for entry in said if entry.node == name and not entry.code.startswith(STANDALONE)]
     return lines + [line for entry in about for line in wrapped(f"{entry.code}: {entry.found}. {entry.fix}")]
 
 

@@ -206,9 +206,20 @@ def test_profiles_filter_findings(folder, capsys):
 @pytest.mark.parametrize("code", RULES)
 def test_every_lint_code_is_found_in_a_file(code, tmp_path, capsys):
     onnx.save(faulty.MODELS[code](), tmp_path / "model.onnx")
-    shown = document(tmp_path, "model", capsys)
-    assert code in {entry["code"] for entry in shown["findings"]}
-    assert inspect(tmp_path, "model", "--fail-on", code) == 5
+    release = ("--trt", RULES[code].profiles[0].value)
+    shown = document(tmp_path, "model", capsys, *release)
+    assert code in {entry["code"] for entry in shown["advice" if RULES[code].is_advice else "findings"]}
+    assert inspect(tmp_path, "model", "--fail-on", code, *release) == 5
+
+
+def test_advice_is_no_finding(folder, capsys):
+    shown = document(folder, "full", capsys)
+    assert shown["findings"] == [] and {entry["code"] for entry in shown["advice"]} == {"W_CHANNEL_ALIGN"}
+    assert (shown["summary"]["errors"], shown["summary"]["warnings"]) == (0, 0)
+    assert inspect(folder, "full", "--fail-on", "W") == 0
+    text = capsys.readouterr().out
+    assert "0 errors, 0 warnings" in text and "advice: Nothing needs to be done" in text
+    assert inspect(folder, "full", "--fail-on", "W_CHANNEL_ALIGN") == 5
 
 
 @pytest.mark.parametrize(
@@ -218,7 +229,7 @@ def test_every_lint_code_is_found_in_a_file(code, tmp_path, capsys):
         ("bad", ["--fail-on", "W_WEIGHT_ONLY_OR_ACT_ONLY"], 5, "Q/DQ on the data only"),
         ("bad", ["--fail-on", "E_UNSUPPORTED_OP"], 0, ""),
         ("full", ["--fail-on", "E"], 0, ""),
-        ("full", ["--fail-on", "W"], 5, "W_CHANNEL_ALIGN"),
+        ("residual", ["--fail-on", "W"], 5, "W_STANDALONE_DQ at "),
         ("residual", ["--max-standalone", "2"], 0, ""),
         ("residual", ["--max-standalone", "1"], 5, "2 stand-alone Q/DQ kernels are predicted"),
         ("full", ["--min-int8-macs", "100"], 0, ""),
@@ -389,9 +400,15 @@ def test_half_models_need_tensorrt_10_and_move_half_the_bytes(tmp_path, capsys):
     found = document(tmp_path, "half", capsys)
     assert found["summary"]["weighted_int8"] == 1
     assert found["layer_costs"][0]["size_bytes"] == 4 * 32 * 1 + 4 * 32 * 2
-    errors = [entry for entry in found["findings"] if entry["code"] == "E_SCALE_DTYPE"]
+    assert found["findings"] == [] and found["releases"] == ["10", "11"]
+    assert found["newer_form"] == ["opset 19", "FLOAT16 scales"]
+    assert inspect(tmp_path, "half") == 0
+    assert "10 and 11 (8.4 and 8.6 do not read opset 19, FLOAT16 scales)" in capsys.readouterr().out
+    assert document(tmp_path, "half", capsys, "--trt", "11")["findings"] == []
+    old = document(tmp_path, "half", capsys, "--trt", "8.6")
+    errors = [entry for entry in old["findings"] if entry["code"] == "E_SCALE_DTYPE"]
     assert {tuple(entry["profiles"]) for entry in errors} == {("8.4", "8.6")}
-    assert document(tmp_path, "half", capsys, "--trt", "11")["summary"]["errors"] == 0
+    assert old["releases"] == ["8.6"] and old["newer_form"] == []
 
 
 def test_an_open_question_can_be_decided(tmp_path, capsys):

@@ -85,6 +85,7 @@ def test_every_code_of_the_rules_is_in_the_table():
     assert set(listed.split()) <= set(RULES)
     assert RULES["E_SCALE_NONPOS"].severity is Severity.ERROR
     assert RULES["W_REQUANT"].severity is Severity.WARNING
+    assert RULES["W_CHANNEL_ALIGN"].severity is Severity.ADVICE
 
 
 @pytest.mark.parametrize("scale", [0.0, -0.5, np.nan, np.inf])

@@ -20,6 +20,8 @@ class Severity(Enum):
     """TensorRT refuses the model, or computes something else than ONNX says."""
     WARNING = "warning"
     """The model builds, and is slower or less accurate than it could be."""
+    ADVICE = "advice"
+    """The model is right; something about its network is worth knowing, and nothing about its Q/DQ would change it."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,12 @@ class Rule:
     """One lint code.
 
     Args:
-        code: Stable name; E_ is an error, W_ a warning.
+        code: Stable name; E_ is an error, W_ a warning or advice.
         rule: Id of the rule in docs/rules.md.
         expected: What would be right.
         fix: What to do.
         profiles: TensorRT versions in which it holds.
+        is_advice: Whether it speaks of the network alone, so that no Q/DQ is at fault and none can be mended.
     """
 
     code: str
@@ -39,10 +42,13 @@ class Rule:
     expected: str
     fix: str
     profiles: tuple[TensorRT, ...] = ALL
+    is_advice: bool = False
 
     @property
     def severity(self) -> Severity:
-        """Error or warning, as the first letter says."""
+        """Advice, or an error or warning as the first letter says."""
+        if self.is_advice:
+            return Severity.ADVICE
         return Severity.ERROR if self.code.startswith("E_") else Severity.WARNING
 
 
@@ -182,7 +188,8 @@ _TABLE = (
         "W_CHANNEL_ALIGN",
         "A36",
         "input and output channels in multiples of 16, at least 32 of them going in",
-        "Nothing needs to be done; INT8 may bring no speed here.",
+        "Nothing needs to be done; INT8 may bring no speed here (`qdq quantize --exclude` leaves the operator float).",
+        is_advice=True,
     ),
     Rule(
         "W_CONV1D",
@@ -267,7 +274,7 @@ class Finding:
 
     @property
     def severity(self) -> Severity:
-        """Error or warning."""
+        """Error, warning or advice."""
         return RULES[self.code].severity
 
 
