@@ -10,6 +10,7 @@ from typing import cast
 from calibrators import CalibrationTable, Histogram, Method, MethodName, choose_range, distance, read_cache
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, LimitError
+from qdq_cli.screen.amounts import digits_percent
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,8 @@ def require_drift(difference: Difference, most_percent: float | None) -> None:
     if worst.drift_percent > most_percent:
         count = sum(drift.drift_percent > most_percent for drift in difference.tensors)
         raise LimitError(
-            f"Tensor '{worst.name}' moved by {worst.drift_percent:.3g} %; --max-drift is {most_percent:g} %, and "
-            f"{count} of {len(difference.tensors)} tensors exceed it.",
+            f"Tensor '{worst.name}' moved by {digits_percent(worst.drift_percent)}; --max-drift is {most_percent:g} %, "
+            f"and {count} of {len(difference.tensors)} tensors exceed it.",
             f"Calibrate anew with the data of {difference.second}, or find out what changed in it.",
         )
     lone = (*difference.only_first, *difference.only_second)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qdq_cli.config.ranges import DEFAULT_METHOD, METHODS
+from qdq_cli.screen.amounts import digits_percent, seconds_text, size_text
 
 if TYPE_CHECKING:
     from calibrators import CalibrationTable, Histogram
@@ -44,9 +45,8 @@ def calibration_lines(report: CalibrationReport, *, full: bool) -> list[str]:
     ]
     if report.preprocessing:
         lines.append(_row("preprocessing", report.preprocessing + (" (assumed)" if report.assumed else "")))
-    lines.append(_row("output", f"{report.output}  ({_size(report.size_bytes)})"))
-    stages = ", ".join(f"{stage} {value:.1f}" for stage, value in report.seconds.items() if value >= 0.05)
-    lines.append(_row("seconds", f"{sum(report.seconds.values()):.1f}" + (f"  ({stages})" if stages else "")))
+    lines.append(_row("output", f"{report.output}  ({size_text(report.size_bytes)})"))
+    lines.append(_row("seconds", seconds_text(report.seconds)))
     lines += [] if report.interrupted else [_row("next", _next_command(report))]
     return [*lines, "", *(f"  {name}" for name in report.tensors)] if full else lines
 
@@ -61,7 +61,7 @@ def head_lines(summary: CacheSummary) -> list[str]:
     """Where a calibration cache comes from."""
     versions = ", ".join(f"{tool} {version}" for tool, version in summary.versions.items())
     lines = [
-        _row("cache", f"{summary.file}  ({_size(summary.size_bytes)}; model {summary.fingerprint[:12]})"),
+        _row("cache", f"{summary.file}  ({size_text(summary.size_bytes)}; model {summary.fingerprint[:12]})"),
         _row("samples", f"{summary.samples}  (digest {summary.samples_digest[:12]})"),
     ]
     lines += [_row("preprocessing", summary.preprocessing)] if summary.preprocessing else []
@@ -92,7 +92,7 @@ def _cells(tensor: TensorSummary) -> tuple[str, ...]:
         return ("0", *["-"] * (len(METHODS) + 3))
     cut = tensor.clipped_percent[DEFAULT_METHOD]
     amax = (f"{tensor.amax[method]:.4g}" for method in METHODS)
-    return (f"{tensor.count:,}", f"{tensor.minimum:.4g}", f"{tensor.maximum:.4g}", *amax, f"{cut:.3g} %")
+    return (f"{tensor.count:,}", f"{tensor.minimum:.4g}", f"{tensor.maximum:.4g}", *amax, digits_percent(cut))
 
 
 def sparkline(histogram: Histogram, blocks: str) -> str:
@@ -118,13 +118,13 @@ def drift_lines(difference: Difference, columns: int, *, full: bool) -> list[str
         _row("model", "the same" if difference.same_model else "different: another network or other weights"),
     ]
     lines += [] if difference.same_preprocessing else [_row("preprocessing", "different")]
-    lines.append(_row("drift", f"{_percent(difference.largest_percent)} at most; ranges by {difference.method}"))
+    lines.append(_row("drift", f"{digits_percent(difference.largest_percent)} at most; ranges by {difference.method}"))
     lines += _lone("only in first", difference.only_first, full=full)
     lines += _lone("only in second", difference.only_second, full=full)
     shown = difference.tensors if full else difference.tensors[:_MOST_LINES]
     heads = ("first amax", "second amax", "ratio", "distance", "drift")
     cells = [
-        (f"{t.amax:.4g}", f"{t.other_amax:.4g}", f"{t.ratio:.4g}", f"{t.distance:.3g}", _percent(t.drift_percent))
+        (f"{t.amax:.4g}", f"{t.other_amax:.4g}", f"{t.ratio:.4g}", f"{t.distance:.3g}", digits_percent(t.drift_percent))
         for t in shown
     ]
     rest = _columns([heads, *cells])
@@ -191,16 +191,8 @@ def _names(names: Iterable[str], room: int) -> list[str]:
     return [name.ljust(width) for name in cut]
 
 
-def _percent(value: float) -> str:
-    return f"{value:.3g} %"
-
-
 def _row(label: str, text: str) -> str:
     return f"{label.ljust(_LABEL_WIDTH)} {text}" if len(label) >= _LABEL_WIDTH else f"{label.ljust(_LABEL_WIDTH)}{text}"
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1_000:.1f} kB" if size_bytes < 1_000_000 else f"{size_bytes / 1_000_000:.1f} MB"
 
 
 def _quoted(path: str) -> str:

@@ -25,8 +25,8 @@ from qdq_cli.placement.plan import Plan, ScaleGroup
 from qdq_cli.placement.topology import float_tensors
 from qdq_cli.process.errors import DataError, UsageError
 from qdq_cli.process.progress import Listener
-from qdq_cli.process.sentences import some_of
 from qdq_cli.process.writable import check_writable
+from qdq_cli.screen.sentences import some_of
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from qdq_cli.calibrating.probes import draw_portrait, weight_marks, weights_read
 from qdq_cli.data.inputs import InputSpec, batch_axis
 from qdq_cli.data.shapes import fits, is_dynamic, shape_text
 from qdq_cli.model.nodes import every_node, inner_graphs
-from qdq_cli.process.sentences import some_of
+from qdq_cli.screen.sentences import some_of
 
 
 @dataclass(frozen=True)

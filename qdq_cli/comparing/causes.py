@@ -10,6 +10,7 @@ from calibrators.metrics import sqnr_of_sums
 from qdq_cli.comparing.activations import CodeRange
 from qdq_cli.comparing.record import Cause, Kind, Origin
 from qdq_cli.comparing.weights import WeightError
+from qdq_cli.screen.amounts import decibels
 
 WIDE_RATIO = 8.0
 """A channel this many times as wide as the median leaves that one 4 of 7 bits."""
@@ -67,13 +68,13 @@ def weight_cause(share: float, error: WeightError | None) -> Cause:
         return Cause(Origin.WEIGHTS, Kind.UNKNOWN, "", percent, text="the quantization of its weights")
     name, kind = error.tensor, Kind.ROUNDING
     sqnr = sqnr_of_sums(error.signal, error.noise)
-    text = f"its weights '{name}' are rounded to an SQNR of {sqnr:.1f} dB"
+    text = f"its weights '{name}' are rounded to an SQNR of {decibels(sqnr)}"
     wide = error.range_amax is not None and error.ratio >= WIDE_RATIO
     if error.noise and error.replaced >= _MOST * error.noise:
-        kind, text = Kind.OTHER_WEIGHTS, f"its weights are not those of the reference ('{name}', SQNR {sqnr:.1f} dB)"
+        kind, text = Kind.OTHER_WEIGHTS, f"its weights are not those of the reference ('{name}', SQNR {decibels(sqnr)})"
     elif error.noise and error.clipped >= _MOST * error.noise:
         kind = Kind.CLIPPING
-        text = f"its weights '{name}' reach {error.data_amax:.4g} and are cut (SQNR {sqnr:.1f} dB)"
+        text = f"its weights '{name}' reach {error.data_amax:.4g} and are cut (SQNR {decibels(sqnr)})"
     elif wide:
         kind = Kind.WIDE_CHANNEL
         text = (
@@ -153,4 +154,4 @@ def _activation_text(error: InputError) -> tuple[Kind, str]:
             f"({error.amax:.4g}): steps of {kept.scale:.3g}"
         )
     step = "" if kept is None else f" in steps of {kept.scale:.3g}"
-    return Kind.ROUNDING, f"'{name}' is rounded{step} to an SQNR of {sqnr:.1f} dB"
+    return Kind.ROUNDING, f"'{name}' is rounded{step} to an SQNR of {decibels(sqnr)}"

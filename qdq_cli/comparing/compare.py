@@ -33,6 +33,7 @@ from qdq_cli.process.errors import DataError, ModelError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing.verification import hold_limits
 from qdq_cli.running.runner import Runner
+from qdq_cli.screen.amounts import decibels
 from qdq_cli.screen.render import check_page_target, write_page
 
 DEFAULT_SAMPLES = 64
@@ -190,8 +191,8 @@ def _about_codes(found: Comparison) -> Iterator[str]:
             and abs(output.sqnr_db - inside) > _SAME_DB
         ):
             yield (
-                f"Layers are run in floats, where the output '{layer.tensor}' reaches {inside:.1f} dB; the model "
-                f"itself reaches {output.sqnr_db:.1f} dB: its operators on codes add an error "
+                f"Layers are run in floats, where the output '{layer.tensor}' reaches {decibels(inside)}; the model "
+                f"itself reaches {decibels(output.sqnr_db)}: its operators on codes add an error "
                 "of their own."
             )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from calibrators.metrics import SQNR_CEILING_DB
 from qdq_cli.comparing.record import Comparison, LayerError, Layers, OutputDistance, TensorDistance
 from qdq_cli.comparing.saturation import saturation_text
-from qdq_cli.comparing.text import advice, decibels, node_text, short_cause, start_text
+from qdq_cli.comparing.text import advice, node_text, short_cause, sqnr_cell, start_text
 from qdq_cli.screen.page import Bar, Bars, Block, Cell, Facts, Note, Page, Section, Table
 from qdq_cli.screen.page_text import number
 
@@ -125,8 +125,8 @@ def _cause_cells(layer: LayerError, *, starts: bool) -> Iterator[Cell]:
     local, cause = layer.local, layer.cause
     assert local is not None and cause is not None
     yield node_text(layer)
-    yield decibels(local)
-    yield decibels(layer.accumulated)
+    yield sqnr_cell(local)
+    yield sqnr_cell(layer.accumulated)
     yield short_cause(cause)
     yield f"{cause.share_percent:.0f}"
     yield f"{cause.text}; damage starts here" if starts else cause.text

@@ -11,9 +11,9 @@ from qdq_cli.data.batches import Batch
 from qdq_cli.model.files import ModelFile
 from qdq_cli.model.products import may_saturate
 from qdq_cli.process.errors import ModelError
-from qdq_cli.process.sentences import count_text
 from qdq_cli.running.runner import Runner
 from qdq_cli.running.session import Source
+from qdq_cli.screen.sentences import count_text
 
 LOSS_DB = 1.0
 """A smaller difference is told by nobody: the optimized graph rounds in other places."""

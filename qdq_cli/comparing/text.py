@@ -9,8 +9,10 @@ from calibrators.metrics import SQNR_CEILING_DB
 from qdq_cli.comparing.match import Unmatched
 from qdq_cli.comparing.record import Cause, Comparison, Kind, LayerError, Layers, Origin, OutputDistance, TensorDistance
 from qdq_cli.comparing.saturation import saturation_text
-from qdq_cli.inspecting.text import Paint, elided, names_text, plain, row, wrapped
-from qdq_cli.process.sentences import count_text
+from qdq_cli.inspecting.text import names_text
+from qdq_cli.screen.amounts import decibels
+from qdq_cli.screen.lines import Paint, elided, plain, row, wrapped
+from qdq_cli.screen.sentences import count_text
 
 MAX_EXPLAINED = 3
 """Layers whose cause is told in a sentence; -v tells all."""
@@ -116,16 +118,16 @@ def start_text(layers: Layers) -> str:
     if first.local.max_error is None:
         return f"{node_text(first)}: NaN or Inf come up there"
     return (
-        f"{node_text(first)}: {first.local.sqnr_db:.1f} dB by itself, {first.accumulated.sqnr_db:.1f} dB with all that "
-        "comes before"
+        f"{node_text(first)}: {decibels(first.local.sqnr_db)} by itself, "
+        f"{decibels(first.accumulated.sqnr_db)} with all that comes before"
     )
 
 
 def _layer(layer: LayerError, start: str | None, paint: Paint) -> list[str]:
-    local = "" if layer.local is None else decibels(layer.local)
+    local = "" if layer.local is None else sqnr_cell(layer.local)
     name = f"{_ended(node_text(layer), _LAYER):<{_LAYER}}"
     name = paint(name, "red") if layer.tensor == start else name
-    return [f"{local:>6}  {decibels(layer.accumulated):>11}  {name}  {short_cause(layer.cause)[:_CAUSE]}".rstrip()]
+    return [f"{local:>6}  {sqnr_cell(layer.accumulated):>11}  {name}  {short_cause(layer.cause)[:_CAUSE]}".rstrip()]
 
 
 def node_text(layer: LayerError) -> str:
@@ -140,7 +142,7 @@ def _ended(name: str, width: int) -> str:
     return elided(name, width)
 
 
-def decibels(distance: TensorDistance) -> str:
+def sqnr_cell(distance: TensorDistance) -> str:
     """An SQNR, or a word where there is none."""
     if distance.sqnr_db >= SQNR_CEILING_DB:
         return "equal"

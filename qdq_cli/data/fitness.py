@@ -13,7 +13,7 @@ from qdq_cli.data.doubts import ENOUGH_SAMPLES, Doubt
 from qdq_cli.data.inputs import InputSpec
 from qdq_cli.data.values import Folder, InputValues, SampleValues
 from qdq_cli.process.errors import DataError
-from qdq_cli.process.sentences import some_of
+from qdq_cli.screen.sentences import some_of
 
 _NEARLY_ALL = 0.999
 _CORNER = 0.25

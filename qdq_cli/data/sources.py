@@ -15,7 +15,7 @@ from qdq_cli.data import arrays, images
 from qdq_cli.data.sample import Kind
 from qdq_cli.data.testdata import is_input_file
 from qdq_cli.process.errors import DataError
-from qdq_cli.process.sentences import count_text, some_of
+from qdq_cli.screen.sentences import count_text, some_of
 
 _ACCEPTED = "images (png jpg bmp webp tiff), .npy or .npz arrays, or ONNX test data (input_0.pb)"
 _MOSTLY = 0.9

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from qdq_cli.explaining.explain import title_of
 from qdq_cli.explaining.record import LINTED, Explanation, Kind
+from qdq_cli.screen.lines import WIDTH, row
 
-WIDTH = 80
 LABEL_WIDTH = 10
 
 TITLES = {
@@ -44,7 +44,7 @@ def _lines(entry: Explanation) -> list[str]:
         "see": "; ".join(entry.see),
         "page": entry.docs,
     }
-    return heading + [line for label, text in labelled.items() if text for line in _row(label, text)]
+    return heading + [line for label, text in labelled.items() if text for line in row(label, text, LABEL_WIDTH)]
 
 
 def list_lines(codes: Mapping[str, Explanation], columns: int = WIDTH) -> list[str]:
@@ -66,11 +66,6 @@ def list_lines(codes: Mapping[str, Explanation], columns: int = WIDTH) -> list[s
 
 def _cut(text: str, room: int) -> str:
     return textwrap.shorten(text, room, placeholder=" ...", break_on_hyphens=False)
-
-
-def _row(label: str, text: str) -> list[str]:
-    first, *rest = _wrapped(text, WIDTH - LABEL_WIDTH)
-    return [f"{label:<{LABEL_WIDTH}}{first}", *(" " * LABEL_WIDTH + line for line in rest)]
 
 
 def _wrapped(text: str, width: int = WIDTH) -> list[str]:

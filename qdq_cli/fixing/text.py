@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 
 from qdq_cli.fixing.record import Left, Repair, RepairReport, State
-from qdq_cli.inspecting.text import names_text, row, wrapped
-from qdq_cli.process.sentences import count_text
+from qdq_cli.inspecting.text import names_text
 from qdq_cli.quantizing.report import Distance
+from qdq_cli.screen.amounts import decibels
+from qdq_cli.screen.lines import row, wrapped
+from qdq_cli.screen.sentences import count_text
 
 MAX_LEFT = 6
 
@@ -60,7 +62,7 @@ def _state(state: State) -> str:
 def _distance(distance: Distance) -> str:
     if distance.equal:
         return "equal before and after"
-    return f"SQNR {distance.sqnr_db:.1f} dB, cosine {distance.cosine:.6f}, max error {distance.max_error:.3g}"
+    return f"SQNR {decibels(distance.sqnr_db)}, cosine {distance.cosine:.6f}, max error {distance.max_error:.3g}"
 
 
 def _repairs(repairs: tuple[Repair, ...], *, full: bool) -> list[str]:

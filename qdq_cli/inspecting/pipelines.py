@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 
 from qdq_cli.inspecting.inspect import Inspection
 from qdq_cli.process.printable import printable, printable_line
-from qdq_cli.process.sentences import some_of
+from qdq_cli.screen.amounts import share_text
+from qdq_cli.screen.sentences import some_of
 from qdq_cli.targets.tensorrt.findings import RULES, Finding, Severity
 
 
@@ -50,8 +51,8 @@ def _property(text: str) -> str:
 def markdown_summary(inspection: Inspection) -> str:
     """Return the summary of an inspection as Markdown, for the page of a pipeline run."""
     summary = inspection.summary
-    macs = "unknown" if summary.int8_macs_percent is None else f"{summary.int8_macs_percent:.1f} %"
-    traffic = "unknown" if summary.int8_traffic_percent is None else f"{summary.int8_traffic_percent:.1f} %"
+    macs = "unknown" if summary.int8_macs_percent is None else share_text(summary.int8_macs_percent)
+    traffic = "unknown" if summary.int8_traffic_percent is None else share_text(summary.int8_traffic_percent)
     unknown = summary.unknown_costs
     lines = [
         f"### qdq inspect: {_code(inspection.model)}",

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from qdq_cli.inspecting.inspect import Inspection, Summary
 from qdq_cli.process.errors import UsageError
-from qdq_cli.process.sentences import count_text
-from qdq_cli.quantizing.plan_text import next_rows, plan_lines, plan_rows, quoted
+from qdq_cli.quantizing.plan_text import next_rows, plan_lines, plan_rows
+from qdq_cli.screen.amounts import share_text, short_count, size_text
+from qdq_cli.screen.lines import WIDTH, Paint, elided, labelled, plain, quoted, row, wrapped
+from qdq_cli.screen.sentences import count_text
 from qdq_cli.targets.tensorrt.cost import LayerCost
 from qdq_cli.targets.tensorrt.findings import ALL, RULES, Finding, Severity
 from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, LayerKind, Reason, Standalone
 
-WIDTH = 80
-LABEL_WIDTH = 14
 MAX_NAMES = 3
 MAX_FLOAT_LAYERS = 5
 MAX_STANDALONE = 5
@@ -30,14 +29,6 @@ STANDALONE = "W_STANDALONE"
 """How the codes of stand-alone Q/DQ start; their kernels are shown with more than the finding says."""
 
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.ADVICE: "blue"}
-
-Paint = Callable[[str, str], str]
-"""Colours a text: (text, colour name) -> text."""
-
-
-def plain(text: str, colour: str) -> str:
-    """Colour nothing."""
-    return text
 
 
 def summary_lines(inspection: Inspection, paint: Paint = plain, *, full: bool = False) -> list[str]:
@@ -62,7 +53,7 @@ def summary_lines(inspection: Inspection, paint: Paint = plain, *, full: bool = 
 def _numbers(inspection: Inspection) -> list[str]:
     summary = inspection.summary
     kind = "Q/DQ model" if inspection.quantized else "planned; the rest is predicted for its result"
-    size = _bytes(inspection.size_bytes)
+    size = size_text(inspection.size_bytes)
     lines = row("model", f"{inspection.model}  (opset {inspection.opset}, {size}, {kind})")
     if inspection.plan is not None:
         lines += plan_rows(inspection.plan, WIDTH)
@@ -116,7 +107,7 @@ def _next(inspection: Inspection) -> list[str]:
     if inspection.plan is not None:
         return next_rows(inspection.plan)
     repairs = any("`qdq fix`" in entry.fix for entry in inspection.findings)
-    return [f"{'next':<{LABEL_WIDTH}}qdq fix {quoted(inspection.model)}"] if repairs else []  # whole, to be copied
+    return labelled("next", [f"qdq fix {quoted(inspection.model)}"]) if repairs else []  # whole, to be copied
 
 
 def _int8(summary: Summary) -> str:
@@ -131,10 +122,10 @@ def _int8(summary: Summary) -> str:
 def _cost(summary: Summary) -> str:
     parts = []
     if summary.int8_macs_percent is not None:
-        parts.append(f"{_percent(summary.int8_macs_percent)} of {_big(summary.macs)} MACs")
+        parts.append(f"{share_text(summary.int8_macs_percent)} of {short_count(summary.macs)} MACs")
     if summary.int8_traffic_percent is not None:
-        share = _percent(summary.int8_traffic_percent)
-        parts.append(f"{share} of {_big(summary.traffic_elements)} activation elements moved")
+        share = share_text(summary.int8_traffic_percent)
+        parts.append(f"{share} of {short_count(summary.traffic_elements)} activation elements moved")
     text = " and ".join(parts) + " in INT8" if parts else "unknown"
     if not summary.unknown_costs:
         return text + (", one sample" if summary.batch_is_symbolic and parts else "")
@@ -208,7 +199,7 @@ def _standalone_lines(kernels: list[_Alone], paint: Paint) -> list[str]:
 
 def _moved(costs: Iterable[LayerCost]) -> str:
     sizes = [cost.size_bytes for cost in costs]
-    return "unknown size" if None in sizes else _bytes(sum(size or 0 for size in sizes))
+    return "unknown size" if None in sizes else size_text(sum(size or 0 for size in sizes))
 
 
 def _heading(kind: str, name: str, figure: str, colour: str, paint: Paint) -> list[str]:
@@ -252,10 +243,10 @@ def _float_traffic(inspection: Inspection, paint: Paint) -> list[str]:
         return []
     lines = ["", "other layers that stay float, most activation traffic first:"]
     for share, layer in shown[:MAX_FLOAT_LAYERS]:
-        lines += _heading(layer.op_type, layer.name, f"{_percent(share)} of the traffic", "blue", paint)
+        lines += _heading(layer.op_type, layer.name, f"{share_text(share)} of the traffic", "blue", paint)
     rest = sum(share for share, _ in shown[MAX_FLOAT_LAYERS:])
     if rest:
-        lines.append(f"  ... and {len(shown) - MAX_FLOAT_LAYERS} more with {_percent(rest)} (--layers)")
+        lines.append(f"  ... and {len(shown) - MAX_FLOAT_LAYERS} more with {share_text(rest)} (--layers)")
     return lines
 
 
@@ -275,8 +266,8 @@ def layer_lines(inspection: Inspection, paint: Paint = plain) -> list[str]:
 
 
 def _columns(types: str, name: str, cost: LayerCost, uncertain: str) -> str:
-    macs = "?" if cost.macs is None else _big(cost.macs) if cost.macs else ""
-    size = "?" if cost.size_bytes is None else _bytes(cost.size_bytes)
+    macs = "?" if cost.macs is None else short_count(cost.macs) if cost.macs else ""
+    size = "?" if cost.size_bytes is None else size_text(cost.size_bytes)
     return f"{types}  {name:<42}  {macs:>8}  {size:>8}  {'?' if uncertain else ''}".rstrip()
 
 
@@ -303,7 +294,7 @@ def node_lines(inspection: Inspection, name: str) -> list[str]:
             lines += wrapped(f"'{name}' becomes a stand-alone {found.op_type} kernel: {found.reason.value}.", 0)
             lines += wrapped(found.because) + wrapped(f"What would remove it: {found.remedy}")
             lines += wrapped(f"Uncertain: {found.uncertain}") if found.uncertain else []
-            lines += [] if cost.size_bytes is None else [f"  It moves {_bytes(cost.size_bytes)}."]
+            lines += [] if cost.size_bytes is None else [f"  It moves {size_text(cost.size_bytes)}."]
     if not lines and name in inspection.other_nodes:
         lines = [f"'{name}' is in no kernel.", *wrapped(inspection.other_nodes[name])]
     if not lines:
@@ -331,7 +322,7 @@ def _layer_story(inspection: Inspection, layer: Layer, cost: LayerCost, name: st
     lines += wrapped(f"Uncertain: {layer.uncertain}") if layer.uncertain else []
     if cost.macs:
         share = _share(cost.macs, inspection.summary.macs)
-        lines.append(f"  It makes {_big(cost.macs)} multiply-accumulates ({share}).")
+        lines.append(f"  It makes {short_count(cost.macs)} multiply-accumulates ({share}).")
     return lines
 
 
@@ -343,32 +334,6 @@ def _unknown_node(inspection: Inspection, name: str) -> UsageError:
     return UsageError(f"The model has no node '{name}'.", hint)
 
 
-def elided(text: str, width: int) -> str:
-    """Shorten a text to a width by its middle, where long names differ least."""
-    if len(text) <= width:
-        return text
-    head = (width - 3) // 2
-    return f"{text[:head]}...{text[len(text) - (width - 3 - head) :]}"
-
-
-def row(label: str, text: str) -> list[str]:
-    """Return a labelled text, wrapped behind its label."""
-    first, *rest = textwrap.wrap(text, WIDTH - LABEL_WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
-    return [f"{label:<{LABEL_WIDTH}}{first}", *(" " * LABEL_WIDTH + line for line in rest)]
-
-
-def wrapped(text: str, indent: int = 2) -> list[str]:
-    """Return a text wrapped at 80 columns, indented; long names stay whole."""
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=" " * indent,
-        subsequent_indent=" " * (indent + 2),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
 def names_text(names: Iterable[str], separator: str = ", ") -> str:
     """Write the first few of some names, and how many more there are."""
     unique = list(dict.fromkeys(name for name in names if name))
@@ -376,22 +341,5 @@ def names_text(names: Iterable[str], separator: str = ", ") -> str:
     return separator.join(unique[:MAX_NAMES]) + more if unique else "the model"
 
 
-def _percent(share: float) -> str:
-    return f"{share:.1f} %"
-
-
 def _share(part: int | None, whole: int) -> str:
-    return "MACs unknown" if part is None else f"{_percent(100 * part / whole)} of the MACs" if whole else "no MACs"
-
-
-def _big(number: int) -> str:
-    """Write a count with its prefix: "12.3 k"."""
-    for limit, prefix in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if number >= limit:
-            return f"{number / limit:.1f} {prefix}"
-    return str(number)
-
-
-def _bytes(number: int) -> str:
-    text = _big(number)
-    return f"{text}B" if " " in text else f"{text} B"
+    return "MACs unknown" if part is None else f"{share_text(100 * part / whole)} of the MACs" if whole else "no MACs"

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
-from qdq_cli.process.sentences import some_of
+from qdq_cli.screen.sentences import some_of
 
 LAYOUT_DOMAINS = frozenset({"com.microsoft.nchwc", "com.ms.internal.nhwc"})
 """Domains of the layout optimizations: every operator in them is made."""

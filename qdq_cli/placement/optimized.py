@@ -11,7 +11,7 @@ from qdq_cli.model.nodes import every_node
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.skips import OPTIMIZER_MADE
 from qdq_cli.process.errors import ModelError
-from qdq_cli.process.sentences import count_text
+from qdq_cli.screen.sentences import count_text
 
 
 def warnings_about(model: ir.Model) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from qdq_cli.placement.operators import commutes, operator_of
 from qdq_cli.placement.plan import Plan, Use, WeightTarget
 from qdq_cli.placement.propagate import nodes_on_codes, propagate
 from qdq_cli.process.errors import ModelError
-from qdq_cli.process.sentences import some_of
+from qdq_cli.screen.sentences import some_of
 
 NO_RANGES: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 """Every weight is quantized over its whole range."""

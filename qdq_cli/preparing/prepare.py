@@ -26,8 +26,8 @@ from qdq_cli.preparing.einsum import replace_einsums
 from qdq_cli.preparing.fold import fold_batch_norms, take_over_output
 from qdq_cli.preparing.shapes import fold_known
 from qdq_cli.process.errors import ModelError
-from qdq_cli.process.sentences import some_of
 from qdq_cli.running.unknown import mark_behind_unknown
+from qdq_cli.screen.sentences import some_of
 
 HALF_TYPES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 

@@ -17,10 +17,10 @@ from calibrators.metrics import Comparison
 from qdq_cli.data.batches import Batch
 from qdq_cli.model.lowering import LAST_SAFE_OPSET
 from qdq_cli.process.errors import ModelError
-from qdq_cli.process.sentences import some_of
 from qdq_cli.quantizing.report import DefaultSession
 from qdq_cli.running.runner import Outputs, Runner
 from qdq_cli.running.session import Source
+from qdq_cli.screen.sentences import some_of
 
 LOSS_DB = 3.0
 """A smaller difference is told by nobody: the fused operators round in other places."""

@@ -11,11 +11,11 @@ import onnx_ir as ir
 from calibrators import Histogram, profile, share_outside
 from calibrators.methods.mse import sqnr_db_at
 from qdq_cli.placement.selection import Skip
-from qdq_cli.process.sentences import some_of
 from qdq_cli.quantizing.page_layers import layer_section
 from qdq_cli.quantizing.plan_text import int8_work, quantized
 from qdq_cli.quantizing.report import Calibration, Report, Verification
 from qdq_cli.recovering.page import recovery_section
+from qdq_cli.screen.amounts import size_text
 from qdq_cli.screen.page import (
     Badge,
     Bar,
@@ -34,6 +34,7 @@ from qdq_cli.screen.page import (
     Tone,
 )
 from qdq_cli.screen.page_text import number
+from qdq_cli.screen.sentences import count_text, some_of
 
 CELLS = 80  # bars of a histogram
 
@@ -77,7 +78,7 @@ def _unmet(report: Report) -> Iterator[Block]:
 
 
 def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
-    yield "model", f"{report.model} ({_size(report.size_bytes.before)})"
+    yield "model", f"{report.model} ({size_text(report.size_bytes.before)})"
     yield "quantized", quantized(report)
     if report.calibration:
         yield "calibration", _calibration(report.calibration)
@@ -85,21 +86,21 @@ def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
         found = report.tensorrt
         yield (
             "TensorRT",
-            f"predicted: {found.int8_layers} of {_count(found.weighted_layers, 'weighted operator')} in INT8\n"
+            f"predicted: {found.int8_layers} of {count_text(found.weighted_layers, 'weighted operator')} in INT8\n"
             f"{int8_work(found)}\n"
             f"stand-alone Q/DQ: {found.standalone} inside, {found.boundary} at the boundary",
         )
     if report.unmet_limit is not None:
         yield "output", Badge("not written", Tone.WARNING)
     if report.output:
-        yield "output", f"{report.output} (opset {report.opset}, {_size(report.size_bytes.after or 0)})"
+        yield "output", f"{report.output} (opset {report.opset}, {size_text(report.size_bytes.after or 0)})"
     yield "read by", f"TensorRT {report.trt} and later"
 
 
 def _calibration(found: Calibration) -> str:
     method = found.method if found.percentile is None else f"{found.method} {found.percentile:g} %"
-    parts = [method, _count(found.samples, "sample")] if found.samples else [method]
-    parts += [f"{_count(found.manual_ranges, 'range')} by hand"] if found.manual_ranges else []
+    parts = [method, count_text(found.samples, "sample")] if found.samples else [method]
+    parts += [f"{count_text(found.manual_ranges, 'range')} by hand"] if found.manual_ranges else []
     lines = ["; ".join(parts)]
     if found.cache:
         lines.append(f"{'read from' if found.from_cache else 'kept in'} {found.cache}")
@@ -126,7 +127,7 @@ def _verification(found: Verification) -> Section:
     kept = 5 if any(distance.top1_agreement is not None for distance in found.outputs.values()) else 4
     return Section(
         "Verification",
-        f"The Q/DQ model against the FP32 model on {_count(found.samples, 'sample')} {seen}, in ONNX Runtime.",
+        f"The Q/DQ model against the FP32 model on {count_text(found.samples, 'sample')} {seen}, in ONNX Runtime.",
         (*_low(found), Table(columns[:kept], tuple(row[:kept] for row in rows), frozenset(range(1, kept)))),
     )
 
@@ -197,7 +198,7 @@ def _histograms(report: Report, observed: tuple[tuple[str, Histogram, float, str
     blocks: list[Block] = [Histograms(plots)] if plots else []
     rest = len(report.groups) - sum(any(name in _names(observed) for name in group.observed) for group in report.groups)
     if rest:
-        blocks.append(Note(f"{_count(rest, 'scale')} without a histogram: the range was known or given."))
+        blocks.append(Note(f"{count_text(rest, 'scale')} without a histogram: the range was known or given."))
     return Section(
         "Activations",
         "Values of each observed tensor, heights logarithmic; the lines are at -amax and amax, and what is shaded "
@@ -219,11 +220,3 @@ def _skips(skips: tuple[Skip, ...]) -> Iterator[Block]:
     yield Table(("inputs", "operator", "reason", "code"), rows, frozenset((0,)))
     every = tuple((skip.node, skip.op_type, skip.input, skip.code) for skip in skips)
     yield Table(("node", "operator", "input", "code"), every, caption="every input")
-
-
-def _count(amount: int, noun: str) -> str:
-    return f"{amount} {noun}{'' if amount == 1 else 's'}"
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1_000_000 else f"{size_bytes / 1e3:.1f} kB"

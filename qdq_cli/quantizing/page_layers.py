@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from qdq_cli.preparing.settle import settle_one_sample, settle_shapes
+from qdq_cli.screen.amounts import share_text
 from qdq_cli.screen.page import Badge, Block, Cell, Facts, Note, Section, Table, Tone
 from qdq_cli.screen.page_text import NOTHING, number
 from qdq_cli.targets.tensorrt.cost import Cost, LayerCost, cost_of
@@ -46,9 +47,9 @@ def _totals(simulation: Simulation, cost: Cost) -> tuple[tuple[str, Cell], ...]:
         ("stand-alone", f"{len(simulation.removable)} inside, {len(simulation.boundaries)} at the boundary"),
     ]
     if cost.int8_macs_percent is not None:
-        rows.append(("MACs in INT8", f"{cost.int8_macs_percent:.1f} % of {number(cost.macs / 1e6)} M"))
+        rows.append(("MACs in INT8", f"{share_text(cost.int8_macs_percent)} of {number(cost.macs / 1e6)} M"))
     if cost.int8_traffic_percent is not None:
-        rows.append(("traffic in INT8", f"{cost.int8_traffic_percent:.1f} % of the activation elements moved"))
+        rows.append(("traffic in INT8", f"{share_text(cost.int8_traffic_percent)} of the activation elements moved"))
     return tuple(rows)
 
 

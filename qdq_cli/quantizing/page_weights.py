@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from calibrators import NonFiniteError, is_negligible, weight_amax
 from qdq_cli.placement.plan import Plan, WeightTarget
 from qdq_cli.screen.page import BoxRow
+from qdq_cli.screen.sentences import count_text
 
 FAR = 3.0
 """Quartile distances above the third quartile from which on a channel is an outlier.
@@ -55,6 +56,4 @@ def _row(target: WeightTarget, array: NDArray[np.generic]) -> BoxRow:
 def _note(target: WeightTarget, channels: int, zero: int) -> str:
     if target.axis is None:
         return "one scale"
-    return f"{channels} channel{'' if channels == 1 else 's'}" + (
-        f", {zero} of them zero or next to it" if zero else ""
-    )
+    return count_text(channels, "channel") + (f", {zero} of them zero or next to it" if zero else "")

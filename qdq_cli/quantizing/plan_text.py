@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 
 from qdq_cli.placement.selection import Skip
 from qdq_cli.quantizing.report import Prediction, Report
+from qdq_cli.screen.amounts import share_text
+from qdq_cli.screen.lines import beside, labelled, plain, quoted
+from qdq_cli.screen.sentences import count_text
 
-LABEL_WIDTH = 14
 MAX_REASONS = 5
 MAX_PLAN_LINES = 40
 
@@ -18,14 +19,9 @@ Paint = Callable[[str], str]
 """Makes a label stand out."""
 
 
-def plain(text: str) -> str:
-    """Leave the label as it is."""
-    return text
-
-
 def plan_rows(report: Report, width: int = 80, paint: Paint = plain) -> list[str]:
     """Return the rows about a plan: how much is quantized, and what is kept float for which reasons."""
-    counts = labelled("plan", wrapped(quantized(report), width), paint)
+    counts = labelled("plan", beside(quantized(report), width), paint)
     return counts + labelled("kept float", kept_float(report, width), paint)
 
 
@@ -66,30 +62,25 @@ def quantized(report: Report) -> str:
     if not ops.total:
         return "nothing: the model has no Conv, ConvTranspose, Gemm or MatMul"
     if not ops.quantized:
-        return f"nothing: 0 of {count(ops.total, 'weighted operator')} can be quantized"
-    scales = f"{count(activations.targets, 'activation')}, {count(activations.groups, 'scale')}"
-    return f"{ops.quantized} of {count(ops.total, 'weighted operator')}; {scales}"
+        return f"nothing: 0 of {count_text(ops.total, 'weighted operator')} can be quantized"
+    scales = f"{count_text(activations.targets, 'activation')}, {count_text(activations.groups, 'scale')}"
+    return f"{ops.quantized} of {count_text(ops.total, 'weighted operator')}; {scales}"
 
 
 def int8_work(prediction: Prediction) -> str:
     """Write the shares of the work in INT8: "99.1 % of the MACs, 87.5 % of the activation traffic"."""
     named = ((prediction.int8_macs_percent, "MACs"), (prediction.int8_traffic_percent, "activation traffic"))
-    known = [f"{_percent(share)} % of the {what}" for share, what in named if share is not None]
+    known = [f"{share_text(share)} of the {what}" for share, what in named if share is not None]
     text = f"{', '.join(known)} in INT8" if known else "share of the MACs: not known"
-    unknown = f" ({count(prediction.unknown_costs, 'kernel')} of unknown shape left out)"
+    unknown = f" ({count_text(prediction.unknown_costs, 'kernel')} of unknown shape left out)"
     return text + (unknown if prediction.unknown_costs else "")
-
-
-def _percent(share: float) -> str:
-    """Write a share so that 100.0 means all of it, and 0.0 nothing."""
-    return f"{share:.1f}" if share in (0.0, 100.0) else f"{min(max(share, 0.1), 99.9):.1f}"
 
 
 def kept_float(report: Report, width: int) -> list[str]:
     """Return the commonest reasons why operators are kept float; those that came with Q/DQ are not."""
     skips = () if report.already_quantized else _float(report)
     found = Counter(f"{skip.op_type}: {skip.reason}" for skip in skips).most_common()
-    lines = [line for text, count in found[:MAX_REASONS] for line in wrapped(f"{count} x {text}", width, indent=4)]
+    lines = [line for text, count in found[:MAX_REASONS] for line in beside(f"{count} x {text}", width, indent=4)]
     more = sum(count for _, count in found[MAX_REASONS:])
     return [*lines, f"and {more} more for other reasons (-v lists them)"] if more else lines
 
@@ -119,34 +110,3 @@ def next_commands(report: Report) -> list[str]:
     build = f"trtexec --onnx={quoted(report.output)} {flag}"
     alone = report.tensorrt is not None and report.tensorrt.standalone
     return [build, f"qdq inspect {quoted(report.output)}"] if alone else [build]
-
-
-def quoted(path: str) -> str:
-    """A path as a shell takes it."""
-    path = short_path(path)
-    return path if all(letter.isalnum() or letter in "/\\._-+:@%" for letter in path) else f"'{path}'"
-
-
-def short_path(path: str) -> str:
-    """Write a path from the current folder where it lies below it."""
-    here = Path.cwd()
-    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
-
-
-def labelled(label: str, texts: Iterable[str], paint: Paint) -> list[str]:
-    """Put a label before the first text, and room before the others."""
-    labels = [paint(label.ljust(LABEL_WIDTH))]
-    return [(labels.pop() if labels else " " * LABEL_WIDTH) + text for text in texts]
-
-
-def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
-    """Break a text between words; what follows the first line is indented."""
-    room = max(20, width - LABEL_WIDTH)
-    return textwrap.wrap(
-        text, room, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
-    )  # fmt: skip
-
-
-def count(number: int, noun: str) -> str:
-    """Write "1 scale", "2 scales"."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -13,10 +13,10 @@ from qdq_cli.placement.selection import Skip
 from qdq_cli.placement.skips import OPTIMIZER_MADE
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import LimitError, UsageError
-from qdq_cli.process.sentences import count_text, some_of
 from qdq_cli.quantizing.groundwork import Opened
 from qdq_cli.quantizing.report import Activations, Calibration, Prediction, Report, Seconds, SizeBytes, WeightedOps
 from qdq_cli.quantizing.run import Run
+from qdq_cli.screen.sentences import count_text, some_of
 from qdq_cli.targets.tensorrt.cost import Cost
 from qdq_cli.targets.tensorrt.simulation import Simulation
 

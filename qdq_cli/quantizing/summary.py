@@ -7,24 +7,15 @@ the command to type next stay whole, so that they can be copied.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable
 
-from qdq_cli.quantizing.plan_text import (
-    LABEL_WIDTH,
-    Paint,
-    count,
-    int8_work,
-    kept_float,
-    labelled,
-    next_commands,
-    plain,
-    quantized,
-    short_path,
-    wrapped,
-)
+from qdq_cli.quantizing.plan_text import Paint, int8_work, kept_float, next_commands, quantized
 from qdq_cli.quantizing.report import Calibration, Distance, Prediction, Report, Verification
+from qdq_cli.recovering.page import recovery_text
 from qdq_cli.recovering.record import Recovery
+from qdq_cli.screen.amounts import decibels, seconds_text, share_text, size_text
+from qdq_cli.screen.lines import LABEL_WIDTH, beside, labelled, plain, short_path
+from qdq_cli.screen.sentences import count_text
 
 MAX_OUTPUTS = 4
 
@@ -39,7 +30,7 @@ def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list
     """
     rows: list[tuple[str, Iterable[str]]] = [
         ("model", _model(report, width)),
-        ("quantized" if report.tensorrt else "plan", wrapped(quantized(report), width)),
+        ("quantized" if report.tensorrt else "plan", beside(quantized(report), width)),
         ("kept float", kept_float(report, width)),
     ]
     if report.calibration is not None:
@@ -54,22 +45,22 @@ def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list
         rows.append(("output", _output(report, report.output, width)))
     elif report.already_quantized and report.unmet_limit is None:
         rows.append(("output", ["none: the model is kept as it is"]))
-    rows.append(("seconds", wrapped(_seconds(report), width)))
+    rows.append(("seconds", beside(seconds_text(dataclasses.asdict(report.seconds)), width)))
     if report.unmet_limit is None:
         rows.append(("next", next_commands(report)))
     else:
-        rows.append(("not written", wrapped(report.unmet_limit, width)))
+        rows.append(("not written", beside(report.unmet_limit, width)))
     return [line for label, texts in rows for line in labelled(label, texts, paint)]
 
 
 def _with_details(path: str, details: str, width: int) -> list[str]:
     """A path, and details behind it or, where there is no room, below it."""
     line = f"{path}  ({details})"
-    return [line] if LABEL_WIDTH + len(line) <= width else [path, *wrapped(f"({details})", width)]
+    return [line] if LABEL_WIDTH + len(line) <= width else [path, *beside(f"({details})", width)]
 
 
 def _model(report: Report, width: int) -> list[str]:
-    return _with_details(short_path(report.model), _size(report.size_bytes.before), width)
+    return _with_details(short_path(report.model), size_text(report.size_bytes.before), width)
 
 
 def _calibration(calibration: Calibration, width: int) -> list[str]:
@@ -77,52 +68,52 @@ def _calibration(calibration: Calibration, width: int) -> list[str]:
     if calibration.percentile is not None:
         parts[0] += f" {calibration.percentile:g} %"
     if calibration.samples:
-        parts.append(count(calibration.samples, "sample"))
+        parts.append(count_text(calibration.samples, "sample"))
     if calibration.batch_size:
         parts.append(f"batch size {calibration.batch_size}")
     if calibration.manual_ranges:
-        parts.append(f"{count(calibration.manual_ranges, 'range')} by hand")
-    lines = wrapped("; ".join(parts), width)
+        parts.append(f"{count_text(calibration.manual_ranges, 'range')} by hand")
+    lines = beside("; ".join(parts), width)
     if calibration.cache is not None:
         lines.append(f"{'read from' if calibration.from_cache else 'kept in'} {short_path(calibration.cache)}")
     if calibration.preprocessing:
         assumed = " (assumed; --preprocess chooses)" if calibration.assumed else ""
-        lines += wrapped(calibration.preprocessing + assumed, width, indent=2)
+        lines += beside(calibration.preprocessing + assumed, width, indent=2)
     return lines
 
 
 def _recovery(recovery: Recovery, width: int) -> list[str]:
-    judged = f"judged on {count(recovery.samples, 'sample')} set aside:"
-    lines = [judged, f"  SQNR {recovery.before_db:.1f} dB before, {recovery.after_db:.1f} dB after"]
+    judged = f"judged on {count_text(recovery.samples, 'sample')} set aside:"
+    lines = [judged, f"  {recovery_text(recovery)}"]
     for step in recovery.steps:
-        lines += wrapped(
+        lines += beside(
             f"{step.step}: {step.gain_db:+.1f} dB, {step.accepted} of {step.tried} accepted", width, indent=2
         )
     return lines
 
 
 def _verification(verification: Verification, width: int) -> list[str]:
-    samples = count(verification.samples, "sample")
+    samples = count_text(verification.samples, "sample")
     seen = f"{samples} held back" if verification.held_back else f"{samples} that calibration saw too"
     lines = [f"{seen}, against FP32:"]
     told: set[str] = set()
     for name in _shown(verification):
-        lines += wrapped(f"{name}: {_distance(verification.outputs[name])}", width, indent=2)
+        lines += beside(f"{name}: {_distance(verification.outputs[name])}", width, indent=2)
         if name in verification.low:
             text = verification.low[name].text
-            lines += wrapped(f"  low: {'for the same reason' if text in told else text}", width, indent=4)
+            lines += beside(f"  low: {'for the same reason' if text in told else text}", width, indent=4)
             told.add(text)
     more = len(verification.outputs) - MAX_OUTPUTS
     if more > 0:
-        lines.append(f"and {count(more, 'output')} more, none of them worse (--json has them)")
+        lines.append(f"and {count_text(more, 'output')} more, none of them worse (--json has them)")
     for name, rows in list(verification.rows.items())[:MAX_OUTPUTS]:
-        lines += wrapped(f"{name}: {rows}", width, indent=2)
+        lines += beside(f"{name}: {rows}", width, indent=2)
     for name in verification.not_compared[:MAX_OUTPUTS]:
-        lines += wrapped(f"{name}: not compared, its shape depends on the values", width, indent=2)
+        lines += beside(f"{name}: not compared, its shape depends on the values", width, indent=2)
     if not (verification.outputs or verification.rows or verification.not_compared):
         lines.append("nothing compared: no output holds numbers")
     if verification.default_session is not None and verification.default_session.text:
-        lines += wrapped(verification.default_session.text, width, indent=2)
+        lines += beside(verification.default_session.text, width, indent=2)
     return lines
 
 
@@ -138,41 +129,30 @@ def _shown(verification: Verification) -> list[str]:
 def _distance(distance: Distance) -> str:
     if distance.equal:
         return "equal to FP32"
-    parts = [f"SQNR {distance.sqnr_db:.1f} dB", f"cosine {distance.cosine:.5f}"]
+    parts = [f"SQNR {decibels(distance.sqnr_db)}", f"cosine {distance.cosine:.5f}"]
     if distance.top1_agreement is not None:
-        parts.append(f"top-1 agreement {distance.top1_agreement:.1f} %")
+        parts.append(f"top-1 agreement {share_text(distance.top1_agreement)}")
     return ", ".join(parts)
 
 
 def _prediction(prediction: Prediction, width: int) -> list[str]:
-    operators = count(prediction.weighted_layers, "weighted operator")
+    operators = count_text(prediction.weighted_layers, "weighted operator")
     inside = {code: count for code, count in prediction.reasons.items() if not code.startswith("BOUNDARY")}
     reasons = f" ({', '.join(f'{count} {code}' for code, count in inside.items())})" if inside else ""
     alone = f"stand-alone Q/DQ: {prediction.standalone} inside{reasons}, {prediction.boundary} at the boundary"
     return [
-        *wrapped(f"predicted: {prediction.int8_layers} of {operators} in INT8", width),
-        *wrapped(int8_work(prediction), width, indent=2),
-        *wrapped(alone, width, indent=2),
+        *beside(f"predicted: {prediction.int8_layers} of {operators} in INT8", width),
+        *beside(int8_work(prediction), width, indent=2),
+        *beside(alone, width, indent=2),
     ]
 
 
 def _output(report: Report, output: str, width: int) -> list[str]:
     before, after = report.size_bytes.before, report.size_bytes.after or 0
     if report.already_quantized:
-        return _with_details(short_path(output), f"a copy, {_size(after)}", width)
-    lines = _with_details(short_path(output), f"opset {report.opset}, {_size(after)}, was {_size(before)}", width)
+        return _with_details(short_path(output), f"a copy, {size_text(after)}", width)
+    sizes = f"{size_text(after)}, was {size_text(before)}"
+    lines = _with_details(short_path(output), f"opset {report.opset}, {sizes}", width)
     if report.weighted_ops.quantized and after > before / 2:
-        lines += wrapped("weights stay stored as floats; --weights int8 makes the file small", width)
+        lines += beside("weights stay stored as floats; --weights int8 makes the file small", width)
     return lines
-
-
-def _seconds(report: Report) -> str:
-    times = dataclasses.asdict(report.seconds).items()
-    shown = [f"{stage} {value:.1f}" for stage, value in times if value >= 0.05]
-    return f"{math.fsum(value for _, value in times):.1f}" + (f"  ({', '.join(shown)})" if shown else "")
-
-
-def _size(size_bytes: int) -> str:
-    if size_bytes < 1_000_000:
-        return f"{size_bytes / 1_000:.1f} kB"
-    return f"{size_bytes / 1_000_000:.1f} MB"

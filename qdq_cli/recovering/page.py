@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qdq_cli.recovering.record import LayerGain, Recovery
+from qdq_cli.screen.amounts import decibels
 from qdq_cli.screen.page import Badge, Bar, Bars, Block, Facts, Section, Table, Tone
+from qdq_cli.screen.sentences import count_text
 
 _MOST_DB = 80.0
 """Bars end here: beyond it a layer's output is its float output for every purpose."""
@@ -23,12 +25,11 @@ def recovery_section(recovery: Recovery) -> Section:
 
 def recovery_text(recovery: Recovery) -> str:
     """What it gained, in a line."""
-    return f"SQNR {recovery.before_db:.1f} dB before, {recovery.after_db:.1f} dB after"
+    return f"SQNR {decibels(recovery.before_db)} before, {decibels(recovery.after_db)} after"
 
 
 def _summary(recovery: Recovery) -> Iterator[tuple[str, str]]:
-    samples = f"{recovery.samples} sample{'' if recovery.samples == 1 else 's'}"
-    yield "judged on", f"{samples} set aside from the calibration data"
+    yield "judged on", f"{count_text(recovery.samples, 'sample')} set aside from the calibration data"
     yield "model's outputs", recovery_text(recovery)
 
 

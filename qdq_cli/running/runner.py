@@ -24,11 +24,11 @@ from qdq_cli.data.batches import Batch
 from qdq_cli.model.finite import require_finite_weights
 from qdq_cli.process.errors import DataError, ModelError, QdqError
 from qdq_cli.process.interrupts import hearing_by_asking, insist
-from qdq_cli.process.sentences import some_of
 from qdq_cli.running.bound import BoundSession, array_for
 from qdq_cli.running.outputs import TakeOut, taking_out
 from qdq_cli.running.plain import plain
 from qdq_cli.running.session import SessionOptions, Source, as_model_error, cores, make_session
+from qdq_cli.screen.sentences import some_of
 
 Id = TypeVar("Id")
 Progress = Callable[[int, int], None]

@@ -21,7 +21,7 @@ from qdq_cli.model.nodes import (
     mark_unobservable,
     name_of,
 )
-from qdq_cli.process.sentences import some_of
+from qdq_cli.screen.sentences import some_of
 
 Place = tuple[str, int]
 """Where a graph is cut: the first output of the node that reads the tensor and the input's number; a graph output's own

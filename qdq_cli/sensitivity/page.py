@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator
 
 from calibrators.metrics import sqnr_of_ratio
-from qdq_cli.process.sentences import some_of
 from qdq_cli.screen.page import Bar, Bars, Block, Cell, Facts, Note, Page, Section
 from qdq_cli.screen.page_text import number
+from qdq_cli.screen.sentences import some_of
 from qdq_cli.sensitivity.record import OperatorSensitivity, SensitivityReport
+from qdq_cli.sensitivity.text import noise_text, work_text
 
 MOST_DB = 80.0
 """Bars end here: what is quieter does not matter to any output."""
@@ -59,9 +60,8 @@ def _operators(report: SensitivityReport) -> Iterator[Block]:
 
 def _bar(operator: OperatorSensitivity) -> Bar:
     noise = operator.noise if operator.exact_noise is None else operator.exact_noise
-    work = f"{operator.macs_percent:.1f} % of the MACs, {operator.traffic_percent:.1f} % of the traffic"
-    alone = f"{_decibels(noise):.1f} dB" if noise > 0 else "no noise"
-    return Bar(_label(operator), (operator.noise_percent,), f"({alone} alone; {work})")
+    work = work_text(operator.macs_percent, operator.traffic_percent)
+    return Bar(_label(operator), (operator.noise_percent,), f"({noise_text(noise)} alone; {work})")
 
 
 def _label(operator: OperatorSensitivity) -> str:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Mapping
-
 from calibrators.metrics import sqnr_of_ratio
+from qdq_cli.screen.amounts import decibels, seconds_text, share_text
+from qdq_cli.screen.lines import WIDTH, Paint, row, shortened
 from qdq_cli.sensitivity.record import SensitivityReport
 
-WIDTH = 80
-LABEL_WIDTH = 14
 MAX_OPERATORS = 15
 MAX_GROUPS = 5
 ADDITIVE = 0.5, 2.0
 """Where the sum of single noises over the noise of all together is outside, the text says that they do not add up."""
-
-Paint = Callable[[str, str], str]
-"""Colours a text: (text, colour name) -> text."""
 
 
 def sensitivity_lines(report: SensitivityReport, paint: Paint, *, full: bool) -> list[str]:
@@ -33,27 +27,14 @@ def sensitivity_lines(report: SensitivityReport, paint: Paint, *, full: bool) ->
     return [*lines, *_legend()]
 
 
-def row(label: str, text: str) -> list[str]:
-    """A label and a text, wrapped beside it."""
-    room = WIDTH - LABEL_WIDTH
-    parts = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
-    return [f"{label:<{LABEL_WIDTH}}{parts[0]}", *(f"{'':<{LABEL_WIDTH}}{part}" for part in parts[1:])]
-
-
-def decibels(noise: float) -> str:
+def noise_text(noise: float) -> str:
     """A noise-to-signal ratio as SQNR."""
-    return "no noise" if noise <= 0 else f"{sqnr_of_ratio(noise):.1f} dB"
+    return "no noise" if noise <= 0 else decibels(sqnr_of_ratio(noise))
 
 
-def shortened(name: str, width: int) -> str:
-    """A name that fits, its end kept: the end tells nodes apart."""
-    return name if len(name) <= width else "..." + name[len(name) - width + 3 :]
-
-
-def seconds_text(seconds: Mapping[str, float]) -> str:
-    """The time of a run, and of the stages that took some."""
-    shown = [f"{stage} {value:.1f}" for stage, value in seconds.items() if value >= 0.05]
-    return f"{sum(seconds.values()):.1f}" + (f"  ({', '.join(shown)})" if shown else "")
+def work_text(macs_percent: float, traffic_percent: float) -> str:
+    """The shares of the model's work that an operator does."""
+    return f"{share_text(macs_percent)} of the MACs, {share_text(traffic_percent)} of the traffic"
 
 
 def value_text(value: float) -> str:
@@ -70,7 +51,7 @@ def _samples(report: SensitivityReport) -> str:
 
 def _together(report: SensitivityReport) -> str:
     together = report.together
-    text = f"all quantized, the outputs keep an SQNR of {together.sqnr_db:.1f} dB"
+    text = f"all quantized, the outputs keep an SQNR of {decibels(together.sqnr_db)}"
     if together.metric is None or together.float_metric is None:
         return text
     return f"{text}; metric {value_text(together.metric)}, float {value_text(together.float_metric)}"
@@ -110,7 +91,7 @@ def _operators(report: SensitivityReport, paint: Paint, *, full: bool) -> list[s
     shown = report.operators if full else report.operators[:MAX_OPERATORS]
     for operator in shown:
         noise = operator.noise if operator.exact_noise is None else operator.exact_noise
-        cells = f"  {operator.noise_percent:4.1f}%  {decibels(noise):>10}"
+        cells = f"  {operator.noise_percent:4.1f}%  {noise_text(noise):>10}"
         cells += "" if operator.drop is None else f"  {value_text(operator.drop):>7}"
         cells += f"  {operator.macs_percent:4.1f}%    {operator.traffic_percent:4.1f}%  "
         room = WIDTH - len(cells) - len(operator.op_type) - 1
@@ -126,7 +107,7 @@ def _groups(report: SensitivityReport, *, full: bool) -> list[str]:
     shown = report.groups if full else report.groups[:MAX_GROUPS]
     for group in shown:
         noise = group.noise if group.exact_noise is None else group.exact_noise
-        cells = f"  {decibels(noise):>10}  {group.amax:9.4g}  "
+        cells = f"  {noise_text(noise):>10}  {group.amax:9.4g}  "
         more = f" and {len(group.tensors) - 1} more" if len(group.tensors) > 1 else ""
         lines.append(f"{cells}{shortened(group.tensors[0], WIDTH - len(cells) - len(more))}{more}")
     return lines + _more(len(report.groups) - len(shown))

@@ -13,6 +13,7 @@ from qdq_cli.judging.aside import split
 from qdq_cli.process.errors import LimitError
 from qdq_cli.quantizing.groundwork import Opened
 from qdq_cli.quantizing.run import Run
+from qdq_cli.screen.amounts import share_text
 from qdq_cli.sensitivity.shapes import shapes_in
 from qdq_cli.sensitivity.work import WorkMeter
 
@@ -46,9 +47,9 @@ def needs_products(run: Run, opened: Opened, samples: Samples, least: float | No
     if most < least:
         raise out_of_reach(without, most, least)
     run.say(
-        f"Products of two activations are quantized too, as with --mha: without them {without:.1f} % of the MACs run "
-        f"in INT8, with them {most:.1f} %, and --min-int8-macs is {least:g} %. Attention that TensorRT fuses in FP16 "
-        "may be faster."
+        "Products of two activations are quantized too, as with --mha: without them "
+        f"{share_text(without)} of the MACs run in INT8, with them {share_text(most)}, and --min-int8-macs is "
+        f"{least:g} %. Attention that TensorRT fuses in FP16 may be faster."
     )
     return True
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qdq_cli.recovering.page import recovery_section, recovery_text
+from qdq_cli.screen.amounts import share_text
 from qdq_cli.screen.page import Bar, Bars, Block, Cell, Curve, Facts, Note, Page, Point, Section
 from qdq_cli.screen.page_text import number
+from qdq_cli.screen.sentences import count_text
+from qdq_cli.sensitivity.text import work_text
 from qdq_cli.tuning import record
 from qdq_cli.tuning.record import TuneReport
 from qdq_cli.tuning.text import result_text, target_text, unmet_text
@@ -71,8 +74,8 @@ def _curve(report: TuneReport, label: str, values: list[float | None]) -> Curve:
 
 def _label(point: record.Point) -> str:
     count = len(point.left_float)
-    text = "all in INT8" if not count else f"{count} operator{'' if count == 1 else 's'} left float"
-    return f"{text}; {point.int8_macs_percent:.1f} % of the MACs in INT8" + ("; target met" if point.met else "")
+    text = "all in INT8" if not count else f"{count_text(count, 'operator')} left float"
+    return f"{text}; {share_text(point.int8_macs_percent)} of the MACs in INT8" + ("; target met" if point.met else "")
 
 
 def _left_float(report: TuneReport) -> Iterator[Block]:
@@ -81,7 +84,7 @@ def _left_float(report: TuneReport) -> Iterator[Block]:
             Bar(
                 f"{operator.op_type} {operator.name}",
                 (operator.noise_percent,),
-                f"({operator.macs_percent:.1f} % of the MACs, {operator.traffic_percent:.1f} % of the traffic)",
+                f"({work_text(operator.macs_percent, operator.traffic_percent)})",
             )
             for operator in report.left_float
         )

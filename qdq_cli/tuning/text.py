@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from qdq_cli.process.sentences import count_text
-from qdq_cli.sensitivity.text import WIDTH, decibels, row, seconds_text, shortened, value_text
+from qdq_cli.screen.amounts import seconds_text, share_text
+from qdq_cli.screen.lines import WIDTH, Paint, row, shortened
+from qdq_cli.screen.sentences import count_text
+from qdq_cli.sensitivity.text import noise_text, value_text
 from qdq_cli.tuning.record import Point, Target, TuneReport
 
 MAX_LEFT_FLOAT = 12
-
-Paint = Callable[[str, str], str]
-"""Colours a text: (text, colour name) -> text."""
 
 
 def tune_lines(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
@@ -49,7 +48,7 @@ def result_text(report: TuneReport) -> str:
     if not count:
         recovered = ", recovered," if report.quantize.recovery is not None else ""
         return f"everything in INT8{recovered} meets the target; nothing had to be left float"
-    return f"{left}, {chosen.int8_macs_percent:.1f} % of the MACs in INT8"
+    return f"{left}, {share_text(chosen.int8_macs_percent)} of the MACs in INT8"
 
 
 def unmet_text(report: TuneReport) -> str:
@@ -138,7 +137,7 @@ def _left_float(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
     ]
     shown = report.left_float if full else report.left_float[:MAX_LEFT_FLOAT]
     for operator in shown:
-        cells = f"  {operator.noise_percent:4.1f}%  {decibels(operator.noise):>8} alone  "
+        cells = f"  {operator.noise_percent:4.1f}%  {noise_text(operator.noise):>8} alone  "
         cells += f"{operator.macs_percent:4.1f}%  {operator.traffic_percent:4.1f}%  "
         room = WIDTH - len(cells) - len(operator.op_type) - 1
         lines.append(f"{cells}{paint(operator.op_type, 'blue')} {shortened(operator.name, room)}")

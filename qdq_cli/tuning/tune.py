@@ -23,6 +23,7 @@ from qdq_cli.quantizing.keeping import require_named
 from qdq_cli.quantizing.pipeline import check_outputs, open_model, open_samples, plan_of, recover_accuracy, write_model
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
+from qdq_cli.screen.amounts import decibels
 from qdq_cli.screen.render import write_page
 from qdq_cli.sensitivity.evaluate import check_command
 from qdq_cli.sensitivity.measure import Advance, noise_of, noisiest_runs, operators_alone
@@ -178,7 +179,7 @@ class _Tuning:
         self.stand = replace(former, work=work)
         after = self._measure(frozenset())
         worse = ", the worse of the samples set aside and held back" if self.points.held_back else ""
-        found = f"SQNR {before.sqnr_db:.1f} dB before, {after.sqnr_db:.1f} dB after{worse}"
+        found = f"SQNR {decibels(before.sqnr_db)} before, {decibels(after.sqnr_db)} after{worse}"
         if after.shortfall < before.shortfall or after.sqnr_db > before.sqnr_db:
             self.run.say(f"Recovery with everything in INT8: {found}.")
             return after
