@@ -12,7 +12,6 @@ from qdq_cli.calibrating.calibration_data import Samples, open_every
 from qdq_cli.comparing.alignment import make_comparable, require_same_interface, to_one_opset
 from qdq_cli.comparing.codes import has_codes, spell_out
 from qdq_cli.comparing.layers import LayerMeter
-from qdq_cli.comparing.outputs import OutputMeter
 from qdq_cli.comparing.page import comparison_page
 from qdq_cli.comparing.profile import make_profile
 from qdq_cli.comparing.record import Comparison
@@ -31,7 +30,8 @@ from qdq_cli.process.clock import Clock
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, ModelError
 from qdq_cli.process.progress import SILENT, Listener
-from qdq_cli.quantizing.verification import hold_limits
+from qdq_cli.quantizing.limits import hold_limits
+from qdq_cli.quantizing.meter import OutputMeter
 from qdq_cli.running.runner import Runner
 from qdq_cli.screen.amounts import decibels
 from qdq_cli.screen.render import check_page_target, write_page

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from calibrators.metrics import SQNR_CEILING_DB
-from qdq_cli.comparing.record import Comparison, LayerError, Layers, OutputDistance, TensorDistance
+from qdq_cli.comparing.record import Comparison, LayerError, Layers, TensorDistance
 from qdq_cli.comparing.saturation import saturation_text
 from qdq_cli.comparing.text import advice, node_text, short_cause, sqnr_cell, start_text
+from qdq_cli.quantizing.report import Distance
 from qdq_cli.screen.page import Bar, Bars, Block, Cell, Facts, Note, Page, Section, Table
 from qdq_cli.screen.page_text import number
 
@@ -58,7 +59,7 @@ _OUTPUT_COLUMNS = ("output", "SQNR, dB", "cosine", "largest error", "top-1, %", 
 """The last three are for class scores."""
 
 
-def _figures(distance: OutputDistance) -> Iterator[Cell]:
+def _figures(distance: Distance) -> Iterator[Cell]:
     yield "equal" if distance.equal else f"{distance.sqnr_db:.1f}"
     yield f"{distance.cosine:.6f}"
     yield number(distance.max_error)

@@ -12,19 +12,6 @@ from qdq_cli.quantizing.report import Distance, Rows
 
 
 @dataclass(frozen=True)
-class OutputDistance(Distance):
-    """Distance of one output; the fields of `Distance`, and for class scores how far the classes are apart.
-
-    Args:
-        top5_agreement: For six classes or more: percent of rows whose FP32 class is among the five best.
-        softmax_kl: Mean Kullback-Leibler divergence of the class probabilities, in nats.
-    """
-
-    top5_agreement: float | None = None
-    softmax_kl: float | None = None
-
-
-@dataclass(frozen=True)
 class TensorDistance:
     """Distance of one tensor.
 
@@ -187,7 +174,7 @@ class Comparison:
     batch_size: int
     preprocessing: str
     assumed: bool
-    outputs: Mapping[str, OutputDistance]
+    outputs: Mapping[str, Distance]
     not_compared: tuple[str, ...]
     layers: Layers | None
     seconds: Mapping[str, float]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from qdq_cli.comparing.outputs import OutputMeter
 from qdq_cli.comparing.record import Comparison, Saturation
 from qdq_cli.data.batches import Batch
 from qdq_cli.model.files import ModelFile
 from qdq_cli.model.products import may_saturate
 from qdq_cli.process.errors import ModelError
+from qdq_cli.quantizing.meter import OutputMeter
 from qdq_cli.running.runner import Runner
 from qdq_cli.running.session import Source
 from qdq_cli.screen.sentences import count_text

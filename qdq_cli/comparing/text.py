@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 from calibrators.metrics import SQNR_CEILING_DB
 from qdq_cli.comparing.match import Unmatched
-from qdq_cli.comparing.record import Cause, Comparison, Kind, LayerError, Layers, Origin, OutputDistance, TensorDistance
+from qdq_cli.comparing.record import Cause, Comparison, Kind, LayerError, Layers, Origin, TensorDistance
 from qdq_cli.comparing.saturation import saturation_text
 from qdq_cli.inspecting.text import names_text
+from qdq_cli.quantizing.report import Distance
 from qdq_cli.screen.amounts import decibels
 from qdq_cli.screen.lines import Paint, elided, plain, row, wrapped
 from qdq_cli.screen.sentences import count_text
@@ -59,7 +60,7 @@ def _outputs(found: Comparison) -> list[str]:
     return lines
 
 
-def _output(name: str, distance: OutputDistance) -> str:
+def _output(name: str, distance: Distance) -> str:
     sqnr = "equal" if distance.equal else f"{distance.sqnr_db:.1f}"
     line = f"{elided(name, _NAME):<{_NAME}} {sqnr:>8} {distance.cosine:>9.6f} {distance.max_error:>10.4g}"
     if distance.top1_agreement is not None:

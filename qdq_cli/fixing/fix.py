@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 
-from calibrators.metrics import SQNR_CEILING_DB, Comparison
 from qdq_cli.config.fix import FixConfig
 from qdq_cli.data.ranges import unmatched
 from qdq_cli.fixing import legality, placement
@@ -29,6 +27,7 @@ from qdq_cli.preparing.prepare import infer_shapes, lift_constants, name_everyth
 from qdq_cli.preparing.reading import make_readable
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, ModelError
+from qdq_cli.quantizing.meter import OutputMeter
 from qdq_cli.quantizing.report import Distance
 from qdq_cli.targets.tensorrt.findings import Finding, Severity
 from qdq_cli.targets.tensorrt.lint import lint
@@ -282,26 +281,12 @@ def _compare(original: Path, repaired: Path, config: FixConfig) -> tuple[dict[st
     """Run both models on seeded random data, ONNX Runtime's optimizations off; a note says why where that fails."""
     if config.samples == 0:
         return {}, ()
-    comparisons: dict[str, Comparison] = {}
+    outputs = OutputMeter()
     try:
         if (pair := paired(original, repaired)) is None:
             return {}, ("The outputs were not compared: all lie behind operators that ONNX Runtime does not know.",)
-        runners = pair.reference, pair.candidate
         for batch in random_batches(files.load(original).model, config.samples):
-            expected, found = (runner.run(batch) for runner in runners)
-            for name, array in expected.items():
-                if isinstance(array, np.ndarray) and array.dtype.kind in "fiub" and array.shape == found[name].shape:
-                    comparisons.setdefault(name, Comparison()).observe(array, found[name])
+            outputs.observe(pair.reference.run(batch), pair.candidate.run(batch))
     except ModelError as error:
         return {}, (f"The outputs were not compared: {error.message}",)
-    return {name: _distance(comparison) for name, comparison in comparisons.items()}, ()
-
-
-def _distance(comparison: Comparison) -> Distance:
-    distances = comparison.distances()
-    return Distance(
-        sqnr_db=round(distances.sqnr_db, 4),
-        cosine=round(distances.cosine, 8),
-        max_error=distances.max_error,
-        equal=distances.sqnr_db == SQNR_CEILING_DB,
-    )
+    return outputs.distances(), ()

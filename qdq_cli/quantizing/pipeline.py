@@ -38,6 +38,7 @@ from qdq_cli.process.writable import check_writable
 from qdq_cli.quantizing import verification
 from qdq_cli.quantizing.groundwork import Groundwork, Opened, leave_float, require_float, without_wide
 from qdq_cli.quantizing.keeping import keep_model, require_named
+from qdq_cli.quantizing.limits import unmet_limit
 from qdq_cli.quantizing.page import quantize_page
 from qdq_cli.quantizing.page_weights import weight_rows
 from qdq_cli.quantizing.report import Report, SizeBytes, UnmetLimitError
@@ -375,7 +376,7 @@ def _write(run: Run, work: Groundwork, target: Path, report: Report) -> tuple[Re
             result = verification.Result(report.opset, seen.digests, seen.histograms, seen.samples)
             models = (source.path, staged.path)
             compared = verification.verify(models, work.samples, config.verify, run.listener, result)
-            unmet = unmet_macs(prediction, config.min_int8_macs) or verification.unmet_limit(compared, config.verify)
+            unmet = unmet_macs(prediction, config.min_int8_macs) or unmet_limit(compared, config.verify)
         report = replace(report, verification=compared, tensorrt=prediction)
         if unmet is not None:
             return replace(report, unmet_limit=unmet.message), unmet

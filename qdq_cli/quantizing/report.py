@@ -66,6 +66,8 @@ class Distance:
         max_error: Largest absolute difference.
         equal: Whether every element is the same.
         top1_agreement: For class scores: percent of rows with the same best class.
+        top5_agreement: For six classes or more: percent of rows whose FP32 class is among the five best.
+        softmax_kl: For class scores: mean Kullback-Leibler divergence of the class probabilities, in nats.
     """
 
     sqnr_db: float
@@ -73,6 +75,8 @@ class Distance:
     max_error: float
     equal: bool
     top1_agreement: float | None = None
+    top5_agreement: float | None = None
+    softmax_kl: float | None = None
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,15 @@ def odd_pair(net: Network, x: str, scale: object, zero_point: object | None, **e
     return net.op("DequantizeLinear", q, *operands, name=f"{x}_dq", **extra)
 
 
+def test_an_output_without_elements_is_not_compared(tmp_path: Path):
+    net, x = start()
+    first, second = (net.constant(np.int64([end])) for end in (0, 1))
+    net.op("Slice", x, first, first, second, name="nothing")
+    y = net.conv(x, 8, "conv")
+    report, _ = repaired(net.proto(y, "nothing"), tmp_path)
+    assert set(report.outputs) == {y}
+
+
 def test_a_model_without_faults_is_written_as_it_is(fixed):
     report, model = fixed(ir.serde.serialize_model(engines.resnet18(residual=True, pool=True)))
     assert report.repairs == report.left == report.findings == ()

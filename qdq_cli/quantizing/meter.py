@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrators.metrics import SQNR_CEILING_DB, ClassDivergence, Comparison, TopAgreement, are_class_scores
-from qdq_cli.comparing.record import OutputDistance
-from qdq_cli.quantizing.report import Rows
+from qdq_cli.quantizing.report import Distance, Rows
 from qdq_cli.quantizing.rows import RowMeter
 
 TOP = 5
@@ -18,7 +17,7 @@ TOP = 5
 
 
 class OutputMeter:
-    """Compares the outputs of two models, batch by batch; keeps sums alone."""
+    """Compares the outputs of two models, batch by batch, for every command that does; keeps sums alone."""
 
     def __init__(self) -> None:
         self._outputs: dict[str, _Output] = {}
@@ -29,7 +28,7 @@ class OutputMeter:
             if isinstance(array, np.ndarray) and array.dtype.kind in "fiub":
                 self._outputs.setdefault(name, _Output()).observe(array, other[name])
 
-    def distances(self) -> dict[str, OutputDistance]:
+    def distances(self) -> dict[str, Distance]:
         """Output name -> distance, for those that had the same shape in both models."""
         return {name: output.distance() for name, output in self._outputs.items() if output.elementwise}
 
@@ -67,9 +66,9 @@ class _Output:
             if reference.shape[1] > TOP:
                 self._among_best.observe(reference, other)
 
-    def distance(self) -> OutputDistance:
+    def distance(self) -> Distance:
         found = self._comparison.distances()
-        return OutputDistance(
+        return Distance(
             sqnr_db=round(found.sqnr_db, 4),
             cosine=round(found.cosine, 8),
             max_error=found.max_error,
