@@ -258,10 +258,12 @@ def _bridge(graph: Topology, wants: Wants, sums: list[_Sum]) -> list[Slot]:
     Cases 1 and 2 of section 3.2 weigh one block: quantizing the identity branch of an Add with a float reader trades a
     stand-alone Q for a stand-alone DQ. In a chain of blocks the float branch makes the block before it float as well,
     and so on to the first: a kernel for each. Giving the DQ to the float reader of the last block costs one kernel and
-    frees all others, so it is done where what it reads is itself a residual sum and has no other float reader.
+    frees all others, so it is done where what it reads is itself a residual sum, one that gets Q/DQ then, and has no
+    other float reader.
     """
     refused = [found for found in sums if not _any_wanted(found.node, wants)]
-    results = {found.result for found in refused if found.same_shape and wants.holds(found.result)}
+    held = [found for found in refused if wants.holds(found.result)]
+    results = {found.result for found in held if _residual_slots(graph, found, wants, {found.result})}
     leading = wants.leading_to_q(graph) if refused else frozenset()
     for found in reversed(refused):
         if found.result in results and any(wants.holds(value) for value in graph.reads[found.node]):

@@ -78,3 +78,14 @@ def test_an_add_that_no_kernel_absorbs_reads_int8_on_both_sides_or_none():
     plan, kernels = planned(net, net.conv(last, 16, "next", scale=None), net.op("Softmax", last))
     assert uses(plan, "last_add") == 2
     assert kernels == [last]
+
+
+def test_a_sum_that_no_kernel_can_take_over_is_no_block_to_free():
+    net = Network()
+    x = net.input("x", (1, 32, 8, 8))
+    total = net.add(x, net.relu(x, "relu"), "total")  # of a graph input, which comes in float whatever is behind it
+    net._channels[total] = 32
+    branch = net.conv(x, 32, "branch", scale=None)
+    plan, kernels = planned(net, net.add(branch, total, "last"), net.conv(total, 32, "next", scale=None))
+    assert uses(plan, "last") == 0
+    assert kernels == []
