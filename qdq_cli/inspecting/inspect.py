@@ -20,7 +20,7 @@ from qdq_cli.model.opset import opset_of
 from qdq_cli.model.quantized import holds_quantization
 from qdq_cli.preparing.prepare import infer_shapes
 from qdq_cli.preparing.reading import make_readable
-from qdq_cli.preparing.settle import settle_one_sample, settle_shapes, take_one_sample
+from qdq_cli.preparing.settle import give_shapes, settle_one_sample, take_one_sample
 from qdq_cli.process.collector import collector_paused
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import LimitError
@@ -30,11 +30,10 @@ from qdq_cli.quantizing.pipeline import check_outputs, finish_plan, open_model
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.reporting import prediction_of
 from qdq_cli.quantizing.run import Run
-from qdq_cli.targets.tensorrt.cost import Cost, LayerCost, Sizes, price
+from qdq_cli.targets.tensorrt.cost import Cost, LayerCost, measure
 from qdq_cli.targets.tensorrt.draft import write_draft
 from qdq_cli.targets.tensorrt.findings import Finding, Severity
 from qdq_cli.targets.tensorrt.lint import lint, lint_simulation
-from qdq_cli.targets.tensorrt.simulate import simulate_in_place
 from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
 from qdq_cli.targets.tensorrt.verdict import verdict
 
@@ -55,12 +54,13 @@ class Summary:
         warnings: Findings with a W_ code.
         macs: Multiply-accumulates, of one sample where the batch is symbolic.
         int8_macs: Those in INT8.
-        int8_macs_percent: The share.
+        int8_macs_percent: The share; None where operators of unknown cost would change it.
         traffic_elements: Activation elements that kernels read and write.
         int8_traffic_elements: Those that are INT8.
         int8_traffic_percent: The share.
         batch_is_symbolic: Whether costs are those of one sample.
-        unknown_costs: Kernels whose cost is unknown, because a dimension is.
+        unknown_costs: Kernels whose cost is unknown, because a dimension is; they are in no other figure.
+        unknown_macs: Those of them that form products.
     """
 
     weighted_ops: int
@@ -80,6 +80,7 @@ class Summary:
     int8_traffic_percent: float | None
     batch_is_symbolic: bool
     unknown_costs: int
+    unknown_macs: int
 
 
 @dataclass(frozen=True)
@@ -201,11 +202,9 @@ def _as_planned(source: files.ModelFile, config: InspectConfig, run: Run) -> _Su
 def _inspection(source: files.ModelFile, subject: _Subject, config: InspectConfig) -> Inspection:
     model, report = subject.model, subject.plan
     found = lint(model)
-    settle_shapes(model)
-    sizes, operators = Sizes(model), {node.name or "": node.op_type for node in model.graph}
-    simulation = simulate_in_place(model, deconv_absorbs_q=config.deconv_absorbs_q)
+    operators = {node.name or "": node.op_type for node in model.graph}
+    simulation, cost = measure(model, deconv_absorbs_q=config.deconv_absorbs_q)
     said = verdict((*found, *lint_simulation(simulation)), config.trt)
-    cost = price(sizes, simulation)
     return Inspection(
         schema_version=SCHEMA_VERSION,
         model=str(config.model),
@@ -252,7 +251,8 @@ def require_gates(inspection: Inspection, gates: Gates) -> None:
         )
     share = summary.int8_macs_percent
     if gates.min_int8_macs is not None and (share is None or share < gates.min_int8_macs):
-        found = "no multiply-accumulates are known" if share is None else f"{share:.2f} % of the MACs run in INT8"
+        unknown = "the share of the MACs in INT8 is not known"
+        found = unknown if share is None else f"{share:.2f} % of the MACs run in INT8"
         raise LimitError(
             f"{found}, at least {gates.min_int8_macs:g} % were asked for.",
             "`qdq inspect` ranks the layers that stay float by what they cost.",
@@ -271,9 +271,7 @@ def _fix_shapes(model: ir.Model, config: InspectConfig) -> None:
     """Give dynamic inputs the sizes of --input-shape, so that what depends on them is known."""
     specs = input_specs(model)
     shapes = parse_input_shapes(config.input_shape, specs)
-    for spec, value in zip(with_shapes(specs, shapes), model.graph.inputs, strict=True):
-        if spec.name in shapes:
-            value.shape = ir.Shape(list(spec.shape))
+    give_shapes(model, {spec.name: spec.shape for spec in with_shapes(specs, shapes) if spec.name in shapes})
 
 
 def _summary(simulation: Simulation, findings: tuple[Finding, ...], cost: Cost, *, batched: bool) -> Summary:
@@ -295,6 +293,7 @@ def _summary(simulation: Simulation, findings: tuple[Finding, ...], cost: Cost, 
         int8_traffic_percent=cost.int8_traffic_percent,
         batch_is_symbolic=batched,
         unknown_costs=cost.unknown,
+        unknown_macs=cost.unknown_macs,
     )
 
 

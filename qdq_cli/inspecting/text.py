@@ -122,7 +122,8 @@ def _int8(summary: Summary) -> str:
 def _cost(summary: Summary) -> str:
     parts = []
     if summary.int8_macs_percent is not None:
-        parts.append(f"{share_text(summary.int8_macs_percent)} of {short_count(summary.macs)} MACs")
+        whole = "the" if summary.unknown_macs else short_count(summary.macs)
+        parts.append(f"{share_text(summary.int8_macs_percent)} of {whole} MACs")
     if summary.int8_traffic_percent is not None:
         share = share_text(summary.int8_traffic_percent)
         parts.append(f"{share} of {short_count(summary.traffic_elements)} activation elements moved")
@@ -212,7 +213,7 @@ def _heading(kind: str, name: str, figure: str, colour: str, paint: Paint) -> li
 def _float_layers(inspection: Inspection, paint: Paint) -> list[str]:
     """Rank the weighted layers that stay float by what they cost."""
     costs = zip(inspection.layers, inspection.layer_costs, strict=True)
-    floats = [(layer, cost) for layer, cost in costs if not layer.int8 and layer.kind is LayerKind.WEIGHTED]
+    floats = [(layer, cost) for layer, cost in costs if not layer.int8 and _forms_products(layer, cost)]
     if not floats:
         return []
     floats.sort(key=lambda pair: -(pair[1].macs or 0))
@@ -226,6 +227,11 @@ def _float_layers(inspection: Inspection, paint: Paint) -> list[str]:
     return lines
 
 
+def _forms_products(layer: Layer, cost: LayerCost) -> bool:
+    """Say whether a layer is a weighted operator, or holds some in its bodies."""
+    return layer.kind is LayerKind.WEIGHTED or cost.macs != 0
+
+
 def _float_traffic(inspection: Inspection, paint: Paint) -> list[str]:
     """Rank the other layers that stay float by the activations they move, where that is a share worth a line.
 
@@ -236,7 +242,7 @@ def _float_traffic(inspection: Inspection, paint: Paint) -> list[str]:
     floats = [
         (100 * cost.float_elements / whole, layer)
         for layer, cost in costs
-        if not layer.int8 and layer.kind is not LayerKind.WEIGHTED and cost.float_elements and whole
+        if not layer.int8 and not _forms_products(layer, cost) and cost.float_elements and whole
     ]
     shown = sorted((entry for entry in floats if entry[0] >= MIN_TRAFFIC_PERCENT), key=lambda entry: -entry[0])
     if not shown:

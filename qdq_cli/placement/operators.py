@@ -14,10 +14,12 @@ from enum import Enum
 import numpy as np
 import onnx_ir as ir
 
+from qdq_cli.model.foreign import hides_product
 from qdq_cli.model.nodes import (
     ONNX_DOMAIN,
     constant_at,
     constant_ints,
+    every_node,
     float_attribute,
     input_at,
     int_attribute,
@@ -240,6 +242,16 @@ def is_data_slot(node: ir.Node, slot: int) -> bool:
 def is_weighted(node: ir.Node | None) -> bool:
     """Say whether a node is of class W (rules, section 2.1)."""
     return node is not None and operator_of(node).op_class is OpClass.WEIGHTED
+
+
+def counts_as_weighted(node: ir.Node) -> bool:
+    """Say whether reports count a node among the weighted operators: class W, or an optimizer's that hides one."""
+    return is_weighted(node) or hides_product(node)
+
+
+def count_weighted(model: ir.Model) -> int:
+    """Return how many weighted operators a model holds, those in the bodies of If, Loop and Scan included."""
+    return sum(map(counts_as_weighted, every_node(model.graph)))
 
 
 def is_spatial_mean(node: ir.Node | None) -> bool:

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.model.foreign import hides_product
-from qdq_cli.model.nodes import every_node, input_at, is_activation, is_constant, is_op, is_unobservable, name_of
+from qdq_cli.model.nodes import input_at, is_activation, is_constant, is_op, is_unobservable, name_of
 from qdq_cli.placement.fanout import place
 from qdq_cli.placement.groups import Run, crossed_forward, int8_runs, scale_groups
-from qdq_cli.placement.operators import data_slots, is_depthwise, is_weighted, operator_of
+from qdq_cli.placement.operators import count_weighted, data_slots, is_depthwise, is_weighted, operator_of
 from qdq_cli.placement.selection import Selection, Skip, select
 from qdq_cli.placement.topology import Topology, topology
 from qdq_cli.placement.wants import Wants, candidate_slots
@@ -167,7 +166,7 @@ def make_plan(model: ir.Model, config: PlanConfig | None = None) -> Plan:
         ),
         skips=(*selection.skips, *refused),
         quantized=tuple(node.name or "" for node in graph.nodes if node in selection.quantized),
-        weighted=sum(1 for node in every_node(model.graph) if is_weighted(node) or hides_product(node)),
+        weighted=count_weighted(model),
         int8_nodes=tuple(node.name or "" for node in graph.nodes if node in on_codes),
         notes=tuple(_float_producers(graph, runs, wants)),
         candidates=_candidates(graph, selection, config),

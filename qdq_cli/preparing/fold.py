@@ -74,7 +74,7 @@ _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _MAX_ATTEMPTS = 32
 
 
-def fold_constants(model: ir.Model) -> int:
+def fold_constants(model: ir.Model, *, products: bool = True) -> int:
     """Replace every subgraph that depends on constants alone by initializers; returns how many nodes went.
 
     The subgraphs run once in ONNX Runtime with its optimisations off. A constant weight that reaches its operator
@@ -83,8 +83,9 @@ def fold_constants(model: ir.Model) -> int:
 
     Args:
         model: Its values have names, and types and shapes as far as they can be inferred.
+        products: Fold weighted operators too; else they stay, with what they lead to, unless it is a weight.
     """
-    foldable = foldable_nodes(model.graph)
+    foldable = foldable_nodes(model.graph, products=products)
     frontier = {value.name or "": value for node in foldable for value in node.outputs if _leaves(value, foldable)}
     if not frontier:
         return 0
@@ -112,12 +113,13 @@ def computed(model: ir.Model, values: Iterable[ir.Value]) -> dict[ir.Value, NDAr
     return {wanted[name]: array for name, array in _evaluate(model, list(wanted)).items()} if wanted else {}
 
 
-def foldable_nodes(graph: ir.Graph) -> dict[ir.Node, None]:
+def foldable_nodes(graph: ir.Graph, *, products: bool = True) -> dict[ir.Node, None]:
     """Return the nodes that depend on constants alone, in graph order; Q and DQ are never among them."""
     foldable: dict[ir.Node, None] = {}
     for node in graph:
         deterministic = node.domain == ONNX_DOMAIN and node.op_type not in NEVER_FOLDED
-        if deterministic and node.inputs and _inputs_known(node, foldable) and _size_is_bounded(node):
+        known = deterministic and node.inputs and _inputs_known(node, foldable) and _size_is_bounded(node)
+        if known and (products or not is_op(node, *_WEIGHTED) or _becomes_weight(node)):
             foldable[node] = None
     return foldable
 

@@ -8,6 +8,7 @@ and its graph inputs and outputs keep their names, types and shapes.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import onnx
@@ -18,7 +19,7 @@ from qdq_cli.model.inference import inferred_graph
 from qdq_cli.model.inline import inline_functions
 from qdq_cli.model.lowering import lower_opset
 from qdq_cli.model.maps import DECLARED
-from qdq_cli.model.nodes import constant_at, every_node, is_op, mark_shape_computations
+from qdq_cli.model.nodes import constant_at, every_node, inner_graphs, is_op, mark_shape_computations
 from qdq_cli.model.opset import HALF_OPSET, LONG_NAME, MIN_OPSET, normalize_imports, opset_of, raise_opset
 from qdq_cli.model.wire import root_cause, to_proto, weights_left_out, without_weights
 from qdq_cli.placement.operators import OpClass, operator_of
@@ -196,16 +197,33 @@ def infer_shapes(model: ir.Model) -> None:
 def take_inferred(model: ir.Model, proto: onnx.ModelProto) -> None:
     """Infer element types and shapes on a protobuf of the model, and give them to the model's values by name."""
     inferred = inferred_graph(proto)
-    if inferred is None:
-        return  # planning works without shapes; the checker has the last word on the written model
+    if inferred is not None:  # else planning works without shapes; the checker has the last word on the written model
+        _take(model.graph, inferred)
+
+
+def _take(graph: ir.Graph, inferred: onnx.GraphProto) -> None:
+    """Give the values of a graph, and of the bodies in it, the types and shapes inferred for values of their names."""
     known = {info.name: info.type for info in (*inferred.value_info, *inferred.output)}
-    for node in model.graph:
+    holders: dict[str, onnx.NodeProto] = {}
+    for node in graph:
         for value in node.outputs:
             found = known.get(value.name or "")
             if found is not None and found.HasField("tensor_type") and not _is_typed(value):
                 shape = _plain_shape(found.tensor_type) or ir.serde.deserialize_type_proto_for_shape(found)
                 value.type = ir.serde.deserialize_type_proto_for_type(found) or value.type
                 value.shape = value.shape if shape is None else shape
+        if node.attributes.data and (bodies := list(inner_graphs(node))) and node.outputs:
+            holders = holders or {proto.output[0]: proto for proto in inferred.node if proto.output}
+            for body, found_body in zip(bodies, _bodies_of(holders.get(node.outputs[0].name or "")), strict=False):
+                _take(body, found_body)
+
+
+def _bodies_of(holder: onnx.NodeProto | None) -> Iterator[onnx.GraphProto]:
+    """Yield the bodies of a node in the order in which `inner_graphs` yields them."""
+    for attribute in holder.attribute if holder is not None else ():
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
 
 
 def _plain_shape(found: onnx.TypeProto.Tensor) -> ir.Shape | None:

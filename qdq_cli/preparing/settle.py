@@ -5,11 +5,13 @@ With a batch of one, exporters' shape computations become constants, and with th
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import numpy as np
 import onnx_ir as ir
 
 from qdq_cli.model.names import Names
-from qdq_cli.model.nodes import input_at, int_attribute, is_op
+from qdq_cli.model.nodes import every_node, inner_graphs, input_at, int_attribute, is_op
 from qdq_cli.preparing.fold import add_initializer, fold_constants
 from qdq_cli.preparing.prepare import infer_shapes
 
@@ -18,13 +20,33 @@ _MAX_ROUNDS = 4
 
 
 def take_one_sample(model: ir.Model) -> bool:
-    """Give every open batch dimension of an input the size 1; says whether there was one."""
-    found = False
+    """Give every open batch dimension of an input, and what has its name, the size 1; says whether there was one."""
+    named, found = _batch_names(model), False
     for value in model.graph.inputs:
         if value.shape is not None and value.shape.rank() and not isinstance(value.shape[0], int):
             value.shape = ir.Shape([1, *value.shape[1:]])
             found = True
+    if found:
+        _give_sizes(model, dict.fromkeys(named, 1))
     return found
+
+
+def give_shapes(model: ir.Model, shapes: Mapping[str, tuple[int | str | None, ...]]) -> None:
+    """Give inputs a shape each, and every dimension of the same name, in bodies too, the size it has there.
+
+    Args:
+        model: A model; types and shapes are to be inferred again afterwards.
+        shapes: Input -> its shape, as long as the declared one where there is one.
+    """
+    sizes: dict[str, set[int]] = {}
+    for value in model.graph.inputs:
+        if (dims := shapes.get(value.name or "")) is None:
+            continue
+        for said, size in zip(value.shape or (), dims, strict=False):
+            if isinstance(said, ir.SymbolicDim) and said.value and isinstance(size, int):
+                sizes.setdefault(said.value, set()).add(size)
+        value.shape = ir.Shape(list(dims))
+    _give_sizes(model, {name: found.pop() for name, found in sizes.items() if len(found) == 1})
 
 
 def settle_one_sample(model: ir.Model) -> bool:
@@ -36,16 +58,26 @@ def settle_one_sample(model: ir.Model) -> bool:
     Args:
         model: A model with its shapes inferred.
     """
-    named = _batch_names(model)
     if not take_one_sample(model):
         return False
-    for node in model.graph:
-        for value in node.outputs:
-            if value.shape is not None and not value.shape.is_static():
-                value.shape = ir.Shape([1 if str(dim) in named else dim for dim in value.shape])
-    if any(not _is_known(value) for node in model.graph for value in node.outputs):
+    if any(not _is_known(value) for node in every_node(model.graph) for value in node.outputs):
         infer_shapes(model)
     return True
+
+
+def _give_sizes(model: ir.Model, sizes: Mapping[str, int]) -> None:
+    """Give every dimension of one of these names its size, in bodies too."""
+    for value in _open_values(model.graph) if sizes else ():
+        value.shape = ir.Shape([sizes.get(str(dim), dim) for dim in value.shape or ()])
+
+
+def _open_values(graph: ir.Graph) -> Iterator[ir.Value]:
+    """Yield what has a shape with an open dimension: results of nodes, and what bodies are handed."""
+    for node in every_node(graph):
+        handed = [value for body in inner_graphs(node) for value in body.inputs] if node.attributes.data else ()
+        for value in (*node.outputs, *handed):
+            if value.shape is not None and not value.shape.is_static():
+                yield value
 
 
 def _batch_names(model: ir.Model) -> set[str]:
@@ -60,9 +92,12 @@ def _is_known(value: ir.Value) -> bool:
 
 
 def settle_shapes(model: ir.Model) -> None:
-    """Fold constants and what is computed from known shapes, and infer shapes again, until nothing more is known."""
+    """Fold constants and what is computed from known shapes, and infer shapes again, until nothing more is known.
+
+    Products of constants stay: with an open batch they run in every engine, and here they are counted.
+    """
     for _ in range(_MAX_ROUNDS):
-        if not _fold_known_shapes(model) + fold_constants(model):
+        if not _fold_known_shapes(model) + fold_constants(model, products=False):
             return
         infer_shapes(model)
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from qdq_cli.preparing.settle import settle_one_sample, settle_shapes
 from qdq_cli.screen.amounts import share_text
 from qdq_cli.screen.page import Badge, Block, Cell, Facts, Note, Section, Table, Tone
 from qdq_cli.screen.page_text import NOTHING, number
-from qdq_cli.targets.tensorrt.cost import Cost, LayerCost, cost_of
-from qdq_cli.targets.tensorrt.simulate import simulate
+from qdq_cli.targets.tensorrt.cost import Cost, LayerCost, weigh
 from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
 
 _TONES = {True: Badge("INT8", Tone.INT8), False: Badge("float", Tone.FLOAT)}
@@ -21,11 +19,7 @@ def layer_section(model: ir.Model) -> Section:
     Args:
         model: A Q/DQ model; not changed. With an open batch dimension the costs are those of one sample.
     """
-    clone = model.clone()
-    settle_one_sample(clone)
-    settle_shapes(clone)
-    simulation = simulate(clone)
-    cost = cost_of(clone, simulation)
+    simulation, cost = weigh(model, {})
     blocks: list[Block] = [Facts(_totals(simulation, cost)), _layers(simulation, cost)]
     if simulation.standalone:
         blocks.append(_standalone(simulation, cost))
@@ -47,7 +41,8 @@ def _totals(simulation: Simulation, cost: Cost) -> tuple[tuple[str, Cell], ...]:
         ("stand-alone", f"{len(simulation.removable)} inside, {len(simulation.boundaries)} at the boundary"),
     ]
     if cost.int8_macs_percent is not None:
-        rows.append(("MACs in INT8", f"{share_text(cost.int8_macs_percent)} of {number(cost.macs / 1e6)} M"))
+        whole = "" if cost.unknown_macs else f" of {number(cost.macs / 1e6)} M"
+        rows.append(("MACs in INT8", f"{share_text(cost.int8_macs_percent)}{whole}"))
     if cost.int8_traffic_percent is not None:
         rows.append(("traffic in INT8", f"{share_text(cost.int8_traffic_percent)} of the activation elements moved"))
     return tuple(rows)

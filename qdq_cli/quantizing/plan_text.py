@@ -68,12 +68,15 @@ def quantized(report: Report) -> str:
 
 
 def int8_work(prediction: Prediction) -> str:
-    """Write the shares of the work in INT8: "99.1 % of the MACs, 87.5 % of the activation traffic"."""
-    named = ((prediction.int8_macs_percent, "MACs"), (prediction.int8_traffic_percent, "activation traffic"))
-    known = [f"{share_text(share)} of the {what}" for share, what in named if share is not None]
-    text = f"{', '.join(known)} in INT8" if known else "share of the MACs: not known"
-    unknown = f" ({count_text(prediction.unknown_costs, 'kernel')} of unknown shape left out)"
-    return text + (unknown if prediction.unknown_costs else "")
+    """Write the shares of the work in INT8: "99.1 % of the MACs, 87.5 % of the activation traffic in INT8"."""
+    macs, traffic, unknown = prediction.int8_macs_percent, prediction.int8_traffic_percent, prediction.unknown_costs
+    known = [] if macs is None else [f"{share_text(macs)} of the MACs"]
+    if traffic is not None:
+        known.append(f"{share_text(traffic)} of the {'known ' if unknown else ''}activation traffic")
+    text = f"{', '.join(known)} in INT8" if known else ""
+    if macs is None:
+        text = "share of the MACs: not known" + (f"; {text}" if text else "")
+    return text + (f" ({count_text(unknown, 'kernel')} of unknown shape left out)" if unknown else "")
 
 
 def kept_float(report: Report, width: int) -> list[str]:

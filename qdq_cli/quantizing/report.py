@@ -171,9 +171,11 @@ class Prediction:
         standalone: Stand-alone Q/DQ kernels inside the network.
         boundary: Stand-alone Q/DQ kernels at graph inputs and outputs.
         reasons: Reason code -> how many stand-alone kernels have it, those at the boundary included.
-        int8_macs_percent: Share of the multiply-accumulates in INT8; None where none are known.
-        int8_traffic_percent: Share of the activation elements that kernels read and write as INT8; None likewise.
-        unknown_costs: Kernels in neither share, because a dimension is not known.
+        int8_macs_percent: Share of the multiply-accumulates in INT8, those of each body of If, Loop and Scan once; None
+            where kernels of unknown shape would change it.
+        int8_traffic_percent: Share of the activation elements of known kernels that are read and written as INT8; None
+            where none are known.
+        unknown_costs: Kernels that are not in these numbers, because a dimension is not known.
     """
 
     int8_layers: int

@@ -127,7 +127,8 @@ def unmet_macs(prediction: Prediction, least: float | None) -> LimitError | None
     share = prediction.int8_macs_percent
     if least is None or (share is not None and share >= least):
         return None
-    found = "No multiply-accumulates are known" if share is None else f"{share:.2f} % of the MACs run in INT8"
+    unknown = "The share of the MACs in INT8 is not known"
+    found = unknown if share is None else f"{share:.2f} % of the MACs run in INT8"
     return LimitError(
         f"{found}; --min-int8-macs is {least:g} %.",
         "The model was not written. qdq inspect ranks the layers that stay float by what they cost.",

@@ -56,7 +56,7 @@ class WorkMeter:
         """The work that a plan puts into INT8."""
         drafted = draft(self._model, plan)
         cost = cost_of(drafted, simulate(drafted))
-        return Work(cost.int8_macs_percent or 0.0, cost.int8_traffic_percent or 0.0)
+        return Work(cost.known_macs_percent or 0.0, cost.int8_traffic_percent or 0.0)
 
     def planned(self, config: PlanConfig) -> Work:
         """The work that the plan of these options puts into INT8."""

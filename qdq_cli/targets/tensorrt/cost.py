@@ -1,7 +1,8 @@
 """What each predicted layer costs, from the shapes alone: multiply-accumulates and activation traffic.
 
 A layer with an unknown dimension has no cost (None), and the summary says how many there are; `settle` makes dimensions
-known.
+known. How often a body runs, the data decides: the layer of an If, Loop or Scan counts the products of each of its
+bodies once, both branches of an If and one pass of a Loop.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from qdq_cli.model.nodes import input_at, int_attribute, is_op, string_attribute
+from qdq_cli.model.foreign import hides_product
+from qdq_cli.model.nodes import inner_graphs, input_at, int_attribute, is_op, string_attribute
 from qdq_cli.model.scales import is_pair_half
-from qdq_cli.placement.operators import is_weighted
+from qdq_cli.placement.operators import count_weighted, counts_as_weighted
 from qdq_cli.preparing.prepare import infer_shapes
-from qdq_cli.preparing.settle import settle_one_sample, settle_shapes
+from qdq_cli.preparing.settle import give_shapes, settle_one_sample, settle_shapes
 from qdq_cli.targets.tensorrt.simulate import simulate_in_place
 from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, Simulation, Standalone
 
@@ -29,7 +31,8 @@ class LayerCost:
 
     Args:
         name: The layer's name, or the first ONNX node of a stand-alone kernel.
-        macs: Multiply-accumulates; 0 for a layer without weighted operator or Einsum, None where shapes are unknown.
+        macs: Multiply-accumulates; 0 for a layer without products, None where shapes are unknown or an optimizer's
+            operator hides them. For If, Loop and Scan, those of each body once.
         int8_elements: Activation elements read and written as INT8.
         float_elements: Activation elements read and written as FP32 or FP16.
         size_bytes: Both in bytes.
@@ -54,6 +57,7 @@ class Cost:
         traffic_elements: Activation elements read and written by all kernels.
         int8_traffic_elements: Those that are INT8.
         unknown: Layers without cost because a dimension is not known.
+        every_product: Whether all layers that form products run in INT8 (True), none does (False), or some do (None).
     """
 
     layers: tuple[LayerCost, ...]
@@ -63,10 +67,23 @@ class Cost:
     traffic_elements: int
     int8_traffic_elements: int
     unknown: int
+    every_product: bool | None = None
+
+    @property
+    def unknown_macs(self) -> int:
+        """Layers whose multiply-accumulates are not known."""
+        return sum(entry.macs is None for entry in self.layers)
 
     @property
     def int8_macs_percent(self) -> float | None:
-        """Share of the multiply-accumulates in INT8; None for a network without any."""
+        """Share of the multiply-accumulates in INT8; None without any, or where unknown ones would change it."""
+        if self.unknown_macs:
+            return None if self.every_product is None else 100.0 * self.every_product
+        return self.known_macs_percent
+
+    @property
+    def known_macs_percent(self) -> float | None:
+        """Share of the known multiply-accumulates in INT8; None where none are known."""
         return 100 * self.int8_macs / self.macs if self.macs else None
 
     @property
@@ -93,15 +110,24 @@ def weigh(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Simul
         shapes: Graph input -> the shape of one sample, where the model leaves dimensions open.
     """
     clone = model.clone()
-    given = [value for value in clone.graph.inputs if value.name in shapes]
-    for value in given:
-        value.shape = ir.Shape(list(shapes[value.name or ""]))
-    if given:
+    give_shapes(clone, shapes)
+    if shapes:
         infer_shapes(clone)
     settle_one_sample(clone)
-    settle_shapes(clone)
-    sizes = Sizes(clone)
-    simulation = simulate_in_place(clone)
+    return measure(clone)
+
+
+def measure(model: ir.Model, *, deconv_absorbs_q: bool = False) -> tuple[Simulation, Cost]:
+    """Settle a model's shapes, simulate and price it; it is taken apart on the way, and not to be used afterwards.
+
+    Args:
+        model: A sorted model with its shapes inferred, of one sample.
+        deconv_absorbs_q: As for `simulate`.
+    """
+    weighted = count_weighted(model)
+    settle_shapes(model)
+    sizes = Sizes(model)
+    simulation = simulate_in_place(model, deconv_absorbs_q=deconv_absorbs_q, weighted=weighted)
     return simulation, price(sizes, simulation)
 
 
@@ -119,7 +145,14 @@ def price(sizes: Sizes, simulation: Simulation) -> Cost:
         traffic_elements=int8 + _total(entry.float_elements for entry in everything),
         int8_traffic_elements=int8,
         unknown=sum(entry.size_bytes is None or entry.macs is None for entry in everything),
+        every_product=_every_product(layers, simulation),
     )
+
+
+def _every_product(layers: tuple[LayerCost, ...], simulation: Simulation) -> bool | None:
+    pairs = zip(layers, simulation.layers, strict=True)
+    kinds = {layer.int8 for entry, layer in pairs if entry.macs is None or entry.macs}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def _total(numbers: Iterable[int | None]) -> int:
@@ -135,9 +168,7 @@ class Sizes:
 
     def __init__(self, model: ir.Model) -> None:
         graph = model.graph
-        self._macs: Mapping[str, int | None] = {
-            node.name or "": _macs(node) for node in graph if is_weighted(node) or is_op(node, "Einsum")
-        }
+        self._macs: Mapping[str, int | None] = {node.name or "": _macs(node) for node in graph if _forms_products(node)}
         made = [value for node in graph if not is_pair_half(node) for value in node.outputs]  # layers name no codes
         values = (*graph.inputs, *made)
         self._values = {value.name or "": (value.shape, value.const_value, value.dtype in _HALF) for value in values}
@@ -194,8 +225,22 @@ def _cost(name: str, macs: int | None, ends: list[tuple[str, ElementType]], size
     return LayerCost(name, macs, int8, sum(count for count, _ in floats), size)
 
 
+def _forms_products(node: ir.Node) -> bool:
+    """Say whether a node multiplies and accumulates, itself or in a body."""
+    return counts_as_weighted(node) or any(map(_forms_products, _in_bodies(node)))
+
+
+def _in_bodies(node: ir.Node) -> Iterator[ir.Node]:
+    return (inner for body in inner_graphs(node) for inner in body)
+
+
 def _macs(node: ir.Node) -> int | None:
-    """Return the multiply-accumulates of a weighted operator or an Einsum."""
+    """Return the multiply-accumulates of a node that forms products; of one with bodies, those of each body once."""
+    if bodies := [inner for inner in _in_bodies(node) if _forms_products(inner)]:
+        counts = [_macs(inner) for inner in bodies]
+        return None if None in counts else _total(counts)
+    if hides_product(node):
+        return None
     if is_op(node, "Einsum"):
         return _einsum_macs(node)
     data, weight, result = (_dims(value) for value in (input_at(node, 0), input_at(node, 1), node.outputs[0]))

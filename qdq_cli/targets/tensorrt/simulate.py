@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from qdq_cli.model.nodes import every_body
-from qdq_cli.placement.operators import is_weighted
+from qdq_cli.placement.operators import count_weighted
 from qdq_cli.placement.propagate import propagate
 from qdq_cli.targets.tensorrt.assembly import Assembly
-from qdq_cli.targets.tensorrt.einsum import is_product
 from qdq_cli.targets.tensorrt.importing import Imported, import_in_place, imported
 from qdq_cli.targets.tensorrt.kernels import fuse_weighted
 from qdq_cli.targets.tensorrt.leftovers import build_leftovers
 from qdq_cli.targets.tensorrt.reasons import standalone
-from qdq_cli.targets.tensorrt.simulation import Simulation
+from qdq_cli.targets.tensorrt.simulation import LayerKind, Simulation
 
 
 def simulate(model: ir.Model, *, deconv_absorbs_q: bool = False) -> Simulation:
@@ -30,30 +28,25 @@ def simulate(model: ir.Model, *, deconv_absorbs_q: bool = False) -> Simulation:
     Raises:
         ModelError: The graph has a cycle.
     """
-    return _simulated(imported(model), _weighted_in_bodies(model), deconv_absorbs_q=deconv_absorbs_q)
+    return _simulated(imported(model), count_weighted(model), deconv_absorbs_q=deconv_absorbs_q)
 
 
-def simulate_in_place(model: ir.Model, *, deconv_absorbs_q: bool = False) -> Simulation:
+def simulate_in_place(model: ir.Model, *, deconv_absorbs_q: bool = False, weighted: int | None = None) -> Simulation:
     """Simulate how TensorRT builds a model, and take the model apart on the way: a clone is a fifth of the time.
 
     Args:
         model: A sorted model, as `files.load` leaves it; not to be used afterwards.
         deconv_absorbs_q: As for `simulate`.
+        weighted: Weighted operators of the model, where some of them were folded into constants since.
     """
-    in_bodies = _weighted_in_bodies(model)
-    return _simulated(import_in_place(model), in_bodies, deconv_absorbs_q=deconv_absorbs_q)
+    count = count_weighted(model) if weighted is None else weighted
+    return _simulated(import_in_place(model), count, deconv_absorbs_q=deconv_absorbs_q)
 
 
-def _weighted_in_bodies(model: ir.Model) -> int:
-    return sum(is_weighted(node) or is_product(node) for part in every_body(model.graph) for node in part)
-
-
-def _simulated(start: Imported, weighted_in_bodies: int, *, deconv_absorbs_q: bool) -> Simulation:
+def _simulated(start: Imported, weighted: int, *, deconv_absorbs_q: bool) -> Simulation:
     assembly = Assembly(start.model.graph, start.tensors, propagate(start.model))
     fuse_weighted(assembly, deconv_absorbs_q=deconv_absorbs_q)
     build_leftovers(assembly)
-    return Simulation(
-        layers=assembly.layers(),
-        standalone=standalone(assembly),
-        weighted_in_bodies=weighted_in_bodies,
-    )
+    layers = assembly.layers()
+    own = sum(layer.kind is LayerKind.WEIGHTED for layer in layers)
+    return Simulation(layers=layers, standalone=standalone(assembly), weighted_elsewhere=max(weighted - own, 0))

@@ -117,12 +117,13 @@ class Simulation:
     Args:
         layers: Predicted kernels in graph order, stand-alone Q/DQ left out.
         standalone: Q and DQ that stay kernels of their own.
-        weighted_in_bodies: Weighted operators inside If, Loop and Scan bodies, which stay float.
+        weighted_elsewhere: Weighted operators in no layer of their own: in the bodies of If, Loop and Scan, which stay
+            float, and those that compute from shapes and constants alone.
     """
 
     layers: tuple[Layer, ...]
     standalone: tuple[Standalone, ...]
-    weighted_in_bodies: int = 0
+    weighted_elsewhere: int = 0
 
     @property
     def weighted(self) -> tuple[Layer, ...]:
@@ -131,8 +132,8 @@ class Simulation:
 
     @property
     def weighted_total(self) -> int:
-        """Weighted operators of the model, those in bodies included."""
-        return len(self.weighted) + self.weighted_in_bodies
+        """Weighted operators of the model, those in no layer included."""
+        return len(self.weighted) + self.weighted_elsewhere
 
     @property
     def weighted_int8(self) -> int:
