@@ -43,8 +43,8 @@ DEFAULT_SAMPLES = 64
 def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Comparison:
     """Run a float model and its quantized form on the same samples, ONNX Runtime's graph optimisations off.
 
-    Products of integers are exact on every processor; what may saturate in ONNX Runtime's default session is measured
-    there besides.
+    Products of integers are exact on every processor; what ONNX Runtime's default session gives where they saturate is
+    computed besides.
 
     Args:
         config: The models, the data, whether every shared tensor is compared, and where a page goes.

@@ -135,15 +135,18 @@ class Layers:
 
 @dataclass(frozen=True)
 class Saturation:
-    """Products of UINT8 by INT8, which ONNX Runtime's default session saturates on x86 processors without VNNI.
+    """Products of UINT8 by INT8 in ONNX Runtime's default session, which saturate on x86 with AVX2 and without VNNI.
 
     Args:
-        operators: How many operators of the quantized model have such products, with codes outside of +-64.
-        default_sqnr_db: Output name -> SQNR of ONNX Runtime's default session on the processor at hand, in dB.
+        operators: How many operators of that session have such products, with weights wide enough for it.
+        saturated_sqnr_db: Output name -> SQNR in dB that the default session reaches on such a processor; computed, so
+            that it is the same on every other one. Empty where no operator is computed.
+        left: Names of the operators whose products are taken as exact in that, because theirs cannot be computed.
     """
 
     operators: int
-    default_sqnr_db: Mapping[str, float]
+    saturated_sqnr_db: Mapping[str, float]
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ class Comparison:
         layers: What every tensor says; None without `--layers`.
         seconds: Wall time of each stage.
         notes: Sentences the user should read.
-        saturation: What may saturate outside of this comparison, whose products are exact; None where nothing may.
+        saturation: What saturates outside of this comparison, whose products are exact; None where nothing may.
         rows: Output name -> rows, where their number depends on the data and differs between the models.
     """
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from qdq_cli.model.insertion import Insertion
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import every_node, input_at, is_constant
 
@@ -28,7 +28,7 @@ _SHIFT = 128
 
 
 @dataclass(frozen=True)
-class _Product:
+class Product:
     """Where an operator has the operands of a product.
 
     Args:
@@ -44,16 +44,16 @@ class _Product:
     signed_zero: int
 
 
-PRODUCTS: dict[str, tuple[_Product, ...]] = {
-    "MatMulInteger": (_Product(0, 2, 1, 3),),
-    "ConvInteger": (_Product(1, 3, 0, 2),),  # weights come first in the kernel
-    "QLinearMatMul": (_Product(0, 2, 3, 5),),
-    "QLinearConv": (_Product(0, 2, 3, 5),),
-    "QGemm": (_Product(0, 2, 3, 5),),
-    "MatMulIntegerToFloat": (_Product(0, 4, 1, 5),),
-    "DynamicQuantizeMatMul": (_Product(None, -1, 1, 3),),
-    "QAttention": (_Product(0, 6, 1, 7),),
-    "DynamicQuantizeLSTM": (_Product(None, -1, 1, 9), _Product(None, -1, 2, 11)),
+PRODUCTS: dict[str, tuple[Product, ...]] = {
+    "MatMulInteger": (Product(0, 2, 1, 3),),
+    "ConvInteger": (Product(1, 3, 0, 2),),  # weights come first in the kernel
+    "QLinearMatMul": (Product(0, 2, 3, 5),),
+    "QLinearConv": (Product(0, 2, 3, 5),),
+    "QGemm": (Product(0, 2, 3, 5),),
+    "MatMulIntegerToFloat": (Product(0, 4, 1, 5),),
+    "DynamicQuantizeMatMul": (Product(None, -1, 1, 3),),
+    "QAttention": (Product(0, 6, 1, 7),),
+    "DynamicQuantizeLSTM": (Product(None, -1, 1, 9), Product(None, -1, 2, 11)),
 }
 """Operator -> its products. Source: ONNX operators, and ContribOperators.md of ONNX Runtime; the order of operands was
 seen by running each on a processor without VNNI."""
@@ -67,30 +67,19 @@ def exact_products(model: ir.Model) -> ir.Model:
     Args:
         model: Left as it is; weights that stay are shared with the copy.
     """
-    if not any(any(_saturating(node)) for node in every_node(model.graph)):
+    if not any(any(saturating(node)) for node in every_node(model.graph)):
         return model
     copy = model.clone()
     names = Names(copy.graph)
     for node in list(every_node(copy.graph)):
-        for product in list(_saturating(node)):
+        for product in list(saturating(node)):
             _raise_operand(node, product, names)
     _drop_unread(copy)
     return copy
 
 
-def may_saturate(model: ir.Model) -> int:
-    """Count the operators whose products may saturate in ONNX Runtime on x86 processors without VNNI.
-
-    Constant operands whose codes all lie within +-64 (weights of 7 bits) never do.
-    """
-    return sum(
-        any(_is_wide(input_at(node, product.signed)) for product in _saturating(node))
-        for node in every_node(model.graph)
-    )
-
-
-def _saturating(node: ir.Node) -> Iterator[_Product]:
-    """Yield the products of UINT8 by INT8 a node computes."""
+def saturating(node: ir.Node) -> Iterator[Product]:
+    """Yield the products of UINT8 by INT8 that a node computes."""
     if node.domain not in _DOMAINS:
         return
     for product in PRODUCTS.get(node.op_type, ()):
@@ -124,54 +113,32 @@ def _drop_unread(model: ir.Model) -> None:
                 graph.initializers.pop(value.name or "")
 
 
-def _is_wide(operand: ir.Value | None) -> bool:
+def is_wide(operand: ir.Value | None) -> bool:
+    """Say whether an INT8 operand may have codes outside of +-64, so that products of it may saturate."""
     if operand is None or not is_constant(operand) or operand.const_value is None:
         return True
     codes = operand.const_value.numpy().astype(np.int16)
     return bool(codes.size) and int(np.abs(codes).max()) > SAFE_CODE
 
 
-def _raise_operand(node: ir.Node, product: _Product, names: Names) -> None:
+def _raise_operand(node: ir.Node, product: Product, names: Names) -> None:
     """Write the INT8 operand of a product and its zero point as UINT8."""
     operand, zero_point = input_at(node, product.signed), input_at(node, product.signed_zero)
     assert operand is not None
     if len(node.inputs) <= product.signed_zero:
         node.resize_inputs(product.signed_zero + 1)
-    raised = _raised(operand, node, names)
-    zero = _constant(np.asarray(_SHIFT, np.uint8), "zero_point", node, names) if zero_point is None else None
+    before = Insertion.before(node, names, "/exact")
+    raised = _raised(operand, before)
+    zero = before.constant(np.asarray(_SHIFT, np.uint8), "zero_point") if zero_point is None else None
     node.replace_input_with(product.signed, raised)
-    node.replace_input_with(product.signed_zero, zero or _raised(zero_point, node, names))
+    node.replace_input_with(product.signed_zero, zero or _raised(zero_point, before))
 
 
-def _raised(value: ir.Value | None, node: ir.Node, names: Names) -> ir.Value:
-    """The value as UINT8, 128 higher, for a node to read."""
+def _raised(value: ir.Value | None, before: Insertion) -> ir.Value:
+    """The value as UINT8, 128 higher."""
     assert value is not None
     if is_constant(value) and value.const_value is not None:
         codes = value.const_value.numpy().view(np.uint8) ^ np.uint8(_SHIFT)
-        return _constant(codes, value.name or "", node, names)
-    shift = _constant(np.asarray(_SHIFT, np.int32), value.name or "", node, names)
-    wide = _added("Cast", [value], ir.DataType.INT32, node, names)
-    return _added("Cast", [_added("Add", [wide, shift], None, node, names)], ir.DataType.UINT8, node, names)
-
-
-def _added(op_type: str, inputs: list[ir.Value], to: ir.DataType | None, node: ir.Node, names: Names) -> ir.Value:
-    """Add a node in front of another one; returns its result, of type `to`."""
-    attributes = [] if to is None else [ir.AttrInt64("to", int(to))]
-    made = ir.Node("", op_type, inputs, attributes, name=names.node(f"{node.name}/exact"))
-    made.outputs[0].name = names.value(f"{inputs[0].name}/exact")
-    _graph_of(node).insert_before(node, made)
-    return made.outputs[0]
-
-
-def _constant(array: NDArray[np.generic], wanted: str, node: ir.Node, names: Names) -> ir.Value:
-    """Add an initializer where a node is."""
-    name = names.value(f"{wanted}/exact")
-    tensor = ir.Tensor(array, name=name)
-    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
-    _graph_of(node).register_initializer(value)
-    return value
-
-
-def _graph_of(node: ir.Node) -> ir.Graph:
-    assert isinstance(node.graph, ir.Graph)
-    return node.graph
+        return before.constant(codes, value.name or "")
+    shift = before.constant(np.asarray(_SHIFT, np.int32), value.name or "")
+    return before.cast(before.op("Add", before.cast(value, ir.DataType.INT32), shift), ir.DataType.UINT8)

@@ -57,6 +57,7 @@ class SessionOptions:
             vanish (rules, section 5.4).
         fuse: With `optimize`, let ONNX Runtime fuse operators and their Q/DQ pairs into operators on integers, as it
             does by default. Off for whatever is measured: some processors saturate products of these.
+        portable: With `optimize`, stop short of what depends on the processor: where channels lie in memory.
         keep: File to write the rewritten graph to, its weights beside it under the same name plus ".weights".
         entries: Further session options by ONNX Runtime's names, such as ("session.x64quantprecision", "1").
     """
@@ -64,6 +65,7 @@ class SessionOptions:
     threads: int
     optimize: bool
     fuse: bool = False
+    portable: bool = False
     keep: Path | None = None
     entries: tuple[tuple[str, str], ...] = ()
 
@@ -88,7 +90,8 @@ def _native(source: Source, options: SessionOptions) -> Any:
     made.inter_op_num_threads = 1
     made.enable_mem_pattern = False  # it keeps a plan for every shape it meets; measured, it saves no time here
     level = ort.GraphOptimizationLevel
-    made.graph_optimization_level = level.ORT_ENABLE_ALL if options.optimize else level.ORT_DISABLE_ALL
+    most = level.ORT_ENABLE_EXTENDED if options.portable else level.ORT_ENABLE_ALL
+    made.graph_optimization_level = most if options.optimize else level.ORT_DISABLE_ALL
     if not options.fuse:
         made.add_session_config_entry("session.disable_quant_qdq", "1")
     for name, value in options.entries:
