@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ from onnx import TensorProto
 
 import qdq_cli
 from qdq_cli import DataConfig, PlanConfig, QuantizeConfig, RangeConfig, VerifyConfig, quantize_model
+from qdq_cli.placement.rewrite import Rewritten
 from qdq_cli.process.documents import json_text
 from qdq_cli.process.errors import LimitError, ModelError, QdqError, UsageError
 from qdq_cli.quantizing import pipeline
@@ -132,8 +134,8 @@ def test_a_failure_at_any_stage_leaves_nothing(space: Workspace, monkeypatch: py
         raise ModelError("Made to fail.")
 
     for place, name in (
-        (pipeline, "prepare"), (pipeline, "make_plan"), (pipeline, "rewrite"), (pipeline, "check_written"),
-        (pipeline.verification, "verify"),
+        (pipeline, "prepare_in_place"), (pipeline, "make_plan"), (pipeline, "quantized_model"),
+        (pipeline, "check_written"), (pipeline.verification, "verify"),
     ):  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setattr(place, name, fail)
@@ -147,14 +149,14 @@ def test_a_written_model_that_the_checker_refuses_never_gets_its_name(
     space: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
     """A defect of the rewrite is simulated: the first node reads a tensor that nobody makes."""
-    right = pipeline.rewrite
+    right = pipeline.quantized_model
 
-    def wrong(model: ir.Model, *arguments: object, **named: object) -> object:
-        done = right(model, *arguments, **named)
-        next(iter(model.graph)).replace_input_with(0, ir.Value(name="nobody"))
+    def wrong(*arguments: Any, **named: Any) -> Rewritten:
+        done = right(*arguments, **named)
+        next(iter(done.model.graph)).replace_input_with(0, ir.Value(name="nobody"))
         return done
 
-    monkeypatch.setattr(pipeline, "rewrite", wrong)
+    monkeypatch.setattr(pipeline, "quantized_model", wrong)
     before = space.listing()
     with pytest.raises(QdqError):
         quantize_model(config_of(space))

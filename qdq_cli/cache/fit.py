@@ -16,7 +16,7 @@ from qdq_cli.data.ranges import is_cache, read_ranges, unmatched
 from qdq_cli.model import files
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.topology import float_tensors
-from qdq_cli.preparing.prepare import prepare
+from qdq_cli.preparing.prepare import prepare_in_place
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError
 
@@ -71,7 +71,7 @@ def check_fit(config: CheckConfig) -> Fit:
     table = read_cache(config.file) if is_cache(config.file) else None
     ranges = read_ranges(config.file) if table is None else {}
     source = files.load(config.model)
-    model = prepare(source.model, source.proto).model
+    model = prepare_in_place(source.model, source.proto).model
     plan = make_plan(model, config.plan)
     return _of_ranges(config, plan, ranges) if table is None else _of_table(config, model, plan, table)
 

@@ -22,7 +22,7 @@ from qdq_cli.model.quantized import already_quantized, holds_quantization
 from qdq_cli.placement.optimized import require_originals, warnings_about
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.placement.topology import float_tensors
-from qdq_cli.preparing.prepare import prepare
+from qdq_cli.preparing.prepare import prepare_in_place
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.interrupts import Stop, hearing_by_asking, insist, never
 from qdq_cli.process.progress import SILENT, Listener
@@ -69,7 +69,7 @@ def open_job(config: CalibrateConfig, listener: Listener = SILENT) -> Job:
     source = files.load(config.model)
     quantized = holds_quantization(source.model)
     files.check_not_read(config.target, source.data_files)
-    prepared = prepare(source.model, source.proto)
+    prepared = prepare_in_place(source.model, source.proto)
     plan = make_plan(prepared.model, config.plan)
     for note in (*prepared.notes, *notes_about(prepared.unknown), *plan.notes):
         listener.note(note)

@@ -13,7 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from qdq_cli.comparing.integers import spell_dynamic, spell_integer
-from qdq_cli.comparing.pairs import Pairs, Parameters, float_name, is_one_scale
+from qdq_cli.comparing.pairs import Pairs, float_name, is_one_scale
+from qdq_cli.model.emit import Parameters
 from qdq_cli.model.nodes import constant_at, input_at, int_attribute, is_constant, rank
 from qdq_cli.preparing.prepare import infer_shapes
 

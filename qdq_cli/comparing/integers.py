@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from qdq_cli.comparing.pairs import Pairs, Parameters, float_name, is_one_scale
+from qdq_cli.comparing.pairs import Pairs, float_name, is_one_scale
+from qdq_cli.model.emit import Parameters
 from qdq_cli.model.nodes import input_at, is_constant, is_op, only_consumer, rank
 
 _FLOAT = {"ConvInteger": "Conv", "MatMulInteger": "MatMul"}

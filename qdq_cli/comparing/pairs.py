@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import onnx_ir as ir
 
+from qdq_cli.model.emit import Parameters, dequantize_node, quantize_node
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import is_constant
 
@@ -16,21 +15,6 @@ _INPUT = "_QuantizeLinear_Input"
 
 _NODE = "_quant"
 """Ends the name of an operator on codes there."""
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """How codes are read.
-
-    Args:
-        scale: Scalar or, along `axis`, one a slice.
-        zero_point: None for 0.
-        axis: Where the slices lie; None for one scale.
-    """
-
-    scale: ir.Value
-    zero_point: ir.Value | None
-    axis: int | None = None
 
 
 class Pairs:
@@ -49,19 +33,18 @@ class Pairs:
         """Return the image of codes."""
         key = (codes, parameters)
         if key not in self._made:
-            attributes = [] if parameters.axis is None else [ir.AttrInt64("axis", parameters.axis)]
-            operands = [codes, parameters.scale, parameters.zero_point]
             name = f"{tensor_of(codes)}_DequantizeLinear"
-            made = self.add("DequantizeLinear", operands, attributes, name, at)
-            made.name = self._names.value(f"{name}_Output")
-            made.type, made.shape = ir.TensorType(parameters.scale.dtype or ir.DataType.FLOAT), codes.shape
-            self._made[key] = made
+            floats = ir.Value(type=ir.TensorType(parameters.scale.dtype or ir.DataType.FLOAT), shape=codes.shape)
+            self._place(dequantize_node(codes, parameters, floats, self._names.node(name)), at)
+            floats.name = self._names.value(f"{name}_Output")
+            self._made[key] = floats
         return self._made[key]
 
     def quantize(self, source: ir.Value, parameters: Parameters, codes: ir.Value, at: ir.Node) -> ir.Value:
         """Quantize a tensor; the result takes the place and the name of `codes`."""
-        operands = [source, parameters.scale, parameters.zero_point]
-        made = self.add("QuantizeLinear", operands, [], f"{tensor_of(codes)}_QuantizeLinear", at)
+        made = ir.Value()
+        name = self._names.node(f"{tensor_of(codes)}_QuantizeLinear")
+        self._place(quantize_node(source, parameters, made, name), at)
         self.replace(codes, made)
         return made
 
@@ -94,11 +77,14 @@ class Pairs:
             at: The node in front of which it goes; behind it where that makes an operand.
         """
         node = ir.Node("", op_type, inputs, attributes, name=self._names.node(name))
-        if any(value is not None and value.producer() is at for value in inputs):
+        self._place(node, at)
+        return node.outputs[0]
+
+    def _place(self, node: ir.Node, at: ir.Node) -> None:
+        if any(value is not None and value.producer() is at for value in node.inputs):
             self._graph.insert_after(at, node)
         else:
             self._graph.insert_before(at, node)
-        return node.outputs[0]
 
     def constant(self, tensor: ir.TensorProtocol, name: str) -> ir.Value:
         """Add an initializer."""

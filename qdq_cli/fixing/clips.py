@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from qdq_cli.fixing.record import Outcome, repair_of
 from qdq_cli.model.codes import FULL, CodeRange, code_range, set_code_range
+from qdq_cli.model.emit import like
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, input_at, int_attribute, is_op, name_of
 from qdq_cli.model.scales import holds_constant, tensor_scale
@@ -172,8 +173,6 @@ def _copied(graph: ir.Graph, names: Names, quantize: ir.Node) -> ir.Node:
     """Insert a second Q like the first behind it."""
     old = quantize.outputs[0]
     result = ir.Value(name=names.value(f"{name_of(old)}_clipped"), type=old.type, shape=old.shape)
-    attributes = list(quantize.attributes.values())
-    name = names.node(f"{quantize.name}_clipped")
-    copy = ir.Node("", "QuantizeLinear", quantize.inputs, attributes, outputs=[result], name=name)
+    copy = like(quantize, result, names.node(f"{quantize.name}_clipped"))
     graph.insert_after(quantize, copy)
     return copy

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from calibrators.qparams import symmetric_qparams
 from qdq_cli.fixing.clips import insert_clip, is_never_negative
 from qdq_cli.fixing.record import Left, Outcome, Repair
+from qdq_cli.model.emit import Emitter
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, input_at, is_op, name_of, only_consumer
 from qdq_cli.model.scales import TensorScale, holds_constant, is_dequantize, is_quantize, tensor_scale
 from qdq_cli.placement.absorption import absorbing_lead
 from qdq_cli.placement.operators import Epilogue, commutes, operator_of
 from qdq_cli.placement.topology import steps_to_common_ancestor
-from qdq_cli.preparing.fold import add_initializer, take_over_output
+from qdq_cli.preparing.fold import take_over_output
 from qdq_cli.targets.tensorrt.lint_operators import absorbing_lead_of
 from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
 
@@ -268,7 +270,8 @@ def _quantized(
     amax = ranges.get(value.name or "")
     if amax is None:
         return None
-    return _new_pair(graph, names, value, amax / INT8_MAX), f"a new pair with the range {amax:g}"
+    qparams = symmetric_qparams(amax, scale_dtype=np.float32 if value.dtype is None else value.dtype.numpy())
+    return Emitter(graph, names).pair(value, qparams, name_of(value)), f"a new pair with the range {amax:g}"
 
 
 def pairs_of_tensor(value: ir.Value) -> list[Pair]:
@@ -280,30 +283,6 @@ def pairs_of_tensor(value: ir.Value) -> list[Pair]:
             if scale is not None and is_dequantize(reader) and tensor_scale(reader) == scale:
                 found.append(Pair(value, use.node, reader, scale))
     return found
-
-
-def _new_pair(graph: ir.Graph, names: Names, value: ir.Value, scale: float) -> ir.Value:
-    name = name_of(value)
-    dtype = np.float32 if value.dtype is None else value.dtype.numpy()
-    operands = [
-        add_initializer(graph, names.value(f"{name}_scale"), np.asarray(scale, dtype)),
-        add_initializer(graph, names.value(f"{name}_zero_point"), np.zeros((), np.int8)),
-    ]
-    quantize = _node(names, "QuantizeLinear", [value, *operands], ir.TensorType(ir.DataType.INT8))
-    dequantize = _node(names, "DequantizeLinear", [quantize.outputs[0], *operands], value.type)
-    producer = value.producer()
-    if producer is not None:
-        graph.insert_after(producer, (quantize, dequantize))
-    else:
-        graph.insert_before(graph[0], (quantize, dequantize))
-    for node in (quantize, dequantize):
-        node.outputs[0].shape = value.shape
-    return dequantize.outputs[0]
-
-
-def _node(names: Names, op_type: str, inputs: list[ir.Value], kind: ir.TypeProtocol | None) -> ir.Node:
-    name = names.node(f"{name_of(inputs[0]).removesuffix('_QuantizeLinear_Output')}_{op_type}")
-    return ir.Node("", op_type, inputs, outputs=[ir.Value(name=names.value(f"{name}_Output"), type=kind)], name=name)
 
 
 def _drop(graph: ir.Graph, pair: Pair) -> None:

@@ -16,7 +16,7 @@ from qdq_cli.judging.bias import bias_place, set_bias
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, input_at
 from qdq_cli.placement.plan import Plan, WeightTarget
-from qdq_cli.placement.rewrite import rewrite
+from qdq_cli.placement.rewrite import Rewritten, rewrite_in_place
 from qdq_cli.preparing.fold import add_initializer
 
 
@@ -30,6 +30,8 @@ class Candidate:
         weight_ranges: Weight -> amax a scale, for weights not quantized over their whole range.
         weights: Initializer name -> new values, same shape and type.
         biases: Weighted node -> new bias, shape [output channels].
+        base: Initializer name -> values of an equalized float model, which computes what the prepared model does: what
+            a layer has that `weights` does not name, one that is left float too.
     """
 
     plan: Plan
@@ -37,6 +39,7 @@ class Candidate:
     weight_ranges: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     weights: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
     biases: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    base: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
 
 
 def with_plan(base: Candidate, plan: Plan, amax: tuple[float, ...]) -> Candidate:
@@ -55,16 +58,25 @@ def with_plan(base: Candidate, plan: Plan, amax: tuple[float, ...]) -> Candidate
         weight_ranges={name: found for name, found in base.weight_ranges.items() if name in weights},
         weights={name: array for name, array in base.weights.items() if name in weights},
         biases={name: array for name, array in base.biases.items() if name in nodes},
+        base=base.base,
     )
 
 
-def set_constants(
-    model: ir.Model,
-    weights: Mapping[str, NDArray[np.floating]],
-    biases: Mapping[str, NDArray[np.float64]] = MappingProxyType({}),
+_NO_BIASES: Mapping[str, NDArray[np.float64]] = MappingProxyType({})
+
+
+def with_constants(
+    model: ir.Model, weights: Mapping[str, NDArray[np.floating]], biases: Mapping[str, NDArray[np.float64]] = _NO_BIASES
+) -> ir.Model:
+    """Return a copy of a prepared model with other weights and biases (as in `Candidate`); nothing is quantized yet."""
+    copy = model.clone()
+    _set_constants(copy.graph, weights, biases)
+    return copy
+
+
+def _set_constants(
+    graph: ir.Graph, weights: Mapping[str, NDArray[np.floating]], biases: Mapping[str, NDArray[np.float64]]
 ) -> None:
-    """Give a prepared model other weights and biases (as in `Candidate`), in place; nothing is quantized yet."""
-    graph = model.graph
     for name, array in weights.items():
         graph.initializers[name].const_value = ir.Tensor(array, name=name)
     if not biases:
@@ -107,14 +119,31 @@ def round_weight(
     return rounded
 
 
+def quantized_model(model: ir.Model, candidate: Candidate, *, weights: WeightForm, form: Form) -> Rewritten:
+    """Return a copy of the prepared model, quantized as the candidate says, to be written.
+
+    Args:
+        model: The prepared model; left as it is.
+        candidate: What is quantized, with which ranges and constants.
+        weights: How weights are stored.
+        form: How the INT8 regions are written.
+
+    Raises:
+        ModelError: A weight holds NaN or Inf, or a tensor is BF16.
+    """
+    copy = with_constants(model, {**candidate.base, **candidate.weights}, candidate.biases)
+    return rewrite_in_place(
+        copy, candidate.plan, candidate.amax, weights=weights, form=form, weight_ranges=candidate.weight_ranges
+    )
+
+
 def trial_model(model: ir.Model, candidate: Candidate, rounded: RoundedWeights) -> ir.Model:
-    """Return a clone of the prepared model, quantized as the candidate says, to be run.
+    """Return a copy of the prepared model, quantized as the candidate says, to be run.
 
     Its weights are rounded beforehand, so that a run does not do it every time; the numbers are those of the written
     model, bit for bit.
     """
-    clone = model.clone()
-    set_constants(clone, candidate.weights, candidate.biases)
+    clone = with_constants(model, {**candidate.base, **candidate.weights}, candidate.biases)
     nodes = {node.name: node for node in clone.graph}
     names = Names(clone.graph)
     for target in candidate.plan.weights:
@@ -128,5 +157,4 @@ def trial_model(model: ir.Model, candidate: Candidate, rounded: RoundedWeights) 
         if former is not None and not former.uses() and not former.is_graph_output():
             clone.graph.initializers.pop(target.tensor)
     activations = replace(candidate.plan, weights=())
-    rewrite(clone, activations, candidate.amax, weights=WeightForm.FP32, form=Form.PAIRS)
-    return clone
+    return rewrite_in_place(clone, activations, candidate.amax, weights=WeightForm.FP32, form=Form.PAIRS).model

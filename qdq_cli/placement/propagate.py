@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from qdq_cli.model.emit import pair_half
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import input_at, is_op, name_of, only_consumer
 from qdq_cli.model.scales import TensorScale, holds_constant, is_dequantize, is_quantize, tensor_scale
@@ -322,7 +323,7 @@ class _Engine:
     def _new_node(self, op_type: str, name: str, ends: tuple[ir.Value, ir.Value], parameters: _Parameters) -> ir.Node:
         source, result = ends
         inputs = [source, *parameters.operands]
-        node = ir.Node("", op_type, inputs, parameters.attributes, outputs=[result], name=self._names.node(name))
+        node = pair_half(op_type, inputs, parameters.attributes, result, self._names.node(name))
         self._scales[node] = parameters.scale
         return node
 

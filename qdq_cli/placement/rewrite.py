@@ -1,13 +1,13 @@
-"""The only place that changes a graph: write the planned Q/DQ nodes (emission contract, rules section 1.10).
+"""Write a plan into a model: the planned Q/DQ nodes (emission contract, rules section 1.10), by `model.emit`.
 
-Every pair shares one scale and one INT8 zero point of zeros (same shape as the scale), both initializers, always three
-inputs (A14); per-channel nodes carry a non-negative `axis` (A20, A21); biases stay float (A27).
+Every pair shares one scale and one zero point of its shape, both initializers, always three inputs (A14); biases stay
+float (A27). The model that was planned is left as it is: what comes back is another one with the same weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from calibrators.errors import NonFiniteError
 from calibrators.qparams import QParams, is_negligible, quantize, symmetric_qparams, weight_amax
 from qdq_cli.config.forms import Form, WeightForm
-from qdq_cli.model.names import Names
+from qdq_cli.model.emit import Emitter
 from qdq_cli.model.nodes import consumers, is_op, name_of
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.scales import is_dequantize, is_quantize, tensor_scale
@@ -32,14 +32,16 @@ NO_RANGES: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Rewriting:
-    """What the rewrite found on its way.
+class Rewritten:
+    """A model with the planned Q/DQ, and what was found on the way.
 
     Args:
+        model: The model.
         notes: Sentences the user should read.
         int8_nodes: Names of the commuting nodes that read and write INT8 tensors (region form only).
     """
 
+    model: ir.Model
     notes: tuple[str, ...]
     int8_nodes: tuple[str, ...] = ()
 
@@ -52,11 +54,11 @@ def rewrite(
     weights: WeightForm,
     form: Form,
     weight_ranges: Mapping[str, NDArray[np.float32]] = NO_RANGES,
-) -> Rewriting:
-    """Insert the planned Q/DQ nodes into a prepared model, in place.
+) -> Rewritten:
+    """Return a prepared model with the planned Q/DQ nodes; the one passed in is left as it is.
 
     Args:
-        model: The model the plan was made from.
+        model: The model the plan was made from. Its weights are shared, its graph is copied.
         plan: What to quantize.
         amax: Range of each scale group, in the tensors' units; 0.0 for a group that held only zeros.
         weights: How weights are stored.
@@ -66,6 +68,24 @@ def rewrite(
 
     Raises:
         ModelError: A weight holds NaN or Inf, or a tensor is BF16.
+    """
+    copy = model.clone()
+    return rewrite_in_place(copy, plan, amax, weights=weights, form=form, weight_ranges=weight_ranges)
+
+
+def rewrite_in_place(
+    model: ir.Model,
+    plan: Plan,
+    amax: Sequence[float],
+    *,
+    weights: WeightForm,
+    form: Form,
+    weight_ranges: Mapping[str, NDArray[np.float32]] = NO_RANGES,
+) -> Rewritten:
+    """Do the same in a model that nobody but the caller holds: a copy of its own. Copying twice would be in vain.
+
+    Raises:
+        ModelError: As `rewrite`; the model is half rewritten then.
     """
     writer = _Writer(model)
     groups = {target.tensor: target.group for target in plan.targets}
@@ -81,10 +101,11 @@ def rewrite(
         joined = _half_joins(model.graph)
         if joined:
             propagate(model, may_move=joined.__contains__)
-        return Rewriting(_notes(dead, small))
+        return Rewritten(model, _notes(dead, small))
     opset = opset_of(model)
     propagate(model, may_move=lambda node: commutes(node) and _runs_on_int8(node, opset))
-    return Rewriting(_notes(dead, small), tuple(sorted(node.name or "" for node in nodes_on_codes(model.graph))))
+    on_codes = tuple(sorted(node.name or "" for node in nodes_on_codes(model.graph)))
+    return Rewritten(model, _notes(dead, small), on_codes)
 
 
 def _notes(dead: Mapping[str, int], small: Sequence[str]) -> tuple[str, ...]:
@@ -141,7 +162,7 @@ class _Writer:
         self._graph = model.graph
         self._values = ir.convenience.create_value_mapping(model.graph)
         self._nodes = {node.name or "": node for node in model.graph}
-        self._names = Names(model.graph)
+        self._emitter = Emitter(model.graph)
         self._weights: dict[ir.Value, None] = {}
         self._laid_out: dict[tuple[bytes, int | None, np.dtype[np.generic]], tuple[QParams, int]] = {}
 
@@ -155,7 +176,7 @@ class _Writer:
         output = _existing_pair(value)
         qparams = symmetric_qparams(amax, scale_dtype=_scale_dtype(value))
         if output is None:
-            output = self._pair(value, qparams, tensor)
+            output = self._emitter.pair(value, qparams, tensor)
         for use in uses:
             self._nodes[use.node].replace_input_with(use.slot, output)
         return amax > 0 and _negligible(amax, qparams) > 0
@@ -183,7 +204,7 @@ class _Writer:
                 f"Export the model again, or keep the node float with --exclude '{node.name}'.",
             ) from error
         if form is WeightForm.FP32:
-            output = self._pair(value, qparams, target.tensor)
+            output = self._emitter.pair(value, qparams, target.tensor)
         else:
             output = self._integer_weight(value, _array_of(value), qparams, form)
         node.replace_input_with(target.use.slot, output)
@@ -211,58 +232,15 @@ class _Writer:
         self, value: ir.Value, array: NDArray[np.generic], qparams: QParams, form: WeightForm
     ) -> ir.Value:
         codes = quantize(array, qparams)
-        name = name_of(value)
-        scale, zero_point = self._parameters(qparams, name)
+        name, emitter = name_of(value), self._emitter
+        parameters = emitter.parameters(qparams, name)
         if form is WeightForm.INT8:
-            stored = self._initializer(f"{name}_quantized", codes)
-            return self._dequantize(stored, scale, zero_point, qparams.axis, name, value)
-        stored = self._initializer(f"{name}_integers", codes.astype(array.dtype))
-        ones = self._initializer(f"{name}_unit_scale", np.ones_like(qparams.scale))
-        q = self._quantize(stored, ones, zero_point, qparams.axis, name)
-        return self._dequantize(q, scale, zero_point, qparams.axis, name, value)
-
-    def _pair(self, value: ir.Value, qparams: QParams, name: str) -> ir.Value:
-        scale, zero_point = self._parameters(qparams, name)
-        q = self._quantize(value, scale, zero_point, qparams.axis, name)
-        return self._dequantize(q, scale, zero_point, qparams.axis, name, value)
-
-    def _parameters(self, qparams: QParams, name: str) -> tuple[ir.Value, ir.Value]:
-        scale = self._initializer(f"{name}_scale", np.asarray(qparams.scale))
-        return scale, self._initializer(f"{name}_zero_point", np.asarray(qparams.zero_point, np.int8))
-
-    def _initializer(self, wanted: str, array: NDArray[np.generic]) -> ir.Value:
-        name = self._names.value(wanted)
-        tensor = ir.Tensor(array, name=name)
-        value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
-        self._graph.register_initializer(value)
-        return value
-
-    def _quantize(
-        self, source: ir.Value, scale: ir.Value, zero_point: ir.Value, axis: int | None, name: str
-    ) -> ir.Value:
-        codes = ir.Value(type=ir.TensorType(ir.DataType.INT8), shape=source.shape)
-        return self._insert("QuantizeLinear", (source, scale, zero_point), codes, axis, name)
-
-    def _dequantize(
-        self, source: ir.Value, scale: ir.Value, zero_point: ir.Value, axis: int | None, name: str, like: ir.Value
-    ) -> ir.Value:
-        result = ir.Value(type=like.type, shape=like.shape)
-        return self._insert("DequantizeLinear", (source, scale, zero_point), result, axis, name)
-
-    def _insert(
-        self, op_type: str, inputs: Sequence[ir.Value], result: ir.Value, axis: int | None, name: str
-    ) -> ir.Value:
-        """Put a new node right behind what it reads, so that the file stays in topological order."""
-        attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
-        unique = self._names.node(f"{name}_{op_type}")
-        result.name = self._names.value(f"{unique}_Output")
-        node = ir.Node("", op_type, inputs, attributes, outputs=[result], name=unique)
-        maker = inputs[0].producer()
-        if maker is not None:
-            self._graph.insert_after(maker, node)
-        elif len(self._graph):
-            self._graph.insert_before(self._graph[0], node)
-        return result
+            stored = emitter.codes(f"{name}_quantized", codes, qparams.qtype)
+            return emitter.dequantize(stored, parameters, name, value)
+        stored = emitter.constant(f"{name}_integers", ir.Tensor(codes.astype(array.dtype)))
+        ones = emitter.constant(f"{name}_unit_scale", ir.Tensor(np.ones_like(qparams.scale)))
+        unit = replace(parameters, scale=ones)
+        return emitter.dequantize(emitter.quantize(stored, unit, name), parameters, name, value)
 
 
 def _array_of(value: ir.Value) -> NDArray[np.generic]:

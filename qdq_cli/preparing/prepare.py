@@ -61,7 +61,7 @@ class Preparation:
 
 
 def prepare(model: ir.Model, proto: onnx.ModelProto | None = None) -> Preparation:
-    """Prepare a model for planning; the model passed in must not be used afterwards.
+    """Prepare a model for planning; the one passed in is left as it is, and shares its weights.
 
     Args:
         model: The model as it was read.
@@ -70,6 +70,15 @@ def prepare(model: ir.Model, proto: onnx.ModelProto | None = None) -> Preparatio
 
     Raises:
         ModelError: The model cannot be brought to the opset it needs, or its functions cannot be inlined.
+    """
+    return prepare_in_place(model.clone(), proto)
+
+
+def prepare_in_place(model: ir.Model, proto: onnx.ModelProto | None = None) -> Preparation:
+    """Do the same to a model that nobody but the caller holds, and will not use afterwards: one that was just read.
+
+    Raises:
+        ModelError: As `prepare`.
     """
     interface = _interface(model)
     inline_functions(model)

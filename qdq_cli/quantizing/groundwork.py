@@ -12,7 +12,7 @@ from qdq_cli.calibrating.calibration import Observation, Ranges
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.config.forms import TensorRT
 from qdq_cli.config.ranges import RangeConfig
-from qdq_cli.judging.candidate import Candidate, with_plan
+from qdq_cli.judging.candidate import Candidate, with_constants, with_plan
 from qdq_cli.model import files
 from qdq_cli.model.quantized import already_quantized
 from qdq_cli.placement.optimized import require_originals
@@ -27,7 +27,7 @@ class Opened:
     """A model that was loaded, prepared and planned; `prepared.model` is as the plan found it.
 
     Args:
-        source: The model as it was read.
+        source: The file; its model is the prepared one.
         prepared: The same, prepared.
         trt: Oldest TensorRT release that reads the result.
         plan: What to quantize.
@@ -81,6 +81,12 @@ class Groundwork:
     def model(self) -> ir.Model:
         """The prepared model."""
         return self.opened.prepared.model
+
+    @property
+    def floats(self) -> ir.Model:
+        """The float model that is quantized: the prepared one, as recovery equalized it."""
+        base = self.candidate.base
+        return with_constants(self.model, base) if base else self.model
 
     @property
     def plan(self) -> Plan:

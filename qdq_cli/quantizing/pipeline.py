@@ -23,15 +23,15 @@ from qdq_cli.calibrating.calibration_data import Samples, open_data
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.doubts import tell_doubts
 from qdq_cli.judging.aside import FEW_SAMPLES, split
-from qdq_cli.judging.candidate import Candidate, set_constants
+from qdq_cli.judging.candidate import Candidate, quantized_model
 from qdq_cli.model import files
 from qdq_cli.model.check import check_written
 from qdq_cli.model.provenance import record_provenance
 from qdq_cli.model.quantized import holds_quantization
 from qdq_cli.placement.optimized import warnings_about
 from qdq_cli.placement.plan import Plan, make_plan, observing, shrinkable
-from qdq_cli.placement.rewrite import rewrite
-from qdq_cli.preparing.prepare import prepare
+from qdq_cli.placement.rewrite import Rewritten
+from qdq_cli.preparing.prepare import prepare_in_place
 from qdq_cli.process.errors import DataError, LimitError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.process.writable import check_writable
@@ -57,6 +57,7 @@ from qdq_cli.quantizing.run import Run
 from qdq_cli.recovering.recover import recover
 from qdq_cli.recovering.start import Start
 from qdq_cli.running.unknown import notes_about, observe_everything
+from qdq_cli.screen.page import BoxRow
 from qdq_cli.screen.render import check_page_target, write_page
 from qdq_cli.targets.tensorrt.cost import weigh
 from qdq_cli.targets.tensorrt.draft import draft
@@ -96,7 +97,10 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
     work = lay_groundwork(run, opened, open_samples(run, opened), also)
     work = leave_float(run, work, later) if later else work
     require_something_to_judge(config, planned(run, work.opened))
-    return _with_page(config, work.model, work.observed.histograms, partial(write_model, run, work, target), work.plan)
+    written = rewrite_model(run, work)
+    write = partial(write_model, run, work, target, written)
+    weights = () if config.report is None else weight_rows(work.floats, work.plan)
+    return _with_page(config, written.model, work.observed.histograms, write, weights)
 
 
 def _with_page(
@@ -104,7 +108,7 @@ def _with_page(
     model: ir.Model,
     histograms: Mapping[str, Histogram],
     write: Callable[[], Report],
-    plan: Plan | None = None,
+    weights: tuple[BoxRow, ...] = (),
 ) -> Report:
     """Write the model, and the page about it where one was asked for, also where a limit is not met.
 
@@ -113,7 +117,6 @@ def _with_page(
     """
     if config.report is None:
         return write()
-    weights = () if plan is None else weight_rows(model, plan)  # before they are rewritten
     page = partial(quantize_page, model=model, histograms=histograms, weights=weights)
     try:
         report = write()
@@ -184,12 +187,12 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
         source = source or files.load(config.model)
         quantized = holds_quantization(source.model)
     with run.stage("prepare"):
-        prepared = prepare(source.model, source.proto)
+        prepared = prepare_in_place(source.model, source.proto)
         if (config.ranges.manual or config.ranges.imported) and not config.data.calib:  # nothing is run then
             prepared = replace(prepared, unknown=())
             observe_everything(prepared.model)
     run.say(*prepared.notes, *notes_about(prepared.unknown))
-    source = replace(source, proto=None)  # its weights would stay in memory besides those of the model
+    source = replace(source, model=prepared.model, proto=None)  # the file as it was read is used up
     plan = plan_of(run, prepared.model)
     if quantized and not plan.quantized:  # pairs around no new INT8 operator would be kernels for nothing
         plan = replace(plan, targets=(), groups=(), candidates=())
@@ -256,7 +259,7 @@ def lay_groundwork(run: Run, opened: Opened, samples: Samples | None, also: Sequ
 
 
 def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
-    """Take the steps of recovery that were asked for; the prepared model gets its equalized constants, in place.
+    """Take the steps of recovery that were asked for.
 
     Raises:
         DataError: There are no samples to recover on.
@@ -282,7 +285,6 @@ def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
             config.target.with_name(f"{config.target.name}.recovery"),
         )
         found = recover(start, config.recover)
-        set_constants(work.model, found.base)
     if found.record.samples < FEW_SAMPLES:
         run.say(
             f"Recovery could set only {found.record.samples} of the samples aside to judge by: what helps so few may "
@@ -297,38 +299,41 @@ def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
     )
 
 
-def write_model(run: Run, work: Groundwork, target: Path) -> Report:
-    """Rewrite the prepared model, in place, write it and verify it.
+def rewrite_model(run: Run, work: Groundwork) -> Rewritten:
+    """Return the quantized model, which says where it comes from.
+
+    Raises:
+        ModelError: A weight holds NaN or Inf, or a tensor is BF16.
+    """
+    config, observed = run.config, work.observed
+    with run.stage("rewrite"):
+        written = quantized_model(work.model, work.candidate, weights=config.weights, form=config.form)
+        steps = () if work.recovery is None else (step.step for step in work.recovery.steps)
+        record_provenance(written.model, config.ranges, observed.samples, observed.preprocessing, steps)
+    return written
+
+
+def write_model(run: Run, work: Groundwork, target: Path, written: Rewritten) -> Report:
+    """Write the quantized model and verify it.
 
     Args:
         run: The run.
-        work: What to write.
+        work: What it was made from.
         target: Absolute path of the result.
+        written: What `rewrite_model` made of it.
 
     Raises:
         UnmetLimitError: A limit is not met; nothing is left under the output name, as after every other error.
     """
     config, opened, samples, observed, ranges = run.config, work.opened, work.samples, work.observed, work.ranges
-    with run.stage("rewrite"):
-        set_constants(work.model, work.candidate.weights, work.candidate.biases)
-        rewriting = rewrite(
-            work.model,
-            work.plan,
-            ranges.amax,
-            weights=config.weights,
-            form=config.form,
-            weight_ranges=work.candidate.weight_ranges,
-        )
-        steps = () if work.recovery is None else (step.step for step in work.recovery.steps)
-        record_provenance(work.model, config.ranges, observed.samples, observed.preprocessing, steps)
-    run.say(*ranges.notes, *rewriting.notes)
+    run.say(*ranges.notes, *written.notes)
     report = replace(
         planned(run, opened),
         calibration=calibrated(config, samples, observed, ranges),
         recovery=work.recovery,
         amax=ranges.amax,
     )
-    report, unmet = _write(run, work, target, report)
+    report, unmet = _write(run, work, written.model, (target, report))
     if not report.weighted_ops.quantized and unmet is None:
         run.warn(f"Nothing of {config.model} is quantized: {why_nothing(report)}. {config.target} is a float model.")
     report = run.finish(report)
@@ -357,20 +362,27 @@ def _observe(
     return plan, observed
 
 
-def _write(run: Run, work: Groundwork, target: Path, report: Report) -> tuple[Report, LimitError | None]:
-    """Write, check and verify the model in a temporary place; it gets its name only when all of that went well.
+def _write(run: Run, work: Groundwork, model: ir.Model, to: tuple[Path, Report]) -> tuple[Report, LimitError | None]:
+    """Write, check and verify a quantized model in a temporary place; it gets its name only when all went well.
+
+    Args:
+        run: The run.
+        work: What it was made from.
+        model: It.
+        to: Its path, and the report so far.
 
     Returns:
         The report, completed, and the limit that is not met.
     """
     config, source = run.config, work.opened.source
+    target, report = to
     with contextlib.ExitStack() as stack:
         with run.stage("save"):
-            staged = stack.enter_context(files.staged(work.model, target, external=source.external))
+            staged = stack.enter_context(files.staged(model, target, external=source.external))
             run.say(*check_written(staged.path, source.path))
         with run.stage("predict"):
             shapes = sample_shapes(work.opened, config, work.samples)
-            prediction = prediction_of(*weigh(work.model, shapes))
+            prediction = prediction_of(*weigh(model, shapes))
         with run.stage("verify"):
             seen = work.observed
             result = verification.Result(report.opset, seen.digests, seen.histograms, seen.samples)

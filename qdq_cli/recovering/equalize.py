@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from calibrators.equalization import EXPONENTS, channel_factors
 from calibrators.qparams import weight_amax
 from qdq_cli.data.batches import Batch
-from qdq_cli.judging.candidate import Candidate, set_constants
+from qdq_cli.judging.candidate import Candidate, with_constants
 from qdq_cli.model.nodes import initializer_array
 from qdq_cli.placement.plan import Plan
 from qdq_cli.process.errors import ModelError
@@ -164,9 +164,7 @@ class _Work:
     def model(self, choice: Choice) -> tuple[ir.Model, Mapping[str, NDArray[np.floating]]]:
         """The float model under a choice, and the constants that differ."""
         constants = self._constants(choice)
-        model = self._start.model.clone()
-        set_constants(model, constants)
-        return model, constants
+        return with_constants(self._start.model, constants), constants
 
     def candidate(self, choice: Choice) -> Candidate:
         """The candidate of a choice, ranges and all."""

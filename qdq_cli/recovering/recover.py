@@ -11,9 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from calibrators import Histogram
 from calibrators.metrics import sqnr_of_ratio
@@ -36,15 +34,12 @@ class Recovered:
     """A recovered model.
 
     Args:
-        candidate: The best one found.
-        base: Initializer -> values of the equalized float model, which computes what the prepared model does; a layer
-            that is to stay float takes its weight from here.
+        candidate: The best one found, on the equalized float model.
         histograms: Of every calibrated tensor, in the equalized model.
         record: What was done.
     """
 
     candidate: Candidate
-    base: Mapping[str, NDArray[np.floating]]
     histograms: Mapping[str, Histogram]
     record: Recovery
 
@@ -68,7 +63,8 @@ def recover(start: Start, steps: Sequence[str]) -> Recovered:
         observed = start.observe(equalized.model)
         chosen = start.ranges(observed)
     amax = _of_all_samples(work.judge.candidate.amax, equalized.amax, chosen)
-    return Recovered(replace(work.judge.candidate, amax=amax), equalized.constants, observed.histograms, work.record())
+    candidate = replace(work.judge.candidate, amax=amax, base=equalized.constants)
+    return Recovered(candidate, observed.histograms, work.record())
 
 
 def _of_all_samples(found: Sequence[float], learnt: Sequence[float], chosen: Sequence[float]) -> tuple[float, ...]:

@@ -9,9 +9,8 @@ import onnx_ir as ir
 
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.config.sensitivity import Evaluation
-from qdq_cli.judging.candidate import Candidate, set_constants
+from qdq_cli.judging.candidate import Candidate, quantized_model
 from qdq_cli.model import files
-from qdq_cli.placement.rewrite import rewrite
 from qdq_cli.process.scratch import scratch_folder
 from qdq_cli.quantizing.groundwork import Opened
 from qdq_cli.quantizing.run import Run
@@ -60,12 +59,8 @@ class Metric:
         Raises:
             DataError: The program fails, or prints no number.
         """
-        model = self._model.clone()
-        set_constants(model, candidate.weights, candidate.biases)
-        rewrite(
-            model, candidate.plan, candidate.amax, weights=self._config.weights, form=self._config.form,
-            weight_ranges=candidate.weight_ranges,
-        )  # fmt: skip
+        config = self._config
+        model = quantized_model(self._model, candidate, weights=config.weights, form=config.form).model
         with scratch_folder() as folder:
             return evaluate(self._evaluation, self._written(model, folder))
 

@@ -20,7 +20,15 @@ from qdq_cli.process.errors import DataError, LimitError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing.groundwork import Opened, leave_float, require_float
 from qdq_cli.quantizing.keeping import require_named
-from qdq_cli.quantizing.pipeline import check_outputs, open_model, open_samples, plan_of, recover_accuracy, write_model
+from qdq_cli.quantizing.pipeline import (
+    check_outputs,
+    open_model,
+    open_samples,
+    plan_of,
+    recover_accuracy,
+    rewrite_model,
+    write_model,
+)
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
 from qdq_cli.screen.amounts import decibels
@@ -171,8 +179,7 @@ class _Tuning:
 
     def _recover(self, before: Point) -> Point:
         """Recover accuracy with everything in INT8; leaving float starts from there, unless that is worse."""
-        former, initializers = self.stand, self.stand.work.model.graph.initializers
-        constants = {name: value.const_value for name, value in initializers.items()}
+        former = self.stand
         self.run.config = self.config.quantize
         work = recover_accuracy(self.run, former.work)
         self.run.config = replace(self.config.quantize, recover=())
@@ -185,8 +192,6 @@ class _Tuning:
             return after
         self.run.say(f"Recovery with everything in INT8: {found}; so it is undone.")
         self.stand = former
-        for name, value in constants.items():
-            initializers[name].const_value = value
         return before
 
     def _measure(self, left_float: FloatSet) -> Point:
@@ -233,7 +238,8 @@ class _Tuning:
         self.run.say(*_uneven(list(measured.values()), self.config.max_drop))
         config = self._config_of(point, target)
         variant = leave_float(self.run, self.stand.work, point.left_float)
-        written = write_model(replace(self.run, config=config), variant, config.target.absolute())
+        run = replace(self.run, config=config)
+        written = write_model(run, variant, config.target.absolute(), rewrite_model(run, variant))
         seconds = {**dataclasses.asdict(written.seconds), **self.run.clock.seconds()}
         return self._report(measured, chosen, written, seconds)
 

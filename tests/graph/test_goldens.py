@@ -20,5 +20,5 @@ def test_plan_and_graph_of_a_sample_model(sample, golden):
     golden(f"{sample.name}.plan.txt", plan_text(plan))
     # Powers of two, one a group: the scales tell the groups apart, and no calibration is needed.
     amax = [127 * 2.0**-number for number in range(len(plan.groups))]
-    rewrite(prepared, plan, amax, weights=WeightForm.FP32, form=Form.PAIRS)
-    golden(f"{sample.name}.graph.txt", model_text(prepared))
+    written = rewrite(prepared, plan, amax, weights=WeightForm.FP32, form=Form.PAIRS)
+    golden(f"{sample.name}.graph.txt", model_text(written.model))

@@ -35,8 +35,8 @@ def written(recipe: list[Step], form: Form, *, runs: bool = True) -> tuple[ir.Mo
     if not runs:
         plan = replace(plan, targets=tuple(target for target in plan.targets if not target.opens_run))
     result = rewrite(model, plan, [AMAX] * len(plan.groups), weights=WeightForm.FP32, form=form)
-    proto_of(model)
-    return model, result.int8_nodes
+    proto_of(result.model)
+    return result.model, result.int8_nodes
 
 
 @settings(max_examples=60)

@@ -13,7 +13,7 @@ from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import constant_at
 from qdq_cli.placement.plan import make_plan
-from qdq_cli.placement.rewrite import Rewriting, rewrite
+from qdq_cli.placement.rewrite import Rewritten, rewrite
 from qdq_cli.preparing.prepare import prepare
 from tests.networks import Network, proto_of, run
 
@@ -24,13 +24,13 @@ def quantized(
     form: Form = Form.PAIRS,
     amax: float = 4.0,
     config: PlanConfig | None = None,
-) -> tuple[ir.Model, Rewriting]:
+) -> tuple[ir.Model, Rewritten]:
     """Prepare, plan and rewrite with one range for every group; the result passes the full checker."""
     prepared = prepare(model).model
     plan = make_plan(prepared, config)
     result = rewrite(prepared, plan, [amax] * len(plan.groups), weights=weights, form=form)
-    proto_of(prepared)
-    return prepared, result
+    proto_of(result.model)
+    return result.model, result
 
 
 def conv_chain(channels: int = 16) -> Network:

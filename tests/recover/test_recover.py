@@ -15,7 +15,7 @@ from qdq_cli.calibrating.calibration import Observation
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.config.recovery import RECOVERY_STEPS
-from qdq_cli.judging.candidate import Candidate, set_constants
+from qdq_cli.judging.candidate import Candidate, with_constants
 from qdq_cli.judging.trials import Trials
 from qdq_cli.placement.plan import restricted
 from qdq_cli.process.errors import ModelError
@@ -47,7 +47,7 @@ def first(start: Start) -> Candidate:
 
 def assert_equal(one: Recovered, other: Recovered) -> None:
     assert one.candidate.amax == other.candidate.amax
-    for name in ("weights", "biases", "weight_ranges"):
+    for name in ("weights", "biases", "weight_ranges", "base"):
         mine, theirs = getattr(one.candidate, name), getattr(other.candidate, name)
         assert mine.keys() == theirs.keys()
         for key, array in mine.items():
@@ -72,8 +72,7 @@ def test_the_outputs_of_real_networks_gain(name: str):
     assert found.record.samples == sum(map(len, start.split.judge))
     assert ir.to_proto(start.model).SerializeToString() == bytes_before
 
-    equalized = start.model.clone()
-    set_constants(equalized, found.base)
+    equalized = with_constants(start.model, found.candidate.base)
     for one, other in zip(run(equalized), run(start.model), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3 * np.abs(other).max())
 
@@ -125,7 +124,7 @@ def test_without_steps_nothing_changes(tmp_path: Path):
     found = recover(start, [])
     assert found.candidate == first(start)
     assert found.record.before_db == found.record.after_db
-    assert not found.record.steps and not found.base
+    assert not found.record.steps and not found.candidate.base
 
 
 def test_a_range_that_cuts_is_widened(tmp_path: Path):
@@ -184,7 +183,7 @@ def test_a_gain_far_larger_than_the_others_is_smoothed(tmp_path: Path):
     weight[3] /= 100
     y = net.op("MatMul", n, net.constant(weight), name="y")
     start = start_of_network(tmp_path, net.proto(y))
-    assert not recover(start, ["equalize"]).base
+    assert not recover(start, ["equalize"]).candidate.base
     found = recover(start, ["smooth"])
     assert noise(start, found.candidate) < 0.1 * noise(start, first(start))
 

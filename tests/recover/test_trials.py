@@ -45,8 +45,7 @@ def test_a_trial_computes_what_the_written_model_computes(name: str) -> None:
     batches = _batches(model)
     outcome = Trials(model, batches).measure(Candidate(plan, amax))
 
-    written = model.clone()
-    rewrite(written, plan, amax, weights=WeightForm.FP32, form=Form.PAIRS)
+    written = rewrite(model, plan, amax, weights=WeightForm.FP32, form=Form.PAIRS).model
     float_runner = Runner(Source(ir.to_proto(model).SerializeToString()))
     int8_runner = Runner(Source(ir.to_proto(written).SerializeToString()))
     noise = {name: ChannelNoise(None) for name in outcome.sqnr_db}

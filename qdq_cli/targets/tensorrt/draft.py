@@ -1,7 +1,7 @@
 """What TensorRT would do with a plan, before anything is calibrated or written.
 
-The writer itself writes the planned Q/DQ into a clone, with a scale of its own for each scale group and weights that
-are not read, and the simulator looks at the result.
+The writer itself writes the planned Q/DQ into a copy, with a scale of its own for each scale group and weights that are
+not read, and the simulator looks at the result.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ import onnx_ir as ir
 
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.placement.plan import Plan
-from qdq_cli.placement.rewrite import rewrite
+from qdq_cli.placement.rewrite import rewrite_in_place
 from qdq_cli.targets.tensorrt.simulate import simulate
 from qdq_cli.targets.tensorrt.simulation import Simulation
 
 
 def draft(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> ir.Model:
-    """Return a clone of a model with the planned Q/DQ in it; its scales are placeholders.
+    """Return a copy of a model with the planned Q/DQ in it; its scales are placeholders.
 
     Args:
         model: The prepared model the plan was made from; not changed.
         plan: What to quantize.
         form: How the INT8 regions are written.
     """
-    clone = model.clone()
-    write_draft(clone, plan, form=form)
-    return clone
+    copy = model.clone()
+    draft_in_place(copy, plan, form=form)
+    return copy
 
 
-def write_draft(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> None:
-    """Write the planned Q/DQ into a prepared model, in place; all that can be looked at afterwards is its structure."""
+def draft_in_place(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> None:
+    """Do the same in a model that nobody but the caller holds; all that can be looked at then is its structure."""
     amax = [1.0 + number for number in range(len(plan.groups))]
     unread = dict.fromkeys((target.tensor for target in plan.weights), np.ones(1, np.float32))
-    rewrite(model, plan, amax, weights=WeightForm.FP32, form=form, weight_ranges=unread)
+    rewrite_in_place(model, plan, amax, weights=WeightForm.FP32, form=form, weight_ranges=unread)
 
 
 def predict_plan(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> Simulation:
