@@ -17,6 +17,8 @@ from onnx import TensorProto
 
 import qdq_cli
 from qdq_cli import DataConfig, PlanConfig, QuantizeConfig, RangeConfig, VerifyConfig, quantize_model
+from qdq_cli.calibrating import observing
+from qdq_cli.data.values import SampleValues
 from qdq_cli.placement.rewrite import Rewritten
 from qdq_cli.process.documents import json_text
 from qdq_cli.process.errors import LimitError, ModelError, QdqError, UsageError
@@ -161,6 +163,25 @@ def test_a_written_model_that_the_checker_refuses_never_gets_its_name(
     with pytest.raises(QdqError):
         quantize_model(config_of(space))
     assert space.listing() == before
+
+
+def test_what_samples_held_is_looked_at_by_one_thread_at_a_time(space: Workspace, monkeypatch: pytest.MonkeyPatch):
+    """Threads add to it while others ask which inputs vary."""
+    loaders, locked = [], []
+    made, varied = observing._Loader.__init__, SampleValues.varied.fget
+
+    def init(self: Any, *arguments: Any) -> None:
+        made(self, *arguments)
+        loaders.append(self)
+
+    def asked(self: SampleValues) -> frozenset[str]:
+        locked.extend(loader._lock.locked() for loader in loaders if loader.values is self)
+        return varied(self)
+
+    monkeypatch.setattr(observing._Loader, "__init__", init)
+    monkeypatch.setattr(SampleValues, "varied", property(asked))
+    quantize_model(config_of(space, verify=VerifyConfig(samples=0)))
+    assert locked and all(locked)
 
 
 def test_ranges_by_hand_for_a_tensor_that_is_not_quantized(space: Workspace):

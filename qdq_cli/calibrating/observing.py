@@ -118,7 +118,9 @@ class _Loader:
         if batch is None:
             return None
         found = [] if self._keys is None else [self._keys.of(index) for index in batch.indices]
-        values = SampleValues.of(batch, self.values.varied)
+        with self._lock:
+            varied = self.values.varied
+        values = SampleValues.of(batch, varied)
         with self._lock:
             self.values.merge(values)
             self.samples += batch.samples
