@@ -87,6 +87,48 @@ def test_samples_unlike_those_of_the_cache(tmp_path: Path):
     assert reasons(space, "--cache", space.folder / "model.qcal") == {"INPUT_UNLIKE"}
 
 
+def one_by_one(net: Network, x: str, weight: np.ndarray, name: str) -> str:
+    return net.op("Conv", x, net.constant(weight.astype(np.float32), f"{name}_w"), name=name)
+
+
+def test_few_samples_are_blamed_where_they_did_not_show_what_comes(tmp_path: Path):
+    net = Network()
+    summed = one_by_one(net, net.input("x", (1, CHANNELS, SIDE, SIDE)), np.ones((CHANNELS, CHANNELS, 1, 1)), "sum")
+    same = np.eye(CHANNELS)[:, :, None, None]
+    space = make_workspace(tmp_path, net.proto(one_by_one(net, net.relu(summed), same, "y")))
+    signs = np.where(np.arange(CHANNELS) < 10, 1, -1).astype(np.float32)[:, None, None]  # sums of 4
+    signs = np.random.default_rng(0).permuted(np.tile(signs, (32, 1, SIDE, SIDE)), axis=1)
+    for count, reason in ((4, "FEW_SAMPLES"), (32, "CLIPPED")):
+        np.savez(space.arrays, x=signs[:count])
+        assert qdq("calibrate", space.model, "--calib", space.arrays).code == 0
+        np.savez(space.arrays, x=np.ones_like(signs[:4]) - signs[:4] * 1e-3)  # no larger, but all of one sign
+        document = space.quantize("--json", "--cache", space.folder / "model.qcal").document
+        (low,) = document["verification"]["low"].values()
+        assert low["reason"] == reason
+        assert ("that 4 calibration samples show" in low["text"]) == (reason == "FEW_SAMPLES")
+
+
+def test_infinity_where_fp32_has_none(tmp_path: Path):
+    net = Network()
+    x = net.op("Add", net.op("Abs", net.input("x", (1, CHANNELS, SIDE, SIDE))), net.constant(np.float32(1e-5)))
+    logs = net.op("Log", one_by_one(net, x, np.eye(CHANNELS)[:, :, None, None], "conv"), name="logs")
+    space = space_with(tmp_path, net.proto(logs), **samples())
+    assert reasons(space) == {"NOT_FINITE"}
+    assert "low: NaN or Inf comes up where FP32 has none" in " ".join(space.quantize().out.split())
+
+
+def test_numbers_where_fp32_has_nothing_but_zeros(tmp_path: Path):
+    net = Network()
+    bias = net.constant(np.full(4, -1.0001, np.float32), "bias")
+    weight = net.constant(np.ones((4, CHANNELS, 1, 1), np.float32), "w")
+    x = net.input("x", (1, CHANNELS, SIDE, SIDE))
+    space = make_workspace(tmp_path, net.proto(net.relu(net.op("Conv", x, weight, bias, name="excess"))))
+    shares = np.random.default_rng(0).random((24, CHANNELS, SIDE, SIDE))
+    np.savez(space.arrays, x=(shares / shares.sum(axis=1, keepdims=True)).astype(np.float32))  # sums of 1 everywhere
+    assert reasons(space) == {"FP32_IS_ZERO"}
+    assert "nothing but zeros here" in " ".join(space.quantize().out.split())
+
+
 def test_an_output_of_zeros_has_no_error_to_speak_of(tmp_path: Path):
     net = Network()
     x = net.input("x", (1, CHANNELS, SIDE, SIDE))
