@@ -81,9 +81,20 @@ def weight_marks(graph: ir.Graph) -> dict[ir.Value, WeightMark]:
                 continue
             folded = is_op(node, "Conv", "ConvTranspose") and len(node.inputs) > 2 and slot > 0
             tensor = value.const_value
-            if tensor is not None and (mark := mark_weight(tensor.numpy(), rounded=folded or RECIPE in value.meta)):
+            rounded = folded or RECIPE in value.meta
+            if tensor is not None and (mark := mark_weight(_without_copies(tensor.numpy()), rounded=rounded)):
                 found[value] = mark
     return found
+
+
+def _without_copies(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return one slice of a weight that holds the same slice again and again along axis 0.
+
+    An exporter with a fixed batch writes a class token once for every sample, one with an open batch a single time.
+    """
+    if array.ndim < 2 or len(array) < 2 or not np.array_equal(array[0], array[1]):
+        return array
+    return array[:1] if bool((array == array[0]).all()) else array
 
 
 def weights_read(node: ir.Node, marks: Mapping[ir.Value, WeightMark]) -> Iterator[ir.Value]:

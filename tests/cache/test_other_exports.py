@@ -136,6 +136,31 @@ def test_every_spelling_serves_the_others(one: onnx.ModelProto, other: onnx.Mode
     assert found(observed(prepared(one)), other).missing == ()
 
 
+TOKEN = BODY.replace("GlobalAveragePool(s)", "GlobalAveragePool(t)").replace(
+    "p =", "t = Concat <axis = 3> (s, token)\n    p ="
+)
+
+
+def test_a_constant_written_once_for_every_sample_of_a_batch_is_served() -> None:
+    """Exporters write a class token as often as a fixed batch is large."""
+    token = RNG.normal(size=(1, 16, 8, 1))
+    one, four = proto(TOKEN, token=token), proto(TOKEN, batch="4", token=np.repeat(token, 4, axis=0))
+    for model, other in ((one, four), (four, one)):
+        hit = found(observed(prepared(model)) if model is one else of_four(model), other, "x", "r", "t", "f", "y")
+        assert (hit.missing, hit.same_network) == ((), True)
+    changed = np.repeat(token, 4, axis=0) * [[[[1]]], [[[1]]], [[[2]]], [[[1]]]]
+    assert found(observed(prepared(one)), proto(TOKEN, batch="4", token=changed), "t").missing == ("t",)
+
+
+def of_four(model: onnx.ModelProto) -> CalibrationTable:
+    """The table of a model that takes four samples a run."""
+    built = prepared(model)
+    batches = [Batch({"x": SAMPLES[:4]}, ("s",) * 4, 4)]
+    histograms = runner.observe(built, float_tensors(built.graph), batches, lambda batch: batch, threads=1)
+    portrait = draw_portrait(built, input_shapes(built, [(4, *SAMPLES.shape[1:])]))
+    return decode_table(encode_table(table_of(built, histograms, "", ["0" * 16], portrait)))
+
+
 @pytest.mark.parametrize("opset", [13, 15, 18, 20, 21, 23])
 def test_every_opset_is_served(table: CalibrationTable, opset: int) -> None:
     written = proto(SPELLED_OUT, opset=min(opset, 15))
