@@ -8,6 +8,8 @@ import onnx_ir as ir
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from qdq_cli.model.wire import encode
+
 SCALE = 2.0**-5
 
 
@@ -153,6 +155,11 @@ class Network:
     def _next(self) -> int:
         self._count += 1
         return self._count
+
+
+def serialized(model: ir.Model) -> bytes:
+    """A model as protobuf bytes with every weight inside, as it is written and run."""
+    return b"".join(encode(model).pieces())
 
 
 def proto_of(model: ir.Model) -> onnx.ModelProto:

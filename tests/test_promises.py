@@ -97,6 +97,42 @@ def test_files_stay_small():
     assert {name: length for name, length in lengths.items() if length >= 400} == {}
 
 
+FOR_OTHERS = {
+    "shadow_model",  # docs/compare.md, From Python
+    "rules_page",  # docs/rules.md is written by it, through `make golden`
+    "findings_page",
+}
+"""What the packages offer and do not call themselves, besides `__all__`."""
+
+
+def names_used(tree: ast.AST) -> Iterator[str]:
+    """Every name that a module reads, by whatever way: plain, as an attribute, as a text (`__all__`, lazy imports)."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+            yield node.value
+
+
+def test_nothing_is_there_for_the_tests_alone():
+    """Functions that only tests call are theirs: they stand in tests/. Commands are called through click."""
+    used = {name for path in FILES for name in names_used(parsed(path))} | FOR_OTHERS
+    found = [
+        f"{place(path)}: {node.name}"
+        for path in FILES
+        for node in public(parsed(path))
+        if node.name not in used and not node.decorator_list and not overrides(node.name)
+    ]
+    assert found == []
+
+
+def overrides(name: str) -> bool:
+    """Whether it is a method that click calls."""
+    return hasattr(click.Group, name)
+
+
 def test_no_room_has_a_name_that_says_nothing():
     nothing = {"utils", "util", "helpers", "helper", "common", "base", "manager", "handler", "misc"}
     assert [place(path) for path in FILES if path.stem in nothing or path.parent.name in nothing] == []

@@ -114,11 +114,6 @@ def open_in_npz(path: Path, member: zipfile.ZipInfo) -> StoredArray:
     return _open_array(path, member.filename.removesuffix(".npy"), opened.head, opened.stored)
 
 
-def open_npz(path: Path) -> dict[str, StoredArray]:
-    """Open all arrays of a .npz file, by name. Raises: see `list_npz` and `open_in_npz`."""
-    return {name: open_in_npz(path, member) for name, member in list_npz(path).items()}
-
-
 def _open_array(path: Path, name: str, head: bytes, stored: StoredBytes) -> StoredArray:
     label = f"{path}: array '{name}'" if name else str(path)
     shape, by_columns, dtype, offset = _parse_header(label, head)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,15 +96,6 @@ def _group(sample_set: SampleSet, indices: Sequence[int], size: int) -> tuple[li
     return groups, list(pending.values())
 
 
-def load_batch(sample_set: SampleSet, group: Group) -> Batch:
-    """Read the samples of one run. Safe for threads.
-
-    Raises:
-        DataError: See `SampleSet.load`.
-    """
-    return _join({index: sample_set.load(index) for index in group})
-
-
 def load_readable_batch(sample_set: SampleSet, group: Group, unreadable: UnreadableSamples) -> Batch | None:
     """Read the samples of one run, leaving out those that cannot be decoded while they are few.
 
@@ -122,12 +113,6 @@ def load_readable_batch(sample_set: SampleSet, group: Group, unreadable: Unreada
             unreadable.add(error)
     is_short = len(samples) < len(group) and batch_axis(sample_set.specs).size is not None
     return None if not samples or is_short else _join(samples)
-
-
-def batches(sample_set: SampleSet, indices: Sequence[int], batch_size: int | None = None) -> Iterator[Batch]:
-    """Plan and load batches one after the other. Raises: see `plan_batches` and `load_batch`."""
-    for group in plan_batches(sample_set, indices, batch_size).groups:
-        yield load_batch(sample_set, group)
 
 
 def _batch_size(specs: Sequence[InputSpec], asked: int | None) -> int:

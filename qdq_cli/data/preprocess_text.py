@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -62,16 +62,6 @@ def load_preprocessing(path: Path) -> Preprocessing:
         return _from_document(_read(path), path.name)
     except UsageError as error:
         raise UsageError(f"{path}: {error.message}", error.hint) from error
-
-
-def parse_constants(texts: Sequence[str]) -> Constants:
-    """Read the values of `--mean` or `--std`: each text is one number or several between commas, "1/255" is a number.
-
-    Raises:
-        UsageError: A text is no number.
-    """
-    words = [word for text in texts for word in text.replace(",", " ").split()]
-    return tuple(_number("a constant", word) for word in words)
 
 
 def to_json(preprocessing: Preprocessing) -> str:

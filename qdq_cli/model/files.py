@@ -9,7 +9,6 @@ finished in a temporary folder beside its target, can be checked and run there, 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import shutil
 import sys
@@ -314,20 +313,3 @@ def _write_external(model: ir.Model, path: Path) -> Path | None:
         return named_by_content(path, data)
     data.unlink()
     return None
-
-
-def serialized(model: ir.Model) -> bytes:
-    """Return the model as protobuf bytes with every weight inside, the same bytes on every run.
-
-    Raises:
-        ModelError: The model does not fit into one protobuf (2 GiB), or is no valid ONNX.
-    """
-    encoded = encode(model)
-    if encoded.size_bytes > INLINE_LIMIT_BYTES:
-        raise ModelError(
-            f"The model takes {encoded.size_bytes:,} bytes, more than one ONNX file holds (2 GiB).",
-            "Keep its weights in an external data file.",
-        )
-    buffer = io.BytesIO()  # unlike a list of all pieces it holds every byte once
-    buffer.writelines(encoded.pieces())
-    return buffer.getvalue()

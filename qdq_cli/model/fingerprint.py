@@ -42,11 +42,6 @@ def tensor_digests(graph: ir.Graph) -> dict[str, str]:
     return {value.name: walk.digests[value].hex() for value in values if value.name and value in walk.digests}
 
 
-def graph_fingerprint(graph: ir.Graph) -> str:
-    """Return one digest for a whole graph: what its outputs compute, in their order, in hexadecimal."""
-    return fingerprint_of(graph, tensor_digests(graph))
-
-
 def fingerprint_of(graph: ir.Graph, digests: Mapping[str, str]) -> str:
     """Return what `graph_fingerprint` does, from the digests of the graph's tensors."""
     return _digest(

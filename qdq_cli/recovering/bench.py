@@ -38,10 +38,6 @@ class Bench:
         """The float weight W, shape [groups, K, O]."""
         return np.asarray(self.layer.linear.matrices(self._stored), np.float64)
 
-    def held_error(self, candidate: Candidate) -> float:
-        """Squared error of the layer's output under a candidate on samples held back, by the squared output."""
-        return self._error(self._gram(self.held, candidate), candidate)
-
     def held_errors(self, before: Candidate, after: Candidate) -> tuple[float, float]:
         """The errors of two candidates; what both read is looked at once where its range is the same."""
         group = self.layer.group

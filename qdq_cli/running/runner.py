@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -280,9 +280,3 @@ class Runner:
 
 
 Outputs = dict[str, NDArray[Any]]
-
-
-def run_pairs(reference: Runner, candidate: Runner, batches: Iterable[Batch]) -> Iterator[tuple[Outputs, Outputs]]:
-    """Run both models on each batch, one batch in memory at a time; yields (outputs of reference, of candidate)."""
-    for batch in batches:
-        yield reference.run(batch), candidate.run(batch)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import threading
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from qdq_cli.data import arrays, stored
-from qdq_cli.data.arrays import open_npy, open_npz
+from qdq_cli.data.arrays import StoredArray, list_npz, open_in_npz, open_npy
 from qdq_cli.process.errors import DataError
 
 
@@ -22,6 +23,10 @@ def save(tmp_path):
         return tmp_path / name
 
     return save
+
+
+def open_npz(path: Path) -> dict[str, StoredArray]:
+    return {name: open_in_npz(path, member) for name, member in list_npz(path).items()}
 
 
 def npy_bytes(array: np.ndarray, version: tuple[int, int] = (1, 0)) -> bytes:

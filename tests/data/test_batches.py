@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdq_cli.data.batches import batches, full_runs, load_batch, load_readable_batch, plan_batches
+from qdq_cli.data.batches import full_runs, load_readable_batch, plan_batches
 from qdq_cli.data.inputs import InputSpec
 from qdq_cli.data.sample import Sample
 from qdq_cli.data.samples import SampleSet
 from qdq_cli.data.unreadable import UnreadableSampleError, UnreadableSamples
 from qdq_cli.process.errors import DataError, UsageError
+from tests.data.loading import load_batch
 
 
 class Given:
@@ -118,7 +119,8 @@ def test_every_sample_is_in_exactly_one_batch_of_one_shape(shapes, size):
 @pytest.mark.parametrize("size", [1, 3, 8])
 def test_a_batch_says_which_samples_it_holds(size):
     samples = samples_of((None, 2), [(1, 2)] * 8)
-    found = [pair for run in batches(samples, range(8), size) for pair in zip(run.indices, run.sources, strict=True)]
+    runs = [load_batch(samples, group) for group in plan_batches(samples, range(8), size).groups]
+    found = [pair for run in runs for pair in zip(run.indices, run.sources, strict=True)]
     assert found == [(index, f"{index}.png") for index in range(8)]
 
 
@@ -151,8 +153,3 @@ def test_a_fixed_batch_with_a_hole_is_left_out():
     samples = samples_of((2, 2), [(1, 2)] * 300, broken={1})
     assert load_readable_batch(samples, (0, 1), UnreadableSamples(300)) is None
     assert load_readable_batch(samples, (2, 3), UnreadableSamples(300)) is not None
-
-
-def test_without_the_policy_an_unreadable_sample_stops():
-    with pytest.raises(UnreadableSampleError):
-        load_batch(samples_of((None, 2), [(1, 2)], broken={0}), (0,))

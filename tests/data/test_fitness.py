@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from qdq_cli.config.preprocess import RAW, UNIT
-from qdq_cli.data.batches import Batch, load_batch, plan_batches
+from qdq_cli.data.batches import Batch, plan_batches
 from qdq_cli.data.fitness import Expectations, Expected, constant_note
 from qdq_cli.data.inputs import InputSpec
 from qdq_cli.data.samples import open_samples
 from qdq_cli.data.values import SampleValues
 from qdq_cli.process.errors import DataError
+from tests.data.loading import load_batch
 
 X = InputSpec("x", np.dtype(np.float32), ("N", 3, 8, 8))
 GRAY = InputSpec("x", np.dtype(np.float32), ("N", 1, 8, 8))

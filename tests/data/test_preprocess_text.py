@@ -12,7 +12,6 @@ from qdq_cli.data.preprocess_text import (
     find_preprocessing,
     from_json,
     load_preprocessing,
-    parse_constants,
     to_json,
 )
 from qdq_cli.process.errors import UsageError
@@ -99,13 +98,6 @@ def test_broken_toml_missing_files_and_binary_files_are_named(write, tmp_path):
     (tmp_path / "bad.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="not UTF-8"):
         load_preprocessing(tmp_path / "bad.json")
-
-
-def test_constants_are_read_from_repeated_or_joined_texts():
-    assert parse_constants(["0.485,0.456,0.406"]) == (0.485, 0.456, 0.406)
-    assert parse_constants(["1/4", "0.5", "1"]) == (0.25, 0.5, 1.0)
-    with pytest.raises(UsageError, match="expected a number"):
-        parse_constants(["0.5;0.5"])
 
 
 def test_the_canonical_text_is_sorted_json_without_the_assumption():

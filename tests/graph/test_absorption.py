@@ -7,8 +7,8 @@ import pytest
 
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.preparing.prepare import prepare
-from qdq_cli.targets.tensorrt.draft import predict_plan
 from tests.networks import Network
+from tests.tensorrt.predictions import predict_plan
 
 NUMBER, CHANNELS, COLUMNS = np.float32(2), np.ones((32, 1, 1), np.float32), np.ones(8, np.float32)
 

@@ -7,8 +7,8 @@ import pytest
 from qdq_cli.config.forms import Form
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.preparing.prepare import prepare
-from qdq_cli.targets.tensorrt.draft import predict_plan
 from tests.networks import Network
+from tests.tensorrt.predictions import predict_plan
 
 
 def block(net: Network, x: str, name: str, *, activated: bool = False) -> str:

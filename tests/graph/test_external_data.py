@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 from qdq_cli.model import files
 from qdq_cli.process.errors import ModelError
+from tests.networks import serialized
 
 VALUES = np.arange(6, dtype=np.float32)
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX file system")
@@ -134,7 +135,7 @@ def test_tensors_of_several_files_are_read_from_their_offsets(folder):
     b, c, d = (node.attributes["value"].as_tensor() for node in found.model.graph if node.op_type == "Constant")
     for tensor, expected in ((a, VALUES[::-1]), (b, VALUES), (c, VALUES), (d, np.empty((2, 0)))):
         np.testing.assert_array_equal(tensor.numpy(), expected)
-    model = onnx.load_from_string(files.serialized(found.model))
+    model = onnx.load_from_string(serialized(found.model))
     assert not any(onnx.external_data_helper.uses_external_data(tensor) for tensor in model.graph.initializer)
     onnx.checker.check_model(model, full_check=True)
 
@@ -147,7 +148,7 @@ def test_every_element_type_comes_back(folder, dtype):
     (folder / "w.data").write_bytes(tensor.tobytes())
     found = files.load(write(folder / "m.onnx", external("w", "w.data", kind.value, (5,)))).model
     np.testing.assert_array_equal(found.graph.initializers["w"].const_value.numpy(), array)
-    inside = onnx.load_from_string(files.serialized(found)).graph.initializer[0]
+    inside = onnx.load_from_string(serialized(found)).graph.initializer[0]
     assert inside.raw_data == tensor.tobytes()
     assert (inside.data_type, list(inside.dims)) == (kind.value, [5])
 

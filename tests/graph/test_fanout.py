@@ -10,8 +10,8 @@ import pytest
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.preparing.prepare import prepare
-from qdq_cli.targets.tensorrt.draft import predict_plan
 from tests.networks import Network
+from tests.tensorrt.predictions import predict_plan
 
 
 def planned(net: Network, *outputs: str, **options: Any) -> tuple[Plan, int]:

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
 from qdq_cli.model import files
-from qdq_cli.model.fingerprint import graph_fingerprint, tensor_digests
+from qdq_cli.model.fingerprint import fingerprint_of, tensor_digests
 from qdq_cli.preparing import fold
 from qdq_cli.preparing.prepare import prepare
 from tests.networks import Network
@@ -31,6 +31,10 @@ def model(
         if name in used
     )
     return ir.serde.deserialize_model(proto)
+
+
+def graph_fingerprint(graph: ir.Graph) -> str:
+    return fingerprint_of(graph, tensor_digests(graph))
 
 
 def fingerprint(*args, **kwargs) -> str:

@@ -8,9 +8,9 @@ from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.model import files
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.placement.rewrite import rewrite
-from qdq_cli.placement.text import model_text, plan_text
 from qdq_cli.preparing.prepare import prepare
 from sample_models.catalog import CATALOG
+from tests.graph.model_text import model_text, plan_text
 
 
 @pytest.mark.parametrize("sample", CATALOG, ids=lambda sample: sample.name)

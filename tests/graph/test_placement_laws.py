@@ -14,11 +14,12 @@ from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.placement.plan import Plan, ScaleGroup, Target, Use, WeightTarget, make_plan
 from qdq_cli.placement.rewrite import rewrite
 from qdq_cli.preparing.prepare import prepare
-from qdq_cli.targets.tensorrt.draft import draft, predict_plan
+from qdq_cli.targets.tensorrt.draft import draft
 from qdq_cli.targets.tensorrt.lint import lint
 from qdq_cli.targets.tensorrt.simulate import simulate
 from tests.graph.random_networks import Step, build, recipes
 from tests.networks import proto_of, run
+from tests.tensorrt.predictions import predict_plan
 
 AMAX = 127 * 2.0**-4
 

@@ -13,7 +13,7 @@ from qdq_cli.model import files
 from qdq_cli.model.opset import HALF_OPSET
 from qdq_cli.preparing.prepare import infer_shapes, lift_constants, name_everything, prepare
 from qdq_cli.process.errors import ModelError
-from tests.networks import Network, run
+from tests.networks import Network, run, serialized
 
 F = np.float32
 X = np.random.default_rng(2).standard_normal((2, 3)).astype(F)
@@ -386,7 +386,7 @@ def test_onnx_runtime_loads_what_was_prepared_from_external_data(tmp_path):
     proto = net.proto(net.gemm(x, 64, 32, scale=None))
     onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=True, location="w", size_threshold=0)
     model = prepare(files.load(tmp_path / "m.onnx").model).model
-    (tmp_path / "p.onnx").write_bytes(files.serialized(model))
+    (tmp_path / "p.onnx").write_bytes(serialized(model))
     session = onnxruntime.InferenceSession(str(tmp_path / "p.onnx"), providers=["CPUExecutionProvider"])
     assert session.run(None, {"x": np.ones((1, 64), F)})[0].shape == (1, 32)
 
@@ -404,6 +404,6 @@ def test_damaged_models_are_refused_or_prepared_never_a_traceback(tmp_path):
             damaged[place] ^= 1 << int(rng.integers(8))
         path.write_bytes(damaged)
         with contextlib.suppress(ModelError):
-            files.serialized(prepare(files.load(path).model).model)
+            serialized(prepare(files.load(path).model).model)
             done += 1
     assert 30 < done < 120  # both happened

@@ -25,7 +25,7 @@ from qdq_cli.model import files
 from qdq_cli.process.errors import DataError, ModelError
 from qdq_cli.running import runner
 from qdq_cli.running.outputs import set_outputs, taking_out
-from qdq_cli.running.runner import Runner, observe, run_pairs
+from qdq_cli.running.runner import Runner, observe
 from qdq_cli.running.session import SessionOptions, Source, make_session
 
 FLOAT = TensorProto.FLOAT
@@ -475,14 +475,6 @@ def test_runner_leaves_quantization_in_place():
     x = normal(50)
     found = Runner(source_of(model), threads=1).run(Batch({"x": x}, ("a",), 1))
     np.testing.assert_array_equal(found["y"], np.round(x * 4) / 4)
-
-
-def test_run_pairs_runs_both_models_on_each_batch():
-    reference, candidate = Runner(source_of(relu_model())), Runner(source_of(relu_model()))
-    load = loader([normal(1, 4), normal(3, 4)])
-    pairs = list(run_pairs(reference, candidate, map(load, range(2))))
-    assert [first["y"].shape for first, _ in pairs] == [(1, 4), (3, 4)]
-    assert all(np.array_equal(first["y"], second["y"]) for first, second in pairs)
 
 
 def test_runner_says_what_it_cannot_load_or_run(tmp_path):

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import onnx_ir as ir
+
+from qdq_cli.config.forms import Form
+from qdq_cli.placement.plan import Plan
+from qdq_cli.targets.tensorrt.draft import draft
+from qdq_cli.targets.tensorrt.simulate import simulate
 from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, Simulation
 
 _SHORT = {ElementType.INT8: "i8", ElementType.FLOAT: "f"}
+
+
+def predict_plan(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> Simulation:
+    """What TensorRT would build from a model that is quantized by a plan."""
+    return simulate(draft(model, plan, form=form))
 
 
 def layer(simulation: Simulation, node: str) -> Layer:

@@ -16,12 +16,12 @@ from qdq_cli.placement.operators import commutes, operator_of
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.propagate import propagate
 from qdq_cli.preparing.prepare import prepare
-from qdq_cli.targets.tensorrt.draft import predict_plan
 from qdq_cli.targets.tensorrt.kernels import OWNER
 from qdq_cli.targets.tensorrt.lint import lint
 from qdq_cli.targets.tensorrt.simulate import simulate
 from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
 from tests.networks import Network, proto_of, run
+from tests.tensorrt.predictions import predict_plan
 from tests.tensorrt.random_networks import FLOAT_STEPS, finished, networks, shuffled
 
 FRUGAL = settings(max_examples=80)

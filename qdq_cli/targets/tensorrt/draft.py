@@ -12,8 +12,6 @@ import onnx_ir as ir
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.rewrite import rewrite_in_place
-from qdq_cli.targets.tensorrt.simulate import simulate
-from qdq_cli.targets.tensorrt.simulation import Simulation
 
 
 def draft(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> ir.Model:
@@ -34,8 +32,3 @@ def draft_in_place(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> N
     amax = [1.0 + number for number in range(len(plan.groups))]
     unread = dict.fromkeys((target.tensor for target in plan.weights), np.ones(1, np.float32))
     rewrite_in_place(model, plan, amax, weights=WeightForm.FP32, form=form, weight_ranges=unread)
-
-
-def predict_plan(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> Simulation:
-    """Simulate what TensorRT would build from a model that is quantized by this plan."""
-    return simulate(draft(model, plan, form=form))
