@@ -127,26 +127,36 @@ def parse_tensorrt_cache(text: str, source: str = "The TensorRT cache") -> Tenso
     scales: dict[str, float] = {}
     other = [line.strip() for line in lines[:place] if line.strip()]
     for number, line in enumerate(lines[place + 1 :], place + 2):
-        name, colon, digits = line.rstrip("\r \t").rpartition(":")
-        digits = digits.strip(" \t")
-        if not colon or _DECIMAL.fullmatch(digits):
+        found = _parse_line(line, f"Line {number} of {source}")
+        if found is None:
             other += [line.rstrip("\r")] if line.strip() else []
-            continue
-        scale = _parse_scale(digits)
-        if _COMMENT.match(line) and not _USUAL.fullmatch(digits):
-            other.append(line.rstrip("\r"))
-            continue
-        if not name or scale is None:
-            raise CacheFileError(
-                f"Line {number} of {source} is broken: expected a tensor name, ': ' and the bits of a scale in "
-                f"hexadecimal, found {line[:80]!r}."
-            )
-        if scales.setdefault(name, scale) != scale:
-            raise CacheFileError(f"{source} gives tensor {name!r} two scales; the second is in line {number}.")
+        elif scales.setdefault(*found) != found[1]:
+            raise CacheFileError(f"{source} gives tensor {found[0]!r} two scales; the second is in line {number}.")
     version = int(header[1]) if header[1].isdecimal() else None
     algorithm = _calibrator(header[2] or "")
     spelled = "" if first == f"TRT-{version}-{algorithm}" else first
     return TensorRTCache(version, algorithm, scales, tuple(other), spelled)
+
+
+def _parse_line(line: str, source: str) -> tuple[str, float] | None:
+    """Tensor name and scale of a line; None for a blank line, a comment or a parameter.
+
+    Raises:
+        CacheFileError: It should have both, and has not.
+    """
+    name, colon, digits = line.rstrip("\r \t").rpartition(":")
+    digits = digits.strip(" \t")
+    if not colon or _DECIMAL.fullmatch(digits):
+        return None
+    if _COMMENT.match(line) and not _USUAL.fullmatch(digits):
+        return None
+    scale = _parse_scale(digits)
+    if not name or scale is None:
+        raise CacheFileError(
+            f"{source} is broken: expected a tensor name, ': ' and the bits of a scale in hexadecimal, "
+            f"found {line[:80]!r}."
+        )
+    return name, scale
 
 
 def is_tensorrt_cache(text: str) -> bool:

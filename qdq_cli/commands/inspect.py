@@ -144,7 +144,7 @@ def gates_of(params: Params) -> Gates:
 
 def _show(screen: console.Console, inspection: Inspection, params: Params) -> None:
     """Write the files that were asked for, then show one view."""
-    from qdq_cli.inspecting import drawing, pipelines, text
+    from qdq_cli.inspecting import drawing, layer_text, pipelines, text
 
     if params["svg"] is not None:
         _write(params["svg"], drawing.svg_of(drawing.dot_of(inspection)))
@@ -158,9 +158,9 @@ def _show(screen: console.Console, inspection: Inspection, params: Params) -> No
         _show_on_github(screen, pipelines.github_annotations(inspection), pipelines.markdown_summary(inspection))
     elif params["node"]:
         for name in params["node"]:
-            screen.write(text.node_lines(inspection, name))
+            screen.write(layer_text.node_lines(inspection, name))
     elif params["layers"]:
-        screen.write(text.layer_lines(inspection, screen.paint))
+        screen.write(layer_text.layer_lines(inspection, screen.paint))
     else:
         screen.write(text.summary_lines(inspection, screen.paint, full=screen.verbose))
 

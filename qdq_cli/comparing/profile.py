@@ -19,7 +19,7 @@ from qdq_cli.comparing.shadow import PREFIX, Piece, add_shadows, find_pieces, is
 from qdq_cli.comparing.weights import WeightError, weight_error
 from qdq_cli.model.nodes import consumers, rank
 from qdq_cli.placement.operators import commutes, is_weighted
-from qdq_cli.preparing.fold import fold_batch_norms
+from qdq_cli.preparing.batch_norm import fold_batch_norms
 from qdq_cli.process.errors import ModelError
 
 _SIZED_BY_VALUES = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "If", "Loop", "Scan"})

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from qdq_cli.fixing.record import Outcome, repair_of
 from qdq_cli.model.codes import FULL, CodeRange, code_range, set_code_range
 from qdq_cli.model.emit import like
+from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, input_at, int_attribute, is_op, name_of
 from qdq_cli.model.scales import holds_constant, tensor_scale
-from qdq_cli.preparing.fold import add_initializer
 
 INT8_MAX = 127
 

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from qdq_cli.fixing.record import Left, Outcome, Repair, repair_of
+from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import input_at, is_constant, is_op, name_of
 from qdq_cli.model.opset import opset_of
@@ -26,7 +27,7 @@ from qdq_cli.model.scales import (
     stored_type,
 )
 from qdq_cli.placement.operators import operator_of
-from qdq_cli.preparing.fold import add_initializer, computed, foldable_nodes
+from qdq_cli.preparing.fold import computed, foldable_nodes
 from qdq_cli.targets.tensorrt.findings import Severity
 from qdq_cli.targets.tensorrt.kernels import is_weight_read
 from qdq_cli.targets.tensorrt.lint_scales import lint_node

@@ -11,11 +11,11 @@ import numpy as np
 import onnx_ir as ir
 
 from qdq_cli.fixing.record import Left, Outcome, repair_of
+from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, input_at, int_attribute, is_constant, name_of
 from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize, stored_type
 from qdq_cli.placement.operators import is_weighted
-from qdq_cli.preparing.fold import add_initializer
 from qdq_cli.targets.tensorrt.assembly import EIGHT_BITS
 from qdq_cli.targets.tensorrt.kernels import operands_of
 from qdq_cli.targets.tensorrt.lint_operators import output_axes

@@ -16,13 +16,13 @@ from calibrators.qparams import symmetric_qparams
 from qdq_cli.fixing.clips import insert_clip, is_never_negative
 from qdq_cli.fixing.record import Left, Outcome, Repair
 from qdq_cli.model.emit import Emitter
+from qdq_cli.model.insertion import take_over_output
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, input_at, is_op, name_of, only_consumer
 from qdq_cli.model.scales import TensorScale, holds_constant, is_dequantize, is_quantize, tensor_scale
 from qdq_cli.placement.absorption import absorbing_lead
 from qdq_cli.placement.operators import Epilogue, commutes, operator_of
 from qdq_cli.placement.topology import steps_to_common_ancestor
-from qdq_cli.preparing.fold import take_over_output
 from qdq_cli.targets.tensorrt.lint_operators import absorbing_lead_of
 from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from qdq_cli.fixing.clips import along_axis
 from qdq_cli.fixing.record import Left, Outcome, Repair, repair_of
+from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, input_at, int_attribute, is_constant, name_of
 from qdq_cli.model.scales import holds_constant, is_dequantize, is_pair_half, is_quantize
-from qdq_cli.preparing.fold import add_initializer
 from qdq_cli.targets.tensorrt.lint_scales import is_denormal, scale_count
 
 SILENCING = {np.dtype(np.float32): 2.0**64, np.dtype(np.float16): 2.0**15}

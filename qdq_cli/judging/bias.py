@@ -11,10 +11,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, float_attribute, input_at, is_constant, is_op, name_of, only_consumer, rank
 from qdq_cli.placement.operators import operator_of
-from qdq_cli.preparing.fold import add_initializer
 
 
 @dataclass(frozen=True)

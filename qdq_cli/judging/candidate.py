@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from calibrators.qparams import dequantize, quantize, symmetric_qparams, weight_amax
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.judging.bias import bias_place, set_bias
+from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, input_at
 from qdq_cli.placement.plan import Plan, WeightTarget
 from qdq_cli.placement.rewrite import Rewritten, rewrite_in_place
-from qdq_cli.preparing.fold import add_initializer
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ from qdq_cli.data.sources import is_sample
 from qdq_cli.model.declared import read_declarations
 from qdq_cli.model.external_data import bind_external_data, take_in_small
 from qdq_cli.model.maps import from_proto, has_maps, put_back
+from qdq_cli.model.order import sort_nodes
 from qdq_cli.model.placing import data_beside, folder_beside, named_by_content, place
-from qdq_cli.model.wellformed import check_wellformed, sort_nodes
+from qdq_cli.model.wellformed import check_wellformed
 from qdq_cli.model.wire import as_valid_onnx, encode, root_cause
 from qdq_cli.process.errors import ModelError, UsageError
 from qdq_cli.process.writable import check_writable

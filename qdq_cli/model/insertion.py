@@ -1,4 +1,4 @@
-"""Add nodes and initializers to a graph, under free names."""
+"""Add nodes and initializers to a graph, and let one value stand for another."""
 
 from __future__ import annotations
 
@@ -76,3 +76,27 @@ class Insertion:
         value = ir.Value(name=name, type=kind, shape=shape, const_value=tensor)
         self._graph.register_initializer(value)
         return value
+
+
+def add_initializer(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> ir.Value:
+    """Register a new initializer under a name that must be free.
+
+    Args:
+        graph: The graph that gets it.
+        name: Its name.
+        array: Its data, of any shape.
+    """
+    tensor = ir.Tensor(array, name=name)
+    value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def take_over_output(old: ir.Value, new: ir.Value) -> None:
+    """Let `new` stand wherever `old` was read; it also takes the name, which the user or a graph output knows."""
+    name = old.name
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    new.shape = old.shape if old.shape is not None else new.shape
+    new.type = old.type if old.type is not None else new.type
+    old.name = f"{name}_replaced"
+    new.name = name

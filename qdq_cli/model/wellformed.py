@@ -8,16 +8,14 @@ Every refusal names the node or tensor. Node order is not a reason: unsorted nod
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
 import onnx.defs
-import onnx_ir as ir
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
-from qdq_cli.model.nodes import every_body, inner_graphs
+from qdq_cli.model.stored_tensor import ELEMENT_TYPES, check_tensor, shown
 from qdq_cli.process.errors import ModelError
 
 OLDEST_IR_VERSION = 3
@@ -26,39 +24,6 @@ OLDEST_IR_VERSION = 3
 _DEFAULT_DOMAIN = ("", "ai.onnx")
 
 _Scopes = tuple[set[str], ...]
-
-_RECENT_BITS = {23: 4, 24: 8, 25: 2, 26: 2}  # FLOAT4E2M1, FLOAT8E8M0, UINT2, INT2: not in every release of onnx
-
-BITS = {
-    **dict.fromkeys((TensorProto.INT8, TensorProto.UINT8, TensorProto.BOOL), 8),
-    **dict.fromkeys((TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT16, TensorProto.UINT16), 16),
-    **dict.fromkeys((TensorProto.FLOAT, TensorProto.INT32, TensorProto.UINT32), 32),
-    **dict.fromkeys((TensorProto.DOUBLE, TensorProto.INT64, TensorProto.UINT64, TensorProto.COMPLEX64), 64),
-    TensorProto.COMPLEX128: 128,
-    **dict.fromkeys((TensorProto.INT4, TensorProto.UINT4), 4),
-    **dict.fromkeys((TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E4M3FNUZ), 8),
-    **dict.fromkeys((TensorProto.FLOAT8E5M2, TensorProto.FLOAT8E5M2FNUZ), 8),
-    **{kind: bits for kind, bits in _RECENT_BITS.items() if kind in TensorProto.DataType.values()},
-}
-"""Bits an element takes; types that are not here are too new to check and left to the graph library."""
-
-MAX_RANK = 32
-"""Dimensions of a tensor; NumPy takes 32 before its version 2 and 64 since, TensorRT 8."""
-
-_TOO_MANY_ELEMENTS = 1 << 48
-
-_TYPES = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}
-
-_FIELD_OF_TYPE = {
-    TensorProto.FLOAT: ("float_data", 1),
-    TensorProto.COMPLEX64: ("float_data", 2),
-    TensorProto.DOUBLE: ("double_data", 1),
-    TensorProto.COMPLEX128: ("double_data", 2),
-    TensorProto.INT64: ("int64_data", 1),
-    TensorProto.UINT32: ("uint64_data", 1),
-    TensorProto.UINT64: ("uint64_data", 1),
-}
-"""Field of a tensor without raw data, and its entries an element; all other types are in int32_data."""
 
 
 def check_wellformed(proto: onnx.ModelProto) -> None:
@@ -92,9 +57,9 @@ def check_wellformed(proto: onnx.ModelProto) -> None:
 def _check_inputs(graph: GraphProto) -> None:
     for info in graph.input:
         kind = info.type.tensor_type.elem_type
-        if info.type.HasField("tensor_type") and kind not in _TYPES:
+        if info.type.HasField("tensor_type") and kind not in ELEMENT_TYPES:
             raise ModelError(
-                f"the graph input '{_shown(info.name)}' has the element type {kind}, which is none",
+                f"the graph input '{shown(info.name)}' has the element type {kind}, which is none",
                 "Export the model with the types of its inputs declared.",
             )
 
@@ -248,7 +213,7 @@ def _check_defined(
     for name in names:
         if name not in scopes[-1] and not any(name in scope for scope in scopes):
             what = f"{what} {_title(node)}" if node else what
-            raise ModelError(f"'{_shown(name)}', {what}, is defined nowhere")
+            raise ModelError(f"'{shown(name)}', {what}, is defined nowhere")
 
 
 def _require_text(name: str | bytes, what: str) -> None:
@@ -256,97 +221,5 @@ def _require_text(name: str | bytes, what: str) -> None:
         raise ModelError(f"the name {name!r} of a {what} is not UTF-8 text")
 
 
-def _shown(name: str | bytes) -> str:
-    return name if isinstance(name, str) else repr(name)
-
-
 def _title(node: NodeProto) -> str:
-    return f"{_shown(node.op_type)} node '{_shown(node.name) or next(iter(node.output), '')}'"
-
-
-def check_tensor(tensor: TensorProto) -> None:
-    """Refuse a tensor whose data is not as large as its shape.
-
-    Raises:
-        ModelError: It is too small or too large, or a dimension is negative.
-    """
-    if min(tensor.dims, default=0) < 0 or tensor.data_type not in _TYPES:
-        what = f"the element type {tensor.data_type} and the shape {list(tensor.dims)}"
-        raise ModelError(f"the tensor '{_shown(tensor.name)}' has {what}")
-    if len(tensor.dims) > MAX_RANK:
-        raise ModelError(
-            f"the tensor '{_shown(tensor.name)}' has {len(tensor.dims)} dimensions; at most {MAX_RANK} are read"
-        )
-    stored_here = tensor.data_location != TensorProto.EXTERNAL or 0 in tensor.dims  # else its file is too short
-    if stored_here and math.prod(dim or 1 for dim in tensor.dims) >= _TOO_MANY_ELEMENTS:
-        raise ModelError(f"the tensor '{_shown(tensor.name)}' of shape {list(tensor.dims)} fits into no memory")
-    if tensor.data_location == TensorProto.EXTERNAL:
-        _check_external(tensor)
-        return
-    elements = math.prod(tensor.dims)
-    if tensor.data_type == TensorProto.STRING:
-        found, expected, unit = len(tensor.string_data), elements, "strings"
-    elif tensor.data_type not in BITS:
-        return
-    elif tensor.HasField("raw_data"):
-        found, expected, unit = len(tensor.raw_data), math.ceil(elements * BITS[tensor.data_type] / 8), "bytes"
-    else:
-        field, entries = _FIELD_OF_TYPE.get(tensor.data_type, ("int32_data", 1))
-        bits = BITS[tensor.data_type]
-        found, unit = len(getattr(tensor, field)), "values"
-        expected = math.ceil(elements * bits / 8) if bits < 8 else elements * entries
-    if found != expected:
-        raise ModelError(
-            f"the tensor '{_shown(tensor.name)}' of shape {list(tensor.dims)} holds {found:,} {unit}, "
-            f"expected {expected:,}"
-        )
-
-
-def _check_external(tensor: TensorProto) -> None:
-    if tensor.data_type == TensorProto.STRING:
-        raise ModelError(f"the tensor '{_shown(tensor.name)}' of strings is declared as external data")
-    for entry in tensor.external_data:
-        if entry.key in ("offset", "length") and not str(entry.value).isdecimal():
-            raise ModelError(
-                f"the external data of the tensor '{_shown(tensor.name)}' has the {entry.key} '{_shown(entry.value)}'"
-            )
-
-
-def sort_nodes(graph: ir.Graph) -> bool:
-    """Sort the nodes of a graph, and of the bodies in it, if the order of the file is not valid.
-
-    Returns:
-        Whether the order was changed.
-
-    Raises:
-        ModelError: The graph has a cycle.
-    """
-    if all(map(_is_sorted, (graph, *every_body(graph)))):
-        return False
-    try:
-        graph.sort()
-    except ValueError as error:
-        raise ModelError(f"the graph '{graph.name}' has a cycle") from error
-    return True
-
-
-def _is_sorted(graph: ir.Graph) -> bool:
-    """Say whether every node comes behind the nodes of the same graph that it, or a body in it, reads from."""
-    seen: set[ir.Node] = set()
-    for node in graph:
-        if any(_is_behind(value, graph, seen) for value in _read_by(node)):
-            return False
-        seen.add(node)
-    return True
-
-
-def _is_behind(value: ir.Value | None, graph: ir.Graph, seen: set[ir.Node]) -> bool:
-    producer = None if value is None else value.producer()
-    return producer is not None and producer.graph is graph and producer not in seen
-
-
-def _read_by(node: ir.Node) -> Iterator[ir.Value | None]:
-    yield from node.inputs
-    for body in inner_graphs(node):
-        for inner in body:
-            yield from _read_by(inner)
+    return f"{shown(node.op_type)} node '{shown(node.name) or next(iter(node.output), '')}'"

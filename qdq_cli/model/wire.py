@@ -21,7 +21,7 @@ import onnx_ir as ir
 
 from qdq_cli.model.external_data import external_initializers
 from qdq_cli.model.maps import put_back
-from qdq_cli.model.wellformed import BITS
+from qdq_cli.model.stored_tensor import BITS
 from qdq_cli.process.errors import ModelError
 
 INSIDE_BYTES = 1024

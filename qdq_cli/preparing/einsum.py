@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import input_at, is_constant, is_float, is_op, rank, static_dims, string_attribute
-from qdq_cli.preparing.fold import add_initializer
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 

@@ -17,14 +17,15 @@ from onnx_ir.passes import common as passes
 
 from qdq_cli.model.inference import inferred_graph
 from qdq_cli.model.inline import inline_functions
+from qdq_cli.model.insertion import take_over_output
 from qdq_cli.model.lowering import lower_opset
 from qdq_cli.model.maps import DECLARED
 from qdq_cli.model.nodes import constant_at, every_node, inner_graphs, is_op, mark_shape_computations
 from qdq_cli.model.opset import HALF_OPSET, LONG_NAME, MIN_OPSET, normalize_imports, opset_of, raise_opset
 from qdq_cli.model.wire import root_cause, to_proto, weights_left_out, without_weights
 from qdq_cli.placement.operators import OpClass, operator_of
+from qdq_cli.preparing.batch_norm import fold_batch_norms
 from qdq_cli.preparing.einsum import replace_einsums
-from qdq_cli.preparing.fold import fold_batch_norms, take_over_output
 from qdq_cli.preparing.shapes import fold_known
 from qdq_cli.process.errors import ModelError
 from qdq_cli.running.unknown import mark_behind_unknown

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import onnx_ir as ir
 
+from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import every_node, inner_graphs, input_at, int_attribute, is_op
-from qdq_cli.preparing.fold import add_initializer, fold_constants
+from qdq_cli.preparing.fold import fold_constants
 from qdq_cli.preparing.prepare import infer_shapes
 
 _MAX_ROUNDS = 4

@@ -16,10 +16,11 @@ from onnx_ir.passes import common as passes
 
 from qdq_cli.model.fingerprint import RECIPE, tensor_digests
 from qdq_cli.model.inference import inferred_graph
+from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import int_attribute, is_constant, is_op
 from qdq_cli.model.wire import to_proto, weights_left_out
-from qdq_cli.preparing.fold import add_initializer, fold_constants
+from qdq_cli.preparing.fold import fold_constants
 
 Known = NDArray[np.object_]
 """Integers of rank 0 or 1, None where one is not known."""

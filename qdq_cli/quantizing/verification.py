@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from qdq_cli.preparing.paired import Pair, paired
 from qdq_cli.process.errors import LimitError, UsageError
 from qdq_cli.process.progress import Listener
 from qdq_cli.quantizing.default_session import DefaultRun, judged
-from qdq_cli.quantizing.low import reasons_of
+from qdq_cli.quantizing.low import Again, reasons_of
 from qdq_cli.quantizing.meter import OutputMeter
 from qdq_cli.quantizing.report import Verification
 from qdq_cli.running.runner import Outputs, Runner
@@ -84,17 +84,24 @@ def verify(
         return None
     default = None if pair.cut else DefaultRun(models[1])  # which has to know all operators
     ran = _run_both(pair, default, samples, groups, listener)
-    distances, rows = ran.outputs.distances(), ran.outputs.rows()
-    at = {name: distance.sqnr_db for name, distance in distances.items()}
     again = partial(_once_more, pair.reference, samples, groups)
-    return Verification(
+    found = Verification(
         len(ran.keys),
         unseen and result.calibrated.isdisjoint(ran.keys),
-        distances,
+        ran.outputs.distances(),
         ran.outputs.not_compared(),
-        None if default is None else judged(default, at, models[1], result.opset, again),
-        {} if pair.cut else reasons_of(distances, models[1], again, result.seen, result.samples),
-        rows,
+        rows=ran.outputs.rows(),
+    )
+    return found if default is None else _explained(found, default, models[1], result, again)
+
+
+def _explained(found: Verification, default: DefaultRun, path: Path, result: Result, again: Again) -> Verification:
+    """Add what the default session makes of the result, and why outputs are low."""
+    at = {name: distance.sqnr_db for name, distance in found.outputs.items()}
+    return replace(
+        found,
+        default_session=judged(default, at, path, result.opset, again),
+        low=reasons_of(found.outputs, path, again, result.seen, result.samples),
     )
 
 

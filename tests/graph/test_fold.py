@@ -10,7 +10,8 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 from calibrators.qparams import quantize, symmetric_qparams, weight_amax
 from qdq_cli.preparing import fold
-from qdq_cli.preparing.fold import fold_batch_norms, fold_constants
+from qdq_cli.preparing.batch_norm import fold_batch_norms
+from qdq_cli.preparing.fold import fold_constants
 from qdq_cli.preparing.prepare import infer_shapes, name_everything, prepare
 from qdq_cli.process.errors import ModelError
 from tests.networks import Network, run

@@ -6,7 +6,8 @@ import onnx_ir as ir
 import pytest
 from onnx import AttributeProto, TensorProto, helper, numpy_helper, parser
 
-from qdq_cli.model.wellformed import check_wellformed, sort_nodes
+from qdq_cli.model.order import sort_nodes
+from qdq_cli.model.wellformed import check_wellformed
 from qdq_cli.process.errors import ModelError
 from tests.networks import Network
 

@@ -23,8 +23,8 @@ from qdq_cli.model.nodes import (
     only_consumer,
     static_dims,
 )
+from qdq_cli.model.order import sort_nodes
 from qdq_cli.model.scales import holds_constant, is_dequantize, is_pair_half, is_quantize
-from qdq_cli.model.wellformed import sort_nodes
 from qdq_cli.placement.operators import is_weighted
 from qdq_cli.preparing.prepare import lift_constants
 
