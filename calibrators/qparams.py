@@ -173,6 +173,12 @@ def is_negligible(amax: ArrayLike, *, qtype: QType = INT8, scale_dtype: DTypeLik
     return np.asarray(_below_normal(_quotient(np.asarray(amax, np.float64), qtype.steps, scale_dtype)))
 
 
+def is_dead(kept: Range, scheme: Scheme, scale_dtype: DTypeLike = np.float32) -> bool:
+    """Whether the scale of a range would be 0 or subnormal, so that `qparams_of` writes 1.0 (A19)."""
+    width = kept.amax if scheme.symmetric else max(kept.maximum, 0.0) - min(kept.minimum, 0.0)
+    return bool(_below_normal(_quotient(np.asarray(width, np.float64), scheme.steps, scale_dtype)))
+
+
 def weight_amax(array: NDArray[Any], axis: int | None = None) -> NDArray[np.float32]:
     """Largest absolute value of a weight, per tensor or per slice along `axis`: the amax of `weight_ranges`.
 

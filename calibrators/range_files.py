@@ -1,6 +1,6 @@
 """Finished ranges as files of other tools: plain JSON, JSON for PyTorch, and ONNX Runtime's three TensorRT tables.
 
-Every parser returns tensor name -> amax and accepts only finite numbers, 0 or more; every writer orders by name, so
+Every parser returns tensor name -> range and accepts only finite numbers; every writer orders by name, so
 equal ranges give equal bytes. `parse_ranges` tells the formats apart by their content.
 """
 
@@ -25,8 +25,10 @@ LARGEST_FILE = 64 << 20
 _LARGEST_AMAX = float(np.finfo(np.float32).max)
 
 
-def parse_ranges(data: bytes, source: str = "The file of ranges") -> dict[str, float]:
+def parse_ranges(data: bytes, source: str = "The file of ranges") -> dict[str, Range]:
     """Read any of the formats: TensorRT cache, JSON in its forms, ONNX Runtime's binary and text tables.
+
+    Where a format holds an amax, the range is [-amax, amax].
 
     Args:
         data: The whole file.
@@ -43,7 +45,7 @@ def parse_ranges(data: bytes, source: str = "The file of ranges") -> dict[str, f
     return found
 
 
-def _parse_any(data: bytes, text: str, source: str) -> dict[str, float]:
+def _parse_any(data: bytes, text: str, source: str) -> dict[str, Range]:
     if is_tensorrt_cache(text):
         return _checked(parse_tensorrt_cache(text, source).amax(), source)
     if text.lstrip()[:1] in ("{", "["):
@@ -53,10 +55,8 @@ def _parse_any(data: bytes, text: str, source: str) -> dict[str, float]:
     return parse_text_ranges(text, source)
 
 
-def parse_json_ranges(text: str, source: str = "The file of ranges") -> dict[str, float]:
-    """Read {tensor: amax}, {tensor: [low, high]}, {tensor: {"amax": ...}} or ONNX Runtime's calibration.json.
-
-    Of a low and a high end the larger absolute value counts, also where ONNX Runtime's own table drops the sign.
+def parse_json_ranges(text: str, source: str = "The file of ranges") -> dict[str, Range]:
+    """Read {tensor: amax}, {tensor: [min, max]}, {tensor: {"amax": ...}} or ONNX Runtime's calibration.json.
 
     Raises:
         CacheFileError: The JSON is broken, names a tensor twice, or holds something else than ranges.
@@ -69,10 +69,10 @@ def parse_json_ranges(text: str, source: str = "The file of ranges") -> dict[str
         document = document.get("data")
     if not isinstance(document, dict):
         raise CacheFileError(f"{source} holds a {type(document).__name__}, expected an object {{tensor: amax}}.")
-    return _checked({name: _amax_of(value) for name, value in document.items()}, source)
+    return _checked({name: _range_in(value) for name, value in document.items()}, source)
 
 
-def parse_text_ranges(text: str, source: str = "The file of ranges") -> dict[str, float]:
+def parse_text_ranges(text: str, source: str = "The file of ranges") -> dict[str, Range]:
     """Read ONNX Runtime's calibration.cache: a name, a space and the amax in decimal on each line.
 
     Raises:
@@ -142,31 +142,41 @@ def _writable(amax: Mapping[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in amax.items()}
 
 
-def _checked(found: Mapping[str, float | None], source: str) -> dict[str, float]:
-    """The ranges, if every one is a finite number, 0 or more."""
-    checked = {}
-    for name, amax in found.items():
-        if amax is None or not 0.0 <= amax <= _LARGEST_AMAX:
-            what = "no range" if amax is None else f"an amax of {amax}"
-            raise CacheFileError(f"{source} gives tensor {name!r} {what}, expected a finite number, 0 or more.")
-        checked[name] = amax
-    return checked
+_Found = float | tuple[float, float] | None
+"""What a file says of a tensor: an amax, both ends, or nothing that is a range."""
 
 
-def _amax_of(value: Any) -> float | None:
-    """The amax in one value of a JSON document; None if there is none."""
+def _checked(found: Mapping[str, _Found], source: str) -> dict[str, Range]:
+    """The ranges, if every one is made of finite numbers."""
+    return {name: _range_of(value, f"{source} gives tensor {name!r}") for name, value in found.items()}
+
+
+def _range_of(found: _Found, said: str) -> Range:
+    if isinstance(found, tuple):
+        low, high = found
+        if not -_LARGEST_AMAX <= low <= high <= _LARGEST_AMAX:
+            raise CacheFileError(f"{said} a range from {low} to {high}, expected finite numbers in rising order.")
+        return Range(low, high)
+    if found is None or not 0.0 <= found <= _LARGEST_AMAX:
+        what = "no range" if found is None else f"an amax of {found}"
+        raise CacheFileError(f"{said} {what}, expected a finite number, 0 or more.")
+    return Range.symmetric(found)
+
+
+def _range_in(value: Any) -> _Found:
+    """The range in one value of a JSON document; None if there is none."""
     if isinstance(value, list) and len(value) == 2:
-        return _wider(value[0], value[1])
+        return _ends(value[0], value[1])
     if isinstance(value, dict):
         if "amax" in value:
             return _number(value["amax"])
-        return _wider(value.get("lowest"), value.get("highest"))
+        return _ends(value.get("lowest"), value.get("highest"))
     return _number(value)
 
 
-def _wider(low: Any, high: Any) -> float | None:
-    ends = [_number(low), _number(high)]
-    return None if None in ends else max(abs(end) for end in ends if end is not None)
+def _ends(low: Any, high: Any) -> tuple[float, float] | None:
+    ends = _number(low), _number(high)
+    return None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
 
 
 def _number(value: Any) -> float | None:

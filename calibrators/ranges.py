@@ -30,10 +30,23 @@ class Range:
         if self.minimum > self.maximum:
             raise ParameterError(f"The range [{self.minimum}, {self.maximum}] ends before it begins.")
 
+    @classmethod
+    def symmetric(cls, amax: float) -> Range:
+        """The interval [-amax, amax]."""
+        return cls(-amax, amax)
+
     @property
     def amax(self) -> float:
         """Largest absolute value kept; the symmetric range is [-amax, amax] (rules, section 6.4)."""
         return max(abs(self.minimum), abs(self.maximum))
+
+    def scaled(self, factor: float) -> Range:
+        """The interval with both ends multiplied by a factor above 0."""
+        return Range(factor * self.minimum, factor * self.maximum)
+
+    def joined(self, other: Range) -> Range:
+        """The smallest interval that holds both."""
+        return Range(min(self.minimum, other.minimum), max(self.maximum, other.maximum))
 
 
 @dataclass(frozen=True, eq=False)

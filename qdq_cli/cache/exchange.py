@@ -12,6 +12,7 @@ from calibrators import (
     Method,
     MethodName,
     NoDataError,
+    Range,
     format_json,
     format_ort_json,
     format_ort_table,
@@ -23,7 +24,6 @@ from calibrators import (
     read_cache,
 )
 from calibrators.cache_file import write_atomically
-from calibrators.ranges import Range
 from calibrators.tensorrt_cache import is_tensorrt_cache
 from qdq_cli.config.cache import ExportConfig
 from qdq_cli.data.ranges import is_cache, parse, read_bytes, read_ranges
@@ -112,8 +112,8 @@ def _ranges(config: ExportConfig, table: CalibrationTable) -> dict[str, Range]:
         ) from error
 
 
-def ranges_of(file: Path) -> dict[str, float]:
-    """Read tensor name -> amax from a file of another tool, or from a calibration cache by the default method.
+def ranges_of(file: Path) -> dict[str, Range]:
+    """Read tensor name -> range from a file of another tool, or from a calibration cache by the default method.
 
     Raises:
         CacheFileError: The cache cannot be read.
@@ -121,7 +121,7 @@ def ranges_of(file: Path) -> dict[str, float]:
     """
     if not is_cache(file):
         return read_ranges(file)
-    return _amax(_ranges(ExportConfig(file, "json"), read_cache(file)))
+    return _ranges(ExportConfig(file, "json"), read_cache(file))
 
 
 def import_file(file: Path, output: Path) -> RangeFile:
@@ -133,7 +133,7 @@ def import_file(file: Path, output: Path) -> RangeFile:
     """
     check_writable(output)
     data = read_bytes(file)
-    ranges = parse(data, file)
+    ranges = _amax(parse(data, file))
     if output.exists() and output.samefile(file):
         raise DataError(f"The output {output} is the file of ranges itself.", "Name another file with -o.")
     write_atomically(output, _encoded(format_json(ranges)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from calibrators import CalibrationTable, read_cache
+from calibrators import CalibrationTable, Range, read_cache
 from qdq_cli.calibrating.calibration import Observation, wide_depthwise
 from qdq_cli.calibrating.feeding import describe_feeding
 from qdq_cli.calibrating.stored import find
@@ -124,8 +124,8 @@ def _of_table(config: CheckConfig, model: ir.Model, plan: Plan, table: Calibrati
     )
 
 
-def _of_ranges(config: CheckConfig, plan: Plan, ranges: Mapping[str, float]) -> Fit:
-    groups = [group for group in plan.groups if group.known_amax is None]
+def _of_ranges(config: CheckConfig, plan: Plan, ranges: Mapping[str, Range]) -> Fit:
+    groups = [group for group in plan.groups if group.known is None]
     missing = tuple(group.tensors[0] for group in groups if not ranges.keys() & set(group.tensors))
     used = {name for group in plan.groups for name in group.tensors if name in ranges}
     return Fit(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import cast
 
 import onnx_ir as ir
 
-from calibrators import CalibrationTable, Histogram, Method, MethodName, choose_range, read_cache, write_cache
+from calibrators import CalibrationTable, Histogram, Method, MethodName, Range, choose_range, read_cache, write_cache
 from calibrators.methods.mse import best_sqnr_db
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.calibrating.feeding import describe_feeding
@@ -22,6 +23,7 @@ from qdq_cli.data.fitness import constant_note
 from qdq_cli.data.ranges import unmatched
 from qdq_cli.placement.operators import is_depthwise
 from qdq_cli.placement.plan import Plan, ScaleGroup
+from qdq_cli.placement.schemes import ACTIVATIONS
 from qdq_cli.placement.topology import float_tensors
 from qdq_cli.process.errors import DataError, UsageError
 from qdq_cli.process.progress import Listener
@@ -211,27 +213,27 @@ class Ranges:
     """The range of each scale group.
 
     Args:
-        amax: In the tensors' units, one a group.
+        groups: One for each, in the tensors' units.
         manual: How many were given by hand.
         notes: Sentences the user should read (all-zero tensors).
     """
 
-    amax: tuple[float, ...]
+    groups: tuple[Range, ...]
     manual: int
     notes: tuple[str, ...]
 
 
 def groups_to_observe(plan: Plan, config: RangeConfig) -> tuple[ScaleGroup, ...]:
     """Return the groups that need calibration: no range is known, and none was given."""
-    return tuple(group for group in plan.groups if group.known_amax is None and _given_amax(group, config) is None)
+    return tuple(group for group in plan.groups if group.known is None and _given_range(group, config) is None)
 
 
-def _given_amax(group: ScaleGroup, config: RangeConfig) -> float | None:
-    """Return the range the user gave: by hand, else in a file; the largest where tensors of the group have several."""
+def _given_range(group: ScaleGroup, config: RangeConfig) -> Range | None:
+    """Return the range the user gave: by hand, else in a file; what holds all where tensors have several."""
     for ranges in (config.manual, config.imported):
         given = [ranges[tensor] for tensor in group.tensors if tensor in ranges]
         if given:
-            return max(given)
+            return reduce(Range.joined, given)
     return None
 
 
@@ -266,7 +268,7 @@ def wide_depthwise(
             continue
         readers = [use.node for use in target.uses if is_depthwise(nodes[use.node])]
         seen = observed.histograms.keys() >= set(group.observed)
-        if readers and seen and best_sqnr_db(_merged(observed.histograms, group)) < _MIN_DEPTHWISE_SQNR_DB:
+        if readers and seen and best_sqnr_db(_merged(observed.histograms, group), ACTIVATIONS) < _MIN_DEPTHWISE_SQNR_DB:
             wide.update(readers)
     return frozenset(wide)
 
@@ -279,20 +281,20 @@ def choose(plan: Plan, observed: Observation, config: RangeConfig) -> Ranges:
     """
     _check_given(plan, config)
     method = Method(cast(MethodName, config.method), config.percentile)
-    amax, dead, manual = [], [], 0
+    kept, dead, manual = [], [], 0
     for group in plan.groups:
-        given = _given_amax(group, config)
-        if given is not None and (group.known_amax is None or config.manual.keys() & set(group.tensors)):
-            amax.append(given)
+        given = _given_range(group, config)
+        if given is not None and (group.known is None or config.manual.keys() & set(group.tensors)):
+            kept.append(given)
             manual += 1
-        elif group.known_amax is not None:
-            amax.append(group.known_amax)
+        elif group.known is not None:
+            kept.append(group.known)
         else:
             merged = _merged(observed.histograms, group)
-            amax.append(choose_range(merged, method, depthwise=group.depthwise).amax)
-        dead += [] if amax[-1] else [group.tensors[0]]
+            kept.append(choose_range(merged, method, ACTIVATIONS, depthwise=group.depthwise))
+        dead += [] if kept[-1].amax else [group.tensors[0]]
     notes = [f"Always zero in calibration, so the scale is 1.0: {some_of(dead)}."] if dead else []
-    return Ranges(tuple(amax), manual, (*notes, *_imported_note(plan, config)))
+    return Ranges(tuple(kept), manual, (*notes, *_imported_note(plan, config)))
 
 
 def _imported_note(plan: Plan, config: RangeConfig) -> tuple[str, ...]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from qdq_cli.commands.options import DISPLAY, MODEL, Params, command_of
 from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.config.fix import FixConfig
 from qdq_cli.screen import console
+
+if TYPE_CHECKING:
+    from calibrators import Range
 
 _OUTPUT = (
     click.Option(
@@ -57,7 +62,7 @@ def fix(params: Params) -> None:
 
 def config_of(params: Params) -> FixConfig:
     """Build the configuration of a run from the parsed options."""
-    ranges: dict[str, float] = {}
+    ranges: dict[str, Range] = {}
     if params["ranges"] is not None:
         from qdq_cli.cache.exchange import ranges_of
 

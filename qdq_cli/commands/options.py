@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -40,20 +41,26 @@ def constants(text: str) -> tuple[float, ...]:
         raise click.BadParameter(f"'{text}' is not a number, or one a channel (0.485,0.456,0.406).") from None
 
 
-def named_amax(text: str) -> tuple[str, float]:
-    """Parse `NAME=AMAX`, split at the last `=`: names may hold any character.
+def named_range(text: str) -> tuple[str, tuple[float, float]]:
+    """Parse `NAME=AMAX` or `NAME=MIN:MAX`, split at the last `=`: names may hold any character.
+
+    Returns:
+        The name and both ends.
 
     Raises:
-        click.BadParameter: The text is something else, or AMAX is not positive and finite.
+        click.BadParameter: The text is something else, an end is not finite, or the range holds nothing but 0.
     """
-    name, separator, number = text.rpartition("=")
+    name, separator, numbers = text.rpartition("=")
+    low, colon, high = numbers.partition(":")
     try:
-        amax = float(number)
+        first, last = (float(low), float(high)) if colon else (-float(low), float(low))
     except ValueError:
-        amax = 0.0
-    if not separator or not name or not 0 < amax < float("inf"):
-        raise click.BadParameter(f"'{text}' is not NAME=AMAX with a positive AMAX (conv1_out=6.0).")
-    return name, amax
+        first = last = 0.0
+    if not separator or not name or not -math.inf < first < math.inf or not first < last < math.inf:
+        raise click.BadParameter(
+            f"'{text}' is neither NAME=AMAX with a positive AMAX (conv1_out=6.0) nor NAME=MIN:MAX (conv1_out=-1:6)."
+        )
+    return name, (first, last)
 
 
 def shard(text: str) -> Shard:
@@ -196,9 +203,10 @@ RANGES = (
     ),
     _many(
         ["--range", "range_"],
-        named_amax,
+        named_range,
         "NAME=AMAX",
-        "Range [-AMAX, AMAX] of a tensor; overrides calibration. Repeatable.",
+        "Range [-AMAX, AMAX] of a tensor; overrides calibration. NAME=MIN:MAX gives both ends; where the scheme is "
+        "symmetric, the larger absolute value counts. Repeatable.",
     ),
     _one(
         ["--ranges"],

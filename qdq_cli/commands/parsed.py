@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,9 @@ from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.config.recovery import DEFAULT_RECOVERY
 from qdq_cli.config.sensitivity import Evaluation
+
+if TYPE_CHECKING:
+    from calibrators import Range
 
 EVAL = (
     click.Option(
@@ -54,14 +58,19 @@ def recovery_of(params: Params) -> tuple[str, ...]:
     return tuple(params["recover_step"]) or (DEFAULT_RECOVERY if params["recover"] else ())
 
 
-def given_ranges(params: Params) -> dict[str, Mapping[str, float]]:
+def given_ranges(params: Params) -> dict[str, Mapping[str, Range]]:
     """The ranges of the command line and of the file."""
     file: Path | None = params["ranges"]
-    if file is None:
-        return {"manual": dict(params["range_"])}
-    from qdq_cli.data.ranges import read_ranges
+    found: dict[str, Mapping[str, Range]] = {}
+    if params["range_"]:
+        from calibrators import Range
 
-    return {"manual": dict(params["range_"]), "imported": read_ranges(file)}
+        found["manual"] = {name: Range(*ends) for name, ends in params["range_"]}
+    if file is not None:
+        from qdq_cli.data.ranges import read_ranges
+
+        found["imported"] = read_ranges(file)
+    return found
 
 
 def evaluation_of(params: Mapping[str, object]) -> Evaluation | None:

@@ -33,8 +33,8 @@ def _words(option: click.Option, value: Any) -> Iterator[str]:
 
 def _text(value: Any) -> str:
     match value:
-        case (str(name), float(amax)):
-            return f"{name}={amax!r}"
+        case (str(name), (float(low), float(high))):
+            return f"{name}={high!r}" if low == -high else f"{name}={low!r}:{high!r}"
         case tuple():
             return ",".join(repr(one) for one in value)
         case float():

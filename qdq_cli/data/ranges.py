@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from calibrators import CacheFileError, parse_ranges
+from calibrators import CacheFileError, Range, parse_ranges
 from calibrators.cache_file import MAGIC
 from calibrators.range_files import LARGEST_FILE
 from calibrators.regular_file import open_regular
@@ -30,8 +30,8 @@ def is_cache(path: Path) -> bool:
     return read_bytes(path, len(MAGIC)) == MAGIC
 
 
-def read_ranges(path: Path) -> dict[str, float]:
-    """Read tensor name -> amax (the tensor's units, 0 or more) from a file of any known format.
+def read_ranges(path: Path) -> dict[str, Range]:
+    """Read tensor name -> range (in the tensor's units) from a file of any known format.
 
     Raises:
         DataError: The file cannot be read, is of no known format, or broken.
@@ -52,8 +52,8 @@ def read_bytes(path: Path, size: int = LARGEST_FILE + 1) -> bytes:
         raise DataError(f"The ranges file {path} cannot be read: {error.strerror}.", "Check the path.") from error
 
 
-def parse(data: bytes, path: Path) -> dict[str, float]:
-    """Find tensor name -> amax in the bytes of a file of ranges.
+def parse(data: bytes, path: Path) -> dict[str, Range]:
+    """Find tensor name -> range in the bytes of a file of ranges.
 
     Raises:
         DataError: They are of no known format, or broken.

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from calibrators import INT8
 from qdq_cli.fixing.record import Outcome, repair_of
 from qdq_cli.model.codes import FULL, CodeRange, code_range, set_code_range
 from qdq_cli.model.emit import like
@@ -18,8 +19,6 @@ from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, input_at, int_attribute, is_op, name_of
 from qdq_cli.model.scales import holds_constant, tensor_scale
-
-INT8_MAX = 127
 
 CLIP_OPSET = 11
 """Clip has its ends as inputs since this opset."""
@@ -96,7 +95,7 @@ def _clip_activation(graph: ir.Graph, names: Names, dequantize: ir.Node, found: 
     scale = tensor_scale(quantize)
     if codes is None or quantize is None or source is None or scale is None:
         raise ValueError("a clip was taken out that cannot be brought back")
-    becomes_signed = found.qtype is ir.DataType.UINT8 and scale.zero_point == 0 and found.high <= INT8_MAX
+    becomes_signed = found.qtype is ir.DataType.UINT8 and scale.zero_point == 0 and found.high <= INT8.qmax
     least, most = FULL[found.qtype]
     never_below = is_never_negative(source) and found.low <= scale.zero_point
     low = None if never_below or (found.low <= least and not becomes_signed) else found.low

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from calibrators import Range
 from qdq_cli.config.fix import FixConfig
 from qdq_cli.data.ranges import unmatched
 from qdq_cli.fixing import legality, placement
@@ -88,7 +89,7 @@ def fix_model(config: FixConfig) -> RepairReport:
     )
 
 
-def _check_names(graph: ir.Graph, ranges: Mapping[str, float]) -> None:
+def _check_names(graph: ir.Graph, ranges: Mapping[str, Range]) -> None:
     """Refuse ranges of another model.
 
     Raises:
@@ -99,14 +100,14 @@ def _check_names(graph: ir.Graph, ranges: Mapping[str, float]) -> None:
         raise DataError(*problem)
 
 
-def _unused_ranges(ranges: Mapping[str, float], repairs: list[Repair], left: list[Left]) -> tuple[str, ...]:
+def _unused_ranges(ranges: Mapping[str, Range], repairs: list[Repair], left: list[Left]) -> tuple[str, ...]:
     """Tell a user whose ranges served no branch although some branch lacks one: its name is another one."""
     if not ranges or any(entry.tensor in ranges for entry in repairs) or all(entry.rule != "P8" for entry in left):
         return ()
     return ("None of the ranges given is of a residual branch without Q; the tensors are listed below.",)
 
 
-def _repair(model: ir.Model, ranges: Mapping[str, float]) -> tuple[ir.Model, list[Repair], list[Left]]:
+def _repair(model: ir.Model, ranges: Mapping[str, Range]) -> tuple[ir.Model, list[Repair], list[Left]]:
     """Repair legality once, then placement until nothing changes: one repair can make room for the next.
 
     Returns:
@@ -170,7 +171,7 @@ def _raised_for_axes(model: ir.Model) -> tuple[ir.Model, Outcome]:
     return model, ([Repair("A20", "", "", text, True)], [])
 
 
-def _repair_placement(model: ir.Model, ranges: Mapping[str, float]) -> Outcome:
+def _repair_placement(model: ir.Model, ranges: Mapping[str, Range]) -> Outcome:
     steps: tuple[Callable[[], Outcome], ...] = (
         lambda: _merged(model),
         lambda: _if_better(model, lambda copy: placement.move_behind_clips(copy.graph)),
@@ -210,7 +211,7 @@ def _cost(simulation: Simulation) -> tuple[int, int, int]:
     return len(simulation.standalone), -simulation.int8_to_int8, len(simulation.layers)
 
 
-def _residuals(model: ir.Model, ranges: Mapping[str, float]) -> Outcome:
+def _residuals(model: ir.Model, ranges: Mapping[str, Range]) -> Outcome:
     """Quantize residual branches, but not where that only trades a stand-alone Q for a DQ (P8; 4.4, case 5).
 
     The last block before a float reader is such a case by itself. With more blocks before it, its pair lets all their

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from calibrators.qparams import symmetric_qparams
+from calibrators import INT8, Range, qparams_of
 from qdq_cli.fixing.clips import insert_clip, is_never_negative
 from qdq_cli.fixing.record import Left, Outcome, Repair
 from qdq_cli.model.emit import Emitter
@@ -22,11 +22,10 @@ from qdq_cli.model.nodes import constant_at, input_at, is_op, name_of, only_cons
 from qdq_cli.model.scales import TensorScale, holds_constant, is_dequantize, is_quantize, tensor_scale
 from qdq_cli.placement.absorption import absorbing_lead
 from qdq_cli.placement.operators import Epilogue, commutes, operator_of
+from qdq_cli.placement.schemes import ACTIVATIONS
 from qdq_cli.placement.topology import steps_to_common_ancestor
 from qdq_cli.targets.tensorrt.lint_operators import absorbing_lead_of
 from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
-
-INT8_MAX = 127
 
 _SIGNED = frozenset({ir.DataType.INT8, ir.DataType.INT16, ir.DataType.INT4})
 """Stored types that reach as far below a zero point of 0 as above it."""
@@ -92,7 +91,7 @@ def _obstacle_to_moving(pair: Pair, clip: ir.Node) -> str:
         return "its zero point is not 0"
     bounds = [constant_at(clip, slot) for slot in (1, 2)] if clip.op_type == "Clip" else []
     steps = [float(bound.reshape(())) / pair.scale.scale for bound in bounds if bound is not None]
-    if any(step != round(step) and abs(step) < INT8_MAX for step in steps):
+    if any(step != round(step) and abs(step) < INT8.qmax for step in steps):
         return f"the bounds of {clip.op_type} '{clip.name}' are no multiples of the scale"
     return ""
 
@@ -193,7 +192,7 @@ def _would_absorb(pair: Pair) -> bool:
 
 
 def quantize_residuals(
-    graph: ir.Graph, names: Names, simulation: Simulation, ranges: Mapping[str, float], skip: frozenset[str]
+    graph: ir.Graph, names: Names, simulation: Simulation, ranges: Mapping[str, Range], skip: frozenset[str]
 ) -> Outcome:
     """Give float residual branches the pair they lack, with the scale of their tensor's Q or a known range (P8).
 
@@ -201,7 +200,7 @@ def quantize_residuals(
         graph: Changed in place.
         names: Names of the graph.
         simulation: Its simulation, which knows the kernels that absorb an Add.
-        ranges: Tensor name -> amax, for tensors without a Q.
+        ranges: Tensor name -> range, for tensors without a Q.
         skip: Names of Adds to leave alone.
     """
     inside = {name for layer in simulation.weighted if layer.int8 for name in layer.nodes}
@@ -240,7 +239,7 @@ def _is_open(value: ir.Value) -> bool:
     return not holds_constant(value) and not is_dequantize(value.producer())
 
 
-def _with_a_range(residual: ir.Value, other: ir.Value, ranges: Mapping[str, float]) -> ir.Value:
+def _with_a_range(residual: ir.Value, other: ir.Value, ranges: Mapping[str, Range]) -> ir.Value:
     """Return the operand to quantize: the residual, or the other one where only its range is known and either would do.
 
     Of two branches that end in a kernel each, the one without a pair absorbs the Add (section 3.2).
@@ -250,7 +249,7 @@ def _with_a_range(residual: ir.Value, other: ir.Value, ranges: Mapping[str, floa
     return other if _is_open(other) and absorbing_lead(residual) is not None else residual
 
 
-def _has_range(value: ir.Value, ranges: Mapping[str, float]) -> bool:
+def _has_range(value: ir.Value, ranges: Mapping[str, Range]) -> bool:
     return bool(pairs_of_tensor(value)) or (value.name or "") in ranges
 
 
@@ -262,16 +261,16 @@ def _is_main(value: ir.Value, simulation: Simulation, add: ir.Node) -> bool:
 
 
 def _quantized(
-    graph: ir.Graph, names: Names, value: ir.Value, ranges: Mapping[str, float]
+    graph: ir.Graph, names: Names, value: ir.Value, ranges: Mapping[str, Range]
 ) -> tuple[ir.Value, str] | None:
     pair = next((pair for pair in pairs_of_tensor(value)), None)
     if pair is not None:
         return pair.result, f"the pair '{pair.quantize.name}' of its tensor"
-    amax = ranges.get(value.name or "")
-    if amax is None:
+    kept = ranges.get(value.name or "")
+    if kept is None:
         return None
-    qparams = symmetric_qparams(amax, scale_dtype=np.float32 if value.dtype is None else value.dtype.numpy())
-    return Emitter(graph, names).pair(value, qparams, name_of(value)), f"a new pair with the range {amax:g}"
+    qparams = qparams_of(kept, ACTIVATIONS, np.float32 if value.dtype is None else value.dtype.numpy())
+    return Emitter(graph, names).pair(value, qparams, name_of(value)), f"a new pair with the range {kept.amax:g}"
 
 
 def pairs_of_tensor(value: ir.Value) -> list[Pair]:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from calibrators import Range
 from calibrators.qparams import dequantize, quantize, symmetric_qparams, weight_amax
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.judging.bias import bias_place, set_bias
@@ -26,7 +27,7 @@ class Candidate:
 
     Args:
         plan: What is quantized.
-        amax: Range of each scale group.
+        ranges: Of each scale group.
         weight_ranges: Weight -> amax a scale, for weights not quantized over their whole range.
         weights: Initializer name -> new values, same shape and type.
         biases: Weighted node -> new bias, shape [output channels].
@@ -35,26 +36,26 @@ class Candidate:
     """
 
     plan: Plan
-    amax: tuple[float, ...]
+    ranges: tuple[Range, ...]
     weight_ranges: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     weights: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
     biases: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     base: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
 
 
-def with_plan(base: Candidate, plan: Plan, amax: tuple[float, ...]) -> Candidate:
+def with_plan(base: Candidate, plan: Plan, ranges: tuple[Range, ...]) -> Candidate:
     """Return the candidate of a smaller plan: what stays quantized keeps its constants, the rest gets its own back.
 
     Args:
         base: Of the larger plan.
         plan: The smaller one.
-        amax: Range of each of its scale groups.
+        ranges: Of each of its scale groups.
     """
     weights = {target.tensor for target in plan.weights}
     nodes = {target.use.node for target in plan.weights}
     return Candidate(
         plan,
-        amax,
+        ranges,
         weight_ranges={name: found for name, found in base.weight_ranges.items() if name in weights},
         weights={name: array for name, array in base.weights.items() if name in weights},
         biases={name: array for name, array in base.biases.items() if name in nodes},
@@ -133,7 +134,7 @@ def quantized_model(model: ir.Model, candidate: Candidate, *, weights: WeightFor
     """
     copy = with_constants(model, {**candidate.base, **candidate.weights}, candidate.biases)
     return rewrite_in_place(
-        copy, candidate.plan, candidate.amax, weights=weights, form=form, weight_ranges=candidate.weight_ranges
+        copy, candidate.plan, candidate.ranges, weights=weights, form=form, weight_ranges=candidate.weight_ranges
     )
 
 
@@ -157,4 +158,4 @@ def trial_model(model: ir.Model, candidate: Candidate, rounded: RoundedWeights) 
         if former is not None and not former.uses() and not former.is_graph_output():
             clone.graph.initializers.pop(target.tensor)
     activations = replace(candidate.plan, weights=())
-    return rewrite_in_place(clone, activations, candidate.amax, weights=WeightForm.FP32, form=Form.PAIRS).model
+    return rewrite_in_place(clone, activations, candidate.ranges, weights=WeightForm.FP32, form=Form.PAIRS).model

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import onnx_ir as ir
 
+from calibrators import QTYPES, Range
 from qdq_cli.model.nodes import input_at, int_attribute, is_constant
 
 _PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -60,6 +61,19 @@ def tensor_scale(node: ir.Node | None) -> TensorScale | None:
     if scale is None or zero_point is None or not math.isfinite(scale) or scale <= 0:
         return None
     return TensorScale(scale, int(zero_point), stored_type(node))
+
+
+def kept_range(scale: TensorScale) -> Range | None:
+    """Return the real values that a scale keeps: [-amax, amax] where 0.0 has the code in the middle, as writers lay it.
+
+    None for a stored type that is not known.
+    """
+    qtype = QTYPES.get(scale.qtype.name.lower())
+    if qtype is None:
+        return None
+    if scale.zero_point == qtype.zero_code:
+        return Range.symmetric(scale.scale * qtype.steps)
+    return Range((qtype.qmin - scale.zero_point) * scale.scale, (qtype.qmax - scale.zero_point) * scale.scale)
 
 
 def stored_type(node: ir.Node) -> ir.DataType:

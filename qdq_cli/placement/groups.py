@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 
-import numpy as np
 import onnx_ir as ir
 
+from calibrators import Range
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.model.nodes import constant_at, consumers, is_op
+from qdq_cli.model.nodes import consumers, is_op
+from qdq_cli.model.scales import is_quantize, kept_range, tensor_scale
 from qdq_cli.placement.operators import commutes, data_slots
 from qdq_cli.placement.topology import Topology
 from qdq_cli.placement.wants import Slot, Wants
 
-KNOWN_AMAX = {"Softmax": 1.0, "Sigmoid": 1.0, "HardSigmoid": 1.0}
-"""Functions whose largest value is known exactly (rules, section 3.3)."""
+KNOWN_RANGES = dict.fromkeys(("Softmax", "Sigmoid", "HardSigmoid"), Range(0.0, 1.0))
+"""Functions whose values are known to lie in a range (rules, section 3.3)."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def _all_lead(node: ir.Node, leading: frozenset[ir.Value]) -> bool:
 class Groups:
     """Scale groups: quantized tensors, the observed ones among them, the known amax; and each tensor's group index."""
 
-    members: tuple[tuple[tuple[ir.Value, ...], tuple[ir.Value, ...], float | None], ...]
+    members: tuple[tuple[tuple[ir.Value, ...], tuple[ir.Value, ...], Range | None], ...]
     index: dict[ir.Value, int]
 
 
@@ -91,7 +93,7 @@ def scale_groups(graph: Topology, wants: Wants, runs: Run) -> Groups:
     by_root: dict[ir.Value, list[ir.Value]] = {}
     for value in order:
         by_root.setdefault(_root(parent, value), []).append(value)
-    members = [(tuple(group), _observed(group, wants), _known_amax(group)) for group in by_root.values()]
+    members = [(tuple(group), _observed(group, wants), _known_range(group)) for group in by_root.values()]
     index = {value: number for number, group in enumerate(by_root.values()) for value in group}
     return Groups(tuple(members), index)
 
@@ -149,17 +151,18 @@ def _copied_from(value: ir.Value, read: set[ir.Value]) -> bool:
     return False
 
 
-def _known_amax(group: list[ir.Value]) -> float | None:
+def _known_range(group: list[ir.Value]) -> Range | None:
     """Return the range that needs no calibration: of an existing Q on a member, or of functions with a known one."""
-    scales = [scale for value in group for scale in _existing_scales(value)]
-    if scales:
-        return 127.0 * max(scales)
+    kept = [found for value in group for found in _existing_ranges(value)]
+    if kept:
+        return reduce(Range.joined, kept)
     makers = [value.producer() for value in group]
-    known = [KNOWN_AMAX.get(maker.op_type) if maker is not None and not maker.domain else None for maker in makers]
-    return max(amax for amax in known if amax is not None) if all(known) else None
+    known = [KNOWN_RANGES.get(maker.op_type) if maker is not None and not maker.domain else None for maker in makers]
+    ranges = [found for found in known if found is not None]
+    return reduce(Range.joined, ranges) if ranges and len(ranges) == len(known) else None
 
 
-def _existing_scales(value: ir.Value) -> list[float]:
-    """Return the per-tensor scales of the Q nodes the model already has on a tensor (P6: one scale a tensor)."""
-    scales = [constant_at(node, 1) for node, _ in consumers(value) if is_op(node, "QuantizeLinear")]
-    return [float(np.asarray(scale).item()) for scale in scales if scale is not None and scale.size == 1]
+def _existing_ranges(value: ir.Value) -> list[Range]:
+    """Return what the per-tensor Q nodes that the model already has on a tensor keep (P6: one scale a tensor)."""
+    scales = [tensor_scale(node) for node, _ in consumers(value) if is_quantize(node)]
+    return [kept for scale in scales if scale is not None and (kept := kept_range(scale)) is not None]

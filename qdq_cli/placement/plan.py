@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
+from calibrators import Range
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import input_at, is_activation, is_constant, is_op, is_unobservable, name_of
 from qdq_cli.placement.fanout import place
@@ -63,14 +64,14 @@ class ScaleGroup:
     Args:
         tensors: The quantized tensors of the group.
         observed: Those whose values calibration has to see: every value of the others is among theirs.
-        known_amax: The range where no calibration is needed: an existing Q/DQ pair on one of the tensors, or a function
-            with a known range (Softmax, Sigmoid: 1.0).
+        known: The range where no calibration is needed: an existing Q/DQ pair on one of the tensors, or a function
+            with a known range (Softmax, Sigmoid: 0 to 1).
         depthwise: Every weighted operator that reads one of the tensors is a depthwise Conv.
     """
 
     tensors: tuple[str, ...]
     observed: tuple[str, ...]
-    known_amax: float | None = None
+    known: Range | None = None
     depthwise: bool = False
 
 
@@ -104,7 +105,7 @@ class Plan:
     @property
     def observed(self) -> tuple[str, ...]:
         """Names of all tensors calibration has to see."""
-        return tuple(name for group in self.groups if group.known_amax is None for name in group.observed)
+        return tuple(name for group in self.groups if group.known is None for name in group.observed)
 
     @property
     def calibrated(self) -> tuple[str, ...]:

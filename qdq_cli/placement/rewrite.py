@@ -15,7 +15,8 @@ import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
 
 from calibrators.errors import NonFiniteError
-from calibrators.qparams import QParams, is_negligible, quantize, symmetric_qparams, weight_amax
+from calibrators.qparams import QParams, is_dead, is_negligible, qparams_of, quantize, symmetric_qparams, weight_amax
+from calibrators.ranges import Range
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.model.emit import Emitter
 from qdq_cli.model.nodes import consumers, is_op, name_of
@@ -24,6 +25,7 @@ from qdq_cli.model.scales import is_dequantize, is_quantize, tensor_scale
 from qdq_cli.placement.operators import commutes, operator_of
 from qdq_cli.placement.plan import Plan, Use, WeightTarget
 from qdq_cli.placement.propagate import nodes_on_codes, propagate
+from qdq_cli.placement.schemes import ACTIVATIONS
 from qdq_cli.process.errors import ModelError
 from qdq_cli.screen.sentences import some_of
 
@@ -49,7 +51,7 @@ class Rewritten:
 def rewrite(
     model: ir.Model,
     plan: Plan,
-    amax: Sequence[float],
+    ranges: Sequence[Range],
     *,
     weights: WeightForm,
     form: Form,
@@ -60,7 +62,7 @@ def rewrite(
     Args:
         model: The model the plan was made from. Its weights are shared, its graph is copied.
         plan: What to quantize.
-        amax: Range of each scale group, in the tensors' units; 0.0 for a group that held only zeros.
+        ranges: Of each scale group, in the tensors' units; [0, 0] for a group that held only zeros.
         weights: How weights are stored.
         form: How the INT8 regions are written.
         weight_ranges: Weight -> amax a scale, or one for all its scales, where it is not quantized over its whole
@@ -70,13 +72,13 @@ def rewrite(
         ModelError: A weight holds NaN or Inf, or a tensor is BF16.
     """
     copy = model.clone()
-    return rewrite_in_place(copy, plan, amax, weights=weights, form=form, weight_ranges=weight_ranges)
+    return rewrite_in_place(copy, plan, ranges, weights=weights, form=form, weight_ranges=weight_ranges)
 
 
 def rewrite_in_place(
     model: ir.Model,
     plan: Plan,
-    amax: Sequence[float],
+    ranges: Sequence[Range],
     *,
     weights: WeightForm,
     form: Form,
@@ -90,7 +92,7 @@ def rewrite_in_place(
     writer = _Writer(model)
     groups = {target.tensor: target.group for target in plan.targets}
     pairs = _pairs(plan, form)
-    small = [tensor for tensor in pairs if writer.quantize_activation(tensor, pairs[tensor], amax[groups[tensor]])]
+    small = [tensor for tensor in pairs if writer.quantize_activation(tensor, pairs[tensor], ranges[groups[tensor]])]
     dead: dict[str, int] = {}
     for target in plan.weights:
         channels = writer.quantize_weight(target, weights, weight_ranges.get(target.tensor))
@@ -166,7 +168,7 @@ class _Writer:
         self._weights: dict[ir.Value, None] = {}
         self._laid_out: dict[tuple[bytes, int | None, np.dtype[np.generic]], tuple[QParams, int]] = {}
 
-    def quantize_activation(self, tensor: str, uses: Sequence[Use], amax: float) -> bool:
+    def quantize_activation(self, tensor: str, uses: Sequence[Use], kept: Range) -> bool:
         """Let the uses of a tensor read its DQ; a pair the model already has on the tensor serves them too (P6).
 
         Returns:
@@ -174,12 +176,12 @@ class _Writer:
         """
         value = self._values[tensor]
         output = _existing_pair(value)
-        qparams = symmetric_qparams(amax, scale_dtype=_scale_dtype(value))
+        qparams = qparams_of(kept, ACTIVATIONS, _scale_dtype(value))
         if output is None:
             output = self._emitter.pair(value, qparams, tensor)
         for use in uses:
             self._nodes[use.node].replace_input_with(use.slot, output)
-        return amax > 0 and _negligible(amax, qparams) > 0
+        return kept.amax > 0 and is_dead(kept, ACTIVATIONS, qparams.scale.dtype)
 
     def quantize_weight(self, target: WeightTarget, form: WeightForm, given: NDArray[np.float32] | None) -> int:
         """Quantize one constant operand for one node; returns how many of its channels are too small for a scale.

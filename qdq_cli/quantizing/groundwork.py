@@ -114,7 +114,7 @@ def leave_float(run: Run, work: Groundwork, operators: Iterable[str]) -> Groundw
     plan = without_wide(smaller, work.model, make_plan(work.model, config), work.observed)
     ranges = calibration.choose(plan, work.observed, _given(plan, run.config.ranges))
     candidate = carried_over(work.candidate, plan, ranges)
-    ranges = replace(ranges, amax=candidate.amax)
+    ranges = replace(ranges, groups=candidate.ranges)
     return replace(work, opened=replace(work.opened, plan=plan), ranges=ranges, candidate=candidate)
 
 
@@ -131,9 +131,9 @@ def carried_over(base: Candidate, plan: Plan, ranges: Ranges) -> Candidate:
     Operators that became float get their own weights and biases back; scale groups that are the same in both plans
     keep their range.
     """
-    known = {group.tensors: amax for group, amax in zip(base.plan.groups, base.amax, strict=True)}
-    amax = tuple(known.get(group.tensors, found) for group, found in zip(plan.groups, ranges.amax, strict=True))
-    return with_plan(base, plan, amax)
+    known = {group.tensors: kept for group, kept in zip(base.plan.groups, base.ranges, strict=True)}
+    kept = tuple(known.get(group.tensors, found) for group, found in zip(plan.groups, ranges.groups, strict=True))
+    return with_plan(base, plan, kept)
 
 
 def _given(plan: Plan, config: RangeConfig) -> RangeConfig:
@@ -141,5 +141,5 @@ def _given(plan: Plan, config: RangeConfig) -> RangeConfig:
     known = {tensor for group in plan.groups for tensor in group.tensors}
     imported = config.imported if known & config.imported.keys() else {}
     return replace(
-        config, manual={name: amax for name, amax in config.manual.items() if name in known}, imported=imported
+        config, manual={name: kept for name, kept in config.manual.items() if name in known}, imported=imported
     )

@@ -254,7 +254,7 @@ def lay_groundwork(run: Run, opened: Opened, samples: Samples | None, also: Sequ
     plan, observed = _observe(run, model, opened.plan, samples, also)
     with run.stage("choose"):
         ranges = calibration.choose(plan, observed, config.ranges)
-    work = Groundwork(replace(opened, plan=plan), samples, observed, ranges, Candidate(plan, ranges.amax))
+    work = Groundwork(replace(opened, plan=plan), samples, observed, ranges, Candidate(plan, ranges.groups))
     return recover_accuracy(run, work) if config.recover else work
 
 
@@ -276,7 +276,7 @@ def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
         start = Start(
             work.model,
             work.plan,
-            work.ranges.amax,
+            work.ranges.groups,
             work.observed,
             samples,
             parts,
@@ -293,7 +293,7 @@ def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
     return replace(
         work,
         observed=replace(work.observed, histograms=found.histograms),
-        ranges=replace(work.ranges, amax=found.candidate.amax),
+        ranges=replace(work.ranges, groups=found.candidate.ranges),
         candidate=found.candidate,
         recovery=found.record,
     )
@@ -331,7 +331,7 @@ def write_model(run: Run, work: Groundwork, target: Path, written: Rewritten) ->
         planned(run, opened),
         calibration=calibrated(config, samples, observed, ranges),
         recovery=work.recovery,
-        amax=ranges.amax,
+        amax=tuple(kept.amax for kept in ranges.groups),
     )
     report, unmet = _write(run, work, written.model, (target, report))
     if not report.weighted_ops.quantized and unmet is None:

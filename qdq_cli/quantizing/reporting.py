@@ -49,7 +49,7 @@ def calibrated(
     config: QuantizeConfig, samples: Samples | None, observed: Observation, ranges: Ranges
 ) -> Calibration | None:
     """How the ranges were found; None where nothing needed one."""
-    if not ranges.amax:
+    if not ranges.groups:
         return None
     used = config.ranges.method == "percentile"
     preprocessing = samples.every.preprocessing if samples else None

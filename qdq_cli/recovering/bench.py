@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from calibrators.closed_form import mean_error
 from calibrators.gram import Array, Gram
-from calibrators.qparams import dequantize, quantize, symmetric_qparams, weight_amax
+from calibrators.qparams import dequantize, qparams_of, quantize, symmetric_qparams, weight_amax
 from qdq_cli.judging.bias import bias_place
 from qdq_cli.judging.candidate import Candidate, round_weight
 from qdq_cli.model.nodes import constant_at
+from qdq_cli.placement.schemes import ACTIVATIONS
 from qdq_cli.recovering.rows import Layer
 
 
@@ -42,7 +43,7 @@ class Bench:
         """The errors of two candidates; what both read is looked at once where its range is the same."""
         group = self.layer.group
         gram = self._gram(self.held, before)
-        other = gram if after.amax[group] == before.amax[group] else self._gram(self.held, after)
+        other = gram if after.ranges[group] == before.ranges[group] else self._gram(self.held, after)
         return self._error(gram, before), self._error(other, after)
 
     def _error(self, gram: Gram, candidate: Candidate) -> float:
@@ -86,7 +87,7 @@ class Bench:
         return self._gram(self.rows, candidate)
 
     def _gram(self, rows: NDArray[np.float32], candidate: Candidate) -> Gram:
-        qparams = symmetric_qparams(np.float32(candidate.amax[self.layer.group]))
+        qparams = qparams_of(candidate.ranges[self.layer.group], ACTIVATIONS)
         return Gram.of(rows, dequantize(quantize(rows, qparams), qparams))
 
     @property

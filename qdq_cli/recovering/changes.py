@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from calibrators import Range
 from qdq_cli.judging.candidate import Candidate
 from qdq_cli.judging.trials import Trials
 
@@ -24,14 +25,14 @@ class Change:
 
     Args:
         where: The node or tensor it is for.
-        amax: Scale group -> range.
+        ranges: Scale group -> range.
         weight_ranges: Weight -> amax a scale.
         weights: Initializer -> new values.
         biases: Weighted node -> new bias.
     """
 
     where: str
-    amax: Mapping[int, float] = field(default_factory=dict)
+    ranges: Mapping[int, Range] = field(default_factory=dict)
     weight_ranges: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     weights: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
     biases: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -39,16 +40,16 @@ class Change:
 
 def changed(candidate: Candidate, changes: Iterable[Change]) -> Candidate:
     """Return the candidate with all of these changes; of two for the same thing the later one holds."""
-    amax = list(candidate.amax)
-    ranges, weights = dict(candidate.weight_ranges), dict(candidate.weights)
+    ranges = list(candidate.ranges)
+    weight_ranges, weights = dict(candidate.weight_ranges), dict(candidate.weights)
     biases = dict(candidate.biases)
     for change in changes:
-        for group, value in change.amax.items():
-            amax[group] = value
-        ranges |= change.weight_ranges
+        for group, kept in change.ranges.items():
+            ranges[group] = kept
+        weight_ranges |= change.weight_ranges
         weights |= change.weights
         biases |= change.biases
-    return replace(candidate, amax=tuple(amax), weight_ranges=ranges, weights=weights, biases=biases)
+    return replace(candidate, ranges=tuple(ranges), weight_ranges=weight_ranges, weights=weights, biases=biases)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from calibrators import Range
 from calibrators.equalization import EXPONENTS, channel_factors
 from calibrators.qparams import weight_amax
 from qdq_cli.data.batches import Batch
@@ -46,14 +47,14 @@ class Equalized:
     Args:
         model: The float model with equalized constants; it computes what the prepared model does.
         constants: Those constants.
-        amax: Range of each scale group in that model.
+        ranges: Of each scale group in that model.
         choice: The exponent of each component.
         verdicts: Step -> one a component, named by its first tensor; empty where an earlier run chose.
     """
 
     model: ir.Model
     constants: Mapping[str, NDArray[np.floating]]
-    amax: tuple[float, ...]
+    ranges: tuple[Range, ...]
     choice: Choice = ()
     verdicts: Mapping[str, tuple[Verdict, ...]] = field(default_factory=dict)
 
@@ -71,7 +72,7 @@ def equalize(start: Start, judge: Judge, kinds: Iterable[str]) -> Equalized:
     """
     work = _prepare(start, kinds)
     if work is None:
-        return Equalized(start.model, {}, start.amax)
+        return Equalized(start.model, {}, start.ranges)
     with start.listener.progress("equalizing", work.trials) as advance:
         choice, verdicts = _choose(work, judge, advance)
     return _equalized(work, choice, verdicts)
@@ -80,7 +81,7 @@ def equalize(start: Start, judge: Judge, kinds: Iterable[str]) -> Equalized:
 def repeat(start: Start, kinds: Iterable[str], choice: Choice) -> Equalized:
     """Equalize as it was chosen before."""
     work = _prepare(start, kinds) if choice else None
-    return Equalized(start.model, {}, start.amax) if work is None else _equalized(work, choice, {})
+    return Equalized(start.model, {}, start.ranges) if work is None else _equalized(work, choice, {})
 
 
 def _prepare(start: Start, kinds: Iterable[str]) -> _Work | None:
@@ -91,7 +92,7 @@ def _prepare(start: Start, kinds: Iterable[str]) -> _Work | None:
 
 
 def _equalized(work: _Work, choice: Choice, verdicts: Mapping[str, tuple[Verdict, ...]]) -> Equalized:
-    return Equalized(*work.model(choice), work.candidate(choice).amax, choice, verdicts)
+    return Equalized(*work.model(choice), work.candidate(choice).ranges, choice, verdicts)
 
 
 def _chosen(channels: Channels, kinds: frozenset[str]) -> Channels:
@@ -154,7 +155,7 @@ class _Work:
         weights = _weight_shares(start.model, start.plan, channels)
         self._factors = [np.ones(channels.count)]
         self._factors += [channel_factors(activations, weights, exponent) for exponent in EXPONENTS]
-        self._ranges: dict[int, tuple[float, ...]] = {0: start.amax}
+        self._ranges: dict[int, tuple[Range, ...]] = {0: start.ranges}
 
     @property
     def trials(self) -> int:
@@ -168,11 +169,11 @@ class _Work:
 
     def candidate(self, choice: Choice) -> Candidate:
         """The candidate of a choice, ranges and all."""
-        amax = list(self._start.amax)
+        ranges = list(self._start.ranges)
         for part, position in zip(self.parts, choice, strict=True):
             for group in part.groups:
-                amax[group] = self._amax(position)[group]
-        return Candidate(self._start.plan, tuple(amax), weights=self._constants(choice))
+                ranges[group] = self._ranges_at(position)[group]
+        return Candidate(self._start.plan, tuple(ranges), weights=self._constants(choice))
 
     def _constants(self, choice: Choice) -> Mapping[str, NDArray[np.floating]]:
         """The constants that differ under a choice."""
@@ -181,11 +182,11 @@ class _Work:
             factors[part.classes] = self._factors[position][part.classes]
         return scaled_constants(self._start.model.graph, self._channels, factors)
 
-    def _amax(self, position: int) -> tuple[float, ...]:
+    def _ranges_at(self, position: int) -> tuple[Range, ...]:
         """The ranges with every component at one exponent: components do not reach into each other."""
         if position not in self._ranges:
             model, _ = self.model((position,) * len(self.parts))
-            self._ranges[position] = self._start.ranges(self._start.observe(model))
+            self._ranges[position] = self._start.choose(self._start.observe(model))
         return self._ranges[position]
 
 

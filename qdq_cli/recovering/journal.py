@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibrators import Range
 from calibrators.cache_file import write_atomically
-from calibrators.errors import CacheFileError
+from calibrators.errors import CacheFileError, CalibratorError
 from calibrators.regular_file import open_regular
 from qdq_cli.judging.candidate import Candidate
 from qdq_cli.model.provenance import tool_version
@@ -30,7 +31,17 @@ from qdq_cli.recovering.record import LayerGain
 
 Array = NDArray[Any]
 
-_UNREADABLE = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    CalibratorError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 """What a damaged archive makes NumPy raise."""
 
 
@@ -113,7 +124,9 @@ def _state(progress: Progress) -> dict[str, Any]:
 
 def _arrays(candidate: Candidate) -> dict[str, Array]:
     """The candidate's arrays; names stand in a list of their own, since they may hold any character."""
-    found: dict[str, Array] = {"amax": np.array(candidate.amax, np.float64)}
+    found: dict[str, Array] = {
+        "ranges": np.array([(kept.minimum, kept.maximum) for kept in candidate.ranges], np.float64)
+    }
     for kind in ("weight_ranges", "weights", "biases"):
         arrays: Mapping[str, Array] = getattr(candidate, kind)
         found[kind] = np.array(json.dumps(list(arrays)))
@@ -127,7 +140,7 @@ def _progress(state: dict[str, Any], start: Candidate, arrays: Mapping[str, Arra
 
     candidate = Candidate(
         start.plan,
-        tuple(arrays["amax"].tolist()),
+        tuple(Range(*ends) for ends in arrays["ranges"].tolist()),
         named("weight_ranges"),
         named("weights"),
         named("biases"),

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import onnx_ir as ir
 
-from calibrators import Histogram
+from calibrators import Histogram, Range
 from calibrators.metrics import sqnr_of_ratio
 from qdq_cli.judging.candidate import Candidate
 from qdq_cli.judging.trials import Trials
@@ -58,16 +58,16 @@ def recover(start: Start, steps: Sequence[str]) -> Recovered:
     equalized = work.equalize([step for step in EQUALIZING if step in steps])
     work.on_layers(equalized, [step for step in STEPS if step in steps])
     work.journal.remove()
-    observed, chosen = start.observed, start.amax
+    observed, chosen = start.observed, start.ranges
     if any(equalized.choice):
         observed = start.observe(equalized.model)
-        chosen = start.ranges(observed)
-    amax = _of_all_samples(work.judge.candidate.amax, equalized.amax, chosen)
-    candidate = replace(work.judge.candidate, amax=amax, base=equalized.constants)
+        chosen = start.choose(observed)
+    kept = _of_all_samples(work.judge.candidate.ranges, equalized.ranges, chosen)
+    candidate = replace(work.judge.candidate, ranges=kept, base=equalized.constants)
     return Recovered(candidate, observed.histograms, work.record())
 
 
-def _of_all_samples(found: Sequence[float], learnt: Sequence[float], chosen: Sequence[float]) -> tuple[float, ...]:
+def _of_all_samples(found: Sequence[Range], learnt: Sequence[Range], chosen: Sequence[Range]) -> tuple[Range, ...]:
     """The ranges that calibration chooses from all samples, but for those that a step found."""
     return tuple(whole if mine == before else mine for mine, before, whole in zip(found, learnt, chosen, strict=True))
 
@@ -78,7 +78,7 @@ class _Work:
     def __init__(self, start: Start, steps: Sequence[str]) -> None:
         self._start = start
         self._trials = Trials(start.model, start.split.load(start.split.judge))
-        first = Candidate(start.plan, start.amax)
+        first = Candidate(start.plan, start.ranges)
         self.judge = Judge(self._trials, first)
         self._noise = self.judge.noise
         self._log = _Log()
@@ -154,7 +154,7 @@ def _take_step(name: str, groups: Iterable[Sequence[Bench]], judge: Judge, free:
     gains: dict[str, LayerGain] = {}
     for benches in groups:
         for change in STEPS[name](benches, judge.candidate):
-            if not free.issuperset(change.amax):
+            if not free.issuperset(change.ranges):
                 continue
             before, after = _local_errors(benches, change, judge.candidate)
             gains[change.where] = LayerGain(name, change.where, False, _db(before), _db(after))
@@ -168,7 +168,7 @@ def _take_step(name: str, groups: Iterable[Sequence[Bench]], judge: Judge, free:
 
 def _local_errors(benches: Sequence[Bench], change: Change, candidate: Candidate) -> tuple[float, float]:
     """Error of the layers that a change concerns, on samples held back: without it and with it."""
-    concerned = [bench for bench in benches if change.amax or bench.layer.node == change.where]
+    concerned = [bench for bench in benches if change.ranges or bench.layer.node == change.where]
     errors = [bench.held_errors(candidate, changed(candidate, [change])) for bench in concerned]
     return sum(before for before, _ in errors), sum(after for _, after in errors)
 

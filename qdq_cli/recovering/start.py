@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from calibrators import Range
 from qdq_cli.calibrating import calibration
 from qdq_cli.calibrating.calibration import Observation, groups_to_observe
 from qdq_cli.calibrating.calibration_data import Samples
@@ -25,7 +26,7 @@ class Start:
     Args:
         model: The prepared float model; not changed.
         plan: What is quantized.
-        amax: Range of each scale group.
+        ranges: Of each scale group.
         observed: What calibration saw.
         samples: The calibration data.
         split: Which of it steps learn from, and which the judge keeps.
@@ -36,7 +37,7 @@ class Start:
 
     model: ir.Model
     plan: Plan
-    amax: tuple[float, ...]
+    ranges: tuple[Range, ...]
     observed: Observation
     samples: Samples
     split: Split
@@ -56,16 +57,16 @@ class Start:
         batches = replace(self.samples.batches, groups=self.split.learn, dropped=0)
         start = replace(self, samples=replace(self.samples, batches=batches))
         observed = start.observe(self.model)
-        return replace(start, observed=observed, amax=start.ranges(observed))
+        return replace(start, observed=observed, ranges=start.choose(observed))
 
     def observe(self, model: ir.Model) -> Observation:
         """Run the samples through a float model with other constants, and count what calibration counted."""
         seen = run_samples(Job(model, tuple(self.observed.histograms)), self.samples, self.listener)
         return Observation(seen.histograms, seen.samples)
 
-    def ranges(self, observed: Observation) -> tuple[float, ...]:
+    def choose(self, observed: Observation) -> tuple[Range, ...]:
         """The range of each scale group by what was observed."""
-        return calibration.choose(self.plan, observed, self.config).amax
+        return calibration.choose(self.plan, observed, self.config).groups
 
     @property
     def identity(self) -> str:
@@ -73,7 +74,7 @@ class Start:
         tensors = sorted(tensor_digests(self.model.graph).items())
         every, chosen = self.samples.every, self.samples.selection.calibration
         held = [every.identity(index) for index in chosen]
-        return repr((tensors, self.plan, self.amax, self.split.learn, self.split.judge, self.samples.feeding, held))
+        return repr((tensors, self.plan, self.ranges, self.split.learn, self.split.judge, self.samples.feeding, held))
 
     @property
     def free_groups(self) -> frozenset[int]:

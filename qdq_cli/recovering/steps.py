@@ -19,6 +19,7 @@ from calibrators.qtypes import INT8
 from calibrators.rounding import adaround, gptq
 from qdq_cli.judging.bias import bias_place
 from qdq_cli.judging.candidate import Candidate
+from qdq_cli.placement.schemes import ACTIVATIONS
 from qdq_cli.recovering.bench import Bench
 from qdq_cli.recovering.changes import Change
 from qdq_cli.recovering.rows import Layer
@@ -33,16 +34,16 @@ _SEARCH_ROWS = 2048
 def search_activation_ranges(benches: Sequence[Bench], candidate: Candidate) -> list[Change]:
     """Search the range of the tensor these layers read (EasyQuant; `calibrators.layer_search.search_activation`)."""
     group = benches[0].layer.group
-    amax = candidate.amax[group]
+    kept = candidate.ranges[group]
     uses = {use.node for target in candidate.plan.targets if target.group == group for use in target.uses}
-    if amax <= 0 or candidate.plan.groups[group].known_amax is not None or uses != {b.layer.node for b in benches}:
+    if kept.amax == 0 or candidate.plan.groups[group].known is not None or uses != {b.layer.node for b in benches}:
         return []  # an Add or a Concat reads it too, whose output nobody looks at here
     layers = [
         (bench.rows[:: max(1, len(bench.rows) // _SEARCH_ROWS)], bench.weight, bench.quantized_weight(candidate))
         for bench in benches
     ]
-    found = search_activation(layers, amax)
-    return [] if found == amax else [Change(benches[0].layer.tensor, amax={group: found})]
+    found = search_activation(layers, kept, ACTIVATIONS)
+    return [] if found == kept else [Change(benches[0].layer.tensor, ranges={group: found})]
 
 
 def search_weight_ranges(benches: Sequence[Bench], candidate: Candidate) -> list[Change]:

@@ -85,6 +85,6 @@ def noise_of(
     """
     found = np.empty(len(plans))
     for number, plan in enumerate(plans):
-        found[number] = trials.measure(with_plan(candidate, plan, candidate.amax), only=runs).noise
+        found[number] = trials.measure(with_plan(candidate, plan, candidate.ranges), only=runs).noise
         advance(number + 1, len(plans))
     return found

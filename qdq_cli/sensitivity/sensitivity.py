@@ -104,7 +104,7 @@ def _metrics(run: Run, stand: Stand, metric: Metric, plans: tuple[Plan, ...]) ->
         advance(1, len(plans) + 1)
         alone = []
         for number, plan in enumerate(plans):
-            alone.append(metric.of(with_plan(stand.candidate, plan, stand.candidate.amax)))
+            alone.append(metric.of(with_plan(stand.candidate, plan, stand.candidate.ranges)))
             advance(number + 2, len(plans) + 1)
     drops = [metric.drop(value) for value in alone]
     return _Metrics(metric.float_value, together, np.array(alone), np.array(drops))
@@ -170,11 +170,11 @@ def _group_records(stand: Stand, estimated: _Measured, exact: _Measured | None) 
     return [
         GroupSensitivity(
             tensors=group.tensors,
-            amax=amax,
+            amax=kept.amax,
             noise=float(estimated.groups[number]),
             exact_noise=None if exact is None else float(exact.groups[number]),
         )
-        for number, (group, amax) in enumerate(zip(stand.work.plan.groups, stand.candidate.amax, strict=True))
+        for number, (group, kept) in enumerate(zip(stand.work.plan.groups, stand.candidate.ranges, strict=True))
     ]
 
 

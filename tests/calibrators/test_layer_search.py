@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from calibrators import UINT8, Range, Scheme
 from calibrators.layer_search import (
     ACTIVATION_FACTORS,
     WEIGHT_FACTORS,
@@ -19,13 +20,13 @@ from tests.calibrators.problems import Problem, plain_error, problem, problems
 
 
 @settings(max_examples=40)
-@given(problems(), st.floats(0.01, 10.0))
-def test_a_searched_range_loses_at_most_what_the_one_before_did(layer: Problem, amax: float):
-    quantized = nearest(layer.weight, layer.scale) * layer.scale
-    found = search_activation([(layer.rows, layer.weight, quantized)], amax)
-    errors = {value: activation_error(layer.rows, layer.weight, quantized, value)[0] for value in (found, amax)}
-    assert errors[found] <= errors[amax]
-    assert found in [factor * amax for factor in ACTIVATION_FACTORS]
+@given(problems(), st.floats(0.01, 10.0), st.sampled_from([Scheme(), Scheme(UINT8, symmetric=False)]))
+def test_a_searched_range_loses_at_most_what_the_one_before_did(layer: Problem, high: float, scheme: Scheme):
+    quantized, kept = nearest(layer.weight, layer.scale) * layer.scale, Range(-0.3, high)
+    found = search_activation([(layer.rows, layer.weight, quantized)], kept, scheme)
+    errors = [activation_error(layer.rows, layer.weight, quantized, each, scheme)[0] for each in (found, kept)]
+    assert errors[0] <= errors[1]
+    assert found in [kept.scaled(factor) for factor in ACTIVATION_FACTORS]
 
 
 def test_a_range_around_an_outlier_that_no_weight_reads_gives_it_up():
@@ -35,7 +36,7 @@ def test_a_range_around_an_outlier_that_no_weight_reads_gives_it_up():
     rows[:, :, 0] = 2.0
     weight = rng.standard_normal((1, 8, 4))
     weight[:, 0] = 0
-    assert search_activation([(rows, weight, weight)], 2.0) == pytest.approx(1.0, abs=0.06)
+    assert search_activation([(rows, weight, weight)], Range(-2.0, 2.0)).amax == pytest.approx(1.0, abs=0.06)
 
 
 def test_a_range_that_cuts_what_is_read_grows():
@@ -43,14 +44,15 @@ def test_a_range_that_cuts_what_is_read_grows():
     rows = rng.uniform(-1, 1, (200, 1, 8)).astype(np.float32)
     rows[0, 0, 0] = 1.0
     weight = rng.standard_normal((1, 8, 4))
-    assert search_activation([(rows, weight, weight)], 0.8) == pytest.approx(1.0, abs=0.03)
+    assert search_activation([(rows, weight, weight)], Range(-0.8, 0.8)).amax == pytest.approx(1.0, abs=0.03)
 
 
 def test_an_output_of_zeros_keeps_its_range():
     rows = np.ones((5, 1, 3), np.float32)
     weight = np.zeros((1, 3, 2))
-    assert search_activation([(rows, weight, weight)], 0.7) == 0.7
-    assert search_activation([(0 * rows, weight + 1, weight + 1)], 0.7) == 0.7
+    kept = Range(-0.7, 0.7)
+    assert search_activation([(rows, weight, weight)], kept) == kept
+    assert search_activation([(0 * rows, weight + 1, weight + 1)], kept) == kept
 
 
 def test_every_reader_of_a_tensor_counts_alike():
@@ -58,8 +60,8 @@ def test_every_reader_of_a_tensor_counts_alike():
     rng = np.random.default_rng(0)
     rows = rng.uniform(-1, 1, (200, 1, 4)).astype(np.float32)
     small, large = rng.standard_normal((2, 1, 4, 2))
-    one = search_activation([(rows, small, small), (rows, large, large)], 1.3)
-    other = search_activation([(rows, small, small), (rows, 1024 * large, 1024 * large)], 1.3)
+    one = search_activation([(rows, small, small), (rows, large, large)], Range(-1.3, 1.3))
+    other = search_activation([(rows, small, small), (rows, 1024 * large, 1024 * large)], Range(-1.3, 1.3))
     assert one == other
 
 

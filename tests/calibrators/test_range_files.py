@@ -31,11 +31,16 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 AMAX = st.dictionaries(NAMES, st.floats(0.0, 3e38), min_size=1, max_size=6)
 
 
+def symmetric(amax: dict[str, float]) -> dict[str, Range]:
+    return {name: Range.symmetric(value) for name, value in amax.items()}
+
+
 @given(AMAX)
 def test_json_and_binary_tables_read_back_bit_for_bit(amax: dict[str, float]) -> None:
-    assert parse_ranges(format_json(amax).encode()) == amax
-    assert parse_ranges(format_torch_json(amax).encode()) == amax
-    assert parse_ranges(format_ort_table(amax)) == amax
+    kept = symmetric(amax)
+    assert parse_ranges(format_json(amax).encode()) == kept
+    assert parse_ranges(format_torch_json(amax).encode()) == kept
+    assert parse_ranges(format_ort_table(amax)) == kept
     turned = dict(reversed(amax.items()))
     assert (format_json(turned), format_ort_table(turned)) == (format_json(amax), format_ort_table(amax))
 
@@ -46,13 +51,15 @@ def test_json_and_binary_tables_read_back_bit_for_bit(amax: dict[str, float]) ->
     )
 )
 def test_text_tables_read_back_bit_for_bit(amax: dict[str, float]) -> None:
-    assert range_files.parse_text_ranges(format_text(amax)) == amax
+    assert range_files.parse_text_ranges(format_text(amax)) == symmetric(amax)
 
 
 def test_known_files_are_told_apart() -> None:
-    assert parse_ranges(format_text(KNOWN).encode()) == KNOWN
-    assert parse_ranges(b"\xef\xbb\xbf" + format_json(KNOWN).encode()) == KNOWN
-    assert parse_ranges(b"TRT-8601-EntropyCalibration2\nx: 3c010204\n") == {"x": 127 * float(np.float32(1 / 127))}
+    assert parse_ranges(format_text(KNOWN).encode()) == symmetric(KNOWN)
+    assert parse_ranges(b"\xef\xbb\xbf" + format_json(KNOWN).encode()) == symmetric(KNOWN)
+    assert parse_ranges(b"TRT-8601-EntropyCalibration2\nx: 3c010204\n") == symmetric(
+        {"x": 127 * float(np.float32(1 / 127))}
+    )
 
 
 def test_torch_json_holds_what_fake_quantization_takes() -> None:
@@ -77,29 +84,37 @@ def test_tables_written_by_onnx_runtime_are_read(tmp_path: Path) -> None:
         for name, chosen in ranges.items()
     }
     write_calibration_table(data, str(tmp_path))
-    exact = {name: float(np.float32(chosen.amax)) for name, chosen in ranges.items()}
-    signless = exact | {"input": 0.5}  # it stores max(high, low) without abs
-    assert parse_ranges((tmp_path / "calibration.flatbuffers").read_bytes()) == pytest.approx(signless)
-    assert parse_ranges((tmp_path / "calibration.cache").read_bytes()) == pytest.approx(signless)
-    assert parse_ranges((tmp_path / "calibration.json").read_bytes()) == exact
-    assert parse_ranges(format_ort_json(ranges).encode()) == exact
+    ranges["odd"] = Range(-0.25, float(np.float32(3.7)))  # what it stores
+    signless = {name: chosen.amax for name, chosen in ranges.items()}
+    signless["input"] = 0.5  # it stores max(high, low) without abs
+    for table in ("calibration.flatbuffers", "calibration.cache"):
+        found = parse_ranges((tmp_path / table).read_bytes())
+        assert {name: kept.amax for name, kept in found.items()} == pytest.approx(signless)
+        assert all(kept.minimum == -kept.maximum for kept in found.values())
+    assert parse_ranges((tmp_path / "calibration.json").read_bytes()) == ranges
+    assert parse_ranges(format_ort_json(ranges).encode()) == ranges
 
 
 @pytest.mark.parametrize(
     "text",
     [
         '{"x": 2.5}',
-        '{"x": [-2.5, 1]}',
+        '{"x": [-2.5, 2.5]}',
         '{"x": {"amax": 2.5, "scale": 1}}',
-        '{"x": {"lowest": -2.5, "highest": 0}}',
-        '{"CLS": "TensorsData", "data": {"x": {"lowest": {"data": [-2.5], "CLS": "numpy.array"}, "highest": 1}}}',
+        '{"x": {"lowest": -2.5, "highest": 2.5}}',
+        '{"CLS": "TensorsData", "data": {"x": {"lowest": {"data": [-2.5], "CLS": "numpy.array"}, "highest": 2.5}}}',
         '  {"x": "2.5"}',
         "x 2.5",
         "\n x 25e-1 \r\n",
     ],
 )
 def test_forms_of_a_range(text: str) -> None:
-    assert {name.strip(): amax for name, amax in parse_ranges(text.encode()).items()} == {"x": 2.5}
+    assert {name.strip(): kept for name, kept in parse_ranges(text.encode()).items()} == symmetric({"x": 2.5})
+
+
+@pytest.mark.parametrize("text", ['{"x": [0, 2.5]}', '{"x": {"lowest": 0, "highest": 2.5}}'])
+def test_both_ends_of_a_range_are_kept(text: str) -> None:
+    assert parse_ranges(text.encode()) == {"x": Range(0.0, 2.5)}
 
 
 @pytest.mark.parametrize(
@@ -120,6 +135,8 @@ def test_forms_of_a_range(text: str) -> None:
         (b'{"x": {}}', "'x' no range"),
         (b'{"x": "1_0"}', "'x' no range"),
         (b'{"x": [1, 2, 3]}', "'x' no range"),
+        (b'{"x": [3, 1]}', "'x' a range from 3.0 to 1.0"),
+        (b'{"x": [0, 1e39]}', "'x' a range from 0.0 to 1e\\+39"),
         (b'{"x": 1, "x": 2}', "a name is there twice"),
         (b"[" * 100_000, "no valid JSON"),
         (b'{"x": ' + b"9" * 5000 + b"}", "no valid JSON|'x' no range"),
@@ -194,5 +211,5 @@ def test_mutated_files_are_refused_or_hold_finite_ranges(form: object) -> None:
             assert str(error).endswith(".")
             refused += 1
             continue
-        assert all(0.0 <= amax < math.inf for amax in found.values())
+        assert all(0.0 <= kept.amax < math.inf for kept in found.values())
     assert 50 < refused <= 300

@@ -252,6 +252,14 @@ def test_a_range_by_hand_wins_over_calibration(space: Workspace):
 
 
 @option("--range")
+def test_of_a_range_with_two_ends_the_larger_counts_where_the_scheme_is_symmetric(space: Workspace):
+    document = document_of(space, "--range", "images=-0.5:2.54")
+    assert document["amax"][0] == 2.54
+    _, constants = written(space)
+    assert constants["images_scale"] == np.float32(2.54) / np.float32(127)
+
+
+@option("--range")
 def test_ranges_of_all_tensors_need_no_data(space: Workspace):
     groups = document_of(space)["groups"]
     given = [part for group in groups for part in ("--range", f"{group['tensors'][0]}=3.5")]

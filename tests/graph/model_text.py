@@ -39,7 +39,7 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
     for weight in plan.weights:
         yield f"weight {weight.tensor} -> {weight.use.node}:{weight.use.slot} [axis {weight.axis}]"
     for number, group in enumerate(plan.groups):
-        known = "" if group.known_amax is None else f" known amax {group.known_amax:g}"
+        known = "" if group.known is None else f" known amax {group.known.amax:g}"
         known += " depthwise" * group.depthwise
         yield f"group {number}: {', '.join(group.tensors)} observes {', '.join(group.observed)}{known}"
     for skip in plan.skips:

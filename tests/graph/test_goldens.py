@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from calibrators import Range
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.model import files
 from qdq_cli.placement.plan import make_plan
@@ -19,6 +20,6 @@ def test_plan_and_graph_of_a_sample_model(sample, golden):
     plan = make_plan(prepared)
     golden(f"{sample.name}.plan.txt", plan_text(plan))
     # Powers of two, one a group: the scales tell the groups apart, and no calibration is needed.
-    amax = [127 * 2.0**-number for number in range(len(plan.groups))]
-    written = rewrite(prepared, plan, amax, weights=WeightForm.FP32, form=Form.PAIRS)
+    ranges = [Range.symmetric(127 * 2.0**-number) for number in range(len(plan.groups))]
+    written = rewrite(prepared, plan, ranges, weights=WeightForm.FP32, form=Form.PAIRS)
     golden(f"{sample.name}.graph.txt", model_text(written.model))

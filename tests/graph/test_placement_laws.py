@@ -10,6 +10,7 @@ import onnx_ir as ir
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from calibrators import Range
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.placement.plan import Plan, ScaleGroup, Target, Use, WeightTarget, make_plan
 from qdq_cli.placement.rewrite import rewrite
@@ -35,7 +36,7 @@ def written(recipe: list[Step], form: Form, *, runs: bool = True) -> tuple[ir.Mo
     model, plan = planned(recipe)
     if not runs:
         plan = replace(plan, targets=tuple(target for target in plan.targets if not target.opens_run))
-    result = rewrite(model, plan, [AMAX] * len(plan.groups), weights=WeightForm.FP32, form=form)
+    result = rewrite(model, plan, [Range.symmetric(AMAX)] * len(plan.groups), weights=WeightForm.FP32, form=form)
     proto_of(result.model)
     return result.model, result.int8_nodes
 

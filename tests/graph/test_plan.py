@@ -10,6 +10,7 @@ import onnx_ir as ir
 import pytest
 from onnx import helper
 
+from calibrators import Range
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.skips import REASONS
@@ -480,7 +481,7 @@ def test_t46_attention_products_on_request():
     assert {"q:0", "bmm1:0", "bmm1:1", "bmm2:0", "bmm2:1"} <= set().union(*wanted(plan).values())
     assert plan.int8_nodes == ("kt",)
     softmax = plan.groups[group_of(plan, "p")]
-    assert softmax.known_amax == 1.0
+    assert softmax.known == Range(0.0, 1.0)
     assert "p" not in plan.observed
 
 
@@ -618,7 +619,7 @@ def test_an_existing_scale_on_a_tensor_is_the_scale_of_its_group():
     net.conv("x", 16, "c1", scale=0.25)
     plan = plan_of(net, "c1", conv(net, "x", name="c2"))
     assert wanted(plan) == {"x": {"c2:0"}}
-    assert plan.groups[0].known_amax == pytest.approx(0.25 * 127)
+    assert plan.groups[0].known == Range.symmetric(0.25 * 127)
     assert plan.observed == ()
 
 

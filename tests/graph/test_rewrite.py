@@ -8,9 +8,14 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
+import qdq_cli.placement.rewrite as rewrite_module
+from calibrators import UINT8, Histogram, Range, Scheme
 from calibrators.qparams import dequantize, quantize, symmetric_qparams, weight_amax
+from qdq_cli.calibrating import calibration
+from qdq_cli.calibrating.calibration import Observation
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.config.placement import PlanConfig
+from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.model.nodes import constant_at
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.placement.rewrite import Rewritten, rewrite
@@ -28,7 +33,7 @@ def quantized(
     """Prepare, plan and rewrite with one range for every group; the result passes the full checker."""
     prepared = prepare(model).model
     plan = make_plan(prepared, config)
-    result = rewrite(prepared, plan, [amax] * len(plan.groups), weights=weights, form=form)
+    result = rewrite(prepared, plan, [Range.symmetric(amax)] * len(plan.groups), weights=weights, form=form)
     proto_of(result.model)
     return result.model, result
 
@@ -234,3 +239,33 @@ def test_a_model_with_nothing_to_quantize_is_left_as_it_is():
     net.op("Softmax", "x", name="s")
     model, _ = quantized(net.model("s"))
     assert [node.op_type for node in model.graph] == ["Softmax"]
+
+
+def test_an_affine_scheme_keeps_both_ends_of_a_one_sided_range(monkeypatch: pytest.MonkeyPatch):
+    """From what was observed to the file and its outputs: 255 steps above 0.0, where a symmetric scheme has 127."""
+    affine = Scheme(UINT8, symmetric=False)
+    for module in (rewrite_module, calibration):
+        monkeypatch.setattr(module, "ACTIVATIONS", affine)
+    net = Network()
+    net.conv(net.relu(net.input("x", (1, 16, 8, 8)), "r"), 16, "c", scale=None)
+    model = prepare(net.model("c")).model
+    plan, seen = make_plan(model), Histogram()
+    seen.observe(np.linspace(0.0, 3.0, 1000, dtype=np.float32))
+    config = RangeConfig(method="minmax")
+    chosen = calibration.choose(plan, Observation(dict.fromkeys(plan.observed, seen)), config)
+    assert chosen.groups == (Range(0.0, 3.0),)
+    model = rewrite(model, plan, chosen.groups, weights=WeightForm.FP32, form=Form.PAIRS).model
+    (q,) = (node for node in of_type(model, "QuantizeLinear") if not node.inputs[0].is_initializer())
+    assert q.outputs[0].dtype is ir.DataType.UINT8
+    assert (constant_at(q, 1), constant_at(q, 2)) == (np.float32(3 / 255), 0)
+    assert constant_at(q, 2).dtype == np.uint8
+    assert run(model)[0].shape == (1, 16, 8, 8)
+
+
+def test_a_given_range_may_have_both_ends():
+    net = Network()
+    net.conv(net.input("x", (1, 16, 8, 8)), 16, "c", scale=None)
+    plan = make_plan(prepare(net.model("c")).model)
+    config = RangeConfig(manual={"x": Range(-1.0, 5.0)}, imported={"x": 3.0})
+    assert config.imported == {"x": Range(-3.0, 3.0)}
+    assert calibration.choose(plan, Observation({}), config).groups == (Range(-1.0, 5.0),)

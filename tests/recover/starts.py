@@ -36,8 +36,8 @@ def start_of(
     assert samples is not None
     made = make_plan(model, plan_config)
     observed = calibration.observe(model, made, samples, config, SILENT)
-    amax = calibration.choose(made, observed, config).amax
-    return Start(model, made, amax, observed, samples, split(samples), config, SILENT)
+    ranges = calibration.choose(made, observed, config).groups
+    return Start(model, made, ranges, observed, samples, split(samples), config, SILENT)
 
 
 def start_of_network(

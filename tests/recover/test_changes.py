@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calibrators import Range
 from qdq_cli.judging.candidate import Candidate
 from qdq_cli.judging.trials import Trials
 from qdq_cli.placement.plan import Plan
@@ -27,16 +29,24 @@ class FakeTrials:
     calls: list[tuple[float, ...]] = field(default_factory=list)
 
     def noise(self, candidate: Candidate) -> float:
-        self.calls.append(candidate.amax)
-        return self.rule(candidate.amax)
+        self.calls.append(amax_of(candidate))
+        return self.rule(self.calls[-1])
+
+
+def amax_of(candidate: Candidate) -> tuple[float, ...]:
+    return tuple(kept.amax for kept in candidate.ranges)
+
+
+def ranges_of(*amax: float) -> tuple[Range, ...]:
+    return tuple(Range.symmetric(each) for each in amax)
 
 
 def judge_of(rule: Callable[[tuple[float, ...]], float], count: int) -> Judge:
-    return Judge(cast(Trials, FakeTrials(rule)), Candidate(PLAN, (1.0,) * count))
+    return Judge(cast(Trials, FakeTrials(rule)), Candidate(PLAN, ranges_of(*[1.0] * count)))
 
 
 def change(group: int, value: float) -> Change:
-    return Change(f"tensor_{group}", amax={group: value})
+    return Change(f"tensor_{group}", ranges={group: Range.symmetric(value)})
 
 
 @given(st.lists(st.floats(0.0, 2.0), min_size=1, max_size=9))
@@ -44,10 +54,10 @@ def test_noise_never_grows(values: list[float]):
     judge = judge_of(sum, len(values))
     verdicts = judge.decide([change(group, value) for group, value in enumerate(values)])
     assert judge.noise <= len(values)
-    assert judge.noise == sum(judge.candidate.amax)
+    assert judge.noise == sum(amax_of(judge.candidate))
     assert {verdict.where for verdict in verdicts} == {f"tensor_{group}" for group in range(len(values))}
     for group, verdict in enumerate(sorted(verdicts, key=lambda verdict: int(verdict.where.split("_")[1]))):
-        assert judge.candidate.amax[group] == (values[group] if verdict.accepted else 1.0)
+        assert amax_of(judge.candidate)[group] == (values[group] if verdict.accepted else 1.0)
 
 
 @pytest.mark.parametrize("bad", range(4))
@@ -65,24 +75,24 @@ def test_changes_that_help_together_alone_are_taken_together():
 
 
 def test_what_is_no_better_than_chance_is_left():
-    judge = judge_of(lambda amax: amax[0], 1)
+    judge = judge_of(lambda amax: math.nan if amax == (0.0,) else amax[0], 1)
     assert not judge.decide([change(0, 0.9999)])[0].accepted
-    assert not judge.accepts(Candidate(PLAN, (float("nan"),)))
-    assert judge.candidate.amax == (1.0,)
+    assert not judge.accepts(Candidate(PLAN, ranges_of(0.0)))
+    assert amax_of(judge.candidate) == (1.0,)
 
 
 def test_nothing_gains_on_a_model_without_noise():
     judge = judge_of(lambda amax: 0.0, 1)
-    assert not judge.accepts(Candidate(PLAN, (0.5,)))
+    assert not judge.accepts(Candidate(PLAN, ranges_of(0.5)))
     assert judge.decide([]) == []
 
 
 def test_of_two_changes_for_one_thing_the_later_one_holds():
-    start = Candidate(PLAN, (1.0, 1.0), weights={"w": np.zeros(2)})
-    one = Change("a", amax={0: 2.0}, weights={"w": np.ones(2)}, biases={"a": np.ones(1)})
-    two = Change("b", amax={0: 3.0}, weight_ranges={"w": np.ones(1, np.float32)})
+    start = Candidate(PLAN, ranges_of(1.0, 1.0), weights={"w": np.zeros(2)})
+    one = Change("a", ranges={0: Range(-1.0, 2.0)}, weights={"w": np.ones(2)}, biases={"a": np.ones(1)})
+    two = Change("b", ranges={0: Range(0.0, 3.0)}, weight_ranges={"w": np.ones(1, np.float32)})
     found = changed(start, [one, two])
-    assert found.amax == (3.0, 1.0)
+    assert found.ranges == (Range(0.0, 3.0), Range(-1.0, 1.0))
     np.testing.assert_array_equal(found.weights["w"], np.ones(2))
     assert set(found.biases) == {"a"} and set(found.weight_ranges) == {"w"}
-    assert start.amax == (1.0, 1.0) and not start.biases
+    assert start.ranges == ranges_of(1.0, 1.0) and not start.biases

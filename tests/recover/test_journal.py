@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import qdq_cli.recovering.recover as recovery
+from calibrators import Range
 from qdq_cli import DataConfig, QuantizeConfig, quantize_model
 from qdq_cli.config.recovery import DEFAULT_RECOVERY
 from qdq_cli.judging.candidate import Candidate
@@ -75,7 +76,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j", "model", "steps")
     candidate = Candidate(
         PLAN,
-        (1.0, 0.1),
+        (Range(-1.0, 1.0), Range(0.0, 0.1)),
         {"w/ä:0": np.float32([0.5, 2.0])},
         {"w/ä:0": np.float16([[1.5]])},
         {"conv 'x'": np.array([1e-300])},
@@ -87,7 +88,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert (found.noise, found.choice, found.portions, found.layers, found.gains) == (
         0.25, (0, 2), 3, progress.layers, progress.gains,
     )  # fmt: skip
-    assert found.candidate.amax == candidate.amax
+    assert found.candidate.ranges == candidate.ranges
     for kind in ("weight_ranges", "weights", "biases"):
         one, two = getattr(candidate, kind), getattr(found.candidate, kind)
         assert one.keys() == two.keys()
@@ -110,7 +111,7 @@ def test_a_broken_journal_is_no_journal(tmp_path: Path, content: bytes) -> None:
 
 def test_a_cut_journal_is_no_journal(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j", "model")
-    journal.write(Progress(Candidate(PLAN, (1.0,), weights={"w": np.zeros(1000, np.float32)}), 0.5))
+    journal.write(Progress(Candidate(PLAN, (Range(-1.0, 1.0),), weights={"w": np.zeros(1000, np.float32)}), 0.5))
     whole = (tmp_path / "j").read_bytes()
     for size in range(0, len(whole), 97):
         (tmp_path / "j").write_bytes(whole[:size])

@@ -11,6 +11,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from calibrators import Range
 from qdq_cli.calibrating.calibration import Observation
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
@@ -42,11 +43,11 @@ def noise(start: Start, candidate: Candidate) -> float:
 
 
 def first(start: Start) -> Candidate:
-    return Candidate(start.plan, start.amax)
+    return Candidate(start.plan, start.ranges)
 
 
 def assert_equal(one: Recovered, other: Recovered) -> None:
-    assert one.candidate.amax == other.candidate.amax
+    assert one.candidate.ranges == other.candidate.ranges
     for name in ("weights", "biases", "weight_ranges", "base"):
         mine, theirs = getattr(one.candidate, name), getattr(other.candidate, name)
         assert mine.keys() == theirs.keys()
@@ -99,14 +100,14 @@ def test_what_the_judge_runs_is_new_to_the_ranges(tmp_path: Path):
     learnt = {index for group in start.split.learn for index in group}
     assert learnt.isdisjoint(index for group in start.split.judge for index in group)
     assert learning.samples.batches.groups == start.split.learn
-    assert all(mine <= whole for mine, whole in zip(learning.amax, start.amax, strict=True))  # minmax
+    assert all(mine.amax <= whole.amax for mine, whole in zip(learning.ranges, start.ranges, strict=True))  # minmax
     assert learning.observed.samples == len(learnt)
 
 
 def test_ranges_in_the_end_are_those_of_all_samples(tmp_path: Path):
     start = start_of_network(tmp_path, convnet())
     found = recover(start, ["gptq", "bias"])
-    assert found.candidate.amax == start.amax
+    assert found.candidate.ranges == start.ranges
     assert found.histograms is start.observed.histograms
 
 
@@ -130,11 +131,11 @@ def test_without_steps_nothing_changes(tmp_path: Path):
 def test_a_range_that_cuts_is_widened(tmp_path: Path):
     start = start_of_network(tmp_path, convnet())
     assert "x" in start.plan.groups[0].tensors
-    whole = {group.tensors[0]: amax for group, amax in zip(start.plan.groups[1:], start.amax[1:], strict=True)}
+    whole = {group.tensors[0]: kept for group, kept in zip(start.plan.groups[1:], start.ranges[1:], strict=True)}
     cut = start_of_network(tmp_path, convnet(), ranges=RangeConfig("percentile", 90.0, manual=whole))
-    assert cut.amax[0] < 0.5 * start.amax[0] and cut.amax[1:] == start.amax[1:]
+    assert cut.ranges[0].amax < 0.5 * start.ranges[0].amax and cut.ranges[1:] == start.ranges[1:]
     found = recover(cut, ["ranges"])
-    assert found.candidate.amax[0] > 1.2 * cut.amax[0]
+    assert found.candidate.ranges[0].amax > 1.2 * cut.ranges[0].amax
     assert noise(start, found.candidate) < 0.7 * noise(start, first(cut))
 
 
@@ -145,7 +146,7 @@ def test_a_range_that_was_given_stays(tmp_path: Path):
     found = recover(start, RECOVERY_STEPS)
     for number, group in enumerate(start.plan.groups):
         if group.tensors[0] in ranges.manual:
-            assert found.candidate.amax[number] == 1.0
+            assert found.candidate.ranges[number] == Range(-1.0, 1.0)
 
 
 def test_a_weight_that_takes_all_codes_gives_them_back(tmp_path: Path):
@@ -320,5 +321,5 @@ def test_an_exponent_under_which_the_model_overflows_is_not_taken(tmp_path: Path
 
     monkeypatch.setattr(Start, "observe", overflow)
     found = recover(start, ["equalize"])
-    assert found.candidate.amax == start.amax
+    assert found.candidate.ranges == start.ranges
     assert [gain.accepted for gain in found.record.layers] == [False] * len(found.record.layers)

@@ -60,7 +60,7 @@ def stand(folder: Path, build: Callable[[Net], str], share: float = 1.0) -> tupl
         take_rows(start.model, [layer], start.split.load(part), 200)["layer"]
         for part in (start.split.learn, start.split.judge)
     )
-    return start, Bench(layer, node, rows, held), Candidate(start.plan, (share * start.amax[0],))
+    return start, Bench(layer, node, rows, held), Candidate(start.plan, (start.ranges[0].scaled(share),))
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -78,7 +78,7 @@ def test_what_a_step_proposes_loses_less_on_the_rows_it_saw(tmp_path: Path, name
 def test_a_range_that_cuts_grows_and_the_layer_gains_on_held_samples(tmp_path: Path, name: str):
     _, bench, candidate = stand(tmp_path, LAYERS[name], 0.4)
     (change,) = STEPS["ranges"]([bench], candidate)
-    assert change.amax[0] > candidate.amax[0]
+    assert change.ranges[0].amax > candidate.ranges[0].amax
     assert held_error(bench, changed(candidate, [change])) < held_error(bench, candidate)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from calibrators import Range
 from calibrators.noise import ChannelNoise
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.data.batches import Batch
@@ -41,11 +42,11 @@ def _batches(model: ir.Model, count: int = 4) -> list[Batch]:
 def test_a_trial_computes_what_the_written_model_computes(name: str) -> None:
     model = _prepared(name)
     plan = make_plan(model)
-    amax = tuple(1.0 + 0.1 * number for number in range(len(plan.groups)))
+    ranges = tuple(Range.symmetric(1.0 + 0.1 * number) for number in range(len(plan.groups)))
     batches = _batches(model)
-    outcome = Trials(model, batches).measure(Candidate(plan, amax))
+    outcome = Trials(model, batches).measure(Candidate(plan, ranges))
 
-    written = rewrite(model, plan, amax, weights=WeightForm.FP32, form=Form.PAIRS).model
+    written = rewrite(model, plan, ranges, weights=WeightForm.FP32, form=Form.PAIRS).model
     float_runner = Runner(Source(ir.to_proto(model).SerializeToString()))
     int8_runner = Runner(Source(ir.to_proto(written).SerializeToString()))
     noise = {name: ChannelNoise(None) for name in outcome.sqnr_db}
@@ -66,18 +67,18 @@ def test_nothing_quantized_has_no_noise_and_the_model_stays_as_it_is() -> None:
     changed = 0.5 * initializer_array(model.graph, weight)
     bias = np.linspace(-1.0, 1.0, changed.shape[0])
 
-    assert trials.measure(Candidate(restricted(plan, set()), (1.0,) * len(plan.groups))).noise == 0.0
+    assert trials.measure(Candidate(restricted(plan, set()), (Range(-1.0, 1.0),) * len(plan.groups))).noise == 0.0
     nothing = restricted(plan, set())
-    amax = (1.0,) * len(plan.groups)
-    assert trials.measure(Candidate(nothing, amax, weights={weight: changed})).noise > 0.0
-    assert trials.measure(Candidate(nothing, amax, biases={plan.weights[0].use.node: bias})).noise > 0.0
+    ranges = (Range(-1.0, 1.0),) * len(plan.groups)
+    assert trials.measure(Candidate(nothing, ranges, weights={weight: changed})).noise > 0.0
+    assert trials.measure(Candidate(nothing, ranges, biases={plan.weights[0].use.node: bias})).noise > 0.0
     assert ir.to_proto(model).SerializeToString() == before
 
 
 def test_what_batches_contribute_adds_up_to_the_noise() -> None:
     model = _prepared("digits_resnet")
     plan = make_plan(model)
-    candidate = Candidate(plan, (1.0,) * len(plan.groups))
+    candidate = Candidate(plan, (Range(-1.0, 1.0),) * len(plan.groups))
     trials = Trials(model, _batches(model))
     parts = trials.noise_by_batch(candidate)
     assert len(parts) == trials.batches == 4

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from calibrators import Range
 from qdq_cli.calibrating.calibration import Ranges
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.data.batches import Batch
@@ -32,15 +33,16 @@ def batch_of(model: ir.Model, *shape: int) -> Batch:
 
 def test_what_stays_quantized_keeps_its_constants_and_the_rest_gets_its_own_back(model: ir.Model):
     plan, smaller = make_plan(model), make_plan(model, PlanConfig(exclude=("middle",)))
-    amax = tuple(1.0 + number for number in range(len(plan.groups)))
+    kept = tuple(Range.symmetric(1.0 + number) for number in range(len(plan.groups)))
+    half = Range(0.0, 0.5)
     arrays = {target.tensor: np.ones(1, np.float32) for target in plan.weights}
     biases = {name: np.zeros(1) for name in plan.quantized}
-    base = Candidate(plan, amax, weight_ranges=arrays, weights=arrays, biases=biases)
-    found = carried_over(base, smaller, Ranges((0.5,) * len(smaller.groups), 0, ()))
+    base = Candidate(plan, kept, weight_ranges=arrays, weights=arrays, biases=biases)
+    found = carried_over(base, smaller, Ranges((half,) * len(smaller.groups), 0, ()))
     assert set(found.biases) == {"first", "second", "scores"}
     assert set(found.weights) == set(found.weight_ranges) == {"first_w", "second_w", "scores_w"}
-    known = {group.tensors: value for group, value in zip(plan.groups, amax, strict=True)}
-    assert found.amax == tuple(known.get(group.tensors, 0.5) for group in smaller.groups)
+    known = {group.tensors: value for group, value in zip(plan.groups, kept, strict=True)}
+    assert found.ranges == tuple(known.get(group.tensors, half) for group in smaller.groups)
 
 
 def test_the_work_lost_is_that_of_the_plan_without_the_operator(model: ir.Model):

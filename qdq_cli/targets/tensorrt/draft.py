@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from calibrators import Range
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.rewrite import rewrite_in_place
@@ -29,6 +30,6 @@ def draft(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> ir.Model:
 
 def draft_in_place(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS) -> None:
     """Do the same in a model that nobody but the caller holds; all that can be looked at then is its structure."""
-    amax = [1.0 + number for number in range(len(plan.groups))]
+    ranges = [Range.symmetric(1.0 + number) for number in range(len(plan.groups))]
     unread = dict.fromkeys((target.tensor for target in plan.weights), np.ones(1, np.float32))
-    rewrite_in_place(model, plan, amax, weights=WeightForm.FP32, form=form, weight_ranges=unread)
+    rewrite_in_place(model, plan, ranges, weights=WeightForm.FP32, form=form, weight_ranges=unread)
