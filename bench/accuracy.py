@@ -105,7 +105,7 @@ class Bench:
             return False
         samples = {"samples": report.calibration.samples} if report.calibration else {}
         operators = {"int8_operators": f"{report.weighted_ops.quantized} of {report.weighted_ops.total}"}
-        self._evaluate(subject, column, config.target, {**samples, **operators})
+        self._evaluate(subject, column, config.destination, {**samples, **operators})
         return True
 
     def _keep(self, subject: Subject, column: str) -> None:
@@ -168,7 +168,7 @@ class Bench:
 def _recovered(config: QuantizeConfig) -> dict[str, Any]:
     found = quantize_model(config)
     gains = {} if found.recovery is None else {"judged_db": [found.recovery.before_db, found.recovery.after_db]}
-    return {"output": str(config.target), **gains}
+    return {"output": str(config.destination), **gains}
 
 
 def _tuned(config: QuantizeConfig) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def _tuned(config: QuantizeConfig) -> dict[str, Any]:
         found = _tuned_to(config, VerifyConfig(min_sqnr=_SQNR_DB))
     except DataError:
         quantize_model(config)
-        return {"output": str(config.target), "left_float": 0}
+        return {"output": str(config.destination), "left_float": 0}
     chosen = found.frontier[found.chosen]
     target = {key: value for key, value in dataclasses.asdict(found.target).items() if value is not None}
     return {

@@ -90,16 +90,25 @@ def export_file(config: ExportConfig) -> RangeFile:
         DataError: The output is the cache itself, or a tensor has seen no value.
         ParameterError: The format cannot hold a tensor's name, or there is no such TensorRT release.
     """
-    check_writable(config.target)
+    check_writable(config.destination)
     table = read_cache(config.file)
-    if config.target.exists() and config.target.samefile(config.file):
-        raise DataError(f"The output {config.target} is the calibration cache itself.", "Name another file with -o.")
+    if config.destination.exists() and config.destination.samefile(config.file):
+        raise DataError(
+            f"The output {config.destination} is the calibration cache itself.", "Name another file with -o."
+        )
     ranges = _ranges(config, table)
     data = _WRITERS[config.format](ranges, config)
-    write_atomically(config.target, data)
+    write_atomically(config.destination, data)
     header = data.split(b"\n", 1)[0].decode() if config.format == "tensorrt" else ""
     return RangeFile(
-        SCHEMA_VERSION, str(config.file), str(config.target), config.format, header, config.method, 0, _amax(ranges)
+        SCHEMA_VERSION,
+        str(config.file),
+        str(config.destination),
+        config.format,
+        header,
+        config.method,
+        0,
+        _amax(ranges),
     )
 
 

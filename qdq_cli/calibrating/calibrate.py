@@ -90,7 +90,7 @@ def calibrate_model(config: CalibrateConfig, listener: Listener = SILENT, stop: 
         CalibratorError: The file to append to cannot be read, or was made of another model or in another way.
     """
     clock = Clock()
-    target = files.check_target(config.model, config.target, config.data.calib)
+    target = files.check_target(config.model, config.destination, config.data.calib)
     before = _read_before(config)
     if config.dask is None:
         share = _observe_here(config, before, clock, listener, stop)
@@ -103,7 +103,7 @@ def calibrate_model(config: CalibrateConfig, listener: Listener = SILENT, stop: 
     counted_before = _counted_before(config, share)
     for note in counted_before:
         listener.note(note)
-    table = share.table if before is None else join((str(config.target), before), ("the new samples", share.table))
+    table = share.table if before is None else join((str(config.destination), before), ("the new samples", share.table))
     doubts = (*few_samples(max(share.rows, table.provenance.sample_count)), *_value_doubts(config, share))
     tell_doubts(doubts, listener.warning, strict=config.data.strict)
     with clock.stage("save"):
@@ -118,7 +118,7 @@ def _report(config: CalibrateConfig, table: CalibrationTable, share: Share, cloc
     return CalibrationReport(
         schema_version=SCHEMA_VERSION,
         model=str(config.model),
-        output=str(config.target),
+        output=str(config.destination),
         fingerprint=origin.model,
         tensors=tuple(sorted(table.entries)),
         samples=SampleCounts(origin.sample_count, share.table.provenance.sample_count, len(share.known), share.left),
@@ -127,7 +127,7 @@ def _report(config: CalibrateConfig, table: CalibrationTable, share: Share, cloc
         preprocessing=describe_feeding(origin.preprocessing),
         assumed=share.assumed,
         interrupted=_interrupted(share),
-        size_bytes=config.target.stat().st_size,
+        size_bytes=config.destination.stat().st_size,
         seconds=clock.seconds(),
         notes=share.notes,
     )
@@ -141,11 +141,11 @@ def _read_before(config: CalibrateConfig) -> CalibrationTable | None:
     """
     if not config.append:
         return None
-    if not config.target.exists():
+    if not config.destination.exists():
         raise DataError(
-            f"There is no calibration cache {config.target} to append to.", "Leave --append out to make a new one."
+            f"There is no calibration cache {config.destination} to append to.", "Leave --append out to make a new one."
         )
-    return read_cache(config.target)
+    return read_cache(config.destination)
 
 
 def _observe_here(
@@ -158,7 +158,7 @@ def _observe_here(
         samples = open_share(job, config)
         known = frozenset[str]()
         if before is not None:
-            join((str(config.target), before), ("the new samples", empty_table(job, samples.feeding)))
+            join((str(config.destination), before), ("the new samples", empty_table(job, samples.feeding)))
             known = before.provenance.samples
         tell_doubts(samples.every.doubts, listener.warning, strict=config.data.strict)
         return observe_share(job, samples, known, listener, stop)
@@ -179,7 +179,7 @@ def _counted_before(config: CalibrateConfig, share: Share) -> tuple[str, ...]:
     if not share.known:
         return ()
     return (
-        f"{len(share.known)} samples are in {config.target} already and were not counted again, such as "
+        f"{len(share.known)} samples are in {config.destination} already and were not counted again, such as "
         f"{share.known[0]}.",
     )
 
@@ -200,10 +200,10 @@ def _require_samples(config: CalibrateConfig, share: Share) -> None:
         return
     if _interrupted(share):
         raise InterruptedRunError(
-            "Interrupted before the first sample was finished.", f"{config.target} is as it was before."
+            "Interrupted before the first sample was finished.", f"{config.destination} is as it was before."
         )
     if share.known:
         raise DataError(
-            f"All {len(share.known)} samples are in {config.target} already, such as {share.known[0]}.",
+            f"All {len(share.known)} samples are in {config.destination} already, such as {share.known[0]}.",
             "Append samples it has not seen, or leave --append out to calibrate anew.",
         )

@@ -68,7 +68,7 @@ def open_job(config: CalibrateConfig, listener: Listener = SILENT) -> Job:
     """
     source = files.load(config.model)
     quantized = holds_quantization(source.model)
-    files.check_not_read(config.target, source.data_files)
+    files.check_not_read(config.destination, source.data_files)
     prepared = prepare_in_place(source.model, source.proto)
     plan = make_plan(prepared.model, config.plan)
     for note in (*prepared.notes, *notes_about(prepared.unknown), *plan.notes):

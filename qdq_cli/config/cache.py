@@ -43,7 +43,7 @@ class ExportConfig:
     algo: str = "EntropyCalibration2"
 
     @property
-    def target(self) -> Path:
+    def destination(self) -> Path:
         """Where the ranges go."""
         return self.output or self.file.with_name(f"{self.file.stem}{RANGE_FORMATS[self.format]}")
 

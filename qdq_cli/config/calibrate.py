@@ -50,6 +50,6 @@ class CalibrateConfig:
     dask: str | None = None
 
     @property
-    def target(self) -> Path:
+    def destination(self) -> Path:
         """Where the calibration cache goes."""
         return self.output or self.model.with_name(f"{self.model.stem}.qcal")

@@ -33,6 +33,6 @@ class FixConfig:
         object.__setattr__(self, "ranges", as_ranges(self.ranges))
 
     @property
-    def target(self) -> Path:
+    def destination(self) -> Path:
         """Where the result goes."""
         return self.output or self.model.with_name(f"{self.model.stem}.fixed.onnx")

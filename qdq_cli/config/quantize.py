@@ -64,7 +64,7 @@ class QuantizeConfig:
     min_int8_macs: float | None = None
 
     @property
-    def target(self) -> Path:
+    def destination(self) -> Path:
         """Where the result goes."""
         return self.output or self.model.with_name(f"{self.model.stem}.qdq.onnx")
 

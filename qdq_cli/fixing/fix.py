@@ -58,7 +58,7 @@ def fix_model(config: FixConfig) -> RepairReport:
         UsageError: The output is the input.
         DataError: The ranges are those of another model.
     """
-    target = files.check_target(config.model, config.target)
+    target = files.check_target(config.model, config.destination)
     source = files.load(config.model)
     files.check_data_target(source, target)
     model = source.model
@@ -78,7 +78,7 @@ def fix_model(config: FixConfig) -> RepairReport:
     return RepairReport(
         schema_version=SCHEMA_VERSION,
         model=str(config.model),
-        output=str(config.target),
+        output=str(config.destination),
         repairs=tuple(repairs),
         left=tuple(dict.fromkeys(left)),
         before=_state(*before),

@@ -32,7 +32,7 @@ class Use:
 
 
 @dataclass(frozen=True)
-class Target:
+class TensorTarget:
     """A tensor that gets Q/DQ, with the uses it serves.
 
     Args:
@@ -92,7 +92,7 @@ class Plan:
             where calibration cannot take an operator out (no depthwise convolution is quantized, or the rule is off).
     """
 
-    targets: tuple[Target, ...]
+    targets: tuple[TensorTarget, ...]
     weights: tuple[WeightTarget, ...]
     groups: tuple[ScaleGroup, ...]
     skips: tuple[Skip, ...]
@@ -183,14 +183,14 @@ def _names(members: tuple[ir.Value, ...], observed: tuple[ir.Value, ...]) -> tup
     return tuple(map(name_of, members)), tuple(map(name_of, observed))
 
 
-def _targets(graph: Topology, wants: Wants, runs: Run, index: dict[ir.Value, int]) -> tuple[Target, ...]:
+def _targets(graph: Topology, wants: Wants, runs: Run, index: dict[ir.Value, int]) -> tuple[TensorTarget, ...]:
     """List the pairs: at every wanted tensor for its readers, and at the tensors where a run of operators begins."""
     position = {value: number for number, value in enumerate(_in_order(graph))}
     pairs = [(value, uses, False) for value, uses in wants.items()]
     pairs += [(value, uses, True) for value, uses in runs.starts.items()]
     pairs.sort(key=lambda pair: (position[pair[0]], pair[2]))
     return tuple(
-        Target(
+        TensorTarget(
             tensor=name_of(value),
             uses=tuple(
                 sorted((Use(node.name or "", slot) for node, slot in uses), key=lambda use: (use.node, use.slot))

@@ -61,4 +61,6 @@ def _copied(run: Run, opened: Opened, target: Path, report: Report) -> Report:
         source = files.load(opened.source.path)
         with files.staged_copy(source, target) as staged:
             staged.commit()
-    return replace(report, output=str(run.config.target), size_bytes=SizeBytes(source.size_bytes, staged.size_bytes))
+    return replace(
+        report, output=str(run.config.destination), size_bytes=SizeBytes(source.size_bytes, staged.size_bytes)
+    )

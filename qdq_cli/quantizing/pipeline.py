@@ -137,7 +137,7 @@ def check_outputs(config: QuantizeConfig, report: Path | None) -> Path:
     Raises:
         UsageError: One of the files cannot be written, or is read or written for something else too.
     """
-    target = files.check_target(config.model, config.target, config.reads)
+    target = files.check_target(config.model, config.destination, config.reads)
     check_asides(config, report, (target,))
     return target
 
@@ -282,7 +282,7 @@ def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
             parts,
             config.ranges,
             run.listener,
-            config.target.with_name(f"{config.target.name}.recovery"),
+            config.destination.with_name(f"{config.destination.name}.recovery"),
         )
         found = recover(start, config.recover)
     if found.record.samples < FEW_SAMPLES:
@@ -335,7 +335,9 @@ def write_model(run: Run, work: Groundwork, target: Path, written: Rewritten) ->
     )
     report, unmet = _write(run, work, written.model, (target, report))
     if not report.weighted_ops.quantized and unmet is None:
-        run.warn(f"Nothing of {config.model} is quantized: {why_nothing(report)}. {config.target} is a float model.")
+        run.warn(
+            f"Nothing of {config.model} is quantized: {why_nothing(report)}. {config.destination} is a float model."
+        )
     report = run.finish(report)
     if unmet is not None:
         raise UnmetLimitError(report, unmet.hint)
@@ -395,4 +397,4 @@ def _write(run: Run, work: Groundwork, model: ir.Model, to: tuple[Path, Report])
         with run.stage("save"):
             staged.commit()
         sizes = SizeBytes(source.size_bytes, staged.size_bytes)
-        return replace(report, output=str(config.target), size_bytes=sizes), None
+        return replace(report, output=str(config.destination), size_bytes=sizes), None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from qdq_cli.placement.plan import ScaleGroup, Target, WeightTarget
+from qdq_cli.placement.plan import ScaleGroup, TensorTarget, WeightTarget
 from qdq_cli.placement.selection import Skip
 from qdq_cli.process.errors import LimitError
 from qdq_cli.recovering.record import Recovery
@@ -254,7 +254,7 @@ class Report:
     size_bytes: SizeBytes
     seconds: Seconds
     notes: tuple[str, ...] = ()
-    targets: tuple[Target, ...] = ()
+    targets: tuple[TensorTarget, ...] = ()
     weights: tuple[WeightTarget, ...] = ()
     groups: tuple[ScaleGroup, ...] = ()
     amax: tuple[float, ...] = ()

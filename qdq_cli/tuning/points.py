@@ -17,7 +17,7 @@ from qdq_cli.process.errors import LimitError
 from qdq_cli.quantizing.verification import verification_runs
 from qdq_cli.sensitivity.metric import Metric
 from qdq_cli.sensitivity.stand import Stand
-from qdq_cli.tuning.record import Point, Target
+from qdq_cli.tuning.record import Goal, Point
 
 _TOLERANCE = 1e-9  # of a drop or a share, which are differences of rounded numbers
 
@@ -36,7 +36,7 @@ class PointMeter:
 
     def __init__(self, stand: Stand, config: TuneConfig, metric: Metric | None) -> None:
         verify = config.quantize.verify
-        self.target = Target(verify.min_sqnr, verify.min_agreement, config.max_drop, config.min_int8_macs)
+        self.target = Goal(verify.min_sqnr, verify.min_agreement, config.max_drop, config.min_int8_macs)
         self._stand = stand
         self._verifying = _verifying(stand, verify.samples)
         self._metric = metric

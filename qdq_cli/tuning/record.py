@@ -9,7 +9,7 @@ from qdq_cli.quantizing.report import Report
 
 
 @dataclass(frozen=True)
-class Target:
+class Goal:
     """What the model has to keep; None where nothing was asked.
 
     Args:
@@ -105,7 +105,7 @@ class TuneReport:
     schema_version: int
     model: str
     output: str
-    target: Target
+    target: Goal
     mha: bool
     met: bool
     float_metric: float | None

@@ -8,7 +8,7 @@ from qdq_cli.screen.amounts import seconds_text, share_text
 from qdq_cli.screen.lines import WIDTH, Paint, row, shortened
 from qdq_cli.screen.sentences import count_text
 from qdq_cli.sensitivity.text import noise_text, value_text
-from qdq_cli.tuning.record import Point, Target, TuneReport
+from qdq_cli.tuning.record import Goal, Point, TuneReport
 
 MAX_LEFT_FLOAT = 12
 
@@ -24,7 +24,7 @@ def tune_lines(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
     return [*lines, *_left_float(report, paint, full=full), ""]
 
 
-def target_text(target: Target) -> str:
+def target_text(target: Goal) -> str:
     """What was asked, in words."""
     parts = []
     if target.min_sqnr is not None:

@@ -117,7 +117,7 @@ def require_target(report: TuneReport, page: Path | None = None) -> None:
 
 def _second_best(config: QuantizeConfig) -> Path:
     """Where the best goes that was found, where it misses the target."""
-    return config.target.with_name(f"{config.target.stem}.best{config.target.suffix}")
+    return config.destination.with_name(f"{config.destination.stem}.best{config.destination.suffix}")
 
 
 def _check(config: TuneConfig) -> None:
@@ -239,7 +239,7 @@ class _Tuning:
         config = self._config_of(point, target)
         variant = leave_float(self.run, self.stand.work, point.left_float)
         run = replace(self.run, config=config)
-        written = write_model(run, variant, config.target.absolute(), rewrite_model(run, variant))
+        written = write_model(run, variant, config.destination.absolute(), rewrite_model(run, variant))
         seconds = {**dataclasses.asdict(written.seconds), **self.run.clock.seconds()}
         return self._report(measured, chosen, written, seconds)
 

@@ -202,7 +202,7 @@ def test_equal_samples_all_count(space: Workspace):
     report = calibrate_model(config, stop=stop_after(15))
     assert 0 < report.samples.new < 23
     calibrate(space, "part.qcal", "--append", *data)
-    assert config.target.read_bytes() == whole.read_bytes()
+    assert config.destination.read_bytes() == whole.read_bytes()
 
 
 def test_a_cache_whose_samples_have_other_keys_is_not_added_to(space: Workspace):
@@ -244,7 +244,7 @@ def test_what_was_finished_is_kept_exactly(space: Workspace, begun: int, batch_s
     report = calibrate_model(config, stop=stop_after(begun))  # it is asked between runs too: fewer may be finished
     assert report.interrupted
     assert not any(line.startswith("next") for line in calibration_lines(report, full=False))
-    table = read_cache(config.target)
+    table = read_cache(config.destination)
     assert report.samples.cache == report.samples.new == table.provenance.sample_count
     assert report.samples.left == 10 - report.samples.new
     inputs = table.entries["images"].histogram
@@ -252,7 +252,7 @@ def test_what_was_finished_is_kept_exactly(space: Workspace, begun: int, batch_s
     if report.samples.left:
         finished = calibrate_model(replace(config, append=True))
         assert finished.samples.known == report.samples.new
-    assert config.target.read_bytes() == (space.folder / "whole.qcal").read_bytes()
+    assert config.destination.read_bytes() == (space.folder / "whole.qcal").read_bytes()
 
 
 def test_an_interrupted_append_goes_on_too(space: Workspace):
@@ -264,7 +264,7 @@ def test_an_interrupted_append_goes_on_too(space: Workspace):
     first = calibrate_model(more, stop=stop_after(6))  # four questions while looking for new samples
     assert (first.interrupted, first.samples.left > 0) == (True, True)
     assert calibrate_model(more).samples.known == first.samples.new
-    assert config.target.read_bytes() == whole
+    assert config.destination.read_bytes() == whole
 
 
 def test_nothing_is_written_before_the_first_sample(space: Workspace):

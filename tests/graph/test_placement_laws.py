@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from calibrators import Range
 from qdq_cli.config.forms import Form, WeightForm
-from qdq_cli.placement.plan import Plan, ScaleGroup, Target, Use, WeightTarget, make_plan
+from qdq_cli.placement.plan import Plan, ScaleGroup, TensorTarget, Use, WeightTarget, make_plan
 from qdq_cli.placement.rewrite import rewrite
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.targets.tensorrt.draft import draft
@@ -103,7 +103,7 @@ def with_reader(plan: Plan, node: ir.Node) -> Plan:
     tensor, use = node.inputs[0].name, Use(node.name, 0)
     known = next((target for target in plan.targets if target.tensor == tensor and not target.opens_run), None)
     if known is None:
-        added = Target(tensor, (use,), len(plan.groups))
+        added = TensorTarget(tensor, (use,), len(plan.groups))
         targets, groups = (*plan.targets, added), (*plan.groups, ScaleGroup((tensor,), (tensor,)))
     else:
         added = replace(known, uses=(*known.uses, use))
