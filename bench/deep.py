@@ -15,9 +15,10 @@ from onnx import helper, numpy_helper
 
 from bench.networks import Network
 from qdq_cli.model import files
+from qdq_cli.placement.draft import draft
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.preparing.prepare import prepare
-from qdq_cli.targets.tensorrt.draft import draft
+from qdq_cli.targets.tensorrt.table import TENSORRT
 
 CHANNELS = 32
 
@@ -83,7 +84,7 @@ def build_deep(kind: str, nodes: int, folder: Path, *, quantized: bool = False) 
         _write(kind, nodes, path)
         return path
     prepared = prepare(files.load(build_deep(kind, nodes * 2 // 5, folder)).model).model
-    ir.save(draft(prepared, make_plan(prepared)), path)
+    ir.save(draft(prepared, make_plan(prepared, TENSORRT)), path)
     return path
 
 

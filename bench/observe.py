@@ -22,6 +22,7 @@ from qdq_cli.model import files
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.running.runner import observe
+from qdq_cli.targets.tensorrt.table import TENSORRT
 
 GOALS = {"mobilenet_v2": 2.0, "resnet50": 1.5}
 _TRIAL_SAMPLES = 32
@@ -31,7 +32,7 @@ _EQUAL = 1.02  # times the fastest: no difference that a trial can tell
 def planned(path: Path) -> tuple[ir.Model, Plan]:
     """A network as the observe stage gets it."""
     prepared = prepare(files.load(path).model)
-    return prepared.model, make_plan(prepared.model)
+    return prepared.model, make_plan(prepared.model, TENSORRT)
 
 
 def observe_all(model: ir.Model, plan: Plan, samples: np.ndarray, count: int) -> dict[str, Histogram]:

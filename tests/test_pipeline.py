@@ -136,7 +136,7 @@ def test_a_failure_at_any_stage_leaves_nothing(space: Workspace, monkeypatch: py
         raise ModelError("Made to fail.")
 
     for place, name in (
-        (pipeline, "prepare_in_place"), (pipeline, "make_plan"), (pipeline, "quantized_model"),
+        (pipeline, "prepare"), (pipeline, "make_plan"), (pipeline, "quantized_model"),
         (pipeline, "check_written"), (pipeline.verification, "verify"),
     ):  # fmt: skip
         with monkeypatch.context() as patch:

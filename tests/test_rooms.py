@@ -95,6 +95,16 @@ def test_arrows_point_down():
     assert up == []
 
 
+ABOUT_TENSORRT = ("main", "commands", "explaining", "fixing", "inspecting", "targets")
+"""Rooms that speak of TensorRT by name: its own commands, what explains its codes, and what is made of them all."""
+
+
+def test_one_target_is_known_to_its_room_and_its_commands_alone():
+    """Whatever else needs it gets it as data: a `Target`."""
+    found = [f"{a} -> {b}" for a, b in arrows() if "targets.tensorrt" in b and room_of(a) not in ABOUT_TENSORRT]
+    assert found == []
+
+
 def test_no_circle_of_modules():
     """Within a room too: take away, again and again, what imports nothing that is left."""
     left: dict[str, set[str]] = {name: set() for name in MODULES}

@@ -10,17 +10,19 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from calibrators import Range
 from qdq_cli import DataConfig, QuantizeConfig
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.judging.candidate import Candidate, RoundedWeights, quantized_model, trial_model, with_constants
 from qdq_cli.model import files
+from qdq_cli.placement.draft import draft
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.rewrite import rewrite
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.progress import SILENT
 from qdq_cli.quantizing.pipeline import lay_groundwork, open_model, open_samples, rewrite_model, write_model
 from qdq_cli.quantizing.run import Run
-from qdq_cli.targets.tensorrt.draft import draft
+from qdq_cli.targets.tensorrt.table import TENSORRT
 from tests.workspace import SAMPLES, Workspace, make_workspace
 
 
@@ -32,15 +34,15 @@ def model() -> ir.Model:
 @pytest.fixture(scope="module")
 def planned(model: ir.Model) -> tuple[ir.Model, Plan]:
     prepared = prepare(model).model
-    return prepared, make_plan(prepared)
+    return prepared, make_plan(prepared, TENSORRT)
 
 
 def content(model: ir.Model) -> bytes:
     return ir.to_proto(model).SerializeToString(deterministic=True)
 
 
-def ranges_of(plan: Plan) -> tuple[float, ...]:
-    return tuple(1.0 + number for number in range(len(plan.groups)))
+def ranges_of(plan: Plan) -> tuple[Range, ...]:
+    return tuple(Range.symmetric(1.0 + number) for number in range(len(plan.groups)))
 
 
 def test_preparing(model: ir.Model):
@@ -53,7 +55,7 @@ def test_preparing(model: ir.Model):
 
 def test_planning(planned: tuple[ir.Model, Plan]):
     before = content(planned[0])
-    assert make_plan(planned[0]) == planned[1]
+    assert make_plan(planned[0], TENSORRT) == planned[1]
     assert content(planned[0]) == before
 
 
@@ -93,7 +95,7 @@ def test_drafting_trying_and_writing(planned: tuple[ir.Model, Plan]):
 def test_writing_twice_writes_the_same(tmp_path: Path, recover: tuple[str, ...]):
     space: Workspace = make_workspace(tmp_path)
     config = QuantizeConfig(space.model, output=space.output, data=DataConfig(calib=(space.arrays,)), recover=recover)
-    run = Run(config, SILENT)
+    run = Run(config, SILENT, TENSORRT)
     opened = open_model(run)
     before = content(opened.prepared.model)
     work = lay_groundwork(run, opened, open_samples(run, opened))

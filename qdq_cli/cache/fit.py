@@ -16,9 +16,10 @@ from qdq_cli.data.ranges import is_cache, read_ranges, unmatched
 from qdq_cli.model import files
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.topology import float_tensors
-from qdq_cli.preparing.prepare import prepare_in_place
+from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError
+from qdq_cli.targets.known import target_named
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,10 @@ def check_fit(config: CheckConfig) -> Fit:
     """
     table = read_cache(config.file) if is_cache(config.file) else None
     ranges = read_ranges(config.file) if table is None else {}
+    target = target_named(config.target)
     source = files.load(config.model)
-    model = prepare_in_place(source.model, source.proto).model
-    plan = make_plan(model, config.plan)
+    model = prepare(source.model, source.proto, lowest=target.lowest_opset, copy=False).model
+    plan = make_plan(model, target, config.plan)
     return _of_ranges(config, plan, ranges) if table is None else _of_table(config, model, plan, table)
 
 
@@ -101,7 +103,7 @@ def _of_table(config: CheckConfig, model: ir.Model, plan: Plan, table: Calibrati
     if not config.all_tensors and not hit.missing:
         wide = wide_depthwise(model, plan, Observation(hit.histograms))
         if wide:  # quantize plans again without them, and needs that plan's tensors as well
-            again = make_plan(model, replace(config.plan, wide=wide))
+            again = make_plan(model, plan.target, replace(config.plan, wide=wide))
             wanted = tuple(dict.fromkeys((*wanted, *again.observed)))
             hit = find(table, model, wanted)
     origin = table.provenance

@@ -12,9 +12,10 @@ from qdq_cli.calibrating.shares import Share, empty_table, observe_share, open_j
 from qdq_cli.config.calibrate import CalibrateConfig
 from qdq_cli.data.doubts import ENOUGH_SAMPLES, Doubt, few_samples, tell_doubts
 from qdq_cli.model import files
+from qdq_cli.placement.target import Target
 from qdq_cli.process.clock import Clock
 from qdq_cli.process.documents import SCHEMA_VERSION
-from qdq_cli.process.errors import DataError, InterruptedRunError
+from qdq_cli.process.errors import DataError, InterruptedRunError, UsageError
 from qdq_cli.process.interrupts import Stop, never
 from qdq_cli.process.progress import SILENT, Listener
 
@@ -73,7 +74,9 @@ class CalibrationReport:
     notes: tuple[str, ...]
 
 
-def calibrate_model(config: CalibrateConfig, listener: Listener = SILENT, stop: Stop = never) -> CalibrationReport:
+def calibrate_model(
+    config: CalibrateConfig, listener: Listener = SILENT, stop: Stop = never, target: Target | None = None
+) -> CalibrationReport:
     """Observe the tensors of a model on calibration samples and write the calibration cache.
 
     Args:
@@ -81,6 +84,7 @@ def calibrate_model(config: CalibrateConfig, listener: Listener = SILENT, stop: 
             `model.qcal`, from which `quantize_model` needs no data.
         listener: Told about progress and notes; silent by default.
         stop: Asked before every run; once it says True, what is finished is written and the rest left out.
+        target: What the model will be quantized for, where it is none of those that `config.target` can name.
 
     Returns:
         The report; `interrupted` where the run was ended early.
@@ -90,10 +94,15 @@ def calibrate_model(config: CalibrateConfig, listener: Listener = SILENT, stop: 
         CalibratorError: The file to append to cannot be read, or was made of another model or in another way.
     """
     clock = Clock()
-    target = files.check_target(config.model, config.destination, config.data.calib)
+    path = files.check_target(config.model, config.destination, config.data.calib)
     before = _read_before(config)
     if config.dask is None:
-        share = _observe_here(config, before, clock, listener, stop)
+        share = _observe_here(config, before, target, (clock, listener, stop))
+    elif target is not None:
+        raise UsageError(
+            f"The workers of a cluster know targets by name, and {target.title} was handed over.",
+            "Calibrate in this process, without a cluster.",
+        )
     else:
         from qdq_cli.calibrating.cluster import observe_on_cluster
 
@@ -107,7 +116,7 @@ def calibrate_model(config: CalibrateConfig, listener: Listener = SILENT, stop: 
     doubts = (*few_samples(max(share.rows, table.provenance.sample_count)), *_value_doubts(config, share))
     tell_doubts(doubts, listener.warning, strict=config.data.strict)
     with clock.stage("save"):
-        write_cache(table, target)
+        write_cache(table, path)
     report = _report(config, table, share, clock)
     return replace(report, notes=(*map(str, (*share.doubts, *doubts)), *share.notes, *counted_before))
 
@@ -149,11 +158,12 @@ def _read_before(config: CalibrateConfig) -> CalibrationTable | None:
 
 
 def _observe_here(
-    config: CalibrateConfig, before: CalibrationTable | None, clock: Clock, listener: Listener, stop: Stop
+    config: CalibrateConfig, before: CalibrationTable | None, target: Target | None, run: tuple[Clock, Listener, Stop]
 ) -> Share:
     """Run the share in this process; what would keep it from being merged is found before the first sample."""
+    clock, listener, stop = run
     with clock.stage("prepare"):
-        job = open_job(config, listener)
+        job = open_job(config, listener, target)
     with clock.stage("observe"):
         samples = open_share(job, config)
         known = frozenset[str]()

@@ -21,13 +21,15 @@ from qdq_cli.model import files
 from qdq_cli.model.quantized import already_quantized, holds_quantization
 from qdq_cli.placement.optimized import require_originals, warnings_about
 from qdq_cli.placement.plan import make_plan
+from qdq_cli.placement.target import Target
 from qdq_cli.placement.topology import float_tensors
-from qdq_cli.preparing.prepare import prepare_in_place
+from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.interrupts import Stop, hearing_by_asking, insist, never
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.running.session import cores
 from qdq_cli.running.unknown import notes_about
+from qdq_cli.targets.known import target_named
 
 
 @dataclass(frozen=True)
@@ -59,25 +61,31 @@ class Share:
     expectations: Expectations = field(default_factory=Expectations)
 
 
-def open_job(config: CalibrateConfig, listener: Listener = SILENT) -> Job:
+def open_job(config: CalibrateConfig, listener: Listener = SILENT, target: Target | None = None) -> Job:
     """Load and prepare the model, and choose the tensors.
+
+    Args:
+        config: What to do.
+        listener: Told about notes.
+        target: What the model will be quantized for, where it is none of those that `config.target` can name.
 
     Raises:
         ModelError: The model cannot be read or prepared.
         UsageError: A placement option matches nothing, or the cache would replace weights of the model.
     """
+    target = target or target_named(config.target)
     source = files.load(config.model)
     quantized = holds_quantization(source.model)
     files.check_not_read(config.destination, source.data_files)
-    prepared = prepare_in_place(source.model, source.proto)
-    plan = make_plan(prepared.model, config.plan)
+    prepared = prepare(source.model, source.proto, lowest=target.lowest_opset, copy=False)
+    plan = make_plan(prepared.model, target, config.plan)
     for note in (*prepared.notes, *notes_about(prepared.unknown), *plan.notes):
         listener.note(note)
     tensors = float_tensors(prepared.model.graph) if config.all_tensors else plan.calibrated
     if not plan.quantized and not config.all_tensors:
         require_originals(source.path, prepared.model, plan)
         raise already_quantized(source.path) if quantized else _nothing_to_observe(config)
-    for warning in warnings_about(prepared.model):
+    for warning in warnings_about(prepared.model, target):
         listener.warning(warning)
     return Job(prepared.model, tensors)
 

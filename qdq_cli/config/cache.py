@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from qdq_cli.config.forms import DEFAULT_TARGET
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import DEFAULT_METHOD
 
@@ -57,9 +58,11 @@ class CheckConfig:
         file: A calibration cache, or a file of ranges.
         plan: Which operators will be quantized.
         all_tensors: Ask for every float tensor of the prepared model.
+        target: Name of what it will be quantized for.
     """
 
     model: Path
     file: Path
     plan: PlanConfig = field(default_factory=PlanConfig)
     all_tensors: bool = False
+    target: str = DEFAULT_TARGET

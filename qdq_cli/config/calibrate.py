@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qdq_cli.config.data import DataConfig
+from qdq_cli.config.forms import DEFAULT_TARGET
 from qdq_cli.config.placement import PlanConfig
 
 
@@ -38,6 +39,7 @@ class CalibrateConfig:
         append: Add to the cache that is there.
         shard: Which share of the runs.
         dask: Address of a Dask scheduler whose workers do the work; None for this process.
+        target: Name of what `quantize` will quantize for.
     """
 
     model: Path
@@ -48,6 +50,7 @@ class CalibrateConfig:
     append: bool = False
     shard: Shard = field(default_factory=Shard)
     dask: str | None = None
+    target: str = DEFAULT_TARGET
 
     @property
     def destination(self) -> Path:

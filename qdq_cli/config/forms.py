@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import Enum
 
+DEFAULT_TARGET = "tensorrt"
+"""Name of what models are quantized for; `qdq_cli.targets.known` has them all."""
+
 
 class WeightForm(Enum):
     """How quantized weights are stored (rules, section 1.7)."""

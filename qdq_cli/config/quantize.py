@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qdq_cli.config.data import DataConfig
-from qdq_cli.config.forms import Form, TensorRT, WeightForm
+from qdq_cli.config.forms import DEFAULT_TARGET, Form, TensorRT, WeightForm
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
 
@@ -38,6 +38,7 @@ class QuantizeConfig:
     Args:
         model: The FP32 model.
         output: Where the result goes; None: `MODEL.qdq.onnx` beside the model.
+        target: Name of what the model is quantized for.
         trt: TensorRT release that must read the result; None: the oldest that can.
         weights: How weights are stored.
         form: How INT8 regions are written.
@@ -62,6 +63,7 @@ class QuantizeConfig:
     exclude_after_recovery: tuple[str, ...] = ()
     report: Path | None = None
     min_int8_macs: float | None = None
+    target: str = DEFAULT_TARGET
 
     @property
     def destination(self) -> Path:

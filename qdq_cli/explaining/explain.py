@@ -18,8 +18,9 @@ from qdq_cli.explaining.reading import READING
 from qdq_cli.explaining.record import LINTED, Entry, Explanation, Kind
 from qdq_cli.explaining.skips import SKIPS
 from qdq_cli.explaining.weights import WEIGHTS
-from qdq_cli.placement.skips import REASONS
+from qdq_cli.placement import skips
 from qdq_cli.process.errors import UsageError
+from qdq_cli.targets.tensorrt import skips as tensorrt_skips
 from qdq_cli.targets.tensorrt.findings import RULES, Rule, Severity
 from qdq_cli.targets.tensorrt.remedies import REMEDIES
 from qdq_cli.targets.tensorrt.simulation import Reason
@@ -53,11 +54,12 @@ class Explanations:
 @functools.cache
 def catalogue() -> Mapping[str, Explanation]:
     """Return every code with its explanation, in the order in which they are listed."""
+    says = {**skips.REASONS, **tensorrt_skips.REASONS}
     found = [
         *(_explanation(entry, Kind.RULE) for entry in CHAPTERS),
         *(_of_finding(rule) for rule in RULES.values()),
         *(_of_standalone(entry) for entry in STANDALONE),
-        *(_of_skip(code, sentence) for code, sentence in REASONS.items()),
+        *(_of_skip(code, says[code]) for code in SKIPS),
         *(_explanation(entry, Kind.LOW) for entry in LOW),
         *(_explanation(entry, Kind.EXIT) for entry in EXITS),
     ]

@@ -35,6 +35,11 @@ SKIPS = {
         "The MatMul inside a Loop that decodes step by step.",
         "Export the model with the loop unrolled, or without the branch.",
     ),
+    "NO_KERNEL": Told(
+        "What the model is quantized for computes this operator in float alone.",
+        "A ConvTranspose, for a runtime whose table of operators has none.",
+        "Nothing needs to be done.",
+    ),
     "NOT_FLOAT": Told(
         "Q reads FP32, FP16 and BF16 (A12).",
         "A Gemm of doubles.",

@@ -21,11 +21,12 @@ from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, input_at, is_op, name_of, only_consumer
 from qdq_cli.model.scales import TensorScale, holds_constant, is_dequantize, is_quantize, tensor_scale
 from qdq_cli.placement.absorption import absorbing_lead
-from qdq_cli.placement.operators import Epilogue, commutes, operator_of
-from qdq_cli.placement.schemes import ACTIVATIONS
+from qdq_cli.placement.target import Epilogue
 from qdq_cli.placement.topology import steps_to_common_ancestor
 from qdq_cli.targets.tensorrt.lint_operators import absorbing_lead_of
+from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
+from qdq_cli.targets.tensorrt.table import TENSORRT
 
 _SIGNED = frozenset({ir.DataType.INT8, ir.DataType.INT16, ir.DataType.INT4})
 """Stored types that reach as far below a zero point of 0 as above it."""
@@ -65,7 +66,7 @@ def move_behind_clips(graph: ir.Graph) -> Outcome:
     done, left = [], []
     for pair in pairs_of(graph):
         use = only_consumer(pair.result)
-        if use is None or use[1] != 0 or operator_of(use[0]).epilogue is not Epilogue.CLIP:
+        if use is None or use[1] != 0 or OPERATORS.epilogue(use[0]) is not Epilogue.CLIP:
             continue
         fused = absorbing_lead_of(pair.tensor) is not None or is_op(pair.tensor.producer(), "Add")
         if not fused or only_consumer(pair.quantize.outputs[0]) is None:
@@ -117,7 +118,7 @@ def move_before_pads(graph: ir.Graph) -> Outcome:
     for pair in pairs_of(graph):
         pad = pair.tensor.producer()
         feeds = [use.node for use in pair.result.uses()]
-        if pad is None or not is_op(pad, "Pad") or not commutes(pad) or pair.scale.zero_point != 0:
+        if pad is None or not is_op(pad, "Pad") or not OPERATORS.commutes(pad) or pair.scale.zero_point != 0:
             continue
         if only_consumer(pair.tensor) is None or only_consumer(pair.quantize.outputs[0]) is None:
             continue
@@ -269,7 +270,7 @@ def _quantized(
     kept = ranges.get(value.name or "")
     if kept is None:
         return None
-    qparams = qparams_of(kept, ACTIVATIONS, np.float32 if value.dtype is None else value.dtype.numpy())
+    qparams = qparams_of(kept, TENSORRT.activations, np.float32 if value.dtype is None else value.dtype.numpy())
     return Emitter(graph, names).pair(value, qparams, name_of(value)), f"a new pair with the range {kept.amax:g}"
 
 

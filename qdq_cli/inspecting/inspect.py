@@ -18,6 +18,7 @@ from qdq_cli.data.inputs import parse_input_shapes, with_shapes
 from qdq_cli.model import files
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.quantized import holds_quantization
+from qdq_cli.placement.draft import draft
 from qdq_cli.preparing.prepare import infer_shapes
 from qdq_cli.preparing.reading import make_readable
 from qdq_cli.preparing.settle import give_shapes, settle_one_sample, take_one_sample
@@ -26,15 +27,16 @@ from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import LimitError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.process.writable import check_apart, check_writable
-from qdq_cli.quantizing.pipeline import check_outputs, finish_plan, open_model
+from qdq_cli.quantizing.destinations import check_outputs
+from qdq_cli.quantizing.pipeline import finish_plan, open_model
 from qdq_cli.quantizing.report import Report
-from qdq_cli.quantizing.reporting import prediction_of
 from qdq_cli.quantizing.run import Run
 from qdq_cli.targets.tensorrt.cost import Cost, LayerCost, measure
-from qdq_cli.targets.tensorrt.draft import draft_in_place
 from qdq_cli.targets.tensorrt.findings import Finding, Severity
 from qdq_cli.targets.tensorrt.lint import lint, lint_simulation
+from qdq_cli.targets.tensorrt.predict import prediction_of
 from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
+from qdq_cli.targets.tensorrt.table import TENSORRT
 from qdq_cli.targets.tensorrt.verdict import verdict
 
 
@@ -147,7 +149,7 @@ def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspect
         if holds_quantization(source.model):
             return _inspection(source, _as_it_is(source.model, config), config)
         planned = QuantizeConfig(model=config.model, plan=config.plan, trt=config.trt, dry_run=True)
-        return _inspection(source, _as_planned(source, config, Run(planned, listener)), config)
+        return _inspection(source, _as_planned(source, config, Run(planned, listener, TENSORRT)), config)
 
 
 def inspect_plan(config: QuantizeConfig, listener: Listener = SILENT) -> Inspection:
@@ -166,7 +168,7 @@ def inspect_plan(config: QuantizeConfig, listener: Listener = SILENT) -> Inspect
         target = check_outputs(config, config.report)
         source = files.load(config.model)
         files.check_data_target(source, target)
-        return _inspection(source, _as_planned(source, look, Run(config, listener)), look)
+        return _inspection(source, _as_planned(source, look, Run(config, listener, TENSORRT)), look)
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ def _as_planned(source: files.ModelFile, config: InspectConfig, run: Run) -> _Su
         _fix_shapes(model, config)
         infer_shapes(model)
     batched = settle_one_sample(model)
-    draft_in_place(model, plan, form=run.config.form)  # now, while its nodes are few; Q and DQ take over the shapes
+    draft(model, plan, form=run.config.form, copy=False)  # now, while its nodes are few; Q and DQ take over the shapes
     return _Subject(model, opset, batched, report)
 
 

@@ -19,28 +19,23 @@ import onnx_ir as ir
 
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import consumers, input_at, int_attribute, is_op
-from qdq_cli.placement.operators import (
-    Epilogue,
-    commutes,
-    data_slots,
-    is_data_slot,
-    is_spatial_mean,
-    is_weighted,
-    operator_of,
-)
+from qdq_cli.placement.operators import data_slots, is_data_slot, is_spatial_mean, is_weighted
 from qdq_cli.placement.selection import Selection, Skip, weighted_slots
+from qdq_cli.placement.target import Epilogue, Target
 from qdq_cli.placement.topology import Topology, activation_inputs, comes_from_inputs, is_pointwise
 from qdq_cli.placement.wants import Wants, want_everything
 
 
-def place(graph: Topology, selection: Selection, config: PlanConfig) -> tuple[Selection, Wants, tuple[Skip, ...]]:
+def place(
+    graph: Topology, selection: Selection, target: Target, config: PlanConfig
+) -> tuple[Selection, Wants, tuple[Skip, ...]]:
     """Decide every slot that reads INT8, and which optional operators join the selection because that saves a kernel.
 
     Returns:
         The selection that holds in the end; its wants and refusals, as `want_everything` gives them.
     """
     while True:
-        wants, refused = want_everything(graph, selection, config)
+        wants, refused = want_everything(graph, selection, target, config)
         joining = _Fanout(graph, wants, selection).worth_quantizing() if selection.optional else frozenset()
         if not joining:
             return selection, wants, refused
@@ -109,7 +104,7 @@ class _Fanout:
 
     def _start_of_run(self, value: ir.Value) -> ir.Value:
         """Follow a tensor back over commuting operators with one data input."""
-        while (node := value.producer()) is not None and commutes(node, safe=self._wants.safe):
+        while (node := value.producer()) is not None and self._wants.commutes(node):
             slots = data_slots(node)
             before = node.inputs[slots[0]] if len(slots) == 1 else None
             if before is None:
@@ -154,7 +149,7 @@ class _Fanout:
         return frozenset(found)
 
     def _is_crossed(self, node: ir.Node, slot: int) -> bool:
-        crossed = commutes(node, safe=self._wants.safe) and is_data_slot(node, slot)
+        crossed = self._wants.commutes(node) and is_data_slot(node, slot)
         return crossed and not self._wants.wanted(node, slot)
 
     # Makers.
@@ -182,9 +177,10 @@ class _Fanout:
             elif is_weighted(node):
                 yield _Maker(node, clipped, activated)
             else:
-                activates = _activates(node)
-                clipped = (clipped or activates or operator_of(node).epilogue is Epilogue.CLIP) and not commutes(node)
-                activated = (activated or activates) and not commutes(node)
+                epilogue, crossed = self._wants.operators.epilogue(node), self._wants.operators.commutes(node)
+                activates = epilogue is Epilogue.ACTIVATION or _ends_an_activation(node)
+                clipped = (clipped or activates or epilogue is Epilogue.CLIP) and not crossed
+                activated = (activated or activates) and not crossed
                 fresh = [read for read in self._read_in_float(node) if read not in seen]
                 seen.update(fresh)
                 work += [(read, clipped, activated) for read in fresh]
@@ -192,17 +188,16 @@ class _Fanout:
     def _passes_on(self, node: ir.Node) -> bool:
         if is_spatial_mean(node):
             return self._wants.wanted(node, 0)
-        return is_pointwise(node) or is_op(node, "BatchNormalization") or commutes(node, safe=self._wants.safe)
+        return is_pointwise(node) or is_op(node, "BatchNormalization") or self._wants.commutes(node)
 
     def _read_in_float(self, node: ir.Node) -> list[ir.Value]:
         int8 = {read for slot, read in enumerate(node.inputs) if self._wants.wanted(node, slot)}
         return [read for read in activation_inputs(node) if read not in int8]
 
 
-def _activates(node: ir.Node) -> bool:
-    """Say whether a node is an activation other than Relu and Clip, or ends one that is written out (SiLU, GELU)."""
-    several = len(activation_inputs(node)) > 1 and is_pointwise(node) and not is_op(node, "Add")
-    return several or operator_of(node).epilogue is Epilogue.ACTIVATION
+def _ends_an_activation(node: ir.Node) -> bool:
+    """Say whether a node ends an activation that is written out (SiLU, GELU)."""
+    return len(activation_inputs(node)) > 1 and is_pointwise(node) and not is_op(node, "Add")
 
 
 def _has_epilogue(node: ir.Node, maker: _Maker) -> bool:

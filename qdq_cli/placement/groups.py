@@ -9,10 +9,10 @@ from functools import reduce
 import onnx_ir as ir
 
 from calibrators import Range
-from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import consumers, is_op
 from qdq_cli.model.scales import is_quantize, kept_range, tensor_scale
-from qdq_cli.placement.operators import commutes, data_slots
+from qdq_cli.placement.operators import data_slots
+from qdq_cli.placement.target import OperatorTable
 from qdq_cli.placement.topology import Topology
 from qdq_cli.placement.wants import Slot, Wants
 
@@ -34,13 +34,11 @@ class Run:
     starts: dict[ir.Value, dict[Slot, None]]
 
 
-def int8_runs(graph: Topology, wants: Wants, config: PlanConfig) -> Run:
+def int8_runs(graph: Topology, wants: Wants) -> Run:
     """Find the operators that a Q crosses: they commute, and every reader of their outputs reads INT8."""
     leading = wants.leading_to_q(graph)
     nodes = frozenset(
-        node
-        for node in graph.nodes
-        if commutes(node, safe=config.safe) and data_slots(node) and _all_lead(node, leading)
+        node for node in graph.nodes if wants.commutes(node) and data_slots(node) and _all_lead(node, leading)
     )
     starts: dict[ir.Value, dict[Slot, None]] = {}
     for node in graph.nodes:
@@ -55,7 +53,7 @@ def crossed_forward(graph: Topology, wants: Wants) -> frozenset[ir.Node]:
     """Find the operators that a DQ crosses: they commute, and read INT8 themselves or behind such operators (R5)."""
     found: set[ir.Node] = set()
     for node in graph.nodes:
-        slots = data_slots(node) if commutes(node, safe=wants.safe) else ()
+        slots = data_slots(node) if wants.commutes(node) else ()
         if slots and all(wants.wanted(node, slot) or _is_made_by(node.inputs[slot], found) for slot in slots):
             found.add(node)
     return frozenset(found)
@@ -87,7 +85,7 @@ def scale_groups(graph: Topology, wants: Wants, runs: Run) -> Groups:
         reads = [value for slot in data_slots(node) if (value := node.inputs[slot]) is not None]
         if node in runs.nodes:
             _join(parent, [*reads, *(out for out in node.outputs if out.uses())])
-        elif commutes(node, safe=wants.safe):
+        elif wants.commutes(node):
             _join(parent, [value for value in (*reads, *node.outputs) if wants.holds(value)])
     order = _quantized_in_order(graph, wants, runs)
     by_root: dict[ir.Value, list[ir.Value]] = {}
@@ -128,20 +126,20 @@ def _observed(group: list[ir.Value], wants: Wants) -> tuple[ir.Value, ...]:
     of its inputs.
     """
     read = [value for value in group if wants.holds(value)]
-    kept = [value for value in read if not _contained(value, set(read))]
+    kept = [value for value in read if not _contained(value, set(read), wants.operators)]
     return tuple(kept or read)
 
 
-def _contained(value: ir.Value, read: set[ir.Value]) -> bool:
+def _contained(value: ir.Value, read: set[ir.Value], operators: OperatorTable) -> bool:
     joined = any(
         is_op(node, "Concat") and len(data_slots(node)) > 1 and node.outputs[0] in read for node, _ in consumers(value)
     )
-    return joined or _copied_from(value, read)
+    return joined or _copied_from(value, read, operators)
 
 
-def _copied_from(value: ir.Value, read: set[ir.Value]) -> bool:
+def _copied_from(value: ir.Value, read: set[ir.Value], operators: OperatorTable) -> bool:
     node = value.producer()
-    while node is not None and commutes(node) and len(data_slots(node)) == 1:
+    while node is not None and operators.commutes(node) and len(data_slots(node)) == 1:
         source = node.inputs[data_slots(node)[0]]
         if source is None:
             return False

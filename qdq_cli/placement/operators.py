@@ -1,8 +1,8 @@
-"""THE operator table: what each ONNX operator means for quantization; planner and simulator read this one table.
+"""THE operator table: what each ONNX operator means for quantization, whatever runs it; all who ask read this table.
 
 A row gives the operator's class (W, N, C, F of the rules, section 2), the input slots that carry activations, weight
-and bias, how it can end a fused kernel, and, for operators that commute with quantization, the condition for it.
-An operator that is not in the table is class F: it stays float.
+and bias, and, for operators that commute with quantization, the condition for it. An operator that is not in the table
+is class F: it stays float. What a runtime makes of the operators is its target's table (`placement.target`).
 """
 
 from __future__ import annotations
@@ -39,16 +39,6 @@ class OpClass(Enum):
     FLOAT = "F"
 
 
-class Epilogue(Enum):
-    """How an operator behind a weighted operator can become part of its kernel (rules, section 4.4)."""
-
-    NONE = "none"
-    CLIP = "clip"
-    """Relu and Clip: absorbed by every weighted kernel."""
-    ACTIVATION = "activation"
-    """Other activations: absorbed by ordinary convolutions and matrix products, not by depthwise ones (P5)."""
-
-
 Obstacle = str
 """Why an operator does not commute although its kind can; the empty string says that it does."""
 
@@ -62,9 +52,7 @@ class Operator:
         data: Input slots that hold activations, or None for all inputs (Concat, Add).
         weight: Slot of the weight of a weighted operator.
         bias: Slot of its bias, never quantized (A27).
-        epilogue: Whether it can end a weighted operator's kernel.
         condition: For class C: the obstacle to commuting, "" where there is none (rules, section 2.3).
-        safe: False where evidence is thin enough that the safe mode treats the operator as class F (Gather).
         int8_opset: First ONNX opset that defines the operator on INT8 tensors and that ONNX Runtime's CPU provider
             runs so; None where there is none. Bounds the region form, which really moves the operator to INT8.
     """
@@ -73,9 +61,7 @@ class Operator:
     data: tuple[int, ...] | None = (0,)
     weight: int | None = None
     bias: int | None = None
-    epilogue: Epilogue = Epilogue.NONE
     condition: Callable[[ir.Node], Obstacle] | None = None
-    safe: bool = True
     int8_opset: int | None = None
 
 
@@ -84,25 +70,17 @@ def _first_output_only(node: ir.Node) -> Obstacle:
     return "its second output (Indices) is used" if extra else ""
 
 
-def _zero_pad_innermost(node: ir.Node) -> Obstacle:
-    """Zero padding of the two innermost dimensions; anything else stays a float Slice in TensorRT (section 2.3)."""
+def _fills_with_zero(node: ir.Node) -> Obstacle:
+    """Filling with 0.0 is filling with its code; the modes that fill with values of the tensor move them."""
     if string_attribute(node, "mode", "constant") != "constant":
-        return f"its mode is {string_attribute(node, 'mode', 'constant')}"
+        return ""
     if input_at(node, 2) is not None:
         value = constant_at(node, 2)
         if value is None or np.any(np.asarray(value, dtype=np.float64) != 0):
             return "its fill value is not the constant 0"
     if float_attribute(node, "value", 0.0) != 0:
         return "its fill value is not the constant 0"
-    if input_at(node, 3) is not None:
-        return "it names the padded axes in an operand"
-    # Operand since opset 11, attribute before.
-    pads = constant_ints(node, 1) if input_at(node, 1) is not None else ints_attribute(node, "pads")
-    if pads is None:
-        return "its pads are computed at run time"
-    dims = len(pads) // 2
-    outer = [pads[i] or pads[i + dims] for i in range(max(dims - 2, 0))]
-    return "it pads an outer dimension" if any(outer) else ""
+    return ""
 
 
 def _nearest(node: ir.Node) -> Obstacle:
@@ -115,14 +93,13 @@ def _nearest(node: ir.Node) -> Obstacle:
 
 
 _W, _N, _C, _F = OpClass.WEIGHTED, OpClass.QUANTIZABLE, OpClass.COMMUTING, OpClass.FLOAT
-_ACTIVATION = Operator(_N, epilogue=Epilogue.ACTIVATION)
-_CLIP = Operator(_N, epilogue=Epilogue.CLIP)
+_POINTWISE = Operator(_N)
 _BINARY = Operator(_N, data=(0, 1))
 
 
-def _moves(int8_opset: int | None = None, data: tuple[int, ...] | None = (0,), safe: bool = True) -> Operator:
+def _moves(int8_opset: int | None = None, data: tuple[int, ...] | None = (0,)) -> Operator:
     """Row of an operator that moves or copies elements (reason M of the rules, section 2.3)."""
-    return Operator(_C, data=data, int8_opset=int8_opset, safe=safe)
+    return Operator(_C, data=data, int8_opset=int8_opset)
 
 
 OPERATORS: dict[str, Operator] = {
@@ -131,7 +108,7 @@ OPERATORS: dict[str, Operator] = {
     "ConvTranspose": Operator(_W, weight=1, bias=2),
     "Gemm": Operator(_W, weight=1, bias=2),
     "MatMul": Operator(_W, data=(0, 1), weight=1),
-    "Einsum": Operator(_W, data=None),  # multiplies and adds, and has no INT8 kernel
+    "Einsum": Operator(_W, data=None),
     # Class N: INT8 only with Q/DQ on both sides (rules, section 2.2).
     "AveragePool": Operator(_N),
     "GlobalAveragePool": Operator(_N),
@@ -143,24 +120,24 @@ OPERATORS: dict[str, Operator] = {
     "Max": Operator(_N, data=None),
     "Min": Operator(_N, data=None),
     "Pow": _BINARY,
-    "Relu": _CLIP,
-    "Clip": _CLIP,
-    "LeakyRelu": _ACTIVATION,
-    "PRelu": _ACTIVATION,
-    "Sigmoid": _ACTIVATION,
-    "Tanh": _ACTIVATION,
-    "HardSigmoid": _ACTIVATION,
-    "HardSwish": _ACTIVATION,
-    "Swish": _ACTIVATION,
-    "Mish": _ACTIVATION,
-    "Gelu": _ACTIVATION,
-    "Elu": _ACTIVATION,
-    "Selu": _ACTIVATION,
-    "Celu": _ACTIVATION,
-    "Softplus": _ACTIVATION,
-    "Softsign": _ACTIVATION,
-    "ThresholdedRelu": _ACTIVATION,
-    "Erf": _ACTIVATION,
+    "Relu": _POINTWISE,
+    "Clip": _POINTWISE,
+    "LeakyRelu": _POINTWISE,
+    "PRelu": _POINTWISE,
+    "Sigmoid": _POINTWISE,
+    "Tanh": _POINTWISE,
+    "HardSigmoid": _POINTWISE,
+    "HardSwish": _POINTWISE,
+    "Swish": _POINTWISE,
+    "Mish": _POINTWISE,
+    "Gelu": _POINTWISE,
+    "Elu": _POINTWISE,
+    "Selu": _POINTWISE,
+    "Celu": _POINTWISE,
+    "Softplus": _POINTWISE,
+    "Softsign": _POINTWISE,
+    "ThresholdedRelu": _POINTWISE,
+    "Erf": _POINTWISE,
     "Abs": Operator(_N),
     "Neg": Operator(_N),
     "BatchNormalization": Operator(_N),
@@ -176,15 +153,15 @@ OPERATORS: dict[str, Operator] = {
     "Unsqueeze": _moves(1),
     "Slice": _moves(10),
     "Split": _moves(2),
-    "Gather": _moves(1, safe=False),
-    "GatherND": _moves(11, safe=False),
-    "GatherElements": _moves(11, safe=False),
+    "Gather": _moves(1),
+    "GatherND": _moves(11),
+    "GatherElements": _moves(11),
     "Concat": _moves(4, data=None),
     "Expand": _moves(8),
     "Tile": _moves(6),
     "DepthToSpace": _moves(),
     "SpaceToDepth": _moves(),
-    "Pad": Operator(_C, condition=_zero_pad_innermost, int8_opset=13),
+    "Pad": Operator(_C, condition=_fills_with_zero, int8_opset=13),
     "Resize": Operator(_C, condition=_nearest, int8_opset=11),
     "Upsample": Operator(_C, condition=_nearest),
     "Identity": _moves(1),
@@ -214,16 +191,15 @@ def obstacle_to_commuting(node: ir.Node) -> Obstacle:
     return row.condition(node) if row.condition else ""
 
 
-def commutes(node: ir.Node | None, *, safe: bool = False) -> bool:
+def commutes(node: ir.Node | None) -> bool:
     """Say whether Op(Q(x)) = Q(Op(x)) holds for this node (class C with its condition met; rules, section 2.3).
 
     Args:
         node: Any node, or None (a graph input has no producer).
-        safe: Treat operators with thin evidence in TensorRT (Gather) as class F.
     """
     if node is None or operator_of(node).op_class is not OpClass.COMMUTING:
         return False
-    return (operator_of(node).safe or not safe) and not obstacle_to_commuting(node)
+    return not obstacle_to_commuting(node)
 
 
 def data_slots(node: ir.Node) -> tuple[int, ...]:

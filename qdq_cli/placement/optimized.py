@@ -10,18 +10,19 @@ from qdq_cli.model.foreign import ORIGINAL, is_optimizer_made, named
 from qdq_cli.model.nodes import every_node
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.skips import OPTIMIZER_MADE
+from qdq_cli.placement.target import Target
 from qdq_cli.process.errors import ModelError
 from qdq_cli.screen.sentences import count_text
 
 
-def warnings_about(model: ir.Model) -> tuple[str, ...]:
+def warnings_about(model: ir.Model, target: Target) -> tuple[str, ...]:
     """Write the sentence on operators that the optimizer made; none where there are none."""
     made = [node for node in every_node(model.graph) if is_optimizer_made(node)]
     if not made:
         return ()
     return (
         f"ONNX Runtime's optimizer made {count_text(len(made), 'operator')} of the model ({named(made)}): they stay "
-        f"float, and TensorRT does not read them. To quantize all of it, {ORIGINAL}",
+        f"float, and {target.title} does not read them. To quantize all of it, {ORIGINAL}",
     )
 
 

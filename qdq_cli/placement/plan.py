@@ -7,7 +7,7 @@ poolings beside them (`wants`), which tensors share a scale (`groups`). Every "n
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
@@ -18,6 +18,7 @@ from qdq_cli.placement.fanout import place
 from qdq_cli.placement.groups import Run, crossed_forward, int8_runs, scale_groups
 from qdq_cli.placement.operators import count_weighted, data_slots, is_depthwise, is_weighted, operator_of
 from qdq_cli.placement.selection import Selection, Skip, select
+from qdq_cli.placement.target import Target
 from qdq_cli.placement.topology import Topology, topology
 from qdq_cli.placement.wants import Wants, candidate_slots
 from qdq_cli.placement.weights import weight_axis
@@ -90,6 +91,7 @@ class Plan:
         notes: Sentences the user should read (P13).
         candidates: Every tensor that this plan, or any plan with fewer of its weighted operators, may observe. Empty
             where calibration cannot take an operator out (no depthwise convolution is quantized, or the rule is off).
+        target: What the model is quantized for.
     """
 
     targets: tuple[TensorTarget, ...]
@@ -101,6 +103,7 @@ class Plan:
     int8_nodes: tuple[str, ...]
     notes: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
+    target: Target = field(kw_only=True, repr=False)
 
     @property
     def observed(self) -> tuple[str, ...]:
@@ -135,18 +138,19 @@ def observing(plan: Plan, tensors: Iterable[str]) -> Plan:
     return replace(plan, groups=(*plan.groups, *more)) if more else plan
 
 
-def shrinkable(model: ir.Model, config: PlanConfig | None = None) -> tuple[str, ...]:
+def shrinkable(model: ir.Model, target: Target, config: PlanConfig | None = None) -> tuple[str, ...]:
     """Return every tensor that the plan, or any plan with fewer of its operators, may observe."""
     config = config or PlanConfig()
     graph = topology(model.graph)
-    return _placements(graph, select(model, graph, config))
+    return _placements(graph, select(model, graph, target, config), target)
 
 
-def make_plan(model: ir.Model, config: PlanConfig | None = None) -> Plan:
+def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None) -> Plan:
     """Plan the quantization of a prepared model; pure.
 
     Args:
         model: A model as `prepare` returns it.
+        target: What it is quantized for.
         config: What to quantize; defaults to everything that pays.
 
     Raises:
@@ -154,13 +158,13 @@ def make_plan(model: ir.Model, config: PlanConfig | None = None) -> Plan:
     """
     config = config or PlanConfig()
     graph = topology(model.graph)
-    selection, wants, refused = place(graph, select(model, graph, config), config)
-    runs = int8_runs(graph, wants, config)
+    selection, wants, refused = place(graph, select(model, graph, target, config), target, config)
+    runs = int8_runs(graph, wants)
     on_codes = runs.nodes | crossed_forward(graph, wants)
     groups = scale_groups(graph, wants, runs)
     return Plan(
         targets=_targets(graph, wants, runs, groups.index),
-        weights=_weights(graph, selection.quantized, config),
+        weights=_weights(graph, selection.quantized, target, config),
         groups=tuple(
             ScaleGroup(*_names(members, observed), known, _only_depthwise(members, wants))
             for members, observed, known in groups.members
@@ -169,8 +173,9 @@ def make_plan(model: ir.Model, config: PlanConfig | None = None) -> Plan:
         quantized=tuple(node.name or "" for node in graph.nodes if node in selection.quantized),
         weighted=count_weighted(model),
         int8_nodes=tuple(node.name or "" for node in graph.nodes if node in on_codes),
-        notes=tuple(_float_producers(graph, runs, wants)),
-        candidates=_candidates(graph, selection, config),
+        notes=tuple(_float_producers(graph, runs, wants, target)),
+        candidates=_candidates(graph, selection, target, config),
+        target=target,
     )
 
 
@@ -210,7 +215,9 @@ def _in_order(graph: Topology) -> dict[ir.Value, None]:
     return order
 
 
-def _weights(graph: Topology, quantized: frozenset[ir.Node], config: PlanConfig) -> tuple[WeightTarget, ...]:
+def _weights(
+    graph: Topology, quantized: frozenset[ir.Node], target: Target, config: PlanConfig
+) -> tuple[WeightTarget, ...]:
     found = []
     for node in graph.nodes:
         slot = operator_of(node).weight
@@ -218,24 +225,26 @@ def _weights(graph: Topology, quantized: frozenset[ir.Node], config: PlanConfig)
             continue
         value = input_at(node, slot)
         if value is not None and is_constant(value):
-            found.append(WeightTarget(name_of(value), Use(node.name or "", slot), weight_axis(node, config)))
+            axis = weight_axis(node, config) if target.per_channel else None
+            found.append(WeightTarget(name_of(value), Use(node.name or "", slot), axis))
     return tuple(found)
 
 
-def _candidates(graph: Topology, selection: Selection, config: PlanConfig) -> tuple[str, ...]:
+def _candidates(graph: Topology, selection: Selection, target: Target, config: PlanConfig) -> tuple[str, ...]:
     """Return what any plan without some of the depthwise convolutions can want: see `Plan.candidates`."""
-    if not config.range_rules or not any(is_depthwise(node) for node in selection.quantized):
+    rules = config.range_rules and target.has_obstacle("WIDE_RANGE")
+    if not rules or not any(is_depthwise(node) for node in selection.quantized):
         return ()
-    return _placements(graph, selection)
+    return _placements(graph, selection, target)
 
 
-def _placements(graph: Topology, selection: Selection) -> tuple[str, ...]:
+def _placements(graph: Topology, selection: Selection, target: Target) -> tuple[str, ...]:
     """Return all tensors that a selection, or any smaller one, can want.
 
     With an operator gone, a residual Add may change the operand it quantizes and a pooling may turn float, so all the
     slots that placement ever looks at are taken.
     """
-    values = dict.fromkeys(input_at(node, slot) for node, slot in candidate_slots(graph, selection))
+    values = dict.fromkeys(input_at(node, slot) for node, slot in candidate_slots(graph, selection, target))
     return tuple(
         name_of(value)
         for value in values
@@ -244,7 +253,7 @@ def _placements(graph: Topology, selection: Selection) -> tuple[str, ...]:
     )
 
 
-def _float_producers(graph: Topology, runs: Run, wants: Wants) -> list[str]:
+def _float_producers(graph: Topology, runs: Run, wants: Wants, target: Target) -> list[str]:
     """Report every quantized Concat most of whose inputs come from float operators: one kernel for each (P13)."""
     notes = []
     for node in graph.nodes:
@@ -258,7 +267,7 @@ def _float_producers(graph: Topology, runs: Run, wants: Wants) -> list[str]:
         if len(kernels) > 1:
             notes.append(
                 f"Concat '{node.name}' joins {len(reads) - able} of {len(reads)} inputs from float operators, which "
-                f"takes TensorRT {len(kernels)} extra kernels; --exclude its reader if that is slow (P13)."
+                f"takes {target.title} {len(kernels)} extra kernels; --exclude its reader if that is slow (P13)."
             )
     return notes
 

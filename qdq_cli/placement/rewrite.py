@@ -22,7 +22,7 @@ from qdq_cli.model.emit import Emitter
 from qdq_cli.model.nodes import consumers, is_op, name_of
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.scales import is_dequantize, is_quantize, tensor_scale
-from qdq_cli.placement.operators import commutes, operator_of
+from qdq_cli.placement.operators import operator_of
 from qdq_cli.placement.plan import Plan, Use, WeightTarget
 from qdq_cli.placement.propagate import nodes_on_codes, propagate
 from qdq_cli.placement.schemes import ACTIVATIONS
@@ -105,7 +105,7 @@ def rewrite_in_place(
             propagate(model, may_move=joined.__contains__)
         return Rewritten(model, _notes(dead, small))
     opset = opset_of(model)
-    propagate(model, may_move=lambda node: commutes(node) and _runs_on_int8(node, opset))
+    propagate(model, may_move=lambda node: plan.target.operators.commutes(node) and _runs_on_int8(node, opset))
     on_codes = tuple(sorted(node.name or "" for node in nodes_on_codes(model.graph)))
     return Rewritten(model, _notes(dead, small), on_codes)
 

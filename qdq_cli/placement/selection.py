@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -13,17 +13,10 @@ from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.foreign import hides_product
 from qdq_cli.model.nodes import (
     every_node,
-    input_at,
-    int_attribute,
-    is_activation,
-    is_constant,
-    is_float,
-    is_op,
-    is_unobservable,
-    rank,
 )
-from qdq_cli.placement.operators import data_slots, is_depthwise, is_weighted, operator_of
+from qdq_cli.placement.operators import data_slots, is_weighted, operator_of
 from qdq_cli.placement.skips import OPTIMIZER_MADE, REASONS
+from qdq_cli.placement.target import Obstacle, Target
 from qdq_cli.placement.topology import Topology, activation_inputs
 from qdq_cli.process.errors import UsageError
 
@@ -36,7 +29,7 @@ class Skip:
         node: Name of the node.
         op_type: Its operator.
         input: Name of the tensor that is not quantized.
-        code: Key of `REASONS`.
+        code: Key of `REASONS`, or the code of a target's obstacle.
         reason: The sentence.
     """
 
@@ -47,11 +40,17 @@ class Skip:
     reason: str
 
 
-def skip(node: ir.Node, code: str) -> Skip:
-    """Make the skip of a node's first activation input (or of its first input where it reads none)."""
+def skip(node: ir.Node, code: str, reason: str | None = None) -> Skip:
+    """Make the skip of a node's first activation input (or of its first input where it reads none).
+
+    Args:
+        node: The node.
+        code: Key of `REASONS`, or the code of a target's obstacle.
+        reason: The sentence of that obstacle.
+    """
     reads = activation_inputs(node) or tuple(value for value in node.inputs if value is not None)
     name = (reads[0].name or "") if reads else ""
-    return Skip(node.name or "", node.op_type, name, code, REASONS[code])
+    return Skip(node.name or "", node.op_type, name, code, reason or REASONS[code])
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Selection:
         return replace(self, quantized=self.quantized | nodes, skips=skips, optional=self.optional - nodes)
 
 
-def select(model: ir.Model, graph: Topology, config: PlanConfig) -> Selection:
+def select(model: ir.Model, graph: Topology, target: Target, config: PlanConfig) -> Selection:
     """Choose the weighted operators to quantize.
 
     Raises:
@@ -92,10 +91,12 @@ def select(model: ir.Model, graph: Topology, config: PlanConfig) -> Selection:
     for node in graph.nodes:
         if not is_weighted(node):
             continue
-        code = kept.get(node) or obstacle(node, config)
-        if code:
-            skips.append(skip(node, code))
-            optional += [node] if node not in kept and _pays_little(node, config) else []
+        found = None if node in kept else obstacle(node, target, config)
+        if node in kept:
+            skips.append(skip(node, kept[node]))
+        elif found is not None:
+            skips.append(skip(node, found.code, found.reason))
+            optional += [node] if _pays_little(node, target, config) else []
         else:
             quantized.append(node)
     edges = _edge_layers(graph, [*quantized, *optional], config)
@@ -104,136 +105,18 @@ def select(model: ir.Model, graph: Topology, config: PlanConfig) -> Selection:
     return Selection(chosen, tuple(skips), frozenset(kept) | frozenset(edges), frozenset(optional) - frozenset(edges))
 
 
-def obstacle(node: ir.Node, config: PlanConfig) -> str:
-    """Return the code of the first reason that keeps a weighted node float, or "" where none does."""
-    return next((code for code, holds in _OBSTACLES if holds(node, config)), "")
+def obstacle(node: ir.Node, target: Target, config: PlanConfig) -> Obstacle | None:
+    """Return the first reason that keeps a weighted node float; None where there is none."""
+    found = next((found for found in target.obstacles if found.holds(node, config)), None)
+    return found if found is not None or target.operators.has(node) else _NO_KERNEL
 
 
-def _einsum(node: ir.Node, config: PlanConfig) -> bool:
-    return node.op_type == "Einsum"
+_NO_KERNEL = Obstacle("NO_KERNEL", lambda node, config: True, REASONS["NO_KERNEL"])
 
 
-def _not_float(node: ir.Node, config: PlanConfig) -> bool:
-    return not all(is_float(value) for value in node.inputs[:2])
-
-
-def _already_quantized(node: ir.Node, config: PlanConfig) -> bool:
-    return all(value is not None and is_op(value.producer(), "DequantizeLinear") for value in node.inputs[:2])
-
-
-def _constant_input(node: ir.Node, config: PlanConfig) -> bool:
-    """An operand that is neither weight nor activation, such as a zero state: Q/DQ on the other is in vain (A31)."""
-    weight = input_at(node, 1)
-    fixed = is_constant(weight) or node.op_type != "MatMul"
-    return not all(is_activation(value) for value in (node.inputs[:1] if fixed else node.inputs[:2]))
-
-
-def _weight_computed(node: ir.Node, config: PlanConfig) -> bool:
-    weight = input_at(node, 1)
-    return node.op_type != "MatMul" and not is_constant(weight) and not _is_quantized_weight(weight)
-
-
-def _is_quantized_weight(value: ir.Value | None) -> bool:
-    """Say whether a value is DQ of a constant: a weight that is quantized already."""
-    dq = value.producer() if value is not None else None
-    if dq is None or not is_op(dq, "DequantizeLinear"):
-        return False
-    source = input_at(dq, 0)
-    q = source.producer() if source is not None else None
-    return is_constant(source) or (q is not None and is_op(q, "QuantizeLinear") and is_constant(input_at(q, 0)))
-
-
-def _constant_left(node: ir.Node, config: PlanConfig) -> bool:
-    return node.op_type == "MatMul" and is_constant(input_at(node, 0))
-
-
-def _attention(node: ir.Node, config: PlanConfig) -> bool:
-    two = node.op_type == "MatMul" and is_activation(input_at(node, 1))
-    return two and not config.mha and not _is_quantized_weight(input_at(node, 1))
-
-
-def _unobserved(node: ir.Node, config: PlanConfig) -> bool:
-    return any(is_unobservable(value) for value in node.inputs)
-
-
-def _group_align(node: ir.Node, config: PlanConfig) -> bool:
-    """Channels a group must be multiples of 4; depthwise Conv has kernels of its own, ConvTranspose none (A33, A34)."""
-    groups = int_attribute(node, "group", 1)
-    weight = input_at(node, 1)
-    if not config.group_rules or groups == 1 or weight is None or weight.shape is None:
-        return False
-    if is_depthwise(node) or not weight.shape.is_static():
-        return False
-    first, second = weight.shape.numpy()[:2]  # [M, C/g] of Conv, [C, M/g] of ConvTranspose
-    return bool((first // groups) % 4 or second % 4)
-
-
-def _few_channels(node: ir.Node, config: PlanConfig) -> bool:
-    """Fewer than 16 channels on a side, unless a kernel for it is known to pay (rules, section 3.4).
-
-    One output channel is a matrix-vector product in all but name (case T52).
-    """
-    weight = input_at(node, 1)
-    if not config.channel_rules or node.op_type != "Conv" or weight is None or weight.shape is None:
-        return False
-    if not weight.shape.is_static() or weight.shape.rank() < 3:
-        return False
-    out_channels, in_channels, *kernel = weight.shape.numpy()
-    if in_channels >= 16 and out_channels >= 16:
-        return False
-    if out_channels == 1:
-        return True
-    if int_attribute(node, "group", 1) > 1:
-        return bool(out_channels % 8 or min(kernel) < 3)
-    aligned = out_channels % 8 == 0 or in_channels % 8 == 0
-    square = len(set(kernel)) == 1
-    return not (aligned and (out_channels >= 16 or in_channels >= 16 or _is_first(node)) and square)
-
-
-def _is_first(node: ir.Node) -> bool:
-    """Say whether a node reads a graph input directly."""
-    value = input_at(node, 0)
-    return value is not None and value.producer() is None
-
-
-def _wide_range(node: ir.Node, config: PlanConfig) -> bool:
-    return config.range_rules and node.name in config.wide
-
-
-def _gemv(node: ir.Node, config: PlanConfig) -> bool:
-    """A constant weight with a dimension of one. The batch side does not count: a plan is the same for every batch."""
-    weight = input_at(node, 1)
-    if not config.gemv_rules or node.op_type not in ("Gemm", "MatMul") or not is_constant(weight):
-        return False
-    dims = rank(weight)
-    if dims is None or weight is None or weight.shape is None:
-        return False
-    return dims < 2 or 1 in weight.shape.numpy()[-2:]
-
-
-_OBSTACLES: tuple[tuple[str, Callable[[ir.Node, PlanConfig], bool]], ...] = (
-    ("EINSUM", _einsum),
-    ("NOT_FLOAT", _not_float),
-    ("ALREADY_QUANTIZED", _already_quantized),
-    ("CONSTANT_LEFT", _constant_left),
-    ("CONSTANT_INPUT", _constant_input),
-    ("ATTENTION", _attention),
-    ("WEIGHT_COMPUTED", _weight_computed),
-    ("UNOBSERVED", _unobserved),
-    ("GROUP_ALIGN", _group_align),
-    ("FEW_CHANNELS", _few_channels),
-    ("WIDE_RANGE", _wide_range),
-    ("GEMV", _gemv),
-)
-
-
-_PAYING_LITTLE = frozenset({"ATTENTION", "FEW_CHANNELS", "GEMV"})
-"""Obstacles that are a matter of speed alone: such an operator has an INT8 kernel."""
-
-
-def _pays_little(node: ir.Node, config: PlanConfig) -> bool:
-    """Say whether nothing but such an obstacle keeps a node float."""
-    return all(code in _PAYING_LITTLE for code, holds in _OBSTACLES if holds(node, config))
+def _pays_little(node: ir.Node, target: Target, config: PlanConfig) -> bool:
+    """Say whether nothing but a matter of speed keeps a node float."""
+    return target.operators.has(node) and all(found.slow for found in target.obstacles if found.holds(node, config))
 
 
 def _edge_layers(graph: Topology, quantized: list[ir.Node], config: PlanConfig) -> dict[ir.Node, str]:

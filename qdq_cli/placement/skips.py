@@ -1,4 +1,4 @@
-"""Every reason an operator input stays float, as one table that needs no graph."""
+"""The reasons an operator input stays float whatever it is quantized for, as one table that needs no graph."""
 
 from __future__ import annotations
 
@@ -11,19 +11,15 @@ REASONS: dict[str, str] = {
     "FIRST_LAYER": "a first layer, kept float by --skip-first",
     "LAST_LAYER": "a last layer, kept float by --skip-last",
     "IN_BODY": "inside the body of an If, Loop or Scan",
-    "NOT_FLOAT": "its element type has no INT8 counterpart in TensorRT (FP32, FP16 and BF16 do)",
+    "NO_KERNEL": "there is no integer kernel for its operator",
+    "NOT_FLOAT": "its element type is none of FP32, FP16 and BF16",
     "ALREADY_QUANTIZED": "the model already holds Q/DQ here",
     "CONSTANT_INPUT": "its input is the same for every sample, made from shapes or constants alone",
-    "WEIGHT_COMPUTED": "its weight is computed at run time, TensorRT needs a constant",
-    "CONSTANT_LEFT": "its constant is the left operand, undocumented in TensorRT",
+    "WEIGHT_COMPUTED": "its weight is computed at run time and is no constant",
     "ATTENTION": "a product of two activations, usually faster in float (--mha)",
-    "EINSUM": "TensorRT computes Einsum in float, and it is no product with a constant weight",
     OPTIMIZER_MADE: "made by ONNX Runtime's optimizer, nothing else reads it",
     "UNOBSERVED": "behind an operator that ONNX Runtime does not know",
-    "GROUP_ALIGN": "channels a group are no multiple of 4 (--no-group-rules)",
-    "FEW_CHANNELS": "too few channels for INT8 to pay (--no-channel-rules)",
     "WIDE_RANGE": "depthwise, and no range keeps four bits of its input (--no-range-rules)",
-    "GEMV": "a matrix-vector product, bound by memory (--no-gemv-rules)",
     "RESIDUAL_FLOAT_CONSUMER": "no INT8 reader behind this Add, or float readers as well",
     "RESIDUAL_BROADCAST": "operands differ in shape, a fused residual needs equal ones",
     "RESIDUAL_FLOAT_PRODUCER": "neither operand comes from an operator that can emit INT8",
@@ -31,7 +27,7 @@ REASONS: dict[str, str] = {
     "POOL_FLOAT": "average pooling pays only between INT8 operators",
     "POOL_OFF": "average pooling is kept float by --no-pooling",
 }
-"""Every reason an operator input stays float: stable code -> sentence, short enough for a line of the summary.
+"""Stable code -> sentence, short enough for a line of the summary; targets add reasons, and say some in their words.
 
 The rules behind each stand in `qdq_cli.explaining.skips`.
 """

@@ -20,7 +20,8 @@ from qdq_cli.model.nodes import (
     is_op,
     is_unobservable,
 )
-from qdq_cli.placement.operators import OpClass, commutes, data_slots, is_spatial_mean, is_weighted, operator_of
+from qdq_cli.placement.operators import OpClass, data_slots, is_spatial_mean, is_weighted, operator_of
+from qdq_cli.placement.target import OperatorTable
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _read_outside(value: ir.Value, nodes: set[ir.Node]) -> bool:
     return not value.uses() or any(node not in nodes for node, _ in consumers(value))
 
 
-def int8_capable(graph: Topology, quantized: frozenset[ir.Node]) -> frozenset[ir.Value]:
+def int8_capable(graph: Topology, quantized: frozenset[ir.Node], operators: OperatorTable) -> frozenset[ir.Value]:
     """Return the tensors whose producer could emit INT8 if a Q followed (rules, section 3.5).
 
     A quantized weighted node, what follows it pointwise, and class C operators all of whose data inputs are capable.
@@ -140,7 +141,7 @@ def int8_capable(graph: Topology, quantized: frozenset[ir.Node]) -> frozenset[ir
             able = node in quantized
         elif node.op_type == "DequantizeLinear":
             able = True
-        elif commutes(node) or is_spatial_mean(node):
+        elif operators.commutes(node) or is_spatial_mean(node):
             reads = [input_at(node, slot) for slot in data_slots(node)]
             able = bool(reads) and all(value in capable for value in reads)
         elif is_pointwise(node) or node.op_type == "BatchNormalization":

@@ -24,8 +24,9 @@ from qdq_cli.model.nodes import (
     only_consumer,
 )
 from qdq_cli.placement.absorption import absorbing_lead
-from qdq_cli.placement.operators import commutes, data_slots, is_data_slot, is_spatial_mean
+from qdq_cli.placement.operators import data_slots, is_data_slot, is_spatial_mean
 from qdq_cli.placement.selection import Selection, Skip, skip, weighted_slots
+from qdq_cli.placement.target import OperatorTable, Target
 from qdq_cli.placement.topology import (
     Topology,
     activation_inputs,
@@ -59,10 +60,12 @@ class Wants:
 
     Args:
         capable: Tensors whose producer can emit INT8.
+        operators: What the target does with operators.
         safe: Treat operators with thin evidence (Gather) as float.
     """
 
     capable: frozenset[ir.Value]
+    operators: OperatorTable
     safe: bool = False
     _slots: dict[ir.Value, dict[Slot, None]] = field(default_factory=dict)
     _added: int = 0
@@ -86,6 +89,10 @@ class Wants:
         self._leading = None
         self._added += 1
         return True
+
+    def commutes(self, node: ir.Node | None) -> bool:
+        """Say whether the target runs a node on codes."""
+        return self.operators.commutes(node, safe=self.safe)
 
     def items(self) -> ItemsView[ir.Value, dict[Slot, None]]:
         """Return all wanted tensors with their slots."""
@@ -152,20 +159,24 @@ class Wants:
         )
 
     def _passed_on(self, node: ir.Node, slot: int) -> tuple[ir.Value, ...]:
-        if not commutes(node, safe=self.safe) or not is_data_slot(node, slot):
+        if not self.commutes(node) or not is_data_slot(node, slot):
             return ()
         return tuple(out for out in node.outputs if out.uses() or out.is_graph_output())
 
 
-def want_everything(graph: Topology, selection: Selection, config: PlanConfig) -> tuple[Wants, tuple[Skip, ...]]:
+def want_everything(
+    graph: Topology, selection: Selection, target: Target, config: PlanConfig
+) -> tuple[Wants, tuple[Skip, ...]]:
     """Decide every slot that reads INT8, and give the reason for the poolings and Adds that do not."""
-    wants = Wants(capable=int8_capable(graph, selection.quantized), safe=config.safe)
+    capable = int8_capable(graph, selection.quantized, target.operators)
+    wants = Wants(capable, target.operators, config.safe)
     for node in graph.nodes:
         if node in selection.quantized:
             for slot in weighted_slots(node):
                 wants.add(node, slot)
-    every_pool = _candidates(graph, selection, is_spatial_mean)
-    every_sum = [_sum_of(graph, node) for node in _candidates(graph, selection, is_residual_add)]
+    pooled, added = (_candidates(graph, selection, kind) for kind in (is_spatial_mean, is_residual_add))
+    every_pool = [node for node in pooled if target.operators.has(node)]
+    every_sum = [_sum_of(graph, node) for node in added if target.operators.has(node)]
     pools, sums = every_pool if config.pooling else [], every_sum if config.residuals else []
     _grow(graph, wants, pools, sums)
     if config.residual_stream:
@@ -177,12 +188,14 @@ def want_everything(graph: Topology, selection: Selection, config: PlanConfig) -
     return wants, _refused(graph, wants, every_pool, every_sum, config)
 
 
-def candidate_slots(graph: Topology, selection: Selection) -> tuple[Slot, ...]:
+def candidate_slots(graph: Topology, selection: Selection, target: Target) -> tuple[Slot, ...]:
     """Return every slot that `want_everything` can want, in topological order: of this selection or any smaller one."""
     slots: list[Slot] = []
     for node in graph.nodes:
         if node in selection.quantized or node in selection.optional:
             slots += [(node, slot) for slot in weighted_slots(node)]
+        elif not target.operators.has(node):
+            continue
         elif is_spatial_mean(node):
             slots.append((node, 0))
         elif is_residual_add(node):
@@ -294,20 +307,20 @@ def _only_float_use_is_crossed(wants: Wants, value: ir.Value, leading: frozenset
     if value.is_graph_output():
         return None
     uses = [use for use in consumers(value) if not wants.wanted(*use) and not _leads_on(wants, use, leading)]
-    if len(uses) != 1 or not commutes(uses[0][0], safe=wants.safe):
+    if len(uses) != 1 or not wants.commutes(uses[0][0]):
         return None
     use: Slot | None = uses[0]
-    while use is not None and commutes(use[0], safe=wants.safe) and len(data_slots(use[0])) == 1:
+    while use is not None and wants.commutes(use[0]) and len(data_slots(use[0])) == 1:
         read = [out for out in use[0].outputs if out.uses() or out.is_graph_output()]
         use = only_consumer(read[0]) if len(read) == 1 else None
-    return None if use is None or commutes(use[0], safe=wants.safe) else uses[0]
+    return None if use is None or wants.commutes(use[0]) else uses[0]
 
 
 def _leads_on(wants: Wants, use: Slot, leading: frozenset[ir.Value]) -> bool:
     """Say whether a reader is a commuting operator all of whose results are read as INT8."""
     node, slot = use
     read = [out for out in node.outputs if out.uses() or out.is_graph_output()]
-    return commutes(node, safe=wants.safe) and is_data_slot(node, slot) and bool(read) and leading.issuperset(read)
+    return wants.commutes(node) and is_data_slot(node, slot) and bool(read) and leading.issuperset(read)
 
 
 def _candidates(graph: Topology, selection: Selection, kind: Callable[[ir.Node], bool]) -> list[ir.Node]:

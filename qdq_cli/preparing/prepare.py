@@ -18,7 +18,7 @@ from onnx_ir.passes import common as passes
 from qdq_cli.model.inference import inferred_graph
 from qdq_cli.model.inline import inline_functions
 from qdq_cli.model.insertion import take_over_output
-from qdq_cli.model.lowering import lower_opset
+from qdq_cli.model.lowering import LAST_SAFE_OPSET, lower_opset
 from qdq_cli.model.maps import DECLARED
 from qdq_cli.model.nodes import constant_at, every_node, inner_graphs, is_op, mark_shape_computations
 from qdq_cli.model.opset import HALF_OPSET, LONG_NAME, MIN_OPSET, normalize_imports, opset_of, raise_opset
@@ -61,26 +61,22 @@ class Preparation:
     unknown: tuple[ir.Node, ...] = ()
 
 
-def prepare(model: ir.Model, proto: onnx.ModelProto | None = None) -> Preparation:
+def prepare(
+    model: ir.Model, proto: onnx.ModelProto | None = None, *, lowest: int = MIN_OPSET, copy: bool = True
+) -> Preparation:
     """Prepare a model for planning; the one passed in is left as it is, and shares its weights.
 
     Args:
         model: The model as it was read.
         proto: The protobuf it was read from, if at hand. Most models are as they were until shapes are inferred, and
             writing them as a protobuf again takes a tenth of the time it takes to inspect one.
+        lowest: The opset is this one at least.
+        copy: False prepares the model itself, for a caller who alone holds it and has no use for it afterwards.
 
     Raises:
         ModelError: The model cannot be brought to the opset it needs, or its functions cannot be inlined.
     """
-    return prepare_in_place(model.clone(), proto)
-
-
-def prepare_in_place(model: ir.Model, proto: onnx.ModelProto | None = None) -> Preparation:
-    """Do the same to a model that nobody but the caller holds, and will not use afterwards: one that was just read.
-
-    Raises:
-        ModelError: As `prepare`.
-    """
+    model = model.clone() if copy else model
     interface = _interface(model)
     inline_functions(model)
     normalize_imports(model)
@@ -94,7 +90,7 @@ def prepare_in_place(model: ir.Model, proto: onnx.ModelProto | None = None) -> P
     else:
         infer_shapes(model)
     half = _is_half(model)
-    needed = HALF_OPSET if half else MIN_OPSET
+    needed = max(lowest, HALF_OPSET if half else MIN_OPSET)
     model = raise_opset(model, needed)
     if opset_before < needed:  # the converter turns attributes into Constant nodes, and adds nodes without a name
         lift_constants(model)
@@ -107,7 +103,8 @@ def prepare_in_place(model: ir.Model, proto: onnx.ModelProto | None = None) -> P
     passes.RemoveUnusedNodesPass()(model)
     if folded_constants or replaced:
         infer_shapes(model)
-    lower_opset(model)
+    if lowest <= LAST_SAFE_OPSET:
+        lower_opset(model)
     mark_shape_computations(model.graph)
     _restore_interface(model, interface)
     unknown = mark_behind_unknown(model)

@@ -29,14 +29,14 @@ class Opened:
     Args:
         source: The file; its model is the prepared one.
         prepared: The same, prepared.
-        trt: Oldest TensorRT release that reads the result.
+        trt: Oldest TensorRT release that reads the result; None for other targets.
         plan: What to quantize.
         holds_quantization: Whether the model came with Q/DQ, or operators on codes.
     """
 
     source: files.ModelFile
     prepared: Preparation
-    trt: TensorRT
+    trt: TensorRT | None
     plan: Plan
     holds_quantization: bool = False
 
@@ -111,7 +111,7 @@ def leave_float(run: Run, work: Groundwork, operators: Iterable[str]) -> Groundw
     """
     config = replace(run.config.plan, exclude=(*run.config.plan.exclude, *operators))
     smaller = replace(run, config=replace(run.config, plan=config))
-    plan = without_wide(smaller, work.model, make_plan(work.model, config), work.observed)
+    plan = without_wide(smaller, work.model, make_plan(work.model, run.target, config), work.observed)
     ranges = calibration.choose(plan, work.observed, _given(plan, run.config.ranges))
     candidate = carried_over(work.candidate, plan, ranges)
     ranges = replace(ranges, groups=candidate.ranges)
@@ -122,7 +122,7 @@ def without_wide(run: Run, model: ir.Model, plan: Plan, observed: Observation) -
     """Plan again without the depthwise operators whose input no range serves; the plan itself where there are none."""
     with run.stage("plan"):
         wide = calibration.wide_depthwise(model, plan, observed, run.config.ranges)
-        return make_plan(model, replace(run.config.plan, wide=wide)) if wide else plan
+        return make_plan(model, run.target, replace(run.config.plan, wide=wide)) if wide else plan
 
 
 def carried_over(base: Candidate, plan: Plan, ranges: Ranges) -> Candidate:

@@ -10,9 +10,8 @@ from qdq_cli.model import files
 from qdq_cli.process.errors import UsageError
 from qdq_cli.quantizing.groundwork import Opened
 from qdq_cli.quantizing.report import Report, SizeBytes, UnmetLimitError
-from qdq_cli.quantizing.reporting import planned, prediction_of, sample_shapes, unmet_macs
+from qdq_cli.quantizing.reporting import planned, predicted, unmet_macs
 from qdq_cli.quantizing.run import Run
-from qdq_cli.targets.tensorrt.cost import weigh
 
 
 def require_named(config: QuantizeConfig) -> None:
@@ -44,7 +43,7 @@ def keep_model(run: Run, opened: Opened, target: Path) -> Report:
         )
     with run.stage("predict"):
         model = opened.prepared.model
-        prediction = prediction_of(*weigh(model, sample_shapes(opened, config, None)))
+        prediction = predicted(run, opened, model, None)
     report = replace(planned(run, opened), tensorrt=prediction)
     unmet = unmet_macs(prediction, config.min_int8_macs)
     if unmet is not None:

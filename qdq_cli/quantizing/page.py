@@ -6,13 +6,10 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-import onnx_ir as ir
-
 from calibrators import Histogram, profile, share_outside
 from calibrators.methods.mse import sqnr_db_at
 from qdq_cli.placement.selection import Skip
-from qdq_cli.quantizing.page_layers import layer_section
-from qdq_cli.quantizing.plan_text import int8_work, quantized
+from qdq_cli.quantizing.plan_text import int8_work, is_plan, quantized
 from qdq_cli.quantizing.report import Calibration, Report, Verification
 from qdq_cli.recovering.page import recovery_section
 from qdq_cli.screen.amounts import size_text
@@ -42,13 +39,13 @@ KEPT_FLOAT = "Operator inputs that are not quantized, and why; qdq explain CODE 
 
 
 def quantize_page(
-    report: Report, model: ir.Model, histograms: Mapping[str, Histogram], weights: tuple[BoxRow, ...]
+    report: Report, layers: Section | None, histograms: Mapping[str, Histogram], weights: tuple[BoxRow, ...]
 ) -> Page:
     """Compose the page of a run.
 
     Args:
         report: What the run found; of a dry run too.
-        model: The Q/DQ model, or for a dry run a draft of it.
+        layers: What the target is predicted to make of the Q/DQ model, or for a dry run of a draft; None for nothing.
         histograms: Tensor name -> what was observed of it; others than those of the plan are left out.
         weights: The rows of `weight_rows`, measured before the model was rewritten.
     """
@@ -59,7 +56,7 @@ def quantize_page(
         ),
         *((_verification(report.verification),) if report.verification else ()),
         *((recovery_section(report.recovery),) if report.recovery else ()),
-        layer_section(model),
+        *((layers,) if layers else ()),
         *((_errors(observed), _histograms(report, observed)) if report.amax else ()),
         Section(
             "Weights",
@@ -69,7 +66,11 @@ def quantize_page(
         ),
         Section("Kept float", KEPT_FLOAT, tuple(_skips(report.skips))),
     )
-    return Page("Quantization" if report.tensorrt else "Quantization plan", report.model, sections)
+    return Page(
+        "Quantization plan" if is_plan(report) else "Quantization",
+        report.model,
+        sections,
+    )
 
 
 def _unmet(report: Report) -> Iterator[Block]:
@@ -94,7 +95,8 @@ def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
         yield "output", Badge("not written", Tone.WARNING)
     if report.output:
         yield "output", f"{report.output} (opset {report.opset}, {size_text(report.size_bytes.after or 0)})"
-    yield "read by", f"TensorRT {report.trt} and later"
+    if report.trt is not None:
+        yield "read by", f"TensorRT {report.trt} and later"
 
 
 def _calibration(found: Calibration) -> str:

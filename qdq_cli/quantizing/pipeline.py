@@ -8,7 +8,6 @@ story has parts, which other commands tell with something of their own in betwee
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -28,14 +27,16 @@ from qdq_cli.model import files
 from qdq_cli.model.check import check_written
 from qdq_cli.model.provenance import record_provenance
 from qdq_cli.model.quantized import holds_quantization
+from qdq_cli.placement.draft import draft
 from qdq_cli.placement.optimized import warnings_about
 from qdq_cli.placement.plan import Plan, make_plan, observing, shrinkable
 from qdq_cli.placement.rewrite import Rewritten
-from qdq_cli.preparing.prepare import prepare_in_place
+from qdq_cli.placement.target import Target
+from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.errors import DataError, LimitError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
-from qdq_cli.process.writable import check_writable
 from qdq_cli.quantizing import verification
+from qdq_cli.quantizing.destinations import check_outputs
 from qdq_cli.quantizing.groundwork import Groundwork, Opened, leave_float, require_float, without_wide
 from qdq_cli.quantizing.keeping import keep_model, require_named
 from qdq_cli.quantizing.limits import unmet_limit
@@ -46,10 +47,11 @@ from qdq_cli.quantizing.reporting import (
     calibrated,
     note_of_opset,
     planned,
-    prediction_of,
+    predicted,
     quantized_in_part,
+    release_of,
+    require_form,
     require_something_to_judge,
-    sample_shapes,
     unmet_macs,
     why_nothing,
 )
@@ -58,19 +60,18 @@ from qdq_cli.recovering.recover import recover
 from qdq_cli.recovering.start import Start
 from qdq_cli.running.unknown import notes_about, observe_everything
 from qdq_cli.screen.page import BoxRow
-from qdq_cli.screen.render import check_page_target, write_page
-from qdq_cli.targets.tensorrt.cost import weigh
-from qdq_cli.targets.tensorrt.draft import draft
-from qdq_cli.targets.tensorrt.releases import oldest_release
+from qdq_cli.screen.render import write_page
+from qdq_cli.targets.known import target_named
 
 
-def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Report:
-    """Quantize an FP32 or FP16 ONNX model to INT8 with Q/DQ nodes.
+def quantize_model(config: QuantizeConfig, listener: Listener = SILENT, target: Target | None = None) -> Report:
+    """Quantize an FP32 or FP16 ONNX model with Q/DQ nodes, to INT8 for TensorRT unless another target is named.
 
     Args:
         config: What to do. `QuantizeConfig(model=Path("model.onnx"), data=DataConfig(calib=(Path("images"),)))` is
             enough for most models.
         listener: Told about progress and notes; silent by default.
+        target: What to quantize for, where it is none of those that `config.target` can name.
 
     Returns:
         The report. The model is at `report.output` then, complete and checked; with `dry_run` no
@@ -81,30 +82,30 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT) -> Repor
         QdqError: What keeps the model from being finished; nothing is left under the output name then.
         CalibratorError: The ranges cannot be chosen from what was observed.
     """
-    run = Run(config, listener)
-    target = check_outputs(config, config.report)
+    run = Run(config, listener, target or target_named(config.target))
+    path = check_outputs(config, config.report)
     opened = open_model(run)
-    files.check_data_target(opened.source, target)
+    files.check_data_target(opened.source, path)
     if config.dry_run:
         return finish_plan(run, opened)
     if opened.already_quantized:
-        return _with_page(config, opened.prepared.model, {}, partial(keep_model, run, opened, target))
+        return _with_page(run, opened.prepared.model, {}, partial(keep_model, run, opened, path))
     require_float(opened)
     require_named(config)
     require_something_to_judge(config, planned(run, opened))
     later = config.exclude_after_recovery
-    also = shrinkable(opened.prepared.model, config.plan) if later else ()
+    also = shrinkable(opened.prepared.model, run.target, config.plan) if later else ()
     work = lay_groundwork(run, opened, open_samples(run, opened), also)
     work = leave_float(run, work, later) if later else work
     require_something_to_judge(config, planned(run, work.opened))
     written = rewrite_model(run, work)
-    write = partial(write_model, run, work, target, written)
+    write = partial(write_model, run, work, path, written)
     weights = () if config.report is None else weight_rows(work.floats, work.plan)
-    return _with_page(config, written.model, work.observed.histograms, write, weights)
+    return _with_page(run, written.model, work.observed.histograms, write, weights)
 
 
 def _with_page(
-    config: QuantizeConfig,
+    run: Run,
     model: ir.Model,
     histograms: Mapping[str, Histogram],
     write: Callable[[], Report],
@@ -115,9 +116,11 @@ def _with_page(
     Raises:
         UnmetLimitError: That is so; its hint says where the page is.
     """
+    config, predictor = run.config, run.target.predictor
     if config.report is None:
         return write()
-    page = partial(quantize_page, model=model, histograms=histograms, weights=weights)
+    layers = None if predictor is None else predictor.section(model)
+    page = partial(quantize_page, layers=layers, histograms=histograms, weights=weights)
     try:
         report = write()
     except UnmetLimitError as error:
@@ -127,42 +130,14 @@ def _with_page(
     return report
 
 
-def check_outputs(config: QuantizeConfig, report: Path | None) -> Path:
-    """Return the absolute path of the result, after making sure that each output of a run can be written.
-
-    Args:
-        config: The run.
-        report: Where its page goes; None for none.
-
-    Raises:
-        UsageError: One of the files cannot be written, or is read or written for something else too.
-    """
-    target = files.check_target(config.model, config.destination, config.reads)
-    check_asides(config, report, (target,))
-    return target
-
-
-def check_asides(config: QuantizeConfig, report: Path | None, others: Sequence[Path] = ()) -> None:
-    """Make sure that what a run writes besides its result can be written: a page, and a new calibration cache.
-
-    Raises:
-        UsageError: One cannot, or is another file of the run.
-    """
-    cache = config.ranges.cache
-    if cache is not None and config.data.calib:
-        is_there = os.path.isfile(cache)  # noqa: PTH113 - Path.is_file() fails where a name is too long
-        if config.ranges.recalibrate or not is_there:
-            check_writable(cache, "--cache", "--cache")
-    if report is not None:
-        check_page_target(report, (config.model, *others, *(() if cache is None else (cache,))))
-
-
 def finish_plan(run: Run, opened: Opened) -> Report:
     """End a dry run: return its report, and write its page, if one was asked for, with the layers of a draft."""
     report, config = run.finish(planned(run, opened)), run.config
     if config.report is not None:
         model, plan = opened.prepared.model, opened.plan
-        page = quantize_page(report, draft(model, plan, form=config.form), {}, weight_rows(model, plan))
+        predictor = run.target.predictor
+        layers = None if predictor is None else predictor.section(draft(model, plan, form=config.form))
+        page = quantize_page(report, layers, {}, weight_rows(model, plan))
         write_page(page, config.report)
     return report
 
@@ -183,11 +158,12 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
             "--exclude-after-recovery needs --recover or --recover-step.",
             "Without recovery, --exclude leaves an operator float.",
         )
+    require_form(config, run.target)
     with run.stage("load"):
         source = source or files.load(config.model)
         quantized = holds_quantization(source.model)
     with run.stage("prepare"):
-        prepared = prepare_in_place(source.model, source.proto)
+        prepared = prepare(source.model, source.proto, lowest=run.target.lowest_opset, copy=False)
         if (config.ranges.manual or config.ranges.imported) and not config.data.calib:  # nothing is run then
             prepared = replace(prepared, unknown=())
             observe_everything(prepared.model)
@@ -198,10 +174,9 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
         plan = replace(plan, targets=(), groups=(), candidates=())
     run.say(*(quantized_in_part(plan) if quantized and plan.quantized else ()))
     opset = prepared.opset_before if quantized and not plan.quantized else prepared.opset
-    trt = oldest_release(opset, half=prepared.half, weights=config.weights, asked=config.trt)
-    opened = Opened(source, prepared, trt, plan, quantized)
+    opened = Opened(source, prepared, release_of(run, prepared, opset), plan, quantized)
     run.say(*note_of_opset(opened))
-    run.warn(*(warnings_about(prepared.model) if plan.quantized or config.dry_run else ()))
+    run.warn(*(warnings_about(prepared.model, run.target) if plan.quantized or config.dry_run else ()))
     return opened
 
 
@@ -213,9 +188,9 @@ def plan_of(run: Run, model: ir.Model) -> Plan:
     """
     config = run.config
     with run.stage("plan"):
-        plan = make_plan(model, config.plan)
+        plan = make_plan(model, run.target, config.plan)
         if config.exclude_after_recovery:  # checked before recovery takes its time
-            written = make_plan(model, config.plan_written)
+            written = make_plan(model, run.target, config.plan_written)
             plan = written if config.dry_run else plan
     run.say(*plan.notes)
     return plan
@@ -355,7 +330,7 @@ def _observe(
     with run.stage("observe"):
         again = calibration.observe(model, observing(plan, also), samples, ranges, run.listener, observed)
     if observed.from_cache and not again.from_cache:  # the cache served the first plan alone, so all was run anew
-        plan = without_wide(run, model, make_plan(model, run.config.plan), again)
+        plan = without_wide(run, model, make_plan(model, run.target, run.config.plan), again)
     observed = again
     tell_doubts(observed.doubts, run.warn, strict=run.config.data.strict)
     with run.stage("observe"):
@@ -383,8 +358,7 @@ def _write(run: Run, work: Groundwork, model: ir.Model, to: tuple[Path, Report])
             staged = stack.enter_context(files.staged(model, target, external=source.external))
             run.say(*check_written(staged.path, source.path))
         with run.stage("predict"):
-            shapes = sample_shapes(work.opened, config, work.samples)
-            prediction = prediction_of(*weigh(model, shapes))
+            prediction = predicted(run, work.opened, model, work.samples)
         with run.stage("verify"):
             seen = work.observed
             result = verification.Result(report.opset, seen.digests, seen.histograms, seen.samples)

@@ -6,8 +6,9 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable
 
+from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
-from qdq_cli.quantizing.report import Prediction, Report
+from qdq_cli.quantizing.report import Report
 from qdq_cli.screen.amounts import share_text
 from qdq_cli.screen.lines import beside, labelled, plain, quoted
 from qdq_cli.screen.sentences import count_text
@@ -99,6 +100,11 @@ def _as_they_came(report: Report) -> list[Skip]:
 _ALREADY = "ALREADY_QUANTIZED"
 
 
+def is_plan(report: Report) -> bool:
+    """Say whether a report tells of a plan alone: nothing was calibrated or written."""
+    return not (report.tensorrt or report.output or report.unmet_limit)
+
+
 def next_commands(report: Report) -> list[str]:
     """Return the commands to type next."""
     if report.already_quantized:
@@ -109,6 +115,8 @@ def next_commands(report: Report) -> list[str]:
         return [f"qdq quantize {quoted(report.model)} --dry-run -v"]
     if report.output is None:
         return [f"qdq quantize {quoted(report.model)} --calib FOLDER"]
+    if report.trt is None:
+        return []
     flag = "--int8 --fp16" if report.trt.startswith("8") else "--stronglyTyped"
     build = f"trtexec --onnx={quoted(report.output)} {flag}"
     alone = report.tensorrt is not None and report.tensorrt.standalone

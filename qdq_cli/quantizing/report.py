@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from qdq_cli.placement.plan import ScaleGroup, TensorTarget, WeightTarget
+from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
 from qdq_cli.process.errors import LimitError
 from qdq_cli.recovering.record import Recovery
@@ -162,33 +163,6 @@ class Verification:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What TensorRT is predicted to do with the model (rules, section 4.6).
-
-    Args:
-        int8_layers: Weighted operators that run in INT8.
-        weighted_layers: All weighted operators.
-        standalone: Stand-alone Q/DQ kernels inside the network.
-        boundary: Stand-alone Q/DQ kernels at graph inputs and outputs.
-        reasons: Reason code -> how many stand-alone kernels have it, those at the boundary included.
-        int8_macs_percent: Share of the multiply-accumulates in INT8, those of each body of If, Loop and Scan once; None
-            where kernels of unknown shape would change it.
-        int8_traffic_percent: Share of the activation elements of known kernels that are read and written as INT8; None
-            where none are known.
-        unknown_costs: Kernels that are not in these numbers, because a dimension is not known.
-    """
-
-    int8_layers: int
-    weighted_layers: int
-    standalone: int
-    boundary: int
-    reasons: Mapping[str, int]
-    int8_macs_percent: float | None = None
-    int8_traffic_percent: float | None = None
-    unknown_costs: int = 0
-
-
-@dataclass(frozen=True)
 class SizeBytes:
     """Sizes of the model files, weights included."""
 
@@ -198,7 +172,7 @@ class SizeBytes:
 
 @dataclass(frozen=True)
 class Seconds:
-    """Wall time of each stage; `predict` is the simulation of TensorRT."""
+    """Wall time of each stage; `predict` is the simulation of the target."""
 
     load: float = 0.0
     prepare: float = 0.0
@@ -221,14 +195,14 @@ class Report:
         model: Path of the input.
         output: Path of the result; None for a dry run, and where a limit is not met.
         opset: Opset of the result.
-        trt: Oldest TensorRT release that reads the result.
+        trt: Oldest TensorRT release that reads the result; None for other targets.
         weighted_ops: How many weighted operators run in INT8.
         activations: How many activation tensors and scales there are.
         skips: Operator inputs that stay float, with reasons.
         calibration: How ranges were found; None where nothing is calibrated.
         recovery: What recovery did; None where it was not asked for.
         verification: Distance from the FP32 model; None where it was not run.
-        tensorrt: What TensorRT is predicted to do; None for a dry run.
+        tensorrt: What TensorRT is predicted to do; None for a dry run, and for other targets.
         size_bytes: Model sizes.
         seconds: Time of each stage.
         notes: Sentences the user should read.
@@ -238,13 +212,16 @@ class Report:
         amax: Range of each scale group once it is chosen.
         unmet_limit: The limit that the model misses, in a sentence with both numbers; None where it misses none.
         already_quantized: Whether the model was quantized before, so that there was nothing to add and it was kept.
+        target: Name of what the model is quantized for.
+        activation_type: Stored type of quantized activations, such as `int8`.
+        weight_type: Stored type of quantized weights.
     """
 
     schema_version: int
     model: str
     output: str | None
     opset: int
-    trt: str
+    trt: str | None
     weighted_ops: WeightedOps
     activations: Activations
     skips: tuple[Skip, ...]
@@ -261,6 +238,9 @@ class Report:
     recovery: Recovery | None = None
     unmet_limit: str | None = None
     already_quantized: bool = False
+    target: str = ""
+    activation_type: str = ""
+    weight_type: str = ""
 
 
 class UnmetLimitError(LimitError):

@@ -1,24 +1,28 @@
-"""The parts of a run's report: what was planned, how ranges were found, what TensorRT is predicted to do."""
+"""The parts of a run's report: what was planned, how ranges were found, what was predicted."""
 
 from __future__ import annotations
 
 from collections import Counter
 
+import onnx_ir as ir
+
 from qdq_cli.calibrating.calibration import Observation, Ranges
 from qdq_cli.calibrating.calibration_data import Samples, input_specs
+from qdq_cli.config.forms import TensorRT
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
 from qdq_cli.placement.plan import Plan
+from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
 from qdq_cli.placement.skips import OPTIMIZER_MADE
+from qdq_cli.placement.target import Target
+from qdq_cli.preparing.prepare import Preparation
 from qdq_cli.process.documents import SCHEMA_VERSION
-from qdq_cli.process.errors import LimitError, UsageError
+from qdq_cli.process.errors import LimitError, ModelError, UsageError
 from qdq_cli.quantizing.groundwork import Opened
-from qdq_cli.quantizing.report import Activations, Calibration, Prediction, Report, Seconds, SizeBytes, WeightedOps
+from qdq_cli.quantizing.report import Activations, Calibration, Report, Seconds, SizeBytes, WeightedOps
 from qdq_cli.quantizing.run import Run
 from qdq_cli.screen.sentences import count_text, some_of
-from qdq_cli.targets.tensorrt.cost import Cost
-from qdq_cli.targets.tensorrt.simulation import Simulation
 
 
 def planned(run: Run, opened: Opened) -> Report:
@@ -29,7 +33,7 @@ def planned(run: Run, opened: Opened) -> Report:
         model=str(run.config.model),
         output=None,
         opset=opened.prepared.opset_before if opened.already_quantized else opened.prepared.opset,
-        trt=opened.trt.value,
+        trt=None if opened.trt is None else opened.trt.value,
         weighted_ops=WeightedOps(plan.weighted, len(plan.quantized)),
         activations=Activations(len({target.tensor for target in plan.targets}), len(plan.groups)),
         skips=plan.skips,
@@ -42,6 +46,9 @@ def planned(run: Run, opened: Opened) -> Report:
         weights=plan.weights,
         groups=plan.groups,
         already_quantized=opened.already_quantized,
+        target=run.target.name,
+        activation_type=run.target.activations.qtype.name,
+        weight_type=run.target.weights.qtype.name,
     )
 
 
@@ -67,20 +74,6 @@ def calibrated(
     )
 
 
-def prediction_of(simulation: Simulation, cost: Cost) -> Prediction:
-    """Return what the simulator says TensorRT will do with the result, in numbers (section 4.6)."""
-    return Prediction(
-        int8_layers=simulation.weighted_int8,
-        weighted_layers=simulation.weighted_total,
-        standalone=len(simulation.removable),
-        boundary=len(simulation.boundaries),
-        reasons=dict(simulation.reasons),
-        int8_macs_percent=cost.int8_macs_percent,
-        int8_traffic_percent=cost.int8_traffic_percent,
-        unknown_costs=cost.unknown,
-    )
-
-
 def sample_shapes(opened: Opened, config: QuantizeConfig, samples: Samples | None) -> dict[str, tuple[int, ...]]:
     """Return input -> shape of one sample, for the inputs whose shape the model leaves open.
 
@@ -97,6 +90,47 @@ def sample_shapes(opened: Opened, config: QuantizeConfig, samples: Samples | Non
         if not all(isinstance(dim, int) for dim in before.shape) and all(isinstance(dim, int) for dim in dims):
             found[spec.name] = tuple(dim for dim in dims if isinstance(dim, int))
     return found
+
+
+def predicted(run: Run, opened: Opened, model: ir.Model, samples: Samples | None) -> Prediction | None:
+    """Say what the target is predicted to make of a result; None where nobody knows."""
+    predictor = run.target.predictor
+    return None if predictor is None else predictor.predict(model, sample_shapes(opened, run.config, samples))
+
+
+def require_form(config: QuantizeConfig, target: Target) -> None:
+    """Refuse what a target does not read, and what asks for a prediction that it has not.
+
+    Raises:
+        UsageError: One of these is asked for.
+    """
+    for option, asked, known in (
+        ("--weights", config.weights.value, [form.value for form in target.weight_forms]),
+        ("--form", config.form.value, [form.value for form in target.forms]),
+    ):
+        if asked not in known:
+            raise UsageError(f"{target.title} does not read {option} {asked}.", f"It reads {', '.join(known)}.")
+    if config.trt is not None and target.release is None:
+        raise UsageError(f"--trt names a release of TensorRT, and the model is quantized for {target.title}.")
+    if config.min_int8_macs is not None and target.predictor is None:
+        raise UsageError(f"--min-int8-macs needs a prediction, and there is none for {target.title}.")
+
+
+def release_of(run: Run, prepared: Preparation, opset: int) -> TensorRT | None:
+    """Return the oldest release that reads the result; None where the target has none.
+
+    Raises:
+        ModelError: The release asked for does not, or the opset is above all that the target reads.
+    """
+    config, target = run.config, run.target
+    if target.release is not None:
+        return target.release(opset, half=prepared.half, weights=config.weights, asked=config.trt)
+    if target.highest_opset is not None and opset > target.highest_opset:
+        raise ModelError(
+            f"{target.title} reads opset {target.highest_opset} at most, and the model has opset {opset}.",
+            f"Export the model with opset {target.highest_opset}.",
+        )
+    return None
 
 
 def quantized_in_part(plan: Plan) -> tuple[str, ...]:
@@ -122,9 +156,9 @@ def note_of_opset(opened: Opened) -> tuple[str, ...]:
     )
 
 
-def unmet_macs(prediction: Prediction, least: float | None) -> LimitError | None:
+def unmet_macs(prediction: Prediction | None, least: float | None) -> LimitError | None:
     """Hold the share of the multiply-accumulates in INT8 against `--min-int8-macs`; return what is wrong."""
-    share = prediction.int8_macs_percent
+    share = None if prediction is None else prediction.int8_macs_percent
     if least is None or (share is not None and share >= least):
         return None
     unknown = "The share of the MACs in INT8 is not known"

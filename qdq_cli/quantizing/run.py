@@ -1,4 +1,4 @@
-"""One run of a command: its options, its clock and its notes."""
+"""One run of a command: its options, its target, its clock and its notes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from qdq_cli.config.quantize import QuantizeConfig
+from qdq_cli.placement.target import Target
 from qdq_cli.process.clock import Clock
 from qdq_cli.process.interrupts import insist
 from qdq_cli.process.progress import Listener
@@ -20,6 +21,7 @@ class Run:
 
     config: QuantizeConfig
     listener: Listener
+    target: Target
     clock: Clock = field(default_factory=Clock)
     notes: list[str] = field(default_factory=list)
 

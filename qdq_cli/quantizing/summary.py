@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from qdq_cli.quantizing.plan_text import Paint, int8_work, kept_float, next_commands, quantized
-from qdq_cli.quantizing.report import Calibration, Distance, Prediction, Report, Verification
+from qdq_cli.placement.prediction import Prediction
+from qdq_cli.quantizing.plan_text import Paint, int8_work, is_plan, kept_float, next_commands, quantized
+from qdq_cli.quantizing.report import Calibration, Distance, Report, Verification
 from qdq_cli.recovering.page import recovery_text
 from qdq_cli.recovering.record import Recovery
 from qdq_cli.screen.amounts import decibels, seconds_text, share_text, size_text
@@ -30,7 +31,7 @@ def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list
     """
     rows: list[tuple[str, Iterable[str]]] = [
         ("model", _model(report, width)),
-        ("quantized" if report.tensorrt else "plan", beside(quantized(report), width)),
+        ("plan" if is_plan(report) else "quantized", beside(quantized(report), width)),
         ("kept float", kept_float(report, width)),
     ]
     if report.calibration is not None:

@@ -15,8 +15,9 @@ from qdq_cli.placement.plan import Plan
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError
 from qdq_cli.process.progress import SILENT, Listener
+from qdq_cli.quantizing.destinations import check_asides
 from qdq_cli.quantizing.groundwork import require_float
-from qdq_cli.quantizing.pipeline import check_asides, open_model, open_samples
+from qdq_cli.quantizing.pipeline import open_model, open_samples
 from qdq_cli.quantizing.run import Run
 from qdq_cli.screen.render import write_page
 from qdq_cli.sensitivity.evaluate import check_command
@@ -26,6 +27,7 @@ from qdq_cli.sensitivity.page import sensitivity_page
 from qdq_cli.sensitivity.record import GroupSensitivity, OperatorSensitivity, SensitivityReport, Together
 from qdq_cli.sensitivity.stand import Stand, set_up
 from qdq_cli.sensitivity.work import Work
+from qdq_cli.targets.known import target_named
 
 Numbers = NDArray[np.float64]
 Item = TypeVar("Item")
@@ -44,7 +46,7 @@ def find_sensitivities(config: SensitivityConfig, listener: Listener = SILENT) -
     if config.evaluation is not None:
         check_command(config.evaluation)
     check_asides(config.quantize, config.report)
-    run = Run(config.quantize, listener)
+    run = Run(config.quantize, listener, target_named(config.quantize.target))
     if not config.quantize.data.calib:
         raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
     opened = open_model(run)

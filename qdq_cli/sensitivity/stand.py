@@ -59,7 +59,7 @@ def set_up(run: Run, opened: Opened, samples: Samples | None) -> Stand:
         DataError: There are no samples, or nothing of the model is quantized.
     """
     model = opened.prepared.model
-    work = lay_groundwork(run, opened, samples, shrinkable(model, run.config.plan))
+    work = lay_groundwork(run, opened, samples, shrinkable(model, run.target, run.config.plan))
     if work.samples is None:
         raise DataError(
             "There are no samples to run quantized variants of the model on.",
@@ -71,5 +71,5 @@ def set_up(run: Run, opened: Opened, samples: Samples | None) -> Stand:
     with run.stage("judge"):
         parts = split(work.samples)
         trials = Trials(model, parts.load(parts.judge))
-    meter = WorkMeter(model, shapes_in(model, trials.example))
+    meter = WorkMeter(model, shapes_in(model, trials.example), run.target)
     return Stand(work, trials, operators, meter)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from qdq_cli.config.placement import PlanConfig
+from qdq_cli.placement.draft import draft
 from qdq_cli.placement.plan import Plan, make_plan
-from qdq_cli.targets.tensorrt.cost import cost_of
-from qdq_cli.targets.tensorrt.draft import draft
-from qdq_cli.targets.tensorrt.simulate import simulate
+from qdq_cli.placement.target import Target
+from qdq_cli.process.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,18 @@ class WorkMeter:
     Args:
         model: The prepared float model; left as it is.
         shapes: Tensor -> its shape in a run; others keep what inference knows of them.
+        target: What plans are made for.
+
+    Raises:
+        UsageError: Nobody predicts what that makes of a model.
     """
 
-    def __init__(self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]], target: Target) -> None:
+        if target.predictor is None:
+            raise UsageError(
+                f"What {target.title} does in integers is not predicted, so there is nothing to weigh accuracy against."
+            )
+        self._target, self._predictor = target, target.predictor
         self._planned = model
         self._model = model.clone()
         for value in (*self._model.graph.inputs, *(value for node in self._model.graph for value in node.outputs)):
@@ -54,13 +63,11 @@ class WorkMeter:
 
     def of(self, plan: Plan) -> Work:
         """The work that a plan puts into INT8."""
-        drafted = draft(self._model, plan)
-        cost = cost_of(drafted, simulate(drafted))
-        return Work(cost.known_macs_percent or 0.0, cost.int8_traffic_percent or 0.0)
+        return Work(*self._predictor.work(draft(self._model, plan)))
 
     def planned(self, config: PlanConfig) -> Work:
         """The work that the plan of these options puts into INT8."""
-        return self.of(make_plan(self._planned, config))
+        return self.of(make_plan(self._planned, self._target, config))
 
     def lost_without(self, plan: Plan, config: PlanConfig, operators: Sequence[str]) -> tuple[Work, ...]:
         """The work that INT8 loses where each operator alone is left float, with all that follows from it.

@@ -1,1 +1,1 @@
-"""What differs by runtime; a folder each."""
+"""What differs by the runtime a model is quantized for, a room or a table each; `known` lists them by name."""

@@ -39,7 +39,7 @@ def needs_products(run: Run, opened: Opened, samples: Samples, least: float | No
     with run.stage("weigh"):
         parts = split(samples)
         batch = next(parts.load(parts.judge), None)
-        meter = WorkMeter(model, {} if batch is None else shapes_in(model, batch))
+        meter = WorkMeter(model, {} if batch is None else shapes_in(model, batch), run.target)
         without = meter.of(opened.plan).macs_percent
         if without >= least:
             return False

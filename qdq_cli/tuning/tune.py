@@ -18,17 +18,10 @@ from qdq_cli.model import files
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, LimitError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
+from qdq_cli.quantizing.destinations import check_outputs
 from qdq_cli.quantizing.groundwork import Opened, leave_float, require_float
 from qdq_cli.quantizing.keeping import require_named
-from qdq_cli.quantizing.pipeline import (
-    check_outputs,
-    open_model,
-    open_samples,
-    plan_of,
-    recover_accuracy,
-    rewrite_model,
-    write_model,
-)
+from qdq_cli.quantizing.pipeline import open_model, open_samples, plan_of, recover_accuracy, rewrite_model, write_model
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
 from qdq_cli.screen.amounts import decibels
@@ -38,6 +31,7 @@ from qdq_cli.sensitivity.measure import Advance, noise_of, noisiest_runs, operat
 from qdq_cli.sensitivity.metric import metric_of
 from qdq_cli.sensitivity.stand import Stand, set_up
 from qdq_cli.sensitivity.work import Work
+from qdq_cli.targets.known import target_named
 from qdq_cli.tuning.attention import most_with_products, needs_products, out_of_reach
 from qdq_cli.tuning.budget import Floor, cheapest_float, quietest_float
 from qdq_cli.tuning.page import tune_page
@@ -71,7 +65,7 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT) -> TuneReport:
     _check(config)
     target = check_outputs(config.quantize, config.report)
     check_outputs(replace(config.quantize, output=_second_best(config.quantize)), config.report)
-    run = Run(replace(config.quantize, recover=()), listener)  # recovery waits until it is needed
+    run = Run(replace(config.quantize, recover=()), listener, target_named(config.quantize.target))  # recovery waits
     opened = open_model(run)
     require_float(opened)
     require_named(config.quantize)

@@ -7,6 +7,7 @@ import pytest
 
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.preparing.prepare import prepare
+from qdq_cli.targets.tensorrt.table import TENSORRT
 from tests.networks import Network
 from tests.tensorrt.predictions import predict_plan
 
@@ -33,13 +34,13 @@ def block(*steps: tuple[str, object, int], product: bool = False) -> tuple[Netwo
 
 
 def operands_wanted(net: Network, output: str) -> int:
-    plan = make_plan(prepare(net.model(output)).model)
+    plan = make_plan(prepare(net.model(output)).model, TENSORRT)
     return sum(use.node == "add" for target in plan.targets for use in target.uses)
 
 
 def absorbs_the_add(net: Network, output: str) -> bool:
     prepared = prepare(net.model(output)).model
-    found = predict_plan(prepared, make_plan(prepared))
+    found = predict_plan(prepared, make_plan(prepared, TENSORRT))
     main = next(layer for layer in found.layers if layer.name == "main")
     return "add" in main.nodes and not found.removable
 

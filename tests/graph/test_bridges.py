@@ -7,6 +7,7 @@ import pytest
 from qdq_cli.config.forms import Form
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.preparing.prepare import prepare
+from qdq_cli.targets.tensorrt.table import TENSORRT
 from tests.networks import Network
 from tests.tensorrt.predictions import predict_plan
 
@@ -31,7 +32,7 @@ def chain(*, activated: bool = False) -> tuple[Network, str]:
 def planned(net: Network, *outputs: str) -> tuple[Plan, list[str]]:
     """The plan, and the tensors of stand-alone Q and DQ inside the network."""
     model = prepare(net.model(*outputs)).model
-    plan = make_plan(model)
+    plan = make_plan(model, TENSORRT)
     found = predict_plan(model, plan).removable
     regions = predict_plan(model, plan, form=Form.INT8_REGIONS).removable
     assert sorted(kernel.tensor for kernel in found) == sorted(kernel.tensor for kernel in regions)

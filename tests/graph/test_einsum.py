@@ -7,6 +7,7 @@ import pytest
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.preparing.einsum import equation_of
 from qdq_cli.preparing.prepare import prepare
+from qdq_cli.targets.tensorrt.table import TENSORRT
 from tests.networks import Network, run
 from tests.workspace import qdq
 
@@ -85,7 +86,7 @@ def test_every_other_einsum_stays_counts_and_costs(equation: str, weight: int | 
     net, _ = one_einsum(equation, weight=weight)
     model = prepare(net.model("y")).model
     assert [node.op_type for node in model.graph] == ["Einsum"]
-    plan = make_plan(model)
+    plan = make_plan(model, TENSORRT)
     assert (plan.weighted, plan.quantized) == (1, ())
     assert [(skip.node, skip.code) for skip in plan.skips] == [("y", "EINSUM")]
     onnx.save(net.proto("y"), tmp_path / "model.onnx")
@@ -106,7 +107,7 @@ def test_a_size_of_one_is_stretched_by_einsum_and_not_by_matmul():
 def test_an_einsum_of_one_tensor_is_no_weighted_operator():
     net = Network()
     net.op("Einsum", net.input("x", (2, 3)), equation="ab->ba", name="y")
-    assert make_plan(prepare(net.model("y")).model).weighted == 0
+    assert make_plan(prepare(net.model("y")).model, TENSORRT).weighted == 0
 
 
 def test_projections_written_as_einsum_are_quantized(tmp_path):

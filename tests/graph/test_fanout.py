@@ -10,6 +10,7 @@ import pytest
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.preparing.prepare import prepare
+from qdq_cli.targets.tensorrt.table import TENSORRT
 from tests.networks import Network
 from tests.tensorrt.predictions import predict_plan
 
@@ -17,7 +18,7 @@ from tests.tensorrt.predictions import predict_plan
 def planned(net: Network, *outputs: str, **options: Any) -> tuple[Plan, int]:
     """The plan, and how many stand-alone Q and DQ it leaves inside the network."""
     model = prepare(net.model(*outputs)).model
-    plan = make_plan(model, PlanConfig(**options))
+    plan = make_plan(model, TENSORRT, PlanConfig(**options))
     return plan, len(predict_plan(model, plan).removable)
 
 
@@ -187,7 +188,7 @@ def zero_state(*, spelled: str) -> Network:
 @pytest.mark.parametrize("spelled", ["ConstantOfShape", "Expand", "initializer"])
 def test_an_operator_without_an_activation_is_not_quantized_by_half(spelled):
     model = prepare(zero_state(spelled=spelled).model("y")).model
-    plan = make_plan(model)
+    plan = make_plan(model, TENSORRT)
     assert plan.quantized == ("input",)
     assert [target.use.node for target in plan.weights] == ["input"]
     assert predict_plan(model, plan).weighted_int8 == 1

@@ -10,6 +10,7 @@ from qdq_cli.model import files
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.placement.rewrite import rewrite
 from qdq_cli.preparing.prepare import prepare
+from qdq_cli.targets.tensorrt.table import TENSORRT
 from sample_models.catalog import CATALOG
 from tests.graph.model_text import model_text, plan_text
 
@@ -17,7 +18,7 @@ from tests.graph.model_text import model_text, plan_text
 @pytest.mark.parametrize("sample", CATALOG, ids=lambda sample: sample.name)
 def test_plan_and_graph_of_a_sample_model(sample, golden):
     prepared = prepare(files.load(sample.model_path).model).model
-    plan = make_plan(prepared)
+    plan = make_plan(prepared, TENSORRT)
     golden(f"{sample.name}.plan.txt", plan_text(plan))
     # Powers of two, one a group: the scales tell the groups apart, and no calibration is needed.
     ranges = [Range.symmetric(127 * 2.0**-number) for number in range(len(plan.groups))]

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from calibrators import Range
 from qdq_cli.config.forms import Form, WeightForm
+from qdq_cli.placement.draft import draft
 from qdq_cli.placement.plan import Plan, ScaleGroup, TensorTarget, Use, WeightTarget, make_plan
 from qdq_cli.placement.rewrite import rewrite
 from qdq_cli.preparing.prepare import prepare
-from qdq_cli.targets.tensorrt.draft import draft
 from qdq_cli.targets.tensorrt.lint import lint
 from qdq_cli.targets.tensorrt.simulate import simulate
+from qdq_cli.targets.tensorrt.table import TENSORRT
 from tests.graph.random_networks import Step, build, recipes
 from tests.networks import proto_of, run
 from tests.tensorrt.predictions import predict_plan
@@ -28,7 +29,7 @@ AMAX = 127 * 2.0**-4
 def planned(recipe: list[Step]) -> tuple[ir.Model, Plan]:
     net, outputs = build(recipe)
     model = prepare(net.model(*outputs)).model
-    return model, make_plan(model)
+    return model, make_plan(model, TENSORRT)
 
 
 def written(recipe: list[Step], form: Form, *, runs: bool = True) -> tuple[ir.Model, tuple[str, ...]]:
@@ -71,14 +72,14 @@ def test_all_forms_give_the_same_numbers(recipe):
 @given(recipes(), st.integers(0, 2**32))
 def test_the_order_of_nodes_in_the_file_does_not_matter(recipe, seed):
     net, outputs = build(recipe)
-    expected = make_plan(prepare(net.model(*outputs)).model)
+    expected = make_plan(prepare(net.model(*outputs)).model, TENSORRT)
     shuffled = net.model(*outputs)
     nodes = list(shuffled.graph)
     shuffled.graph.remove(nodes)
     random.Random(seed).shuffle(nodes)
     shuffled.graph.extend(nodes)
     shuffled.graph.sort()
-    assert make_plan(prepare(shuffled).model) == expected
+    assert make_plan(prepare(shuffled).model, TENSORRT) == expected
 
 
 @settings(max_examples=40)

@@ -17,11 +17,12 @@ from qdq_cli.placement.skips import REASONS
 from qdq_cli.placement.wants import Wants
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.errors import UsageError
+from qdq_cli.targets.tensorrt.table import TENSORRT
 from tests.networks import Network
 
 
 def plan_of(net: Network, *outputs: str, **options: object) -> Plan:
-    return make_plan(prepare(net.model(*outputs)).model, PlanConfig(**options))
+    return make_plan(prepare(net.model(*outputs)).model, TENSORRT, PlanConfig(**options))
 
 
 def start(channels: int = 16, opset: int = 17, batch: int | str = 1) -> Network:
@@ -647,14 +648,14 @@ def test_t58_the_order_of_nodes_in_the_file_does_not_matter(seed):
     random.Random(seed).shuffle(nodes)
     shuffled.graph.extend(nodes)
     shuffled.graph.sort()
-    assert make_plan(prepare(shuffled).model) == expected
+    assert make_plan(prepare(shuffled).model, TENSORRT) == expected
 
 
 def test_planning_changes_nothing():
     net, outputs = rich_network()
     model = prepare(net.model(*outputs)).model
     before = ir.to_proto(model).SerializeToString()
-    assert make_plan(model) == make_plan(model)
+    assert make_plan(model, TENSORRT) == make_plan(model, TENSORRT)
     assert ir.to_proto(model).SerializeToString() == before
 
 
@@ -681,6 +682,6 @@ def test_long_chains_of_residual_blocks_take_no_more_sweeps_than_short_ones(
         for _ in range(blocks):
             x = net.add(net.relu(net.conv(x, 16, scale=None)), x)
         sweeps.append(0)
-        plan = make_plan(prepare(net.model(net.op(close, x))).model)
+        plan = make_plan(prepare(net.model(net.op(close, x))).model, TENSORRT)
         assert len(plan.quantized) == blocks + 1
     assert sweeps[0] == sweeps[1]

@@ -20,6 +20,7 @@ from qdq_cli.model.nodes import constant_at
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.placement.rewrite import Rewritten, rewrite
 from qdq_cli.preparing.prepare import prepare
+from qdq_cli.targets.tensorrt.table import TENSORRT
 from tests.networks import Network, proto_of, run
 
 
@@ -32,7 +33,7 @@ def quantized(
 ) -> tuple[ir.Model, Rewritten]:
     """Prepare, plan and rewrite with one range for every group; the result passes the full checker."""
     prepared = prepare(model).model
-    plan = make_plan(prepared, config)
+    plan = make_plan(prepared, TENSORRT, config)
     result = rewrite(prepared, plan, [Range.symmetric(amax)] * len(plan.groups), weights=weights, form=form)
     proto_of(result.model)
     return result.model, result
@@ -249,7 +250,7 @@ def test_an_affine_scheme_keeps_both_ends_of_a_one_sided_range(monkeypatch: pyte
     net = Network()
     net.conv(net.relu(net.input("x", (1, 16, 8, 8)), "r"), 16, "c", scale=None)
     model = prepare(net.model("c")).model
-    plan, seen = make_plan(model), Histogram()
+    plan, seen = make_plan(model, TENSORRT), Histogram()
     seen.observe(np.linspace(0.0, 3.0, 1000, dtype=np.float32))
     config = RangeConfig(method="minmax")
     chosen = calibration.choose(plan, Observation(dict.fromkeys(plan.observed, seen)), config)
@@ -265,7 +266,7 @@ def test_an_affine_scheme_keeps_both_ends_of_a_one_sided_range(monkeypatch: pyte
 def test_a_given_range_may_have_both_ends():
     net = Network()
     net.conv(net.input("x", (1, 16, 8, 8)), 16, "c", scale=None)
-    plan = make_plan(prepare(net.model("c")).model)
+    plan = make_plan(prepare(net.model("c")).model, TENSORRT)
     config = RangeConfig(manual={"x": Range(-1.0, 5.0)}, imported={"x": 3.0})
     assert config.imported == {"x": Range(-3.0, 3.0)}
     assert calibration.choose(plan, Observation({}), config).groups == (Range(-1.0, 5.0),)

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, parser
 
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.preparing.prepare import prepare
+from qdq_cli.targets.tensorrt.table import TENSORRT
 from tests.networks import Network, run
 
 I64 = np.int64
@@ -42,7 +43,7 @@ def test_slices_whose_bounds_come_from_shape_get_the_plan_of_constants(batch: in
         proto = shuffle_net(from_shape=from_shape, batch=batch)
         prepared = prepare(ir.serde.deserialize_model(proto), proto).model
         assert not [node for node in prepared.graph if node.op_type in ("Shape", "Gather", "Div")]
-        plan = make_plan(prepared)
+        plan = make_plan(prepared, TENSORRT)
         plans.append((plan.targets, plan.weights, plan.groups, plan.quantized, plan.skips))
     assert plans[0] == plans[1]
 

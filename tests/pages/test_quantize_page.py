@@ -16,6 +16,7 @@ from qdq_cli.placement.plan import Plan, Use, WeightTarget, make_plan
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.quantizing.page_weights import weight_rows
 from qdq_cli.screen.page_text import number
+from qdq_cli.targets.tensorrt.table import TENSORRT
 from tests.networks import Network
 from tests.pages.sample import Reader
 from tests.workspace import SIDE, Workspace, make_workspace, qdq, small_convnet
@@ -170,9 +171,9 @@ def rows_of(model: onnx.ModelProto, array: np.ndarray, axis: int | None):
     loaded = ir.serde.deserialize_model(model)
     name = next(iter(loaded.graph.initializers))
     loaded.graph.initializers[name].const_value = ir.Tensor(array, name=name)
-    plan = make_plan(prepare(ir.serde.deserialize_model(model)).model)
+    plan = make_plan(prepare(ir.serde.deserialize_model(model)).model, TENSORRT)
     target = WeightTarget(name, Use("node", 1), axis)
-    return weight_rows(loaded, Plan(plan.targets, (target, target), plan.groups, (), (), 0, ()))
+    return weight_rows(loaded, Plan(plan.targets, (target, target), plan.groups, (), (), 0, (), target=TENSORRT))
 
 
 @pytest.fixture(scope="module")

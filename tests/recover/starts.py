@@ -19,6 +19,7 @@ from qdq_cli.placement.plan import make_plan
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.progress import SILENT
 from qdq_cli.recovering.start import Start
+from qdq_cli.targets.tensorrt.table import TENSORRT
 from tests.workspace import SAMPLES
 
 EVERY = PlanConfig(channel_rules=False, group_rules=False, gemv_rules=False)
@@ -34,7 +35,7 @@ def start_of(
     plan_config, config = plan or EVERY, ranges or RangeConfig(method="minmax")
     samples = open_data(model, data, DEFAULT_HOLD_BACK)  # as the command does, which verifies afterwards
     assert samples is not None
-    made = make_plan(model, plan_config)
+    made = make_plan(model, TENSORRT, plan_config)
     observed = calibration.observe(model, made, samples, config, SILENT)
     ranges = calibration.choose(made, observed, config).groups
     return Start(model, made, ranges, observed, samples, split(samples), config, SILENT)

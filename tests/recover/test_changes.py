@@ -17,8 +17,9 @@ from qdq_cli.judging.candidate import Candidate
 from qdq_cli.judging.trials import Trials
 from qdq_cli.placement.plan import Plan
 from qdq_cli.recovering.changes import Change, Judge, changed
+from qdq_cli.targets.tensorrt.table import TENSORRT
 
-PLAN = Plan((), (), (), (), (), 0, (), ())
+PLAN = Plan((), (), (), (), (), 0, (), (), target=TENSORRT)
 
 
 @dataclass

@@ -16,9 +16,10 @@ from qdq_cli.placement.plan import Plan
 from qdq_cli.process.progress import SILENT
 from qdq_cli.recovering.journal import Journal, Progress
 from qdq_cli.recovering.record import LayerGain
+from qdq_cli.targets.tensorrt.table import TENSORRT
 
 SAMPLES = Path(__file__).parents[2] / "sample_models"
-PLAN = Plan((), (), (), (), (), 0, ())
+PLAN = Plan((), (), (), (), (), 0, (), target=TENSORRT)
 
 
 class Told:

@@ -22,6 +22,7 @@ from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.errors import DataError
 from qdq_cli.running.runner import Runner
 from qdq_cli.running.session import Source
+from qdq_cli.targets.tensorrt.table import TENSORRT
 
 SAMPLE_MODELS = Path(__file__).parents[2] / "sample_models"
 
@@ -41,7 +42,7 @@ def _batches(model: ir.Model, count: int = 4) -> list[Batch]:
 @pytest.mark.parametrize("name", ["digits_resnet", "digits_vit", "digits_gru"])
 def test_a_trial_computes_what_the_written_model_computes(name: str) -> None:
     model = _prepared(name)
-    plan = make_plan(model)
+    plan = make_plan(model, TENSORRT)
     ranges = tuple(Range.symmetric(1.0 + 0.1 * number) for number in range(len(plan.groups)))
     batches = _batches(model)
     outcome = Trials(model, batches).measure(Candidate(plan, ranges))
@@ -61,7 +62,7 @@ def test_a_trial_computes_what_the_written_model_computes(name: str) -> None:
 def test_nothing_quantized_has_no_noise_and_the_model_stays_as_it_is() -> None:
     model = _prepared("digits_resnet")
     before = ir.to_proto(model).SerializeToString()
-    plan = make_plan(model)
+    plan = make_plan(model, TENSORRT)
     trials = Trials(model, _batches(model))
     weight = plan.weights[0].tensor
     changed = 0.5 * initializer_array(model.graph, weight)
@@ -77,7 +78,7 @@ def test_nothing_quantized_has_no_noise_and_the_model_stays_as_it_is() -> None:
 
 def test_what_batches_contribute_adds_up_to_the_noise() -> None:
     model = _prepared("digits_resnet")
-    plan = make_plan(model)
+    plan = make_plan(model, TENSORRT)
     candidate = Candidate(plan, (Range(-1.0, 1.0),) * len(plan.groups))
     trials = Trials(model, _batches(model))
     parts = trials.noise_by_batch(candidate)
@@ -89,7 +90,7 @@ def test_what_batches_contribute_adds_up_to_the_noise() -> None:
 
 
 def test_a_restricted_plan_quantizes_these_nodes_alone() -> None:
-    plan = make_plan(_prepared("digits_resnet"))
+    plan = make_plan(_prepared("digits_resnet"), TENSORRT)
     one = restricted(plan, {plan.quantized[2]})
     assert one.quantized == (plan.quantized[2],)
     assert {use.node for target in one.targets for use in target.uses} == {plan.quantized[2]}

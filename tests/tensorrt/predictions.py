@@ -5,8 +5,8 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from qdq_cli.config.forms import Form
+from qdq_cli.placement.draft import draft
 from qdq_cli.placement.plan import Plan
-from qdq_cli.targets.tensorrt.draft import draft
 from qdq_cli.targets.tensorrt.simulate import simulate
 from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, Simulation
 

@@ -20,6 +20,7 @@ from qdq_cli.targets.tensorrt.kernels import OWNER
 from qdq_cli.targets.tensorrt.lint import lint
 from qdq_cli.targets.tensorrt.simulate import simulate
 from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
+from qdq_cli.targets.tensorrt.table import TENSORRT
 from tests.networks import Network, proto_of, run
 from tests.tensorrt.predictions import predict_plan
 from tests.tensorrt.random_networks import FLOAT_STEPS, finished, networks, shuffled
@@ -115,7 +116,7 @@ PLACEMENT_FAULTS = {Reason.SCALE_MISMATCH, Reason.RESIDUAL_NOT_REQUANTIZED, Reas
 def test_the_planner_leaves_no_kernel_that_better_placement_would_remove(net: Network):
     """A chain of residual blocks may pay for its float end with one DQ; that branch in float must not be cheaper."""
     prepared = prepare(model_of(finished(net))).model
-    plan = make_plan(prepared, PlanConfig(channel_rules=False))
+    plan = make_plan(prepared, TENSORRT, PlanConfig(channel_rules=False))
     kernels = predict_plan(prepared, plan).removable
     for found in kernels:
         assert found.reason is not Reason.SCALE_MISMATCH
@@ -136,7 +137,7 @@ def left_float(plan: Plan, tensor: str, node: str) -> Plan:
 @given(networks(FLOAT_STEPS))
 def test_no_form_costs_more_kernels_than_pairs_at_the_consumers(net: Network):
     prepared = prepare(model_of(finished(net))).model
-    plan = make_plan(prepared, PlanConfig(channel_rules=False))
+    plan = make_plan(prepared, TENSORRT, PlanConfig(channel_rules=False))
     at_consumers = replace(plan, targets=tuple(target for target in plan.targets if not target.opens_run))
     pairs, regions, plain = (
         predict_plan(prepared, plan),

@@ -18,6 +18,7 @@ from qdq_cli.preparing.prepare import prepare
 from qdq_cli.quantizing.groundwork import carried_over
 from qdq_cli.sensitivity.shapes import shapes_in
 from qdq_cli.sensitivity.work import WorkMeter
+from qdq_cli.targets.tensorrt.table import TENSORRT
 from tests.networks import Network
 from tests.workspace import small_convnet
 
@@ -32,7 +33,7 @@ def batch_of(model: ir.Model, *shape: int) -> Batch:
 
 
 def test_what_stays_quantized_keeps_its_constants_and_the_rest_gets_its_own_back(model: ir.Model):
-    plan, smaller = make_plan(model), make_plan(model, PlanConfig(exclude=("middle",)))
+    plan, smaller = make_plan(model, TENSORRT), make_plan(model, TENSORRT, PlanConfig(exclude=("middle",)))
     kept = tuple(Range.symmetric(1.0 + number) for number in range(len(plan.groups)))
     half = Range(0.0, 0.5)
     arrays = {target.tensor: np.ones(1, np.float32) for target in plan.weights}
@@ -46,8 +47,8 @@ def test_what_stays_quantized_keeps_its_constants_and_the_rest_gets_its_own_back
 
 
 def test_the_work_lost_is_that_of_the_plan_without_the_operator(model: ir.Model):
-    plan = make_plan(model)
-    meter = WorkMeter(model, shapes_in(model, batch_of(model, 2, 3, 16, 16)))
+    plan = make_plan(model, TENSORRT)
+    meter = WorkMeter(model, shapes_in(model, batch_of(model, 2, 3, 16, 16)), TENSORRT)
     whole = meter.of(plan)
     assert whole.macs_percent == pytest.approx(100.0)
     names = ("first", "middle", "second", "residual", "scores")
@@ -56,7 +57,7 @@ def test_the_work_lost_is_that_of_the_plan_without_the_operator(model: ir.Model)
     total = sum(16 * count for count in macs.values())
     for name, count in macs.items():
         assert lost[name].macs_percent == pytest.approx(100 * 16 * count / total)
-        rest = meter.of(make_plan(model, PlanConfig(exclude=(name,))))
+        rest = meter.of(make_plan(model, TENSORRT, PlanConfig(exclude=(name,))))
         assert lost[name].traffic_percent == pytest.approx(whole.traffic_percent - rest.traffic_percent)
     assert lost["residual"].traffic_percent > 0
     assert lost["second"].percent == (lost["second"].macs_percent + lost["second"].traffic_percent) / 2
@@ -72,13 +73,13 @@ def test_a_run_knows_the_shapes_that_inference_does_not():
     shapes = shapes_in(model, batch_of(model, 1, 16, 8, 12))
     assert shapes["x"] == shapes["second"] == (1, 16, 8, 12)
     assert model.graph.outputs[0].name == "second"
-    plan = make_plan(model)
-    assert WorkMeter(model, shapes).of(plan).macs_percent == pytest.approx(100.0)
-    assert WorkMeter(model, {}).of(plan).macs_percent == 0.0
+    plan = make_plan(model, TENSORRT)
+    assert WorkMeter(model, shapes, TENSORRT).of(plan).macs_percent == pytest.approx(100.0)
+    assert WorkMeter(model, {}, TENSORRT).of(plan).macs_percent == 0.0
 
 
 def test_the_float_model_stays_as_it_is(model: ir.Model, tmp_path: Path):
     before = ir.to_proto(model).SerializeToString()
-    meter = WorkMeter(model, shapes_in(model, batch_of(model, 1, 3, 16, 16)))
-    meter.lost_without(make_plan(model), PlanConfig(), ("first",))
+    meter = WorkMeter(model, shapes_in(model, batch_of(model, 1, 3, 16, 16)), TENSORRT)
+    meter.lost_without(make_plan(model, TENSORRT), PlanConfig(), ("first",))
     assert ir.to_proto(model).SerializeToString() == before

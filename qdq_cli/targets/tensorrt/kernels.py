@@ -21,7 +21,8 @@ from qdq_cli.model.nodes import (
 )
 from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize, stored_type
 from qdq_cli.placement.absorption import absorbing_lead, is_scaling
-from qdq_cli.placement.operators import Epilogue, is_weighted, operator_of
+from qdq_cli.placement.operators import is_weighted
+from qdq_cli.placement.target import Epilogue
 from qdq_cli.placement.topology import pointwise_chain
 from qdq_cli.targets.tensorrt.assembly import (
     EIGHT_BITS,
@@ -33,6 +34,7 @@ from qdq_cli.targets.tensorrt.assembly import (
     unshuffled,
 )
 from qdq_cli.targets.tensorrt.importing import is_shuffle, onnx_name
+from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.simulation import LayerKind
 
 DECONV = "Whether a Q fuses behind ConvTranspose differs between versions (section 9, item 2)."
@@ -126,7 +128,7 @@ def _absorbed(assembly: Assembly, node: ir.Node) -> Kernel:
         elif use is not None and is_op(use[0], "Add") and not activated and kernel.residual is None:
             if not _absorbs_add(assembly, kernel, Slot(*use)):
                 return kernel
-        elif use is not None and operator_of(use[0]).epilogue is Epilogue.CLIP and use[1] == 0:
+        elif use is not None and OPERATORS.epilogue(use[0]) is Epilogue.CLIP and use[1] == 0:
             _take(kernel, use[0])
             activated = True
         elif activated or not _absorbs_activation(assembly, kernel):
@@ -143,7 +145,7 @@ def _take(kernel: Kernel, node: ir.Node) -> None:
 def _absorbs_activation(assembly: Assembly, kernel: Kernel) -> bool:
     """Absorb an activation of one or several nodes; only kernels of one group have that epilogue (P5)."""
     chain = pointwise_chain(kernel.result)
-    if chain is None or not any(operator_of(node).epilogue is not Epilogue.NONE for node in chain.nodes):
+    if chain is None or not any(OPERATORS.epilogue(node) is not Epilogue.NONE for node in chain.nodes):
         return False
     if int_attribute(kernel.lead, "group", 1) != 1:
         kernel.because.append("Its activation stays outside: grouped kernels have no such epilogue (P5).")
@@ -222,7 +224,7 @@ def _float_output_because(result: ir.Value) -> str:
 
 
 def _is_activated(kernel: Kernel) -> bool:
-    return any(operator_of(node).epilogue is not Epilogue.NONE for node in kernel.nodes)
+    return any(OPERATORS.epilogue(node) is not Epilogue.NONE for node in kernel.nodes)
 
 
 def _doubts(kernel: Kernel, operands: Operands) -> list[str]:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from qdq_cli.model.foreign import hides_product
 from qdq_cli.model.nodes import input_at, is_constant, is_op, is_shape_computation
 from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize
-from qdq_cli.placement.operators import OpClass, is_spatial_mean, obstacle_to_commuting, operator_of
+from qdq_cli.placement.operators import OpClass, is_spatial_mean, operator_of
 from qdq_cli.placement.topology import is_pointwise
 from qdq_cli.targets.tensorrt.assembly import (
     Assembly,
@@ -21,6 +21,7 @@ from qdq_cli.targets.tensorrt.assembly import (
     unshuffled,
 )
 from qdq_cli.targets.tensorrt.einsum import FLOAT, is_product
+from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.simulation import LayerKind
 
 POINTWISE = "Whether pointwise kernels read INT8 and write float depends on the GPU (section 9, item 11)."
@@ -66,7 +67,7 @@ def _why_not_on_codes(node: ir.Node) -> list[str]:
     """Say why a class C operator works on floats; there is nothing to say about class F."""
     if operator_of(node).op_class is not OpClass.COMMUTING:
         return []
-    if obstacle := obstacle_to_commuting(node):
+    if obstacle := OPERATORS.obstacle_to_commuting(node):
         return [f"Neither Q nor DQ can cross it: {obstacle} (section 2.3)."]
     return ["It could work on INT8 codes (class C), but no Q behind it and no DQ before it reaches it (R4, R5)."]
 

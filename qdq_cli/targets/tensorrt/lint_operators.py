@@ -19,11 +19,13 @@ from qdq_cli.model.nodes import (
 )
 from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize, stored_type, tensor_scale
 from qdq_cli.placement.absorption import absorbing_lead
-from qdq_cli.placement.operators import Epilogue, commutes, data_slots, is_depthwise, is_weighted, operator_of
+from qdq_cli.placement.operators import data_slots, is_depthwise, is_weighted, operator_of
+from qdq_cli.placement.target import Epilogue
 from qdq_cli.targets.tensorrt.assembly import EIGHT_BITS, Slot, activation_dequantize, unshuffled
 from qdq_cli.targets.tensorrt.findings import Finding, finding
 from qdq_cli.targets.tensorrt.kernels import Operands, feeds_weight, operands_of, weight_obstacle
 from qdq_cli.targets.tensorrt.lint_scales import label, scale_count
+from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.unsupported import reads_stored_constant, refusal
 
 FOLD = "`qdq fix` writes the float numbers it stands for."
@@ -131,7 +133,7 @@ def _reads_dequantized(slot: Slot) -> bool:
         producer = None if current.value is None else current.value.producer()
         if activation_dequantize(current) is not None:
             continue
-        if producer is None or not commutes(producer) or not data_slots(producer):
+        if producer is None or not OPERATORS.commutes(producer) or not data_slots(producer):
             return False
         fresh = [Slot(producer, index) for index in data_slots(producer) if Slot(producer, index) not in seen]
         seen.update(fresh)
@@ -270,7 +272,7 @@ def _origin(tensor: ir.Value, origins: Origins) -> ir.Node | None:
     while value is not None and value not in origins:
         passed.append(value)
         producer = value.producer()
-        if not commutes(producer):
+        if not OPERATORS.commutes(producer):
             origins[value] = producer
         else:
             value = None if producer is None else input_at(producer, 0)
@@ -289,7 +291,7 @@ def absorbing_lead_of(tensor: ir.Value) -> ir.Node | None:
 
 def _before_activation(quantize: ir.Node, readers: list[ir.Node]) -> Iterator[Finding]:
     for reader in sorted(set(readers), key=label):
-        kind = operator_of(reader).epilogue
+        kind = OPERATORS.epilogue(reader)
         if kind is Epilogue.NONE:
             continue
         code = "W_Q_BEFORE_RELU" if kind is Epilogue.CLIP else "W_OUTPUT_QUANTIZED_THEN_FLOAT_ACT"
@@ -299,7 +301,7 @@ def _before_activation(quantize: ir.Node, readers: list[ir.Node]) -> Iterator[Fi
 
 def _behind_pad(quantize: ir.Node, source: ir.Value, readers: list[ir.Node]) -> Iterator[Finding]:
     pad = source.producer()
-    if pad is None or not is_op(pad, "Pad") or pad.domain != ONNX_DOMAIN or not commutes(pad):
+    if pad is None or not is_op(pad, "Pad") or pad.domain != ONNX_DOMAIN or not OPERATORS.commutes(pad):
         return
     if not any(constant_ints(pad, 1) or ints_attribute(pad, "pads") or ()):
         return

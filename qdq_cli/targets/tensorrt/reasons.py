@@ -8,11 +8,12 @@ import onnx_ir as ir
 
 from qdq_cli.model.nodes import input_at, int_attribute, is_op
 from qdq_cli.model.scales import holds_constant, is_dequantize, is_pair_half, is_quantize
-from qdq_cli.placement.operators import OpClass, is_weighted, obstacle_to_commuting, operator_of
+from qdq_cli.placement.operators import OpClass, is_weighted, operator_of
 from qdq_cli.placement.topology import comes_from_inputs
 from qdq_cli.targets.tensorrt.assembly import Assembly, Kernel, Slot, activation_dequantize
 from qdq_cli.targets.tensorrt.importing import onnx_name
 from qdq_cli.targets.tensorrt.kernels import DECONV, operands_of
+from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.remedies import LEAVE, REMEDIES
 from qdq_cli.targets.tensorrt.simulation import LayerKind, Reason, Standalone
 
@@ -96,7 +97,7 @@ def _could_write_codes(kernel: Kernel, producer: ir.Node) -> bool:
         return kernel.int8
     if kernel.kind is LayerKind.POOLING:
         return activation_dequantize(Slot(producer, 0)) is not None
-    return operator_of(producer).op_class is OpClass.COMMUTING and not obstacle_to_commuting(producer)
+    return operator_of(producer).op_class is OpClass.COMMUTING and not OPERATORS.obstacle_to_commuting(producer)
 
 
 def _shared_with(tensor: ir.Value, name: str, node: ir.Node) -> _Finding | None:
@@ -116,7 +117,7 @@ def _why_float_producer(assembly: Assembly, kernel: Kernel | None, quantize: ir.
     tensor = quantize.inputs[0]
     name = "" if tensor is None else assembly.tensor_name(tensor)
     made_by = f"'{name}' is made in float by {producer.op_type} '{onnx_name(producer)}'"
-    if operator_of(producer).op_class is OpClass.COMMUTING and (obstacle := obstacle_to_commuting(producer)):
+    if operator_of(producer).op_class is OpClass.COMMUTING and (obstacle := OPERATORS.obstacle_to_commuting(producer)):
         return _Finding(Reason.NONCOMMUTING, f"{made_by}, which Q cannot cross: {obstacle} (section 2.3).")
     if kernel is not None and kernel.kind is LayerKind.POOLING:
         return _Finding(
@@ -201,7 +202,7 @@ def _why_read_in_float(assembly: Assembly, slot: Slot) -> _Finding:
 
 
 def _why_not_crossed(node: ir.Node, reader: str) -> _Finding:
-    if obstacle := obstacle_to_commuting(node):
+    if obstacle := OPERATORS.obstacle_to_commuting(node):
         return _Finding(Reason.NONCOMMUTING, f"DQ cannot cross {reader}: {obstacle} (section 2.3).")
     dequantized = [activation_dequantize(Slot(node, index)) is not None for index in range(len(node.inputs))]
     if is_op(node, "Concat") and all(dequantized):

@@ -14,6 +14,7 @@ from qdq_cli.targets.tensorrt.assembly import Assembly
 from qdq_cli.targets.tensorrt.importing import Imported, import_in_place, imported
 from qdq_cli.targets.tensorrt.kernels import fuse_weighted
 from qdq_cli.targets.tensorrt.leftovers import build_leftovers
+from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.reasons import standalone
 from qdq_cli.targets.tensorrt.simulation import LayerKind, Simulation
 
@@ -44,7 +45,7 @@ def simulate_in_place(model: ir.Model, *, deconv_absorbs_q: bool = False, weight
 
 
 def _simulated(start: Imported, weighted: int, *, deconv_absorbs_q: bool) -> Simulation:
-    assembly = Assembly(start.model.graph, start.tensors, propagate(start.model))
+    assembly = Assembly(start.model.graph, start.tensors, propagate(start.model, may_move=OPERATORS.commutes))
     fuse_weighted(assembly, deconv_absorbs_q=deconv_absorbs_q)
     build_leftovers(assembly)
     layers = assembly.layers()

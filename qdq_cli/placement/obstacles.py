@@ -1,0 +1,69 @@
+"""What keeps a weighted operator float for every runtime, and what does for several; each target lists its own."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from qdq_cli.config.placement import PlanConfig
+from qdq_cli.model.nodes import input_at, is_activation, is_constant, is_float, is_op, is_unobservable
+from qdq_cli.placement.skips import REASONS
+from qdq_cli.placement.target import Obstacle
+
+
+def _not_float(node: ir.Node, config: PlanConfig) -> bool:
+    return not all(is_float(value) for value in node.inputs[:2])
+
+
+def _already_quantized(node: ir.Node, config: PlanConfig) -> bool:
+    return all(value is not None and is_op(value.producer(), "DequantizeLinear") for value in node.inputs[:2])
+
+
+def _constant_input(node: ir.Node, config: PlanConfig) -> bool:
+    """An operand that is neither weight nor activation, such as a zero state: Q/DQ on the other is in vain (A31)."""
+    weight = input_at(node, 1)
+    fixed = is_constant(weight) or node.op_type != "MatMul"
+    return not all(is_activation(value) for value in (node.inputs[:1] if fixed else node.inputs[:2]))
+
+
+def _weight_computed(node: ir.Node, config: PlanConfig) -> bool:
+    weight = input_at(node, 1)
+    return node.op_type != "MatMul" and not is_constant(weight) and not _is_quantized_weight(weight)
+
+
+def _is_quantized_weight(value: ir.Value | None) -> bool:
+    """Say whether a value is DQ of a constant: a weight that is quantized already."""
+    dq = value.producer() if value is not None else None
+    if dq is None or not is_op(dq, "DequantizeLinear"):
+        return False
+    source = input_at(dq, 0)
+    q = source.producer() if source is not None else None
+    return is_constant(source) or (q is not None and is_op(q, "QuantizeLinear") and is_constant(input_at(q, 0)))
+
+
+def _attention(node: ir.Node, config: PlanConfig) -> bool:
+    two = node.op_type == "MatMul" and is_activation(input_at(node, 1))
+    return two and not config.mha and not _is_quantized_weight(input_at(node, 1))
+
+
+def _unobserved(node: ir.Node, config: PlanConfig) -> bool:
+    return any(is_unobservable(value) for value in node.inputs)
+
+
+def _wide_range(node: ir.Node, config: PlanConfig) -> bool:
+    return config.range_rules and node.name in config.wide
+
+
+NOT_FLOAT = Obstacle("NOT_FLOAT", _not_float, REASONS["NOT_FLOAT"])
+ALREADY_QUANTIZED = Obstacle("ALREADY_QUANTIZED", _already_quantized, REASONS["ALREADY_QUANTIZED"])
+CONSTANT_INPUT = Obstacle("CONSTANT_INPUT", _constant_input, REASONS["CONSTANT_INPUT"])
+WEIGHT_COMPUTED = Obstacle("WEIGHT_COMPUTED", _weight_computed, REASONS["WEIGHT_COMPUTED"])
+UNOBSERVED = Obstacle("UNOBSERVED", _unobserved, REASONS["UNOBSERVED"])
+
+ATTENTION = Obstacle("ATTENTION", _attention, REASONS["ATTENTION"], slow=True)
+"""Optional: products of two activations, which many runtimes fuse in float."""
+
+WIDE_RANGE = Obstacle("WIDE_RANGE", _wide_range, REASONS["WIDE_RANGE"])
+"""Optional: depthwise convolutions whose input calibration found too wide for any range."""
+
+EVERYWHERE = (NOT_FLOAT, ALREADY_QUANTIZED, CONSTANT_INPUT, WEIGHT_COMPUTED, UNOBSERVED)
+"""What holds for every runtime: without these a plan would ask for what cannot be written or observed."""

@@ -1,0 +1,60 @@
+"""What a runtime is predicted to make of a Q/DQ model, and who predicts it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import onnx_ir as ir
+
+from qdq_cli.screen.page import Section
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the target is predicted to do with the model (rules, section 4.6).
+
+    Args:
+        int8_layers: Weighted operators that run in INT8.
+        weighted_layers: All weighted operators.
+        standalone: Stand-alone Q/DQ kernels inside the network.
+        boundary: Stand-alone Q/DQ kernels at graph inputs and outputs.
+        reasons: Reason code -> how many stand-alone kernels have it, those at the boundary included.
+        int8_macs_percent: Share of the multiply-accumulates in INT8, those of each body of If, Loop and Scan once; None
+            where kernels of unknown shape would change it.
+        int8_traffic_percent: Share of the activation elements of known kernels that are read and written as INT8; None
+            where none are known.
+        unknown_costs: Kernels that are not in these numbers, because a dimension is not known.
+    """
+
+    int8_layers: int
+    weighted_layers: int
+    standalone: int
+    boundary: int
+    reasons: Mapping[str, int]
+    int8_macs_percent: float | None = None
+    int8_traffic_percent: float | None = None
+    unknown_costs: int = 0
+
+
+class Predictor(Protocol):
+    """Predicts what a target makes of models; they are left as they are."""
+
+    def work(self, model: ir.Model) -> tuple[float, float]:
+        """Say how much of the work runs in INT8, with the shapes that the model has.
+
+        Returns:
+            Shares of the multiply-accumulates and of the activation traffic, in percent, of all that is known of them.
+        """
+
+    def predict(self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> Prediction:
+        """Predict for one sample.
+
+        Args:
+            model: A Q/DQ model with inferred shapes.
+            shapes: Graph input -> the shape of one sample, where the model leaves dimensions open.
+        """
+
+    def section(self, model: ir.Model) -> Section:
+        """Show the layers of a model as a section of a page; of one sample where the batch dimension is open."""

@@ -1,0 +1,186 @@
+"""A target: everything about a runtime that placement, recovery and writing need to know, as one record of data.
+
+What ONNX says of an operator stands in `placement.operators`; here stands what a runtime makes of it. A further target
+is one file with such a record, its tests and a line of documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+import onnx_ir as ir
+
+from calibrators.scheme import Block, PerChannel, PerTensor, Scheme
+from qdq_cli.config.forms import Form, TensorRT, WeightForm
+from qdq_cli.config.placement import PlanConfig
+from qdq_cli.model.nodes import ONNX_DOMAIN
+from qdq_cli.model.opset import MIN_OPSET
+from qdq_cli.placement import operators
+from qdq_cli.placement.prediction import Predictor
+
+
+class Epilogue(Enum):
+    """How an operator behind a weighted operator can become part of its kernel (rules, section 4.4)."""
+
+    NONE = "none"
+    CLIP = "clip"
+    """Relu and Clip: absorbed by every weighted kernel."""
+    ACTIVATION = "activation"
+    """Other activations: absorbed by ordinary convolutions and matrix products, not by depthwise ones (P5)."""
+
+
+@dataclass(frozen=True)
+class OperatorRule:
+    """What a target does with an operator that it computes on integers, or as the end of a kernel that does.
+
+    Args:
+        epilogue: Whether it can end a weighted operator's kernel.
+        obstacle: For an operator that commutes: why the target lets no codes through here, "" where it does.
+        thin: Evidence is thin enough that the safe mode leaves the operator float.
+    """
+
+    epilogue: Epilogue = Epilogue.NONE
+    obstacle: Callable[[ir.Node], operators.Obstacle] | None = None
+    thin: bool = False
+
+
+@dataclass(frozen=True)
+class OperatorTable:
+    """The operators of a target.
+
+    Args:
+        rules: Operator of the default ONNX domain -> its rule. A weighted operator that is missing has no integer
+            kernel, an Add or a pooling gets no Q/DQ of its own, a commuting operator is not crossed.
+    """
+
+    rules: Mapping[str, OperatorRule]
+
+    def rule(self, node: ir.Node | None) -> OperatorRule | None:
+        """Return the rule of a node's operator; None where the target has none, and for other domains."""
+        return None if node is None or node.domain != ONNX_DOMAIN else self.rules.get(node.op_type)
+
+    def has(self, node: ir.Node | None) -> bool:
+        """Say whether the target has a rule for a node's operator."""
+        return self.rule(node) is not None
+
+    def epilogue(self, node: ir.Node) -> Epilogue:
+        """Say how a node can end a weighted operator's kernel."""
+        rule = self.rule(node)
+        return Epilogue.NONE if rule is None else rule.epilogue
+
+    def obstacle_to_commuting(self, node: ir.Node) -> operators.Obstacle:
+        """Say why a class C operator does not commute here, by ONNX or for the target, or "" where it does.
+
+        Raises:
+            ValueError: The operator is not of class C at all.
+        """
+        rule = self.rule(node)
+        if rule is None:
+            return operators.obstacle_to_commuting(node) or "there is no integer kernel for it"
+        return operators.obstacle_to_commuting(node) or ("" if rule.obstacle is None else rule.obstacle(node))
+
+    def commutes(self, node: ir.Node | None, *, safe: bool = False) -> bool:
+        """Say whether the target runs a node on codes: Op(Q(x)) = Q(Op(x)) holds, and it has a kernel for it.
+
+        Args:
+            node: Any node, or None (a graph input has no producer).
+            safe: Treat operators with thin evidence as class F.
+        """
+        rule = self.rule(node)
+        if node is None or rule is None or (safe and rule.thin) or not operators.commutes(node):
+            return False
+        return rule.obstacle is None or not rule.obstacle(node)
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """What keeps a weighted operator float.
+
+    Args:
+        code: Stable code, as in `Skip`.
+        holds: Says so of a node, under the options of a plan.
+        reason: The sentence, short enough for a line of the summary.
+        slow: It is a matter of speed alone: such an operator can be computed on integers.
+    """
+
+    code: str
+    holds: Callable[[ir.Node, PlanConfig], bool]
+    reason: str
+    slow: bool = False
+
+
+class Bias(Enum):
+    """How the bias of a quantized operator is written."""
+
+    FLOAT = "float"
+    """It stays as it is (A27)."""
+    INT32 = "int32"
+    """Stored as INT32 with the scale of the input times that of the weight, behind a DQ: what integer kernels add.
+
+    Source: ONNX QLinearConv, opset 10, B.
+    """
+
+
+class ReleaseOf(Protocol):
+    """Says which release of a target reads a result."""
+
+    def __call__(self, opset: int, *, half: bool, weights: WeightForm, asked: TensorRT | None) -> TensorRT:
+        """Return the oldest release that does, which is the one asked for if that reads it.
+
+        Raises:
+            ModelError: The one asked for does not, or none does.
+        """
+
+
+@dataclass(frozen=True)
+class Target:
+    """A runtime that models are quantized for.
+
+    Args:
+        name: What users call it: lower case, one word.
+        title: Its name in sentences.
+        activations: How activations are quantized: one scale a tensor.
+        weights: How weights are: per channel stands for one scale an output channel, at whichever axis these lie.
+        operators: What it does with operators.
+        obstacles: What keeps a weighted operator float; the first that holds gives the reason.
+        bias: How biases are written.
+        weight_forms: How weights may be stored.
+        forms: How INT8 regions may be written.
+        lowest_opset: The result has this opset at least.
+        highest_opset: The result has this opset at most.
+        release: Says which release reads a result; None where all that matters is the opset.
+        predictor: Says what it would make of a result; None where nobody knows.
+
+    Raises:
+        ValueError: A granularity that nothing writes.
+    """
+
+    name: str
+    title: str
+    activations: Scheme
+    weights: Scheme
+    operators: OperatorTable
+    obstacles: tuple[Obstacle, ...]
+    bias: Bias = Bias.FLOAT
+    weight_forms: tuple[WeightForm, ...] = tuple(WeightForm)
+    forms: tuple[Form, ...] = tuple(Form)
+    lowest_opset: int = MIN_OPSET
+    highest_opset: int | None = None
+    release: ReleaseOf | None = None
+    predictor: Predictor | None = None
+
+    def __post_init__(self) -> None:
+        if self.activations.granularity != PerTensor() or isinstance(self.weights.granularity, Block):
+            raise ValueError(f"target {self.name}: activations have one scale, weights one or one an output channel")
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether weights have one scale an output channel."""
+        return isinstance(self.weights.granularity, PerChannel)
+
+    def has_obstacle(self, code: str) -> bool:
+        """Say whether something keeps operators float for this reason."""
+        return any(obstacle.code == code for obstacle in self.obstacles)

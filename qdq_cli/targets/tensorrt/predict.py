@@ -1,0 +1,45 @@
+"""What TensorRT is predicted to make of a model, in the numbers and the section of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from qdq_cli.placement.prediction import Prediction
+from qdq_cli.screen.page import Section
+from qdq_cli.targets.tensorrt.cost import Cost, cost_of, weigh
+from qdq_cli.targets.tensorrt.page_layers import layer_section
+from qdq_cli.targets.tensorrt.simulate import simulate
+from qdq_cli.targets.tensorrt.simulation import Simulation
+
+
+class TensorRTPredictor:
+    """The simulator, as what is common to all targets asks it."""
+
+    def work(self, model: ir.Model) -> tuple[float, float]:
+        """Say how much of the work runs in INT8; see `placement.prediction`."""
+        cost = cost_of(model, simulate(model))
+        return cost.known_macs_percent or 0.0, cost.int8_traffic_percent or 0.0
+
+    def predict(self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> Prediction:
+        """Predict for one sample; see `placement.prediction`."""
+        return prediction_of(*weigh(model, shapes))
+
+    def section(self, model: ir.Model) -> Section:
+        """Show the layers of a model."""
+        return layer_section(model)
+
+
+def prediction_of(simulation: Simulation, cost: Cost) -> Prediction:
+    """Return what the simulator says TensorRT will do with the result, in numbers (section 4.6)."""
+    return Prediction(
+        int8_layers=simulation.weighted_int8,
+        weighted_layers=simulation.weighted_total,
+        standalone=len(simulation.removable),
+        boundary=len(simulation.boundaries),
+        reasons=dict(simulation.reasons),
+        int8_macs_percent=cost.int8_macs_percent,
+        int8_traffic_percent=cost.int8_traffic_percent,
+        unknown_costs=cost.unknown,
+    )
