@@ -13,26 +13,31 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from qdq_cli.config.calibrate import CalibrateConfig
-from qdq_cli.config.compare import CompareConfig
-from qdq_cli.config.data import DataConfig
-from qdq_cli.config.fix import FixConfig
-from qdq_cli.config.inspect import InspectConfig
-from qdq_cli.config.placement import PlanConfig
-from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
-from qdq_cli.config.ranges import RangeConfig
-from qdq_cli.config.recovery import DEFAULT_RECOVERY, RECOVERY_STEPS
-from qdq_cli.config.sensitivity import Evaluation, SensitivityConfig
-from qdq_cli.config.tune import TuneConfig
-from qdq_cli.process.errors import DataError, LimitError, ModelError, QdqError, UsageError
-
 if TYPE_CHECKING:
+    __version__: str
+    from qdq_cli.cache.exchange import export_file
+    from qdq_cli.cache.fit import check_fit
     from qdq_cli.calibrating.calibrate import CalibrationReport, calibrate_model
     from qdq_cli.comparing.compare import compare_models
     from qdq_cli.comparing.record import Comparison
+    from qdq_cli.config.cache import CheckConfig, ExportConfig
+    from qdq_cli.config.calibrate import CalibrateConfig, Shard
+    from qdq_cli.config.compare import CompareConfig
+    from qdq_cli.config.data import DataConfig
+    from qdq_cli.config.fix import FixConfig
+    from qdq_cli.config.forms import Form, TensorRT, WeightForm
+    from qdq_cli.config.inspect import Gates, InspectConfig
+    from qdq_cli.config.placement import PlanConfig
+    from qdq_cli.config.preprocess import Overrides, Preprocessing
+    from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
+    from qdq_cli.config.ranges import RangeConfig
+    from qdq_cli.config.recovery import DEFAULT_RECOVERY, RECOVERY_STEPS
+    from qdq_cli.config.sensitivity import Evaluation, SensitivityConfig
+    from qdq_cli.config.tune import TuneConfig
     from qdq_cli.fixing.fix import fix_model
     from qdq_cli.fixing.record import RepairReport
-    from qdq_cli.inspecting.inspect import Inspection, inspect_model
+    from qdq_cli.inspecting.inspect import Inspection, inspect_model, require_gates
+    from qdq_cli.process.errors import DataError, LimitError, ModelError, QdqError, UsageError
     from qdq_cli.quantizing.pipeline import quantize_model
     from qdq_cli.quantizing.report import Report, UnmetLimitError
     from qdq_cli.sensitivity.record import SensitivityReport
@@ -45,17 +50,23 @@ __all__ = [
     "RECOVERY_STEPS",
     "CalibrateConfig",
     "CalibrationReport",
+    "CheckConfig",
     "CompareConfig",
     "Comparison",
     "DataConfig",
     "DataError",
     "Evaluation",
+    "ExportConfig",
     "FixConfig",
+    "Form",
+    "Gates",
     "InspectConfig",
     "Inspection",
     "LimitError",
     "ModelError",
+    "Overrides",
     "PlanConfig",
+    "Preprocessing",
     "QdqError",
     "QuantizeConfig",
     "RangeConfig",
@@ -63,39 +74,104 @@ __all__ = [
     "Report",
     "SensitivityConfig",
     "SensitivityReport",
+    "Shard",
+    "TensorRT",
     "TuneConfig",
     "TuneReport",
     "UnmetLimitError",
     "UsageError",
     "VerifyConfig",
+    "WeightForm",
     "calibrate_model",
+    "check_fit",
     "compare_models",
+    "export_file",
     "find_sensitivities",
     "fix_model",
     "inspect_model",
     "quantize_model",
+    "require_gates",
     "tune_model",
 ]
 
 _LATER = {
-    "CalibrationReport": "qdq_cli.calibrating.calibrate",
-    "Comparison": "qdq_cli.comparing.record",
-    "Inspection": "qdq_cli.inspecting.inspect",
-    "RepairReport": "qdq_cli.fixing.record",
-    "Report": "qdq_cli.quantizing.report",
-    "SensitivityReport": "qdq_cli.sensitivity.record",
-    "TuneReport": "qdq_cli.tuning.record",
-    "UnmetLimitError": "qdq_cli.quantizing.report",
-    "calibrate_model": "qdq_cli.calibrating.calibrate",
-    "compare_models": "qdq_cli.comparing.compare",
-    "find_sensitivities": "qdq_cli.sensitivity.sensitivity",
-    "fix_model": "qdq_cli.fixing.fix",
-    "inspect_model": "qdq_cli.inspecting.inspect",
-    "quantize_model": "qdq_cli.quantizing.pipeline",
-    "tune_model": "qdq_cli.tuning.tune",
+    "qdq_cli.cache.exchange": ("export_file",),
+    "qdq_cli.cache.fit": ("check_fit",),
+    "qdq_cli.calibrating.calibrate": (
+        "CalibrationReport",
+        "calibrate_model",
+    ),
+    "qdq_cli.comparing.compare": ("compare_models",),
+    "qdq_cli.comparing.record": ("Comparison",),
+    "qdq_cli.config.cache": (
+        "CheckConfig",
+        "ExportConfig",
+    ),
+    "qdq_cli.config.calibrate": (
+        "CalibrateConfig",
+        "Shard",
+    ),
+    "qdq_cli.config.compare": ("CompareConfig",),
+    "qdq_cli.config.data": ("DataConfig",),
+    "qdq_cli.config.fix": ("FixConfig",),
+    "qdq_cli.config.forms": (
+        "Form",
+        "TensorRT",
+        "WeightForm",
+    ),
+    "qdq_cli.config.inspect": (
+        "Gates",
+        "InspectConfig",
+    ),
+    "qdq_cli.config.placement": ("PlanConfig",),
+    "qdq_cli.config.preprocess": (
+        "Overrides",
+        "Preprocessing",
+    ),
+    "qdq_cli.config.quantize": (
+        "QuantizeConfig",
+        "VerifyConfig",
+    ),
+    "qdq_cli.config.ranges": ("RangeConfig",),
+    "qdq_cli.config.recovery": (
+        "DEFAULT_RECOVERY",
+        "RECOVERY_STEPS",
+    ),
+    "qdq_cli.config.sensitivity": (
+        "Evaluation",
+        "SensitivityConfig",
+    ),
+    "qdq_cli.config.tune": ("TuneConfig",),
+    "qdq_cli.fixing.fix": ("fix_model",),
+    "qdq_cli.fixing.record": ("RepairReport",),
+    "qdq_cli.inspecting.inspect": (
+        "Inspection",
+        "inspect_model",
+        "require_gates",
+    ),
+    "qdq_cli.process.errors": (
+        "DataError",
+        "LimitError",
+        "ModelError",
+        "QdqError",
+        "UsageError",
+    ),
+    "qdq_cli.quantizing.pipeline": ("quantize_model",),
+    "qdq_cli.quantizing.report": (
+        "Report",
+        "UnmetLimitError",
+    ),
+    "qdq_cli.sensitivity.record": ("SensitivityReport",),
+    "qdq_cli.sensitivity.sensitivity": ("find_sensitivities",),
+    "qdq_cli.tuning.record": ("TuneReport",),
+    "qdq_cli.tuning.tune": ("tune_model",),
 }
-"""What brings ONNX along, which `qdq --help` does not need: name -> module it is imported from when first asked for."""
+"""Module -> names that are imported from it when first asked for: who asks for none pays for none.
 
+The functions bring ONNX along, which `qdq --help` does not need.
+"""
+
+_MODULES = {name: module for module, names in _LATER.items() for name in names}
 
 # ONNX Runtime's official builds send usage events, and keep a device id in the home folder, unless this is set before
 # they are imported. Nothing leaves the machine because of qdq.
@@ -103,7 +179,19 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:
-    """Import what was left for later."""
-    if name in _LATER:
-        return getattr(importlib.import_module(_LATER[name]), name)
-    raise AttributeError(f"module 'qdq_cli' has no attribute '{name}'")
+    """Import what was left for later, without what our own libraries hardly ever use."""
+    if name == "__version__":
+        from qdq_cli.process.version import tool_version
+
+        return tool_version()
+    if name not in _MODULES:
+        raise AttributeError(f"module 'qdq_cli' has no attribute '{name}'")
+    from qdq_cli.process.startup import seldom_used_left_out
+
+    with seldom_used_left_out():
+        return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Every name, those that are still to be imported too."""
+    return sorted({*globals(), *__all__, "__version__"})

@@ -53,7 +53,7 @@ class _LazyGroup(click.Group):
 
 def _show_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from qdq_cli.model.provenance import tool_version
+        from qdq_cli.process.version import tool_version
 
         console.Console().write([f"qdq {tool_version()}"])
         ctx.exit()

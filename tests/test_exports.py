@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import subprocess
 import sys
@@ -23,8 +24,10 @@ from qdq_cli import (
     quantize_model,
     tune_model,
 )
-from tests.test_promises import HEAVY
-from tests.workspace import Workspace, environment, make_workspace
+from tests.test_promises import FILES, HEAVY, parsed, place
+from tests.workspace import Workspace, environment, make_workspace, qdq
+
+PACKAGE = next(path for path in FILES if place(path) == "qdq_cli/__init__.py")
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +36,14 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def test_every_name_is_there():
-    assert set(dir(qdq_cli)) >= set(qdq_cli.__all__) - set(qdq_cli._LATER)
-    assert all(getattr(qdq_cli, name).__name__ == name for name in qdq_cli._LATER)
-    assert set(qdq_cli._LATER) < set(qdq_cli.__all__)
+    """Nothing but what is in the list, in the list of a reader of `dir` and in that of type checkers too."""
+    assert set(qdq_cli._MODULES) == set(qdq_cli.__all__) <= set(dir(qdq_cli))
+    assert all(getattr(getattr(qdq_cli, name), "__name__", name) == name for name in qdq_cli.__all__)
+    block = next(node for node in parsed(PACKAGE).body if isinstance(node, ast.If))
+    checked = [
+        (node.module, alias.name) for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    ]
+    assert sorted(checked) == sorted((module, name) for name, module in qdq_cli._MODULES.items())
     assert qdq_cli.__all__ == sorted(qdq_cli.__all__, key=lambda name: (not name.isupper(), name))
 
 
@@ -44,10 +52,42 @@ def test_a_name_that_is_not_there():
         qdq_cli.quantise_model  # noqa: B018
 
 
-def test_importing_it_brings_nothing_heavy():
-    code = f"import sys, qdq_cli; print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+def python(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()
+
+
+def test_importing_it_brings_nothing_heavy():
+    """Nor any module of ours; records and the version bring nothing heavy either, nor does a record that is refused."""
+    code = (
+        "import sys, qdq_cli\n"
+        "ours = [name for name in sys.modules if name.startswith('qdq_cli.')]\n"
+        "qdq_cli.QuantizeConfig('m.onnx', trt='10'), qdq_cli.ExportConfig, qdq_cli.__version__\n"
+        "try: qdq_cli.QuantizeConfig('m.onnx', form='regions')\n"
+        f"except qdq_cli.UsageError: print(ours, sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    assert python(code) == "[] []"
+
+
+def test_library_users_do_not_wait_for_sympy(space: Workspace):
+    """Nor does the package change how they import it themselves."""
+    code = (
+        "import sys\n"
+        "from qdq_cli import DataConfig, InspectConfig, QuantizeConfig, inspect_model, quantize_model\n"
+        "finders = list(sys.meta_path)\n"
+        f"quantize_model(QuantizeConfig({str(space.model)!r}, data=DataConfig({str(space.arrays)!r})))\n"
+        f"inspect_model(InspectConfig({str(space.output)!r}))\n"
+        "print('onnx_ir' in sys.modules, 'sympy.core' in sys.modules)\n"
+        "assert not any('qdq_cli' in type(finder).__module__ for finder in finders)\n"
+        "import sympy\n"
+        "print(sympy.Integer(2) + 3)"
+    )
+    assert python(code) == "True False\n5"
+
+
+def test_the_version_is_that_of_the_command():
+    assert f"qdq {qdq_cli.__version__}\n" == qdq("--version").out
+    assert "__version__" in dir(qdq_cli)
 
 
 def test_the_commands_as_functions(space: Workspace):

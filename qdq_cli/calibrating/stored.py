@@ -20,7 +20,7 @@ from qdq_cli.calibrating.likeness import Likeness, likeness
 from qdq_cli.calibrating.probes import draw_portrait, input_shapes
 from qdq_cli.calibrating.sample_keys import KEY_FORMAT
 from qdq_cli.model.fingerprint import fingerprint_of, tensor_digests
-from qdq_cli.model.provenance import tool_version
+from qdq_cli.process.version import tool_version
 
 
 @dataclass(frozen=True)

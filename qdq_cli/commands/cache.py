@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from qdq_cli.commands.fields import option_of, options_of
 from qdq_cli.commands.options import MODEL, PLACEMENT, Params, command_of, display, record_of
 from qdq_cli.commands.paths import FILE_PATH
-from qdq_cli.config.cache import RANGE_FORMATS, CheckConfig, ExportConfig
+from qdq_cli.config.cache import CheckConfig, ExportConfig
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.config.ranges import DEFAULT_METHOD, METHODS
 from qdq_cli.screen import console
 
 _FILE = click.Argument(["file"], type=FILE_PATH, metavar="FILE")
@@ -21,17 +21,8 @@ _FILES = click.Argument(["files"], type=FILE_PATH, nargs=-1, required=True, meta
 
 _DISPLAY = display("List every tensor.")
 
-_PERCENTILE = click.Option(
-    ["--percentile"],
-    type=click.FloatRange(min=0, max=100, min_open=True),
-    default=99.99,
-    show_default=True,
-    metavar="PERCENT",
-    help="Share of values that the method percentile keeps.",
-)
-_METHOD = click.Option(
-    ["--method"], type=click.Choice(METHODS), default=DEFAULT_METHOD, show_default=True, help="How ranges are chosen."
-)
+_METHOD = option_of(ExportConfig, "method")
+_PERCENTILE = option_of(ExportConfig, "percentile")
 
 
 def _output(text: str, *, required: bool = False) -> click.Option:
@@ -47,52 +38,11 @@ _MAX_DRIFT = click.Option(
 )
 
 
-def _release(text: str) -> str:
-    """Check the number of a TensorRT release.
-
-    Raises:
-        click.BadParameter: It is none.
-    """
-    from calibrators import ParameterError, tensorrt_version
-
-    try:
-        tensorrt_version(text)
-    except ParameterError as error:
-        raise click.BadParameter(error.message) from None
-    return text
-
-
 _EXPORT = (
-    click.Option(
-        ["--format"],
-        type=click.Choice(list(RANGE_FORMATS)),
-        required=True,
-        metavar="NAME",
-        help="tensorrt: its text cache. ort: ONNX Runtime's TensorRT table; ort-json and ort-text are its other forms. "
-        "json: {tensor: amax}. torch-json: amax, scale and zero point.",
-    ),
-    _output("Where the ranges go. [default: FILE with the format's ending]"),
-    _METHOD,
-    _PERCENTILE,
-    click.Option(
-        ["--trt"],
-        type=_release,
-        default="8.6.1",
-        show_default=True,
-        metavar="RELEASE",
-        help="TensorRT release that reads the text cache; another one ignores it.",
-    ),
-    click.Option(
-        ["--algo"],
-        type=click.Choice(["EntropyCalibration2", "MinMaxCalibration", "EntropyCalibration", "LegacyCalibration"]),
-        default="EntropyCalibration2",
-        show_default=True,
-        metavar="NAME",
-        help="The calibrator that reads the text cache: EntropyCalibration2, MinMaxCalibration, EntropyCalibration or "
-        "LegacyCalibration.",
-    ),
+    option_of(ExportConfig, "format", required=True),
+    *options_of(ExportConfig, "output", "method", "percentile", "trt", "algo"),
 )
-_ALL_TENSORS = click.Option(["--all-tensors"], is_flag=True, help="Ask for every float tensor of the model.")
+_ALL_TENSORS = option_of(CheckConfig, "all_tensors")
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import click
-
+from qdq_cli.commands.fields import options_of
 from qdq_cli.commands.options import (
     EVERY_SAMPLE,
     MODEL,
@@ -13,9 +12,7 @@ from qdq_cli.commands.options import (
     command_of,
     display,
     record_of,
-    shard,
 )
-from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.config.calibrate import CalibrateConfig
 from qdq_cli.config.data import DataConfig
 from qdq_cli.config.placement import PlanConfig
@@ -24,38 +21,8 @@ from qdq_cli.process.errors import InterruptedRunError
 from qdq_cli.process.interrupts import stop_on_signals
 from qdq_cli.screen import console
 
-_CACHE = (
-    click.Option(
-        ["-o", "--output"],
-        type=FILE_PATH,
-        metavar="FILE",
-        help="Where the calibration cache goes. [default: MODEL.qcal]",
-    ),
-    click.Option(
-        ["--append"],
-        is_flag=True,
-        help="Add to the calibration cache that is there; samples it has seen are not counted again.",
-    ),
-    click.Option(
-        ["--all-tensors"],
-        is_flag=True,
-        help="Observe every float tensor, for TensorRT's implicit mode and DLA. [default: those quantize needs]",
-    ),
-)
-
-_SHARES = (
-    click.Option(
-        ["--shard"],
-        type=shard,
-        metavar="I/N",
-        help="Run share I of N only; qdq cache merge puts the shares together. [default: 1/1]",
-    ),
-    click.Option(
-        ["--dask"],
-        metavar="ADDRESS",
-        help="Let the workers of this Dask scheduler do the work (pip install 'qdq[dask]').",
-    ),
-)
+_CACHE = options_of(CalibrateConfig, "output", "append", "all_tensors")
+_SHARES = options_of(CalibrateConfig, "shard", "dask")
 
 _SECTIONS = {
     "Calibration data": (*EVERY_SAMPLE, STRICT),

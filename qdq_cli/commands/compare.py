@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from qdq_cli.commands.options import DATA, REPORT, VERIFY, Params, command_of, display, record_of
+from qdq_cli.commands.fields import option_of, options_of
+from qdq_cli.commands.options import DATA, REPORT, Params, command_of, display, record_of
 from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.config.compare import CompareConfig
 from qdq_cli.config.data import DataConfig
@@ -15,26 +16,20 @@ _REFERENCE = click.Argument(["reference"], type=FILE_PATH, metavar="REFERENCE")
 _QUANTIZED = click.Argument(["quantized"], type=FILE_PATH, metavar="QUANTIZED")
 
 _OWN = {
-    "calib": click.Option(
-        ["--data", "calib"],
-        type=FILE_PATH,
-        multiple=True,
-        required=True,
-        metavar="PATH",
-        help="Samples to compare on: a folder of images, a folder of .npy/.npz, one .npz with an array for each input, "
+    "calib": option_of(
+        DataConfig,
+        "calib",
+        "Samples to compare on: a folder of images, a folder of .npy/.npz, one .npz with an array for each input, "
         "one .npy, or a folder in the ONNX test-data layout. Repeatable.",
+        names=("--data", "calib"),
+        required=True,
     ),
-    "samples": click.Option(
-        ["--samples"],
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Samples to compare on, evenly spread. [default: all, up to 64]",
-    ),
+    "samples": option_of(DataConfig, "samples", "Samples to compare on, evenly spread. [default: all, up to 64]"),
 }
 _DATA = tuple(_OWN.get(option.name or "", option) for option in DATA)
 
 _LAYERS = (
-    click.Option(["--layers"], is_flag=True, help="Compare every tensor that both models have, and name causes."),
+    option_of(CompareConfig, "layers"),
     click.Option(
         ["--top"],
         type=click.IntRange(min=1),
@@ -45,7 +40,7 @@ _LAYERS = (
     ),
 )
 
-_LIMITS = tuple(option for option in VERIFY if option.name in ("min_sqnr", "min_agreement"))
+_LIMITS = options_of(CompareConfig, "min_sqnr", "min_agreement")
 
 _SECTIONS = {
     "Data": _DATA,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qdq_cli.commands.fields import option_of
 from qdq_cli.commands.options import DISPLAY, MODEL, Params, command_of
 from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.config.fix import FixConfig
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
     from calibrators import Range
 
 _OUTPUT = (
-    click.Option(
-        ["-o", "--output"], type=FILE_PATH, metavar="FILE", help="Where the result goes. [default: MODEL.fixed.onnx]"
-    ),
+    option_of(FixConfig, "output"),
     click.Option(
         ["--ranges"],
         type=FILE_PATH,
@@ -25,14 +24,7 @@ _OUTPUT = (
         help="Ranges for residual branches whose tensor has no Q: a calibration cache, another tool's table, or JSON "
         "{tensor: amax}.",
     ),
-    click.Option(
-        ["--samples"],
-        type=click.IntRange(min=0),
-        default=4,
-        show_default=True,
-        metavar="N",
-        help="Compare the outputs before and after on N random samples; 0 for none.",
-    ),
+    option_of(FixConfig, "samples"),
 )
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qdq_cli.commands.fields import options_of
 from qdq_cli.commands.options import DISPLAY, MODEL, PLACEMENT, Params, command_of, record_of
 from qdq_cli.commands.paths import FILE_PATH
-from qdq_cli.config.forms import TensorRT
 from qdq_cli.config.inspect import Gates, InspectConfig
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.process.collector import collector_paused
@@ -25,24 +25,7 @@ _FILES = {"--svg": "svg", "--dot": "dot", "FILE": "file"}
 
 _FILE = click.Argument(["file"], type=FILE_PATH, required=False, metavar="[FILE]")
 
-_LOOK = (
-    click.Option(
-        ["--trt"],
-        type=click.Choice([version.value for version in TensorRT]),
-        help="Report only what holds for this TensorRT. [default: all; a finding says where it holds]",
-    ),
-    click.Option(
-        ["--input-shape"],
-        multiple=True,
-        metavar="NAME:DxDxD",
-        help="Shape of a dynamic input, so that costs are known. Repeatable.",
-    ),
-    click.Option(
-        ["--deconv-absorbs-q"],
-        is_flag=True,
-        help="Assume that ConvTranspose with an activation absorbs the Q behind it (versions differ).",
-    ),
-)
+_LOOK = options_of(InspectConfig)
 
 _VIEWS = (
     click.Option(["--layers"], is_flag=True, help="List every predicted layer with its types and cost."),
@@ -58,26 +41,7 @@ _VIEWS = (
     ),
 )
 
-_GATES = (
-    click.Option(
-        ["--fail-on"],
-        multiple=True,
-        metavar="E|W|CODE",
-        help="Fail (exit 5) on any error, any finding, or a code such as E_ZP_MISSING. Repeatable.",
-    ),
-    click.Option(
-        ["--max-standalone"],
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="Fail (exit 5) above this number of stand-alone Q/DQ kernels inside the network.",
-    ),
-    click.Option(
-        ["--min-int8-macs"],
-        type=click.FloatRange(min=0, max=100),
-        metavar="PERCENT",
-        help="Fail (exit 5) below this share of the multiply-accumulates in INT8.",
-    ),
-)
+_GATES = options_of(Gates)
 
 _SECTIONS = {
     "Inspection": _LOOK,
@@ -115,15 +79,8 @@ def inspect(params: Params) -> None:
 
 def config_of(params: Params) -> InspectConfig:
     """Build the configuration of a run from the parsed options."""
-    trt = params["trt"]
-    return InspectConfig(
-        model=params["model"],
-        trt=None if trt is None else TensorRT(trt),
-        plan=record_of(PlanConfig, params),
-        input_shape=params["input_shape"],
-        deconv_absorbs_q=params["deconv_absorbs_q"],
-        writes={option: path for option, name in _FILES.items() if (path := params[name]) is not None},
-    )
+    writes = {option: path for option, name in _FILES.items() if (path := params[name]) is not None}
+    return record_of(InspectConfig, params, {"plan": record_of(PlanConfig, params), "writes": writes})
 
 
 def gates_of(params: Params) -> Gates:
@@ -132,14 +89,13 @@ def gates_of(params: Params) -> Gates:
     Raises:
         UsageError: --fail-on names no code, or FILE and --format do not go together.
     """
-    from qdq_cli.targets.tensorrt.findings import RULES
+    from qdq_cli.targets.tensorrt.findings import check_wanted
 
-    for wanted in params["fail_on"]:
-        if wanted not in ("E", "W", *RULES):
-            raise UsageError(f"--fail-on knows no code '{wanted}'.", f"Codes: E, W, {', '.join(sorted(RULES))}.")
+    gates = record_of(Gates, params)
+    check_wanted(gates.fail_on)
     if (params["format_"] == "junit") != (params["file"] is not None):
         raise UsageError("--format junit needs a FILE behind MODEL, and only it takes one.", "See qdq inspect --help.")
-    return record_of(Gates, params)
+    return gates
 
 
 def _show(screen: console.Console, inspection: Inspection, params: Params) -> None:

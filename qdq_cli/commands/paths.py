@@ -26,9 +26,11 @@ class FilePath(click.Path):
         """Return the path.
 
         Raises:
-            click.BadParameter: It stands for a stream.
+            click.BadParameter: It is empty, or stands for a stream.
         """
         text = os.fspath(value)
+        if not text:
+            self.fail("an empty text is no path; a variable of the shell may not be set.", param, ctx)
         if text == "-" or (isinstance(text, str) and _STREAM.fullmatch(os.path.normpath(text))):
             hint = "a file of that name is ./-" if text == "-" else "save it to a file first"
             self.fail(f"'{text}' stands for a stream, and qdq reads and writes files alone; {hint}.", param, ctx)

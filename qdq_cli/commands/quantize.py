@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import click
 
+from qdq_cli.commands.fields import option_of
 from qdq_cli.commands.options import (
     DATA,
     DISPLAY,
@@ -35,20 +36,13 @@ _TUNE = click.Option(
     help="Leave operators float where --min-sqnr or --min-agreement asks for it, instead of failing; as qdq tune does.",
 )
 
-_MIN_INT8_MACS = click.Option(
-    ["--min-int8-macs"],
-    type=click.FloatRange(min=0, max=100),
-    metavar="PERCENT",
-    help="Fail (exit 5) if less of the multiply-accumulates runs in INT8, as qdq inspect predicts it.",
-)
-
 _SECTIONS = {
     "Calibration data": (*DATA, STRICT),
     "Ranges": RANGES,
     "Placement": PLACEMENT,
     "Recovery": (*RECOVERY, EXCLUDE_AFTER_RECOVERY),
     "Output": (*OUTPUT, REPORT),
-    "Verification": (*VERIFY, _MIN_INT8_MACS, _TUNE),
+    "Verification": (*VERIFY, option_of(QuantizeConfig, "min_int8_macs"), _TUNE),
     "Display": DISPLAY,
 }
 

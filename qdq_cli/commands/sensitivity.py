@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import click
-
+from qdq_cli.commands.fields import option_of
 from qdq_cli.commands.options import (
     DATA,
     MODEL,
@@ -25,13 +24,7 @@ from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.config.sensitivity import SensitivityConfig
 from qdq_cli.screen import console
 
-_MEASURE = (
-    click.Option(
-        ["--exact"], is_flag=True, help="Measure every operator on all samples set aside, not on a few of them."
-    ),
-    *EVAL,
-    REPORT,
-)
+_MEASURE = (option_of(SensitivityConfig, "exact"), *EVAL, REPORT)
 
 _SECTIONS = {
     "Measurement": _MEASURE,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qdq_cli.commands.fields import option_of, options_of
 from qdq_cli.commands.options import (
     DATA,
     MODEL,
@@ -16,7 +17,6 @@ from qdq_cli.commands.options import (
     RECOVERY,
     REPORT,
     STRICT,
-    VERIFY,
     Params,
     command_of,
     display,
@@ -24,44 +24,25 @@ from qdq_cli.commands.options import (
 from qdq_cli.commands.parsed import EVAL, evaluation_of, quantize_config
 from qdq_cli.commands.shown import show_report
 from qdq_cli.commands.spelling import spelled
+from qdq_cli.config.quantize import VerifyConfig
 from qdq_cli.config.tune import TuneConfig
 from qdq_cli.screen import console
 
 if TYPE_CHECKING:
     from qdq_cli.tuning.record import TuneReport
 
-_TARGET_HELP = {
-    "min_sqnr": "Lowest SQNR of any output.",
-    "min_agreement": "Lowest top-1 agreement of any output of class scores.",
-}
-_TARGET = (
-    *(
-        click.Option(option.opts, type=option.type, metavar=option.metavar, help=_TARGET_HELP[option.name or ""])
-        for option in VERIFY
-        if option.name in _TARGET_HELP
-    ),
-    *EVAL,
-    click.Option(
-        ["--max-drop"],
-        type=click.FLOAT,
-        metavar="X",
-        help="Most that the number of --eval may be worse than that of the float model, in its own unit.",
-    ),
-    click.Option(
-        ["--min-int8-macs"],
-        type=click.FloatRange(min=0, max=100),
-        metavar="PERCENT",
-        help="Keep at least this share of the multiply-accumulates in INT8; where that takes it, products of two "
-        "activations are quantized too.",
-    ),
+_GOALS = (
+    option_of(VerifyConfig, "min_sqnr", "Lowest SQNR of any output."),
+    option_of(VerifyConfig, "min_agreement", "Lowest top-1 agreement of any output of class scores."),
 )
+_TARGET = (*_GOALS, *EVAL, *options_of(TuneConfig, "max_drop", "min_int8_macs"))
 _RECOVER = click.Option(
     ["--recover/--no-recover"],
     default=True,
     help="Recover accuracy as qdq quantize --recover does before an operator is left float. [default: on]",
 )
 _WRITING = tuple(option for option in OUTPUT if option.name != "dry_run")
-_VERIFYING = tuple(option for option in VERIFY if option.name not in _TARGET_HELP)
+_VERIFYING = options_of(VerifyConfig, "samples")
 
 _SECTIONS = {
     "Target": _TARGET,

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from qdq_cli.config.checked import Checked
+from qdq_cli.config.fields import REQUIRED, OneOf, option
 from qdq_cli.config.forms import DEFAULT_TARGET
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.config.ranges import DEFAULT_METHOD
+from qdq_cli.config.ranges import method_field, percentile_field
+from qdq_cli.process.errors import UsageError
+from qdq_cli.screen.sentences import any_of
 
 RANGE_FORMATS = {
     "tensorrt": ".cache",
@@ -20,9 +24,27 @@ RANGE_FORMATS = {
 """Formats in which ranges leave a calibration cache -> ending of the default file name: TensorRT's text cache, ONNX
 Runtime's TensorRT table in its three forms, {tensor: amax}, and amax, scale and zero point for PyTorch."""
 
+CALIBRATORS = ("EntropyCalibration2", "MinMaxCalibration", "EntropyCalibration", "LegacyCalibration")
+"""The calibrators of TensorRT whose name is in the head of its text cache."""
+
+
+def release(text: str) -> str:
+    """Check the number of a TensorRT release.
+
+    Raises:
+        UsageError: It is none.
+    """
+    from calibrators import ParameterError, tensorrt_version
+
+    try:
+        tensorrt_version(text)
+    except ParameterError as error:
+        raise UsageError(error.message) from None
+    return text
+
 
 @dataclass(frozen=True)
-class ExportConfig:
+class ExportConfig(Checked):
     """How ranges leave a calibration cache.
 
     Args:
@@ -36,12 +58,33 @@ class ExportConfig:
     """
 
     file: Path
-    format: str
-    output: Path | None = None
-    method: str = DEFAULT_METHOD
-    percentile: float = 99.99
-    trt: str = "8.6.1"
-    algo: str = "EntropyCalibration2"
+    format: str = option(
+        REQUIRED,
+        "tensorrt: its text cache. ort: ONNX Runtime's TensorRT table; ort-json and ort-text are its other forms. "
+        "json: {tensor: amax}. torch-json: amax, scale and zero point.",
+        metavar="NAME",
+        rule=OneOf(tuple(RANGE_FORMATS)),
+    )
+    output: Path | None = option(
+        None,
+        "Where the ranges go. [default: FILE with the format's ending]",
+        names=("-o", "--output"),
+        metavar="FILE",
+    )
+    method: str = method_field()
+    percentile: float = percentile_field("Share of values that the method percentile keeps.")
+    trt: str = option(
+        "8.6.1",
+        "TensorRT release that reads the text cache; another one ignores it.",
+        metavar="RELEASE",
+        parse=release,
+    )
+    algo: str = option(
+        CALIBRATORS[0],
+        f"The calibrator that reads the text cache: {any_of(CALIBRATORS)}.",
+        metavar="NAME",
+        rule=OneOf(CALIBRATORS),
+    )
 
     @property
     def destination(self) -> Path:
@@ -50,7 +93,7 @@ class ExportConfig:
 
 
 @dataclass(frozen=True)
-class CheckConfig:
+class CheckConfig(Checked):
     """One run of `qdq cache check`.
 
     Args:
@@ -64,5 +107,5 @@ class CheckConfig:
     model: Path
     file: Path
     plan: PlanConfig = field(default_factory=PlanConfig)
-    all_tensors: bool = False
+    all_tensors: bool = option(False, "Ask for every float tensor of the model.")
     target: str = DEFAULT_TARGET

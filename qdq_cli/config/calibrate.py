@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from qdq_cli.config.checked import Checked
 from qdq_cli.config.data import DataConfig
+from qdq_cli.config.fields import Interval, option, ruled
 from qdq_cli.config.forms import DEFAULT_TARGET
 from qdq_cli.config.placement import PlanConfig
+from qdq_cli.process.errors import UsageError
+
+_COUNT = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
-class Shard:
+class Shard(Checked):
     """One of several equal shares of the calibration runs.
 
     Args:
@@ -19,15 +25,33 @@ class Shard:
         total: How many there are.
     """
 
-    number: int = 1
-    total: int = 1
+    number: int = ruled(1, Interval(1))
+    total: int = ruled(1, Interval(1))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.number > self.total:
+            raise UsageError(f"Shard.number is {self.number}; expected 1 to {self.total}, which is its total.")
+
+    @classmethod
+    def of(cls, text: str) -> Shard:
+        """Parse `I/N`: share I of N, counted from 1.
+
+        Raises:
+            UsageError: The text is something else, or I is not one of 1 to N.
+        """
+        number, slash, total = text.partition("/")
+        counts = [int(part) if _COUNT.fullmatch(part) else 0 for part in (number, total)]
+        if slash and 1 <= counts[0] <= counts[1]:
+            return cls(*counts)
+        raise UsageError(f"'{text}' is not I/N with I from 1 to N (2/8 is the second of eight shares).")
 
     def __str__(self) -> str:
         return f"{self.number}/{self.total}"
 
 
 @dataclass(frozen=True)
-class CalibrateConfig:
+class CalibrateConfig(Checked):
     """One run of `qdq calibrate`.
 
     Args:
@@ -43,13 +67,26 @@ class CalibrateConfig:
     """
 
     model: Path
-    output: Path | None = None
+    output: Path | None = option(
+        None, "Where the calibration cache goes. [default: MODEL.qcal]", names=("-o", "--output"), metavar="FILE"
+    )
     data: DataConfig = field(default_factory=DataConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
-    all_tensors: bool = False
-    append: bool = False
-    shard: Shard = field(default_factory=Shard)
-    dask: str | None = None
+    all_tensors: bool = option(
+        False, "Observe every float tensor, for TensorRT's implicit mode and DLA. [default: those quantize needs]"
+    )
+    append: bool = option(
+        False, "Add to the calibration cache that is there; samples it has seen are not counted again."
+    )
+    shard: Shard = option(
+        Shard,
+        "Run share I of N only; qdq cache merge puts the shares together. [default: 1/1]",
+        metavar="I/N",
+        parse=Shard.of,
+    )
+    dask: str | None = option(
+        None, "Let the workers of this Dask scheduler do the work (pip install 'qdq[dask]').", metavar="ADDRESS"
+    )
     target: str = DEFAULT_TARGET
 
     @property

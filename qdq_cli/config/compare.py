@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from qdq_cli.config.checked import Checked
 from qdq_cli.config.data import DataConfig
+from qdq_cli.config.fields import option
+from qdq_cli.config.limits import agreement_field, report_field, sqnr_field
 
 
 @dataclass(frozen=True)
-class CompareConfig:
+class CompareConfig(Checked):
     """One run of `qdq compare`.
 
     Args:
@@ -25,7 +28,7 @@ class CompareConfig:
     reference: Path
     quantized: Path
     data: DataConfig = field(default_factory=DataConfig)
-    layers: bool = False
-    min_sqnr: float | None = None
-    min_agreement: float | None = None
-    report: Path | None = None
+    layers: bool = option(False, "Compare every tensor that both models have, and name causes.")
+    min_sqnr: float | None = sqnr_field()
+    min_agreement: float | None = agreement_field()
+    report: Path | None = report_field()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from qdq_cli.config.checked import Checked
+from qdq_cli.config.fields import Interval, option
 from qdq_cli.config.preprocess import Overrides
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Checked):
     """Where calibration samples come from and how they become model inputs.
 
     Args:
@@ -24,13 +26,35 @@ class DataConfig:
         include_data, exclude_data: Globs of the files of folders to take, and to leave out.
     """
 
-    calib: tuple[Path, ...] = ()
-    preprocess: str | None = None
+    calib: tuple[Path, ...] = option(
+        (),
+        "Calibration data: a folder of images, a folder of .npy/.npz, one .npz with an array for each input, one .npy, "
+        "or a folder in the ONNX test-data layout. Repeatable.",
+        metavar="PATH",
+    )
+    preprocess: str | None = option(
+        None,
+        "How pictures become inputs: imagenet, unit (0..1), signed (-1..1), raw (0..255), or a JSON/TOML file. "
+        "[default: imagenet for three channels, unit for one]",
+        metavar="NAME|FILE",
+    )
     overrides: Overrides = field(default_factory=Overrides)
-    input_shape: tuple[str, ...] = ()
-    samples: int | None = None
-    batch_size: int | None = None
-    seed: int | None = None
-    strict: bool = False
-    include_data: tuple[str, ...] = ()
-    exclude_data: tuple[str, ...] = ()
+    input_shape: tuple[str, ...] = option(
+        (), "Shape of a dynamic input, such as images:1x3x640x640. Repeatable.", metavar="NAME:DxDxD"
+    )
+    samples: int | None = option(
+        None, "Samples to calibrate on. [default: all, up to 512]", metavar="N", rule=Interval(least=1)
+    )
+    batch_size: int | None = option(
+        None, "Samples a run. [default: what the model fixes, else 1]", metavar="N", rule=Interval(least=1)
+    )
+    seed: int | None = option(
+        None, "Choose samples at random with this seed. [default: evenly spread]", metavar="N", rule=Interval(least=0)
+    )
+    strict: bool = option(False, "Refuse calibration data that looks unfit (exit 4) instead of warning of it.")
+    include_data: tuple[str, ...] = option(
+        (), "Take these files of a folder alone ('*.jpg', 'left/*'). Repeatable.", metavar="GLOB"
+    )
+    exclude_data: tuple[str, ...] = option(
+        (), "Leave these files of a folder out ('labels'). Repeatable.", metavar="GLOB"
+    )

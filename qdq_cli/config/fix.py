@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qdq_cli.config.ranges import as_ranges
+from qdq_cli.config.checked import Checked
+from qdq_cli.config.fields import Interval, option, ruled
+from qdq_cli.config.ranges import RANGE
 
 if TYPE_CHECKING:
     from calibrators import Range
+else:
+    Range = Any  # NumPy is slow to load, and who asks for help needs these records
 
 
 @dataclass(frozen=True)
-class FixConfig:
+class FixConfig(Checked):
     """One run of `qdq fix`.
 
     Args:
@@ -25,12 +29,16 @@ class FixConfig:
     """
 
     model: Path
-    output: Path | None = None
-    ranges: Mapping[str, Range] = field(default_factory=dict)
-    samples: int = 4
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ranges", as_ranges(self.ranges))
+    output: Path | None = option(
+        None, "Where the result goes. [default: MODEL.fixed.onnx]", names=("-o", "--output"), metavar="FILE"
+    )
+    ranges: Mapping[str, Range] = ruled(dict, RANGE)
+    samples: int = option(
+        4,
+        "Compare the outputs before and after on N random samples; 0 for none.",
+        metavar="N",
+        rule=Interval(0),
+    )
 
     @property
     def destination(self) -> Path:

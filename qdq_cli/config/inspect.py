@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from qdq_cli.config.checked import Checked
+from qdq_cli.config.fields import Interval, option
 from qdq_cli.config.forms import TensorRT
+from qdq_cli.config.limits import int8_macs_field
 from qdq_cli.config.placement import PlanConfig
 
 
 @dataclass(frozen=True)
-class Gates:
+class Gates(Checked):
     """Limits that make `qdq inspect` fail (exit 5).
 
     Args:
@@ -20,13 +23,22 @@ class Gates:
         min_int8_macs: Lowest share of the multiply-accumulates in INT8, in percent.
     """
 
-    fail_on: tuple[str, ...] = ()
-    max_standalone: int | None = None
-    min_int8_macs: float | None = None
+    fail_on: tuple[str, ...] = option(
+        (),
+        "Fail (exit 5) on any error, any finding, or a code such as E_ZP_MISSING. Repeatable.",
+        metavar="E|W|CODE",
+    )
+    max_standalone: int | None = option(
+        None,
+        "Fail (exit 5) above this number of stand-alone Q/DQ kernels inside the network.",
+        metavar="N",
+        rule=Interval(0),
+    )
+    min_int8_macs: float | None = int8_macs_field("Fail (exit 5) below this share of the multiply-accumulates in INT8.")
 
 
 @dataclass(frozen=True)
-class InspectConfig:
+class InspectConfig(Checked):
     """One run of `qdq inspect`.
 
     Args:
@@ -39,8 +51,14 @@ class InspectConfig:
     """
 
     model: Path
-    trt: TensorRT | None = None
+    trt: TensorRT | None = option(
+        None, "Report only what holds for this TensorRT. [default: all; a finding says where it holds]"
+    )
     plan: PlanConfig = field(default_factory=PlanConfig)
-    input_shape: tuple[str, ...] = ()
-    deconv_absorbs_q: bool = False
+    input_shape: tuple[str, ...] = option(
+        (), "Shape of a dynamic input, so that costs are known. Repeatable.", metavar="NAME:DxDxD"
+    )
+    deconv_absorbs_q: bool = option(
+        False, "Assume that ConvTranspose with an activation absorbs the Q behind it (versions differ)."
+    )
     writes: Mapping[str, Path] = field(default_factory=dict)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qdq_cli.config.checked import Checked
+from qdq_cli.config.fields import option
+
 
 @dataclass(frozen=True)
-class PlanConfig:
+class PlanConfig(Checked):
     """Which operators to quantize.
 
     Args:
@@ -21,28 +24,32 @@ class PlanConfig:
         group_rules: Leave grouped convolutions without an INT8 kernel float (A33).
         channel_rules: Leave convolutions with too few channels float (section 3.4).
         gemv_rules: Leave matrix-vector products float (section 3.4).
+        range_rules: Leave depthwise convolutions float whose input is too wide for any range.
         residuals: Quantize residual branches so that the Add fuses (section 3.2, P8).
         residual_stream: Quantize both operands of residual Adds that feed float operators too (section 3.2, case 5).
         pooling: Quantize average pooling between INT8 operators (P9).
         safe: Treat operators with thin evidence in TensorRT (Gather) as float.
-        range_rules: Leave depthwise convolutions float whose input is too wide for any range.
         wide: The nodes calibration found to be such.
     """
 
-    exclude: tuple[str, ...] = ()
-    exclude_op: tuple[str, ...] = ()
-    only: tuple[str, ...] = ()
-    skip_first: bool = False
-    skip_last: bool = False
-    per_tensor_weights: bool = False
-    deconv_per_channel: bool = False
-    mha: bool = False
-    group_rules: bool = True
-    channel_rules: bool = True
-    gemv_rules: bool = True
-    residuals: bool = True
-    residual_stream: bool = False
-    pooling: bool = True
-    safe: bool = False
-    range_rules: bool = True
+    exclude: tuple[str, ...] = option((), "Node (name or glob) that stays float. Repeatable.", metavar="NAME")
+    exclude_op: tuple[str, ...] = option(
+        (), "Operator type that stays float, such as Gemm. Repeatable.", metavar="TYPE"
+    )
+    only: tuple[str, ...] = option(
+        (), "Quantize these weighted nodes (name or glob) alone. Repeatable.", metavar="NAME"
+    )
+    skip_first: bool = option(False, "Keep the first weighted operators in float.")
+    skip_last: bool = option(False, "Keep the last weighted operators in float.")
+    per_tensor_weights: bool = option(False, "One scale a weight instead of one an output channel.")
+    deconv_per_channel: bool = option(False, "One scale an output channel for ConvTranspose too.")
+    mha: bool = option(False, "Quantize the products of two activations in attention.")
+    group_rules: bool = option(True, "Leave grouped convolutions without an INT8 kernel float.")
+    channel_rules: bool = option(True, "Leave convolutions with too few channels float.")
+    gemv_rules: bool = option(True, "Leave matrix-vector products float.")
+    range_rules: bool = option(True, "Leave depthwise convolutions float whose input no range keeps four bits of.")
+    residuals: bool = option(True, "Quantize residual branches so that Adds fuse.")
+    residual_stream: bool = option(False, "Quantize residual Adds with float readers too (transformers).")
+    pooling: bool = option(True, "Quantize average pooling between INT8 operators.")
+    safe: bool = option(False, "Treat operators with thin evidence in TensorRT (Gather) as float.")
     wide: frozenset[str] = frozenset()

@@ -11,9 +11,12 @@ first.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
+from qdq_cli.config.checked import Checked
+from qdq_cli.config.fields import option
 from qdq_cli.process.errors import UsageError
 
 Color = Literal["auto", "rgb", "bgr", "gray"]
@@ -41,21 +44,45 @@ _SMALLEST_CROP = 0.01
 _LONGEST = 1 << 16
 
 
+def constants(text: str) -> Constants:
+    """Parse one number, or one a channel with commas between: `0.5` or `0.485,0.456,0.406`.
+
+    Raises:
+        UsageError: The text is something else.
+    """
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = (math.nan,)
+    if not all(map(math.isfinite, values)):
+        raise UsageError(f"'{text}' is not a number, or one a channel (0.485,0.456,0.406).")
+    return values
+
+
+def _constants_field(text: str) -> Any:
+    return option(None, text, metavar="X[,X,X]", parse=constants)
+
+
 @dataclass(frozen=True)
-class Overrides:
+class Overrides(Checked):
     """Fields to replace in a preprocessing; None keeps what is there. Meanings: `Preprocessing`."""
 
-    scale: Constants | None = None
-    mean: Constants | None = None
-    std: Constants | None = None
-    color: Color | None = None
-    resize: Resize | None = None
-    fill: Constants | None = None
-    position: Position | None = None
+    scale: Constants | None = _constants_field("Factor on pixel values 0..255, before mean and std.")
+    mean: Constants | None = _constants_field("Subtracted after the preset's scale (its units: 0..1; raw: 0..255).")
+    std: Constants | None = _constants_field("Divides after the mean.")
+    color: Color | None = option(None, "Channel order the model was trained on.")
+    resize: Resize | None = option(None, "How a picture gets the input's size.")
+    fill: Constants | None = _constants_field("Pixel value 0..255 that --resize pad fills with.")
+    position: Position | None = option(None, "Where --resize pad puts the picture.")
     crop: float | None = None
     shorter: int | None = None
     interpolation: Interpolation | None = None
-    layout: Layout | None = None
+    layout: Layout | None = option(None, "Axis order of the model's input.")
+
+    @classmethod
+    def called(cls, field: str) -> str:
+        """Return what sentences call a field: most are read from a file of the user's, who knows no records."""
+        return f"Preprocessing {field}"
 
     def given(self) -> dict[str, Any]:
         """The fields that are not None, in the order of declaration."""
@@ -63,7 +90,7 @@ class Overrides:
 
 
 @dataclass(frozen=True)
-class Preprocessing:
+class Preprocessing(Checked):
     """How a picture becomes an input. The size always comes from the model's input (or `--input-shape`).
 
     Attributes:
@@ -97,11 +124,16 @@ class Preprocessing:
     assumed: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_words(self)
+        super().__post_init__()
         for name in ("scale", "mean", "std", "fill"):
             _check_constants(name, getattr(self, name))
         _check_values(self)
         _check_units(self)
+
+    @classmethod
+    def called(cls, field: str) -> str:
+        """Return what sentences call a field."""
+        return f"Preprocessing {field}"
 
     def override(self, changes: Overrides) -> Preprocessing:
         """Replace the given fields; "+mean" and the like is added to the name.
@@ -152,12 +184,6 @@ class Preprocessing:
 
 def _swaps(old: Color, new: Color | None) -> bool:
     return new in ("rgb", "bgr", "auto") and (old == "bgr") != (new == "bgr")
-
-
-def _check_words(record: Preprocessing) -> None:
-    for name, words in CHOICES.items():
-        if (found := getattr(record, name)) not in words:
-            raise UsageError(f"Preprocessing {name} is '{found}'; expected {' or '.join(words)}.")
 
 
 def _check_constants(name: str, values: Constants) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from qdq_cli.config.checked import Checked
 from qdq_cli.config.data import DataConfig
+from qdq_cli.config.fields import Interval, OneOf, option
 from qdq_cli.config.forms import DEFAULT_TARGET, Form, TensorRT, WeightForm
+from qdq_cli.config.limits import agreement_field, int8_macs_field, report_field, sqnr_field
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
+from qdq_cli.config.recovery import RECOVERY_STEPS
 
 
 @dataclass(frozen=True)
-class VerifyConfig:
+class VerifyConfig(Checked):
     """How the result is compared with the FP32 model.
 
     Args:
@@ -21,9 +25,15 @@ class VerifyConfig:
         min_agreement: Lowest top-1 agreement in percent that every output of class scores must reach.
     """
 
-    samples: int = 16
-    min_sqnr: float | None = None
-    min_agreement: float | None = None
+    samples: int = option(
+        16,
+        "Compare with the FP32 model on N samples that calibration did not see; 0 for none.",
+        names=("--verify",),
+        metavar="N",
+        rule=Interval(0),
+    )
+    min_sqnr: float | None = sqnr_field()
+    min_agreement: float | None = agreement_field()
 
     @property
     def gates(self) -> bool:
@@ -32,7 +42,7 @@ class VerifyConfig:
 
 
 @dataclass(frozen=True)
-class QuantizeConfig:
+class QuantizeConfig(Checked):
     """One run of `qdq quantize`.
 
     Args:
@@ -50,19 +60,45 @@ class QuantizeConfig:
     """
 
     model: Path
-    output: Path | None = None
+    output: Path | None = option(
+        None, "Where the result goes. [default: MODEL.qdq.onnx]", names=("-o", "--output"), metavar="FILE"
+    )
     data: DataConfig = field(default_factory=DataConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
     ranges: RangeConfig = field(default_factory=RangeConfig)
     verify: VerifyConfig = field(default_factory=VerifyConfig)
-    trt: TensorRT | None = None
-    weights: WeightForm = WeightForm.FP32
-    form: Form = Form.PAIRS
-    dry_run: bool = False
-    recover: tuple[str, ...] = ()
-    exclude_after_recovery: tuple[str, ...] = ()
-    report: Path | None = None
-    min_int8_macs: float | None = None
+    trt: TensorRT | None = option(
+        None, "TensorRT release that must read the result. [default: the oldest that can, 8.4 for most]"
+    )
+    weights: WeightForm = option(
+        WeightForm.FP32,
+        "fp32: read by every TensorRT. int8: a quarter of the size, TensorRT 10 and above. "
+        "int8-compat: integers stored as floats.",
+    )
+    form: Form = option(
+        Form.PAIRS,
+        "pairs: Q/DQ at both ends of a run of data-moving operators. int8-regions: these run on INT8 tensors.",
+    )
+    dry_run: bool = option(
+        False, "Show the plan and what TensorRT will do with its result, as qdq inspect does; write nothing."
+    )
+    recover: tuple[str, ...] = option(
+        (),
+        f"Take this step of recovery, and only those named: {', '.join(RECOVERY_STEPS)}. Repeatable.",
+        names=("--recover-step", "recover_step"),
+        metavar="STEP",
+        rule=OneOf(RECOVERY_STEPS),
+    )
+    exclude_after_recovery: tuple[str, ...] = option(
+        (),
+        "Node (name or glob) that recovery has in INT8 with all others, and that is left float then; qdq tune names "
+        "such. Repeatable.",
+        metavar="NAME",
+    )
+    report: Path | None = report_field()
+    min_int8_macs: float | None = int8_macs_field(
+        "Fail (exit 5) if less of the multiply-accumulates runs in INT8, as qdq inspect predicts it."
+    )
     target: str = DEFAULT_TARGET
 
     @property

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from qdq_cli.config.checked import Checked
+from qdq_cli.config.fields import REQUIRED, option
+from qdq_cli.config.limits import report_field
 from qdq_cli.config.quantize import QuantizeConfig
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Checked):
     """The user's own measure of a model.
 
     Args:
@@ -17,12 +20,17 @@ class Evaluation:
         lower_is_better: Whether a smaller number is a better model.
     """
 
-    command: str
-    lower_is_better: bool = False
+    command: str = option(
+        REQUIRED,
+        "Ask this program how good a model is: {model} becomes a path, the last number it prints counts.",
+        names=("--eval", "eval_"),
+        metavar='"CMD {model}"',
+    )
+    lower_is_better: bool = option(False, "The number of --eval is an error or a loss.")
 
 
 @dataclass(frozen=True)
-class SensitivityConfig:
+class SensitivityConfig(Checked):
     """One run of `qdq sensitivity`.
 
     Args:
@@ -33,6 +41,6 @@ class SensitivityConfig:
     """
 
     quantize: QuantizeConfig
-    exact: bool = False
+    exact: bool = option(False, "Measure every operator on all samples set aside, not on a few of them.")
     evaluation: Evaluation | None = None
-    report: Path | None = None
+    report: Path | None = report_field()

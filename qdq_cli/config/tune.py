@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from qdq_cli.config.checked import Checked
+from qdq_cli.config.fields import option
+from qdq_cli.config.limits import int8_macs_field, report_field
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.config.sensitivity import Evaluation
 
 
 @dataclass(frozen=True)
-class TuneConfig:
+class TuneConfig(Checked):
     """One run of `qdq tune`.
 
     Args:
@@ -23,6 +26,13 @@ class TuneConfig:
 
     quantize: QuantizeConfig
     evaluation: Evaluation | None = None
-    max_drop: float | None = None
-    min_int8_macs: float | None = None
-    report: Path | None = None
+    max_drop: float | None = option(
+        None,
+        "Most that the number of --eval may be worse than that of the float model, in its own unit.",
+        metavar="X",
+    )
+    min_int8_macs: float | None = int8_macs_field(
+        "Keep at least this share of the multiply-accumulates in INT8; where that takes it, products of two "
+        "activations are quantized too."
+    )
+    report: Path | None = report_field()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from qdq_cli.data.shapes import Dim, Shape, is_dynamic, option_text, shape_text
 from qdq_cli.process.errors import UsageError
+from qdq_cli.screen.sentences import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,7 @@ def with_shapes(specs: Sequence[InputSpec], shapes: Mapping[str, Shape]) -> tupl
 
 def near_names(name: str, names: Sequence[str]) -> str:
     """Write the hint for a name that is not there: the nearest one, else all of them."""
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"Did you mean '{near[0]}'?" if near else "There is " + ", ".join(f"'{each}'" for each in names) + "."
+    return did_you_mean(name, names) or "There is " + ", ".join(f"'{each}'" for each in names) + "."
 
 
 def _parse_one(text: str, specs: Sequence[InputSpec]) -> tuple[str, Shape]:

@@ -32,7 +32,7 @@ from qdq_cli.quantizing.pipeline import finish_plan, open_model
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
 from qdq_cli.targets.tensorrt.cost import Cost, LayerCost, measure
-from qdq_cli.targets.tensorrt.findings import Finding, Severity
+from qdq_cli.targets.tensorrt.findings import Finding, Severity, check_wanted
 from qdq_cli.targets.tensorrt.lint import lint, lint_simulation
 from qdq_cli.targets.tensorrt.predict import prediction_of
 from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
@@ -233,8 +233,10 @@ def require_gates(inspection: Inspection, gates: Gates) -> None:
     """Hold an inspection against the limits of a pipeline.
 
     Raises:
+        UsageError: They name a finding that is not there.
         LimitError: One is not met; the sentence names the first finding that breaks it.
     """
+    check_wanted(gates.fail_on)
     for wanted in gates.fail_on:
         hits = [entry for entry in (*inspection.findings, *inspection.advice) if _matches(entry, wanted)]
         if hits:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from qdq_cli.config.ranges import RangeConfig
+from qdq_cli.process.version import tool_version
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-
-def tool_version() -> str:
-    """Return the version of this tool."""
-    try:
-        return importlib.metadata.version("qdq")
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout that was not installed
-        return "0+checkout"
 
 
 def record_provenance(

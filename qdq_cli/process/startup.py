@@ -6,11 +6,12 @@ small model, and a quarter of its memory; this package does not compute with dim
 
 from __future__ import annotations
 
+import contextlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 _SELDOM = frozenset({"sympy", "onnx_ir._symbolic_shapes"})
@@ -34,3 +35,14 @@ def load_seldom_used_late() -> None:
     """Let such modules wait from now on; for a process that is the command's own, before it imports anything else."""
     if not any(isinstance(finder, _LazyFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _LazyFinder())
+
+
+@contextlib.contextmanager
+def seldom_used_left_out() -> Iterator[None]:
+    """Let such modules wait that are imported meanwhile; for a process that is somebody else's."""
+    finder = _LazyFinder()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)

@@ -26,7 +26,7 @@ from calibrators.cache_file import write_atomically
 from calibrators.errors import CacheFileError, CalibratorError
 from calibrators.regular_file import open_regular
 from qdq_cli.judging.candidate import Candidate
-from qdq_cli.model.provenance import tool_version
+from qdq_cli.process.version import tool_version
 from qdq_cli.recovering.record import LayerGain
 
 Array = NDArray[Any]

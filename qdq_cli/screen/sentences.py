@@ -13,3 +13,17 @@ def some_of(names: Sequence[str], most: int = 3) -> str:
 def count_text(number: int, noun: str) -> str:
     """Write "1 error", "2 errors"."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def any_of(words: Sequence[str]) -> str:
+    """Write "a, b or c"."""
+    return " or ".join([part for part in (", ".join(words[:-1]), *words[-1:]) if part])
+
+
+def did_you_mean(name: str, names: Sequence[str]) -> str:
+    """Write a hint that names what comes nearest to a name that is not there, or nothing where nothing is near."""
+    import difflib
+
+    spelled = {known.lower(): known for known in names}
+    near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
+    return f"Did you mean '{spelled[near[0]]}'?" if near else ""

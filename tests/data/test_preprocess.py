@@ -53,7 +53,6 @@ def test_a_crop_share_given_later_replaces_the_shorter_side():
         Overrides(std=(0.0,)),
         Overrides(std=(1.0, -1.0, 1.0)),
         Overrides(scale=(0.0,)),
-        Overrides(mean=(float("nan"),)),
         Overrides(fill=(256.0,)),
         Overrides(fill=(0.5,)),
         Overrides(crop=1.1),
@@ -67,8 +66,13 @@ def test_values_without_a_meaning_are_refused_by_name(changes):
         RAW.override(changes)
 
 
+def test_what_is_no_number_is_refused_at_once():
+    with pytest.raises(UsageError, match="Preprocessing mean holds nan; expected"):
+        Overrides(mean=(float("nan"),))
+
+
 def test_a_word_that_is_no_choice_is_refused():
-    with pytest.raises(UsageError, match="resize is 'squash'; expected stretch or crop or pad"):
+    with pytest.raises(UsageError, match="resize is 'squash'; expected stretch, crop or pad"):
         Preprocessing(resize="squash")
 
 

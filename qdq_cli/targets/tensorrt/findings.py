@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from qdq_cli.config.forms import TensorRT
+from qdq_cli.process.errors import UsageError
+from qdq_cli.screen.sentences import did_you_mean
 
 ALL = tuple(TensorRT)
 UP_TO_8_4 = (TensorRT.V8_4,)
@@ -290,3 +293,20 @@ def finding(code: str, node: str, tensor: str, found: str, profiles: tuple[Tenso
     """
     rule = RULES[code]
     return Finding(code, node, tensor, found, rule.expected, rule.rule, rule.fix, profiles or rule.profiles)
+
+
+def check_wanted(codes: Iterable[str]) -> None:
+    """Refuse to look for findings that are not there.
+
+    Args:
+        codes: `E` for any error, `W` for any finding, or keys of `RULES`.
+
+    Raises:
+        UsageError: One is something else.
+    """
+    for code in codes:
+        if code not in ("E", "W", *RULES):
+            near = did_you_mean(code, tuple(RULES))
+            raise UsageError(
+                f"--fail-on knows no code '{code}'.", f"{near} Codes: E, W, {', '.join(sorted(RULES))}.".lstrip()
+            )
