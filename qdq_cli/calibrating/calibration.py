@@ -23,7 +23,6 @@ from qdq_cli.data.fitness import constant_note
 from qdq_cli.data.ranges import unmatched
 from qdq_cli.placement.operators import is_depthwise
 from qdq_cli.placement.plan import Plan, ScaleGroup
-from qdq_cli.placement.schemes import ACTIVATIONS
 from qdq_cli.placement.topology import float_tensors
 from qdq_cli.process.errors import DataError, UsageError
 from qdq_cli.process.progress import Listener
@@ -268,7 +267,9 @@ def wide_depthwise(
             continue
         readers = [use.node for use in target.uses if is_depthwise(nodes[use.node])]
         seen = observed.histograms.keys() >= set(group.observed)
-        if readers and seen and best_sqnr_db(_merged(observed.histograms, group), ACTIVATIONS) < _MIN_DEPTHWISE_SQNR_DB:
+        if not readers or not seen:
+            continue
+        if best_sqnr_db(_merged(observed.histograms, group), plan.target.activations) < _MIN_DEPTHWISE_SQNR_DB:
             wide.update(readers)
     return frozenset(wide)
 
@@ -291,7 +292,7 @@ def choose(plan: Plan, observed: Observation, config: RangeConfig) -> Ranges:
             kept.append(group.known)
         else:
             merged = _merged(observed.histograms, group)
-            kept.append(choose_range(merged, method, ACTIVATIONS, depthwise=group.depthwise))
+            kept.append(choose_range(merged, method, plan.target.activations, depthwise=group.depthwise))
         dead += [] if kept[-1].amax else [group.tensors[0]]
     notes = [f"Always zero in calibration, so the scale is 1.0: {some_of(dead)}."] if dead else []
     return Ranges(tuple(kept), manual, (*notes, *_imported_note(plan, config)))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from calibrators import Range
 from calibrators.qparams import dequantize, quantize, symmetric_qparams, weight_amax
+from calibrators.qtypes import QType
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.judging.bias import bias_place, set_bias
 from qdq_cli.model.insertion import add_initializer
@@ -19,6 +20,7 @@ from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, input_at
 from qdq_cli.placement.plan import Plan, WeightTarget
 from qdq_cli.placement.rewrite import Rewritten, rewrite_in_place
+from qdq_cli.placement.target import Bias
 
 
 @dataclass(frozen=True)
@@ -98,24 +100,24 @@ class RoundedWeights:
         self._known: dict[tuple[str, int | None], tuple[object, object, NDArray[np.generic]]] = {}
 
     def get(
-        self, target: WeightTarget, weight: NDArray[np.generic], amax: NDArray[np.float32] | None
+        self, target: WeightTarget, weight: NDArray[np.generic], amax: NDArray[np.float32] | None, qtype: QType
     ) -> NDArray[np.generic]:
         """Return dequantize(quantize(weight)) with the range `amax`, or the weight's whole range for None."""
         key = (target.tensor, target.axis)
         known = self._known.get(key)
         if known is None or known[0] is not weight or known[1] is not amax:
-            known = (weight, amax, round_weight(weight, target.axis, amax))
+            known = (weight, amax, round_weight(weight, target.axis, qtype, amax))
             self._known[key] = known
         return known[2]
 
 
 def round_weight(
-    weight: NDArray[np.generic], axis: int | None, amax: NDArray[np.float32] | None = None
+    weight: NDArray[np.generic], axis: int | None, qtype: QType, amax: NDArray[np.float32] | None = None
 ) -> NDArray[np.generic]:
     """Quantize and dequantize a weight as the written model does; `amax` None takes its largest values."""
     largest = weight_amax(weight, axis)
     scale_of = largest if amax is None else amax.reshape(largest.shape)
-    qparams = symmetric_qparams(scale_of, axis=axis, scale_dtype=weight.dtype)
+    qparams = symmetric_qparams(scale_of, axis=axis, qtype=qtype, scale_dtype=weight.dtype)
     rounded: NDArray[np.generic] = dequantize(quantize(weight, qparams), qparams)
     return rounded
 
@@ -144,13 +146,16 @@ def trial_model(model: ir.Model, candidate: Candidate, rounded: RoundedWeights) 
     Its weights are rounded beforehand, so that a run does not do it every time; the numbers are those of the written
     model, bit for bit.
     """
+    runtime = candidate.plan.target
+    if runtime.bias is not Bias.FLOAT:  # whose steps are those of the weights
+        return quantized_model(model, candidate, weights=WeightForm.FP32, form=Form.PAIRS).model
     clone = with_constants(model, {**candidate.base, **candidate.weights}, candidate.biases)
     nodes = {node.name: node for node in clone.graph}
     names = Names(clone.graph)
     for target in candidate.plan.weights:
         weight = constant_at(nodes[target.use.node], target.use.slot)
         if weight is not None:
-            array = rounded.get(target, weight, candidate.weight_ranges.get(target.tensor))
+            array = rounded.get(target, weight, candidate.weight_ranges.get(target.tensor), runtime.weights.qtype)
             value = add_initializer(clone.graph, names.value(f"{target.tensor}_rounded"), array)
             nodes[target.use.node].replace_input_with(target.use.slot, value)
     for target in candidate.plan.weights:

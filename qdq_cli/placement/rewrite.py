@@ -1,7 +1,8 @@
 """Write a plan into a model: the planned Q/DQ nodes (emission contract, rules section 1.10), by `model.emit`.
 
 Every pair shares one scale and one zero point of its shape, both initializers, always three inputs (A14); biases stay
-float (A27). The model that was planned is left as it is: what comes back is another one with the same weights.
+float (A27) where the target does not want them as INT32. The model that was planned is left as it is: what comes back
+is another one with the same weights.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from calibrators.errors import NonFiniteError
 from calibrators.qparams import QParams, is_dead, is_negligible, qparams_of, quantize, symmetric_qparams, weight_amax
 from calibrators.ranges import Range
 from qdq_cli.config.forms import Form, WeightForm
-from qdq_cli.model.emit import Emitter
-from qdq_cli.model.nodes import consumers, is_op, name_of
+from qdq_cli.model.emit import Emitter, Parameters
+from qdq_cli.model.nodes import consumers, input_at, is_constant, is_op, name_of
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.scales import is_dequantize, is_quantize, tensor_scale
+from qdq_cli.placement.bias import adds_plainly, bias_codes
 from qdq_cli.placement.operators import operator_of
 from qdq_cli.placement.plan import Plan, Use, WeightTarget
 from qdq_cli.placement.propagate import nodes_on_codes, propagate
-from qdq_cli.placement.schemes import ACTIVATIONS
+from qdq_cli.placement.target import Bias, Target
 from qdq_cli.process.errors import ModelError
 from qdq_cli.screen.sentences import some_of
 
@@ -89,7 +91,7 @@ def rewrite_in_place(
     Raises:
         ModelError: As `rewrite`; the model is half rewritten then.
     """
-    writer = _Writer(model)
+    writer = _Writer(model, plan.target)
     groups = {target.tensor: target.group for target in plan.targets}
     pairs = _pairs(plan, form)
     small = [tensor for tensor in pairs if writer.quantize_activation(tensor, pairs[tensor], ranges[groups[tensor]])]
@@ -98,7 +100,9 @@ def rewrite_in_place(
         channels = writer.quantize_weight(target, weights, weight_ranges.get(target.tensor))
         if channels:
             dead[target.tensor] = channels
-    writer.drop_unread_weights()
+    for target in plan.weights if plan.target.bias is Bias.INT32 else ():
+        writer.quantize_bias(target)
+    writer.drop_unread_constants()
     if form is Form.PAIRS:
         joined = _half_joins(model.graph)
         if joined:
@@ -160,13 +164,15 @@ def _pairs(plan: Plan, form: Form) -> dict[str, list[Use]]:
 class _Writer:
     """Holds the graph while nodes are added: nodes and values by name, and which names are free."""
 
-    def __init__(self, model: ir.Model) -> None:
+    def __init__(self, model: ir.Model, target: Target) -> None:
+        self._target = target
         self._graph = model.graph
         self._values = ir.convenience.create_value_mapping(model.graph)
         self._nodes = {node.name or "": node for node in model.graph}
         self._emitter = Emitter(model.graph)
-        self._weights: dict[ir.Value, None] = {}
+        self._replaced: dict[ir.Value, None] = {}
         self._laid_out: dict[tuple[bytes, int | None, np.dtype[np.generic]], tuple[QParams, int]] = {}
+        self._read: dict[Use, QParams] = {}
 
     def quantize_activation(self, tensor: str, uses: Sequence[Use], kept: Range) -> bool:
         """Let the uses of a tensor read its DQ; a pair the model already has on the tensor serves them too (P6).
@@ -174,14 +180,15 @@ class _Writer:
         Returns:
             Whether the range is not zero, but so small that the scale is 1.0.
         """
-        value = self._values[tensor]
+        value, scheme = self._values[tensor], self._target.activations
         output = _existing_pair(value)
-        qparams = qparams_of(kept, ACTIVATIONS, _scale_dtype(value))
+        qparams = qparams_of(kept, scheme, _scale_dtype(value))
         if output is None:
             output = self._emitter.pair(value, qparams, tensor)
+            self._read |= dict.fromkeys(uses, qparams)
         for use in uses:
             self._nodes[use.node].replace_input_with(use.slot, output)
-        return kept.amax > 0 and is_dead(kept, ACTIVATIONS, qparams.scale.dtype)
+        return kept.amax > 0 and is_dead(kept, scheme, qparams.scale.dtype)
 
     def quantize_weight(self, target: WeightTarget, form: WeightForm, given: NDArray[np.float32] | None) -> int:
         """Quantize one constant operand for one node; returns how many of its channels are too small for a scale.
@@ -210,8 +217,25 @@ class _Writer:
         else:
             output = self._integer_weight(value, _array_of(value), qparams, form)
         node.replace_input_with(target.use.slot, output)
-        self._weights[value] = None
+        self._replaced[value] = None
+        self._read[target.use] = qparams
         return negligible
+
+    def quantize_bias(self, target: WeightTarget) -> None:
+        """Store the bias of an operator as INT32 in steps of its products, where it has one that can be."""
+        node, slot = self._nodes[target.use.node], operator_of(self._nodes[target.use.node]).bias
+        value = None if slot is None else input_at(node, slot)
+        data, weight = self._read.get(Use(target.use.node, 0)), self._read[target.use]
+        if value is None or slot is None or data is None or not is_constant(value) or not adds_plainly(node):
+            return
+        found = bias_codes(_array_of(value), data, weight)
+        if found is not None:
+            name = name_of(value)
+            codes = self._emitter.constant(f"{name}_quantized", ir.Tensor(found.codes))
+            scale = self._emitter.constant(f"{name}_scale", ir.Tensor(found.scale))
+            parameters = Parameters(scale, None, 0 if found.scale.ndim else None)
+            node.replace_input_with(slot, self._emitter.dequantize(codes, parameters, name, value))
+            self._replaced[value] = None
 
     def _lay_out(self, amax: NDArray[np.float32], axis: int | None, dtype: np.dtype[np.generic]) -> tuple[QParams, int]:
         """Return the scales of a weight, and how many of its ranges are too small for one.
@@ -220,13 +244,13 @@ class _Writer:
         """
         key = (amax.tobytes(), axis, dtype)
         if key not in self._laid_out:
-            qparams = symmetric_qparams(amax, axis=axis, scale_dtype=dtype)
+            qparams = symmetric_qparams(amax, axis=axis, qtype=self._target.weights.qtype, scale_dtype=dtype)
             self._laid_out[key] = qparams, _negligible(amax, qparams)
         return self._laid_out[key]
 
-    def drop_unread_weights(self) -> None:
-        """Remove the float initializers whose INT8 form replaced them everywhere."""
-        for value in self._weights:
+    def drop_unread_constants(self) -> None:
+        """Remove the float initializers whose quantized form replaced them everywhere."""
+        for value in self._replaced:
             if not value.uses() and not value.is_graph_output():
                 self._graph.initializers.pop(name_of(value))
 
@@ -239,7 +263,8 @@ class _Writer:
         if form is WeightForm.INT8:
             stored = emitter.codes(f"{name}_quantized", codes, qparams.qtype)
             return emitter.dequantize(stored, parameters, name, value)
-        stored = emitter.constant(f"{name}_integers", ir.Tensor(codes.astype(array.dtype)))
+        whole = qparams.qtype.decode(codes, np.asarray(qparams.qtype.zero_code, qparams.qtype.dtype))
+        stored = emitter.constant(f"{name}_integers", ir.Tensor(whole.astype(array.dtype)))
         ones = emitter.constant(f"{name}_unit_scale", ir.Tensor(np.ones_like(qparams.scale)))
         unit = replace(parameters, scale=ones)
         return emitter.dequantize(emitter.quantize(stored, unit, name), parameters, name, value)
@@ -262,7 +287,7 @@ def _negligible(amax: ArrayLike, qparams: QParams) -> int:
     """Return how many scales are 1.0 because the range is next to nothing."""
     if not (qparams.scale == 1.0).any():
         return 0
-    return int(np.count_nonzero(is_negligible(amax, scale_dtype=qparams.scale.dtype)))
+    return int(np.count_nonzero(is_negligible(amax, qtype=qparams.qtype, scale_dtype=qparams.scale.dtype)))
 
 
 def _existing_pair(value: ir.Value) -> ir.Value | None:

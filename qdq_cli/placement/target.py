@@ -143,7 +143,8 @@ class Target:
         name: What users call it: lower case, one word.
         title: Its name in sentences.
         activations: How activations are quantized: one scale a tensor.
-        weights: How weights are: per channel stands for one scale an output channel, at whichever axis these lie.
+        weights: How weights are, symmetric: per channel stands for one scale an output channel, at whichever axis these
+            lie.
         operators: What it does with operators.
         obstacles: What keeps a weighted operator float; the first that holds gives the reason.
         bias: How biases are written.
@@ -155,7 +156,7 @@ class Target:
         predictor: Says what it would make of a result; None where nobody knows.
 
     Raises:
-        ValueError: A granularity that nothing writes.
+        ValueError: A scheme that nothing writes: activations per channel, weights in blocks or affine.
     """
 
     name: str
@@ -175,6 +176,8 @@ class Target:
     def __post_init__(self) -> None:
         if self.activations.granularity != PerTensor() or isinstance(self.weights.granularity, Block):
             raise ValueError(f"target {self.name}: activations have one scale, weights one or one an output channel")
+        if not self.weights.symmetric:
+            raise ValueError(f"target {self.name}: nothing writes weights of a scheme that is not symmetric")
 
     @property
     def per_channel(self) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from calibrators import NonFiniteError, is_negligible, weight_amax
+from calibrators import NonFiniteError, QType, is_negligible, weight_amax
 from qdq_cli.placement.plan import Plan, WeightTarget
 from qdq_cli.screen.page import BoxRow
 from qdq_cli.screen.sentences import count_text
@@ -34,15 +34,19 @@ def weight_rows(model: ir.Model, plan: Plan) -> tuple[BoxRow, ...]:
     first_use = {target.tensor: target for target in reversed(plan.weights)}
     values = model.graph.initializers
     tensors = ((target, values[target.tensor].const_value) for target in reversed(first_use.values()))
-    return tuple(_row(target, tensor.numpy()) for target, tensor in tensors if tensor is not None and tensor.size)
+    return tuple(
+        _row(target, tensor.numpy(), plan.target.weights.qtype)
+        for target, tensor in tensors
+        if tensor is not None and tensor.size
+    )
 
 
-def _row(target: WeightTarget, array: NDArray[np.generic]) -> BoxRow:
+def _row(target: WeightTarget, array: NDArray[np.generic], qtype: QType) -> BoxRow:
     try:
         amax = np.atleast_1d(weight_amax(array, target.axis)).astype(np.float64)
     except NonFiniteError:
         return BoxRow(target.use.node, (math.nan,) * 5, note="holds NaN or Inf")
-    alive = np.flatnonzero(~is_negligible(amax))
+    alive = np.flatnonzero(~is_negligible(amax, qtype=qtype))
     note = _note(target, amax.size, amax.size - alive.size)
     if not alive.size:
         return BoxRow(target.use.node, (0.0, 0.0, 0.0, 0.0, 0.0), note=note)

@@ -14,7 +14,6 @@ from calibrators.qparams import dequantize, qparams_of, quantize, symmetric_qpar
 from qdq_cli.judging.bias import bias_place
 from qdq_cli.judging.candidate import Candidate, round_weight
 from qdq_cli.model.nodes import constant_at
-from qdq_cli.placement.schemes import ACTIVATIONS
 from qdq_cli.recovering.rows import Layer
 
 
@@ -71,7 +70,9 @@ class Bench:
         """The weight Wq that the candidate computes with, shape [groups, K, O]."""
         layer = self.layer
         array = candidate.weights.get(layer.weight, self._stored)
-        rounded = round_weight(array, layer.axis, candidate.weight_ranges.get(layer.weight))
+        rounded = round_weight(
+            array, layer.axis, candidate.plan.target.weights.qtype, candidate.weight_ranges.get(layer.weight)
+        )
         return np.asarray(layer.linear.matrices(rounded), np.float64)
 
     def scale(self, candidate: Candidate) -> Array:
@@ -79,7 +80,9 @@ class Bench:
         layer = self.layer
         given = candidate.weight_ranges.get(layer.weight)
         amax = weight_amax(self._stored, layer.axis) if given is None else given
-        scale = symmetric_qparams(np.ravel(amax), axis=0, scale_dtype=self.dtype).scale
+        scale = symmetric_qparams(
+            np.ravel(amax), axis=0, qtype=candidate.plan.target.weights.qtype, scale_dtype=self.dtype
+        ).scale
         return np.asarray(layer.linear.column_scales(scale), np.float64)
 
     def gram(self, candidate: Candidate) -> Gram:
@@ -87,7 +90,7 @@ class Bench:
         return self._gram(self.rows, candidate)
 
     def _gram(self, rows: NDArray[np.float32], candidate: Candidate) -> Gram:
-        qparams = qparams_of(candidate.ranges[self.layer.group], ACTIVATIONS)
+        qparams = qparams_of(candidate.ranges[self.layer.group], candidate.plan.target.activations)
         return Gram.of(rows, dequantize(quantize(rows, qparams), qparams))
 
     @property

@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrators.closed_form import fit_scale, mean_error
-from calibrators.gram import Array
+from calibrators.gram import Array, Gram
 from calibrators.layer_search import search_activation, search_weight
-from calibrators.qtypes import INT8
+from calibrators.qtypes import QType
 from calibrators.rounding import adaround, gptq
 from qdq_cli.judging.bias import bias_place
 from qdq_cli.judging.candidate import Candidate
-from qdq_cli.placement.schemes import ACTIVATIONS
 from qdq_cli.recovering.bench import Bench
 from qdq_cli.recovering.changes import Change
 from qdq_cli.recovering.rows import Layer
@@ -42,7 +41,7 @@ def search_activation_ranges(benches: Sequence[Bench], candidate: Candidate) -> 
         (bench.rows[:: max(1, len(bench.rows) // _SEARCH_ROWS)], bench.weight, bench.quantized_weight(candidate))
         for bench in benches
     ]
-    found = search_activation(layers, kept, ACTIVATIONS)
+    found = search_activation(layers, kept, candidate.plan.target.activations)
     return [] if found == kept else [Change(benches[0].layer.tensor, ranges={group: found})]
 
 
@@ -58,15 +57,13 @@ def _searched(bench: Bench, candidate: Candidate) -> Change | None:
     found = search_weight(bench.weight, scale, bench.gram(candidate))
     if np.array_equal(found, scale):
         return None
-    return Change(layer.node, weight_ranges={layer.weight: _amax(found, layer)})
+    return Change(layer.node, weight_ranges={layer.weight: _amax(found, layer, candidate)})
 
 
 def round_to_output(benches: Sequence[Bench], candidate: Candidate) -> list[Change]:
     """Choose the rounding of every weight by the layer's output (AdaRound; `calibrators.rounding.adaround`)."""
     return [
-        _with_codes(
-            bench, bench.scale(candidate), adaround(bench.weight, bench.scale(candidate), bench.gram(candidate))
-        )
+        _with_codes(bench, candidate, bench.scale(candidate), adaround(*_rounding(bench, candidate)))
         for bench in benches
     ]
 
@@ -74,8 +71,7 @@ def round_to_output(benches: Sequence[Bench], candidate: Candidate) -> list[Chan
 def round_with_compensation(benches: Sequence[Bench], candidate: Candidate) -> list[Change]:
     """Round weight after weight, the rest making up for each error (GPTQ; `calibrators.rounding.gptq`)."""
     return [
-        _with_codes(bench, bench.scale(candidate), gptq(bench.weight, bench.scale(candidate), bench.gram(candidate)))
-        for bench in benches
+        _with_codes(bench, candidate, bench.scale(candidate), gptq(*_rounding(bench, candidate))) for bench in benches
     ]
 
 
@@ -89,7 +85,7 @@ def fit_weight_scales(benches: Sequence[Bench], candidate: Candidate) -> list[Ch
         codes = np.rint(bench.quantized_weight(candidate) / scale)
         found = fit_scale(bench.weight, codes, bench.gram(candidate))
         near = (found > 0.9 * scale) & (found < 1.1 * scale)  # elsewhere the rows say too little of the output
-        changes.append(_with_codes(bench, np.where(near, found, scale), codes))
+        changes.append(_with_codes(bench, candidate, np.where(near, found, scale), codes))
     return changes
 
 
@@ -106,16 +102,22 @@ def correct_biases(benches: Sequence[Bench], candidate: Candidate) -> list[Chang
     return changes
 
 
-def _with_codes(bench: Bench, scale: Array, codes: Array) -> Change:
+def _rounding(bench: Bench, candidate: Candidate) -> tuple[Array, Array, Gram, QType]:
+    """What a weight is rounded by: itself, its scales, what its layer reads, and where codes end."""
+    return bench.weight, bench.scale(candidate), bench.gram(candidate), candidate.plan.target.weights.qtype
+
+
+def _with_codes(bench: Bench, candidate: Candidate, scale: Array, codes: Array) -> Change:
     """A weight that lies on its codes, with the range that makes its scale."""
     layer = bench.layer
     weight = layer.linear.stored(codes * scale, bench.dtype)
-    return Change(layer.node, weights={layer.weight: weight}, weight_ranges={layer.weight: _amax(scale, layer)})
+    kept = _amax(scale, layer, candidate)
+    return Change(layer.node, weights={layer.weight: weight}, weight_ranges={layer.weight: kept})
 
 
-def _amax(scale: Array, layer: Layer) -> NDArray[np.float32]:
+def _amax(scale: Array, layer: Layer, candidate: Candidate) -> NDArray[np.float32]:
     scales = layer.linear.stored_scales(scale, layer.axis)
-    return (scales * INT8.steps).astype(np.float32)
+    return (scales * candidate.plan.target.weights.qtype.steps).astype(np.float32)
 
 
 STEPS: Mapping[str, Step] = {

@@ -6,8 +6,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from calibrators import QParams, symmetric_qparams
 from qdq_cli.judging.bias import bias_place, set_bias
 from qdq_cli.model.names import Names
+from qdq_cli.placement.bias import adds_plainly, bias_codes
 from tests.graph.channel_networks import Net
 from tests.networks import run
 
@@ -68,3 +70,35 @@ def test_a_constant_with_other_axes_is_no_bias():
     for shape in ((2, 6), (2, 1)):
         assert bias_place(layer(operator("Gemm", shape)), 6) is None, shape
     assert bias_place(layer(operator("Gemm", (6,), beta=0.5)), 6) is None
+
+
+def scales(data: float, weight: list[float]) -> tuple[QParams, QParams]:
+    return symmetric_qparams(np.float32(127 * data)), symmetric_qparams(127 * np.float32(weight), axis=0)
+
+
+def test_an_integer_bias_lies_within_half_a_step():
+    data, weight = scales(0.5, [0.25, 0.01, 3.0])
+    bias = np.float32([1.3, -0.77, 1000.0])
+    found = bias_codes(bias, data, weight)
+    assert found is not None and found.codes.dtype == np.int32
+    np.testing.assert_array_equal(found.scale, data.scale * weight.scale)
+    assert (np.abs(found.codes * found.scale.astype(np.float64) - bias) <= found.scale / 2 * (1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize(
+    ("bias", "data", "weight"),
+    [
+        ([1.0, 2.0], 1e-6, [1e-6, 1.0]),  # 1e12 steps
+        ([1.0, 2.0], 1e-30, [1e-30, 1.0]),  # no such step in FP32
+        ([1.0, 2.0, 3.0, 4.0], 1.0, [1.0, 1.0]),  # two groups of a ConvTranspose
+        ([[1.0, 2.0]], 1.0, [1.0, 1.0]),
+    ],
+)
+def test_a_bias_that_no_integer_holds_stays_float(bias: list[float], data: float, weight: list[float]):
+    assert bias_codes(np.float32(bias), *scales(data, weight)) is None
+
+
+def test_a_gemm_that_scales_its_products_keeps_its_bias():
+    assert [adds_plainly(layer(operator("Gemm", (6,), **given))) for given in ({}, {"alpha": 2.0}, {"beta": 0.5})] == [
+        True, False, False,
+    ]  # fmt: skip

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
-import qdq_cli.placement.rewrite as rewrite_module
 from calibrators import UINT8, Histogram, Range, Scheme
 from calibrators.qparams import dequantize, quantize, symmetric_qparams, weight_amax
 from qdq_cli.calibrating import calibration
@@ -242,15 +243,13 @@ def test_a_model_with_nothing_to_quantize_is_left_as_it_is():
     assert [node.op_type for node in model.graph] == ["Softmax"]
 
 
-def test_an_affine_scheme_keeps_both_ends_of_a_one_sided_range(monkeypatch: pytest.MonkeyPatch):
+def test_an_affine_scheme_keeps_both_ends_of_a_one_sided_range():
     """From what was observed to the file and its outputs: 255 steps above 0.0, where a symmetric scheme has 127."""
-    affine = Scheme(UINT8, symmetric=False)
-    for module in (rewrite_module, calibration):
-        monkeypatch.setattr(module, "ACTIVATIONS", affine)
+    affine = replace(TENSORRT, activations=Scheme(UINT8, symmetric=False))
     net = Network()
     net.conv(net.relu(net.input("x", (1, 16, 8, 8)), "r"), 16, "c", scale=None)
     model = prepare(net.model("c")).model
-    plan, seen = make_plan(model, TENSORRT), Histogram()
+    plan, seen = make_plan(model, affine), Histogram()
     seen.observe(np.linspace(0.0, 3.0, 1000, dtype=np.float32))
     config = RangeConfig(method="minmax")
     chosen = calibration.choose(plan, Observation(dict.fromkeys(plan.observed, seen)), config)
