@@ -1,10 +1,12 @@
 """qdq: post-training INT8 quantization of ONNX models, with Q/DQ nodes placed where TensorRT wants them.
 
-from pathlib import Path
-from qdq_cli import DataConfig, QuantizeConfig, quantize_model
+Every command is a function that takes a record of what to do and returns a record of what was found:
 
-report = quantize_model(QuantizeConfig(Path("model.onnx"), data=DataConfig(calib=(Path("images"),))))
-print(report.verification)
+    from pathlib import Path
+    from qdq_cli import DataConfig, QuantizeConfig, quantize_model
+
+    report = quantize_model(QuantizeConfig(Path("model.onnx"), data=DataConfig(calib=(Path("images"),))))
+    print(report.verification)
 """
 
 from __future__ import annotations
