@@ -13,7 +13,7 @@ import click
 import pytest
 
 from qdq_cli.main import COMMANDS
-from tests.cli.test_help import EVERY
+from tests.commands.test_help import EVERY
 from tests.workspace import REPOSITORY, environment, make_workspace, process
 
 PACKAGES = ("calibrators", "qdq_cli")

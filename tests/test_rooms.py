@@ -134,3 +134,9 @@ def test_rooms_do_without_these_libraries(room: str):
 def test_every_room_says_what_is_in_it():
     rooms = {path.parent for path in FILES if path.parent != REPOSITORY_PACKAGE}
     assert [place(room) for room in rooms if not (Path(room) / "__init__.py").is_file()] == []
+
+
+def test_the_folders_of_tests_are_those_of_the_rooms():
+    """Beside them stand the tests of the whole, of the benchmarks, and files that tests read."""
+    others = {"bench", "foreign", "golden", "old_caches", "__pycache__"}
+    assert {path.name for path in Path(__file__).parent.iterdir() if path.is_dir()} - others <= set(ROOMS)

@@ -21,7 +21,7 @@ from qdq_cli.sensitivity.sensitivity import find_sensitivities
 from qdq_cli.tuning.points import PointMeter
 from qdq_cli.tuning.record import Point, TuneReport
 from qdq_cli.tuning.tune import tune_model
-from tests.pages.sample import Reader
+from tests.screen.sample import Reader
 from tests.tuning.listeners import Titles
 from tests.tuning.networks_to_tune import BAD, with_a_bad_layer
 from tests.workspace import SAMPLES, Workspace, make_workspace, qdq
