@@ -41,7 +41,8 @@ WAY_OUT = f"ONNX Runtime's optimizer made it: {ORIGINAL}"
 
 def is_optimizer_made(node: ir.Node) -> bool:
     """Say whether a node is an operator that ONNX Runtime's optimizer makes, not an exporter."""
-    return node.domain in LAYOUT_DOMAINS or (node.domain == "com.microsoft" and node.op_type in FUSED)
+    domain = node.domain
+    return bool(domain) and (domain in LAYOUT_DOMAINS or (domain == "com.microsoft" and node.op_type in FUSED))
 
 
 def hides_product(node: ir.Node) -> bool:

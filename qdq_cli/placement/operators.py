@@ -174,9 +174,10 @@ FLOAT_OPERATOR = Operator(_F, data=None)
 
 def operator_of(node: ir.Node) -> Operator:
     """Return the row of a node's operator; custom domains, unlisted ones and an Einsum of one tensor are class F."""
-    if node.op_type == "Einsum" and len(node.inputs) < 2:
+    op_type = node.op_type  # read once: this is asked several times of every node
+    if node.domain != ONNX_DOMAIN or (op_type == "Einsum" and len(node.inputs) < 2):
         return FLOAT_OPERATOR
-    return OPERATORS.get(node.op_type, FLOAT_OPERATOR) if node.domain == ONNX_DOMAIN else FLOAT_OPERATOR
+    return OPERATORS.get(op_type, FLOAT_OPERATOR)
 
 
 def obstacle_to_commuting(node: ir.Node) -> Obstacle:

@@ -59,7 +59,7 @@ def mark_behind_unknown(model: ir.Model) -> tuple[ir.Node, ...]:
         is_unknown = _is_unknown(node, opset)
         if is_unknown:
             unknown.append(node)
-        if is_unknown or any(map(is_unobservable, _reads(node))):
+        if is_unknown or (unknown and any(map(is_unobservable, _reads(node)))):
             for value in node.outputs:
                 mark_unobservable(value)
     return tuple(unknown)

@@ -231,7 +231,8 @@ def _forms_products(node: ir.Node) -> bool:
 
 
 def _in_bodies(node: ir.Node) -> Iterator[ir.Node]:
-    return (inner for body in inner_graphs(node) for inner in body)
+    if is_op(node, "If", "Loop", "Scan"):
+        yield from (inner for body in inner_graphs(node) for inner in body)
 
 
 def _macs(node: ir.Node) -> int | None:

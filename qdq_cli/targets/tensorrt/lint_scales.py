@@ -56,6 +56,7 @@ class _Half(NamedTuple):
     stored: ir.DataType
     block_size: int
     axis: int
+    indirect: frozenset[int]
 
 
 def default_axis(opset: int) -> int:
@@ -67,7 +68,8 @@ def lint_node(node: ir.Node, opset: int = MIN_OPSET) -> Iterator[Finding]:
     """Yield what is wrong with one Q or DQ of a model of an opset."""
     data, scale, zero_point = input_at(node, 0), input_at(node, 1), input_at(node, 2)
     block_size, axis = int_attribute(node, "block_size", 0), int_attribute(node, "axis", default_axis(opset))
-    half = _Half(node, data, scale, zero_point, scale_count(node), stored_type(node), block_size, axis)
+    scales, indirect = scale_count(node), indirect_slots(node)
+    half = _Half(node, data, scale, zero_point, scales, stored_type(node), block_size, axis, indirect)
     yield from _scale(half)
     yield from _zero_point(half)
     yield from _types(half)
@@ -108,7 +110,7 @@ def _scale(half: _Half) -> Iterator[Finding]:
         producer = source.producer()
         found = f"computed by {producer.op_type}" if producer is not None else "a graph input"
         yield finding("E_SCALE_NOT_CONST", label(node), _name(scale), found)
-    elif 1 in indirect_slots(node):
+    elif 1 in half.indirect:
         yield finding("E_SCALE_NOT_CONST", label(node), _name(scale), THROUGH_IDENTITY, UP_TO_8_6)
     yield from _scale_type(half, scale)
     array = constant_at(node, 1) if (half.scales or 0) <= MAX_SCALES_READ else None
@@ -170,7 +172,7 @@ def _zero_point(half: _Half) -> Iterator[Finding]:
     if not is_constant(value):
         yield finding("E_ZP_NONZERO", label(node), _name(value), "a zero point that is computed at run time")
         return
-    if 2 in indirect_slots(node):
+    if 2 in half.indirect:
         entry = finding("E_ZP_NONZERO", label(node), _name(value), THROUGH_IDENTITY, UP_TO_8_6)
         yield replace(entry, expected="the zero point as an initializer or Constant", rule="A8", fix=INLINE)
     size = element_count(value) or 0
