@@ -33,4 +33,4 @@ def _work(model: Path) -> str:
     nodes = len(onnx.load(model).graph.node)
     _, printed = child([*START, "inspect", str(model), "--json"])
     found = json.loads(printed)["summary"]
-    return f"{nodes:,} nodes, {found['weighted_int8']:,} of {found['weighted_ops']:,} weighted operators in INT8"
+    return f"{nodes:,} nodes, {found['weighted_quantized']:,} of {found['weighted_ops']:,} weighted operators in INT8"

@@ -35,6 +35,7 @@ from qdq_cli.targets.tensorrt.lint import lint
 from qdq_cli.targets.tensorrt.lint_scales import default_axis
 from qdq_cli.targets.tensorrt.simulate import simulate
 from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
+from qdq_cli.targets.tensorrt.table import TENSORRT
 from qdq_cli.targets.tensorrt.verdict import verdict
 
 SIGNED = (legality.make_signed, legality.add_zero_points, legality.size_zero_points)
@@ -85,6 +86,7 @@ def fix_model(config: FixConfig) -> RepairReport:
         after=_state(*after),
         findings=tuple(entry for entry in verdict(after[0]).findings if entry.severity is Severity.ERROR),
         outputs=outputs,
+        target=TENSORRT.name,
         notes=(*notes, *note, *_unused_ranges(config.ranges, repairs, left)),
     )
 
@@ -208,7 +210,7 @@ def _if_better(model: ir.Model, change: Callable[[ir.Model], Outcome]) -> Outcom
 
 def _cost(simulation: Simulation) -> tuple[int, int, int]:
     """Order simulations: stand-alone kernels, then weighted operators that do not write INT8, then layers."""
-    return len(simulation.standalone), -simulation.int8_to_int8, len(simulation.layers)
+    return len(simulation.standalone), -simulation.quantized_to_quantized, len(simulation.layers)
 
 
 def _residuals(model: ir.Model, ranges: Mapping[str, Range]) -> Outcome:
@@ -252,7 +254,7 @@ def _state(findings: tuple[Finding, ...], simulation: Simulation) -> State:
         errors=sum(entry.severity is Severity.ERROR for entry in findings),
         warnings=sum(entry.severity is Severity.WARNING for entry in findings),
         standalone=len(simulation.standalone),
-        int8_to_int8=simulation.int8_to_int8,
+        quantized_to_quantized=simulation.quantized_to_quantized,
     )
 
 

@@ -204,7 +204,7 @@ def quantize_residuals(
         ranges: Tensor name -> range, for tensors without a Q.
         skip: Names of Adds to leave alone.
     """
-    inside = {name for layer in simulation.weighted if layer.int8 for name in layer.nodes}
+    inside = {name for layer in simulation.weighted if layer.quantized for name in layer.nodes}
     done, left = [], []
     for add in list(graph):
         if not is_op(add, "Add") or (add.name or "") not in inside - skip:

@@ -57,7 +57,7 @@ class State:
     errors: int
     warnings: int
     standalone: int
-    int8_to_int8: int
+    quantized_to_quantized: int
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class RepairReport:
         after: The result as `qdq inspect` sees it.
         findings: Errors that remain.
         outputs: Output name -> distance of the result from the input, on seeded random data; empty if not compared.
+        target: Name of the runtime the model is repaired for.
         notes: Sentences the user should read.
     """
 
@@ -86,4 +87,5 @@ class RepairReport:
     after: State
     findings: tuple[Finding, ...]
     outputs: Mapping[str, Distance]
+    target: str
     notes: tuple[str, ...] = ()

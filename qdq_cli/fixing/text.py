@@ -55,7 +55,7 @@ def _left(left: tuple[Left, ...], *, full: bool) -> list[str]:
 def _state(state: State) -> str:
     return (
         f"{count_text(state.errors, 'error')}, {count_text(state.warnings, 'warning')}, "
-        f"{state.standalone} stand-alone Q/DQ, {state.int8_to_int8} weighted operators INT8 to INT8"
+        f"{state.standalone} stand-alone Q/DQ, {state.quantized_to_quantized} weighted operators INT8 to INT8"
     )
 
 

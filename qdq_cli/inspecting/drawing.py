@@ -36,7 +36,7 @@ def dot_of(inspection: Inspection) -> str:
 
 
 def _colour(layer: Layer) -> str:
-    return COLOURS["int8" if layer.int8 else "float"]
+    return COLOURS["int8" if layer.quantized else "float"]
 
 
 def _layer_label(layer: Layer) -> str:

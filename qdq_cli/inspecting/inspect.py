@@ -46,8 +46,8 @@ class Summary:
 
     Args:
         weighted_ops: Weighted operators of the model.
-        weighted_int8: Those that run on INT8 operands.
-        int8_to_int8: Those that also write INT8.
+        weighted_quantized: Those that run on INT8 operands.
+        quantized_to_quantized: Those that also write INT8.
         conversions: Those that write float: the INT8/float borders inside kernels.
         standalone: Stand-alone Q/DQ kernels inside the network; the target is 0.
         boundary: Stand-alone Q/DQ kernels at graph inputs and outputs.
@@ -55,19 +55,19 @@ class Summary:
         errors: Findings with an E_ code.
         warnings: Findings with a W_ code.
         macs: Multiply-accumulates, of one sample where the batch is symbolic.
-        int8_macs: Those in INT8.
-        int8_macs_percent: The share; None where operators of unknown cost would change it.
+        quantized_macs: Those in INT8.
+        quantized_macs_percent: The share; None where operators of unknown cost would change it.
         traffic_elements: Activation elements that kernels read and write.
-        int8_traffic_elements: Those that are INT8.
-        int8_traffic_percent: The share.
+        quantized_traffic_elements: Those that are INT8.
+        quantized_traffic_percent: The share.
         batch_is_symbolic: Whether costs are those of one sample.
         unknown_costs: Kernels whose cost is unknown, because a dimension is; they are in no other figure.
         unknown_macs: Those of them that form products.
     """
 
     weighted_ops: int
-    weighted_int8: int
-    int8_to_int8: int
+    weighted_quantized: int
+    quantized_to_quantized: int
     conversions: int
     standalone: int
     boundary: int
@@ -75,11 +75,11 @@ class Summary:
     errors: int
     warnings: int
     macs: int
-    int8_macs: int
-    int8_macs_percent: float | None
+    quantized_macs: int
+    quantized_macs_percent: float | None
     traffic_elements: int
-    int8_traffic_elements: int
-    int8_traffic_percent: float | None
+    quantized_traffic_elements: int
+    quantized_traffic_percent: float | None
     batch_is_symbolic: bool
     unknown_costs: int
     unknown_macs: int
@@ -106,6 +106,9 @@ class Inspection:
         standalone: Stand-alone Q/DQ kernels.
         standalone_costs: Cost of each of them, in the same order.
         other_nodes: Node name -> why it is in no layer.
+        target: Name of the runtime all of this is predicted for.
+        activation_type: Stored type of quantized activations, such as `int8`.
+        weight_type: Stored type of quantized weights.
         plan: For a model without Q/DQ: the report of `qdq quantize --dry-run`.
     """
 
@@ -125,6 +128,9 @@ class Inspection:
     standalone: tuple[Standalone, ...]
     standalone_costs: tuple[LayerCost, ...]
     other_nodes: Mapping[str, str]
+    target: str
+    activation_type: str
+    weight_type: str
     plan: Report | None = None
 
 
@@ -225,6 +231,9 @@ def _inspection(source: files.ModelFile, subject: _Subject, config: InspectConfi
         standalone=simulation.standalone,
         standalone_costs=cost.standalone,
         other_nodes=_other_nodes(operators, simulation),
+        target=TENSORRT.name,
+        activation_type=TENSORRT.activations.qtype.name,
+        weight_type=TENSORRT.weights.qtype.name,
         plan=None if report is None else replace(report, tensorrt=prediction_of(simulation, cost)),
     )
 
@@ -254,7 +263,7 @@ def require_gates(inspection: Inspection, gates: Gates) -> None:
             f"the first: {inside[0].because}",
             inside[0].remedy,
         )
-    share = summary.int8_macs_percent
+    share = summary.quantized_macs_percent
     if gates.min_int8_macs is not None and (share is None or share < gates.min_int8_macs):
         unknown = "the share of the MACs in INT8 is not known"
         found = unknown if share is None else f"{share:.2f} % of the MACs run in INT8"
@@ -282,8 +291,8 @@ def _fix_shapes(model: ir.Model, config: InspectConfig) -> None:
 def _summary(simulation: Simulation, findings: tuple[Finding, ...], cost: Cost, *, batched: bool) -> Summary:
     return Summary(
         weighted_ops=simulation.weighted_total,
-        weighted_int8=simulation.weighted_int8,
-        int8_to_int8=simulation.int8_to_int8,
+        weighted_quantized=simulation.weighted_quantized,
+        quantized_to_quantized=simulation.quantized_to_quantized,
         conversions=simulation.conversions,
         standalone=len(simulation.removable),
         boundary=len(simulation.boundaries),
@@ -291,11 +300,11 @@ def _summary(simulation: Simulation, findings: tuple[Finding, ...], cost: Cost, 
         errors=sum(entry.severity is Severity.ERROR for entry in findings),
         warnings=sum(entry.severity is Severity.WARNING for entry in findings),
         macs=cost.macs,
-        int8_macs=cost.int8_macs,
-        int8_macs_percent=cost.int8_macs_percent,
+        quantized_macs=cost.quantized_macs,
+        quantized_macs_percent=cost.quantized_macs_percent,
         traffic_elements=cost.traffic_elements,
-        int8_traffic_elements=cost.int8_traffic_elements,
-        int8_traffic_percent=cost.int8_traffic_percent,
+        quantized_traffic_elements=cost.quantized_traffic_elements,
+        quantized_traffic_percent=cost.quantized_traffic_percent,
         batch_is_symbolic=batched,
         unknown_costs=cost.unknown,
         unknown_macs=cost.unknown_macs,

@@ -19,7 +19,7 @@ def layer_lines(inspection: Inspection, paint: Paint = plain) -> list[str]:
     """Return the table of all predicted layers and stand-alone kernels."""
     lines = [f"{'types':<12}  {'layer':<42}  {'MACs':>8}  {'bytes':>8}  ?"]
     for layer, cost in zip(inspection.layers, inspection.layer_costs, strict=True):
-        colour = "green" if layer.int8 else "blue"
+        colour = "green" if layer.quantized else "blue"
         name = elided(f"{layer.op_type} {layer.name}" + (f" +{len(layer.nodes) - 1}" * (len(layer.nodes) > 1)), 42)
         lines.append(_columns(paint(f"{_types(layer):<12}", colour), name, cost, layer.uncertain))
     for found, cost in zip(inspection.standalone, inspection.standalone_costs, strict=True):
@@ -71,11 +71,11 @@ def node_lines(inspection: Inspection, name: str) -> list[str]:
 
 def _layer_story(inspection: Inspection, layer: Layer, cost: LayerCost, name: str) -> list[str]:
     if name == layer.name:
-        kernel = "an INT8 kernel" if layer.int8 else "a float kernel"
+        kernel = "an INT8 kernel" if layer.quantized else "a float kernel"
         lines = wrapped(f"{layer.op_type} '{name}' runs in {kernel} ({_types(layer)}).", 0)
     else:
         role = "is absorbed by" if name in layer.absorbed else "is part of"
-        kernel = f"the {'INT8' if layer.int8 else 'float'} kernel"
+        kernel = f"the {'INT8' if layer.quantized else 'float'} kernel"
         lines = wrapped(f"'{name}' {role} {kernel} of {layer.op_type} '{layer.name}' ({_types(layer)}).", 0)
     if len(layer.nodes) > 1:
         lines += wrapped(f"Nodes: {', '.join(layer.nodes)}")

@@ -51,15 +51,15 @@ def _property(text: str) -> str:
 def markdown_summary(inspection: Inspection) -> str:
     """Return the summary of an inspection as Markdown, for the page of a pipeline run."""
     summary = inspection.summary
-    macs = "unknown" if summary.int8_macs_percent is None else share_text(summary.int8_macs_percent)
-    traffic = "unknown" if summary.int8_traffic_percent is None else share_text(summary.int8_traffic_percent)
+    macs = "unknown" if summary.quantized_macs_percent is None else share_text(summary.quantized_macs_percent)
+    traffic = "unknown" if summary.quantized_traffic_percent is None else share_text(summary.quantized_traffic_percent)
     unknown = summary.unknown_costs
     lines = [
         f"### qdq inspect: {_code(inspection.model)}",
         "",
         "| | |",
         "| --- | --- |",
-        f"| weighted operators in INT8 | {summary.weighted_int8} of {summary.weighted_ops} |",
+        f"| weighted operators in INT8 | {summary.weighted_quantized} of {summary.weighted_ops} |",
         f"| MACs in INT8 | {macs} |",
         f"| activation traffic in INT8 | {traffic} |",
         *([f"| kernels of unknown shape, not in these shares | {unknown} |"] if unknown else []),

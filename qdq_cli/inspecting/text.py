@@ -111,18 +111,18 @@ def _int8(summary: Summary) -> str:
     if not summary.weighted_ops:
         return "no weighted operators"
     return (
-        f"{summary.weighted_int8} of {count_text(summary.weighted_ops, 'weighted operator')}, "
-        f"{summary.int8_to_int8} of them write INT8 too"
+        f"{summary.weighted_quantized} of {count_text(summary.weighted_ops, 'weighted operator')}, "
+        f"{summary.quantized_to_quantized} of them write INT8 too"
     )
 
 
 def _cost(summary: Summary) -> str:
     parts = []
-    if summary.int8_macs_percent is not None:
+    if summary.quantized_macs_percent is not None:
         whole = "the" if summary.unknown_macs else short_count(summary.macs)
-        parts.append(f"{share_text(summary.int8_macs_percent)} of {whole} MACs")
-    if summary.int8_traffic_percent is not None:
-        share = share_text(summary.int8_traffic_percent)
+        parts.append(f"{share_text(summary.quantized_macs_percent)} of {whole} MACs")
+    if summary.quantized_traffic_percent is not None:
+        share = share_text(summary.quantized_traffic_percent)
         parts.append(f"{share} of {short_count(summary.traffic_elements)} activation elements moved")
     text = " and ".join(parts) + " in INT8" if parts else "unknown"
     if not summary.unknown_costs:
@@ -210,7 +210,7 @@ def _heading(kind: str, name: str, figure: str, colour: str, paint: Paint) -> li
 def _float_layers(inspection: Inspection, paint: Paint) -> list[str]:
     """Rank the weighted layers that stay float by what they cost."""
     costs = zip(inspection.layers, inspection.layer_costs, strict=True)
-    floats = [(layer, cost) for layer, cost in costs if not layer.int8 and _forms_products(layer, cost)]
+    floats = [(layer, cost) for layer, cost in costs if not layer.quantized and _forms_products(layer, cost)]
     if not floats:
         return []
     floats.sort(key=lambda pair: -(pair[1].macs or 0))
@@ -239,7 +239,7 @@ def _float_traffic(inspection: Inspection, paint: Paint) -> list[str]:
     floats = [
         (100 * cost.float_elements / whole, layer)
         for layer, cost in costs
-        if not layer.int8 and not _forms_products(layer, cost) and cost.float_elements and whole
+        if not layer.quantized and not _forms_products(layer, cost) and cost.float_elements and whole
     ]
     shown = sorted((entry for entry in floats if entry[0] >= MIN_TRAFFIC_PERCENT), key=lambda entry: -entry[0])
     if not shown:

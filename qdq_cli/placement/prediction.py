@@ -16,25 +16,25 @@ class Prediction:
     """What the target is predicted to do with the model (rules, section 4.6).
 
     Args:
-        int8_layers: Weighted operators that run in INT8.
+        quantized_layers: Weighted operators that run in INT8.
         weighted_layers: All weighted operators.
         standalone: Stand-alone Q/DQ kernels inside the network.
         boundary: Stand-alone Q/DQ kernels at graph inputs and outputs.
         reasons: Reason code -> how many stand-alone kernels have it, those at the boundary included.
-        int8_macs_percent: Share of the multiply-accumulates in INT8, those of each body of If, Loop and Scan once; None
-            where kernels of unknown shape would change it.
-        int8_traffic_percent: Share of the activation elements of known kernels that are read and written as INT8; None
-            where none are known.
+        quantized_macs_percent: Share of the multiply-accumulates in INT8, those of each body of If, Loop and Scan once;
+            None where kernels of unknown shape would change it.
+        quantized_traffic_percent: Share of the activation elements of known kernels that are read and written as INT8;
+            None where none are known.
         unknown_costs: Kernels that are not in these numbers, because a dimension is not known.
     """
 
-    int8_layers: int
+    quantized_layers: int
     weighted_layers: int
     standalone: int
     boundary: int
     reasons: Mapping[str, int]
-    int8_macs_percent: float | None = None
-    int8_traffic_percent: float | None = None
+    quantized_macs_percent: float | None = None
+    quantized_traffic_percent: float | None = None
     unknown_costs: int = 0
 
 

@@ -11,7 +11,7 @@ from json.encoder import encode_basestring, encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of every document that is printed with `--json`; its first key."""
 
 _STEP = "  "

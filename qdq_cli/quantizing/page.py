@@ -87,7 +87,7 @@ def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
         found = report.tensorrt
         yield (
             "TensorRT",
-            f"predicted: {found.int8_layers} of {count_text(found.weighted_layers, 'weighted operator')} in INT8\n"
+            f"predicted: {found.quantized_layers} of {count_text(found.weighted_layers, 'weighted operator')} in INT8\n"
             f"{int8_work(found)}\n"
             f"stand-alone Q/DQ: {found.standalone} inside, {found.boundary} at the boundary",
         )

@@ -70,7 +70,11 @@ def quantized(report: Report) -> str:
 
 def int8_work(prediction: Prediction) -> str:
     """Write the shares of the work in INT8: "99.1 % of the MACs, 87.5 % of the activation traffic in INT8"."""
-    macs, traffic, unknown = prediction.int8_macs_percent, prediction.int8_traffic_percent, prediction.unknown_costs
+    macs, traffic, unknown = (
+        prediction.quantized_macs_percent,
+        prediction.quantized_traffic_percent,
+        prediction.unknown_costs,
+    )
     known = [] if macs is None else [f"{share_text(macs)} of the MACs"]
     if traffic is not None:
         known.append(f"{share_text(traffic)} of the {'known ' if unknown else ''}activation traffic")

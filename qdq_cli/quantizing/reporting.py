@@ -158,7 +158,7 @@ def note_of_opset(opened: Opened) -> tuple[str, ...]:
 
 def unmet_macs(prediction: Prediction | None, least: float | None) -> LimitError | None:
     """Hold the share of the multiply-accumulates in INT8 against `--min-int8-macs`; return what is wrong."""
-    share = None if prediction is None else prediction.int8_macs_percent
+    share = None if prediction is None else prediction.quantized_macs_percent
     if least is None or (share is not None and share >= least):
         return None
     unknown = "The share of the MACs in INT8 is not known"

@@ -142,7 +142,7 @@ def _prediction(prediction: Prediction, width: int) -> list[str]:
     reasons = f" ({', '.join(f'{count} {code}' for code, count in inside.items())})" if inside else ""
     alone = f"stand-alone Q/DQ: {prediction.standalone} inside{reasons}, {prediction.boundary} at the boundary"
     return [
-        *beside(f"predicted: {prediction.int8_layers} of {operators} in INT8", width),
+        *beside(f"predicted: {prediction.quantized_layers} of {operators} in INT8", width),
         *beside(int8_work(prediction), width, indent=2),
         *beside(alone, width, indent=2),
     ]

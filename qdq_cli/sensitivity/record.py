@@ -88,6 +88,9 @@ class SensitivityReport:
         group_rank_correlation: The same over the scale groups.
         metric_rank_correlation: That of the estimate with the drop of the user's metric.
         seconds: Time of each stage.
+        target: Name of what the model is quantized for.
+        activation_type: Stored type of quantized activations, such as `int8`.
+        weight_type: Stored type of quantized weights.
         notes: Sentences the user should read.
     """
 
@@ -102,4 +105,7 @@ class SensitivityReport:
     group_rank_correlation: float | None
     metric_rank_correlation: float | None
     seconds: Mapping[str, float]
+    target: str
+    activation_type: str
+    weight_type: str
     notes: tuple[str, ...]

@@ -142,6 +142,9 @@ def _report(
         group_rank_correlation=None if exact is None else rank_correlation(estimated.groups, exact.groups),
         metric_rank_correlation=None if metrics is None else rank_correlation(best.operators, metrics.drops),
         seconds=run.clock.seconds(),
+        target=run.target.name,
+        activation_type=run.target.activations.qtype.name,
+        weight_type=run.target.weights.qtype.name,
         notes=tuple(run.notes),
     )
 

@@ -12,7 +12,7 @@ from qdq_cli.screen.sentences import count_text
 from qdq_cli.sensitivity.text import work_text
 from qdq_cli.tuning import record
 from qdq_cli.tuning.record import TuneReport
-from qdq_cli.tuning.text import result_text, target_text, unmet_text
+from qdq_cli.tuning.text import goal_text, result_text, unmet_text
 
 _LEFT_FLOAT = (
     "The share of each in the sum of the noises of all operators; in brackets what INT8 loses of the "
@@ -46,7 +46,7 @@ def _unmet(report: TuneReport) -> Iterator[Block]:
 
 
 def _summary(report: TuneReport) -> Iterator[tuple[str, Cell]]:
-    yield "target", target_text(report.target)
+    yield "target", goal_text(report.goal)
     yield "result", result_text(report)
     yield "output", report.output
     yield "samples", f"{report.samples} set aside, {report.held_back} held back for verification"
@@ -59,14 +59,14 @@ def _summary(report: TuneReport) -> Iterator[tuple[str, Cell]]:
 def _curves(report: TuneReport) -> Iterator[Block]:
     if report.float_metric is not None:
         yield _curve(report, "metric", [point.metric for point in report.frontier])
-    elif report.target.min_agreement is not None:
+    elif report.goal.min_agreement is not None:
         yield _curve(report, "top-1 agreement, %", [point.agreement for point in report.frontier])
     yield _curve(report, "SQNR, dB", [point.sqnr_db for point in report.frontier])
 
 
 def _curve(report: TuneReport, label: str, values: list[float | None]) -> Curve:
     points = tuple(
-        Point(point.int8_work_percent, float("nan") if value is None else value, _label(point))
+        Point(point.quantized_work_percent, float("nan") if value is None else value, _label(point))
         for point, value in zip(report.frontier, values, strict=True)
     )
     return Curve("INT8 work, %", label, points, report.chosen)
@@ -75,7 +75,9 @@ def _curve(report: TuneReport, label: str, values: list[float | None]) -> Curve:
 def _label(point: record.Point) -> str:
     count = len(point.left_float)
     text = "all in INT8" if not count else f"{count_text(count, 'operator')} left float"
-    return f"{text}; {share_text(point.int8_macs_percent)} of the MACs in INT8" + ("; target met" if point.met else "")
+    return f"{text}; {share_text(point.quantized_macs_percent)} of the MACs in INT8" + (
+        "; target met" if point.met else ""
+    )
 
 
 def _left_float(report: TuneReport) -> Iterator[Block]:

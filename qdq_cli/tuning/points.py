@@ -36,7 +36,7 @@ class PointMeter:
 
     def __init__(self, stand: Stand, config: TuneConfig, metric: Metric | None) -> None:
         verify = config.quantize.verify
-        self.target = Goal(verify.min_sqnr, verify.min_agreement, config.max_drop, config.min_int8_macs)
+        self.goal = Goal(verify.min_sqnr, verify.min_agreement, config.max_drop, config.min_int8_macs)
         self._stand = stand
         self._verifying = _verifying(stand, verify.samples)
         self._metric = metric
@@ -66,26 +66,26 @@ class PointMeter:
         drop = None if metric is None or self._metric is None else self._metric.drop(metric)
         work = self._stand.meter.of(candidate.plan)
         missing = self._missing(sqnr_db, agreement, drop, work.macs_percent)
-        only_sqnr = self.target.max_drop is None and self.target.min_agreement is None
-        decides = self.target.min_sqnr is not None and (only_sqnr or missing[0] > 0)
+        only_sqnr = self.goal.max_drop is None and self.goal.min_agreement is None
+        decides = self.goal.min_sqnr is not None and (only_sqnr or missing[0] > 0)
         return Point(
             left_float=left_float,
-            int8_macs_percent=work.macs_percent,
-            int8_traffic_percent=work.traffic_percent,
-            int8_work_percent=work.percent,
+            quantized_macs_percent=work.macs_percent,
+            quantized_traffic_percent=work.traffic_percent,
+            quantized_work_percent=work.percent,
             sqnr_db=sqnr_db,
             agreement=agreement,
             metric=metric,
             drop=drop,
             met=bool(candidate.plan.quantized) and not any(missing),
-            excess_db=(self.target.min_sqnr or 0.0) - sqnr_db if decides else None,
+            excess_db=(self.goal.min_sqnr or 0.0) - sqnr_db if decides else None,
             shortfall=sum(missing) if candidate.plan.quantized else math.inf,
         )
 
     def _agreement(self, outcomes: list[Outcome]) -> float | None:
         found = [outcome.worst_agreement for outcome in outcomes]
         known = [agreement for agreement in found if agreement is not None]
-        if not known and self.target.min_agreement is not None:
+        if not known and self.goal.min_agreement is not None:
             raise LimitError(
                 "--min-agreement is set, but no output holds class scores (two dimensions, two or more classes).",
                 "Use --min-sqnr for this model.",
@@ -96,12 +96,12 @@ class PointMeter:
         self, sqnr_db: float, agreement: float | None, drop: float | None, macs_percent: float
     ) -> tuple[float, float, float, float]:
         """How much of each part of the target is missing: SQNR, agreement, metric, work; 0 for what is met."""
-        target = self.target
+        goal = self.goal
         return (
-            0.0 if target.min_sqnr is None else max(0.0, target.min_sqnr - sqnr_db),
-            0.0 if target.min_agreement is None or agreement is None else max(0.0, target.min_agreement - agreement),
-            0.0 if target.max_drop is None or drop is None else _above(drop, target.max_drop),
-            0.0 if target.min_int8_macs is None else _above(target.min_int8_macs, macs_percent),
+            0.0 if goal.min_sqnr is None else max(0.0, goal.min_sqnr - sqnr_db),
+            0.0 if goal.min_agreement is None or agreement is None else max(0.0, goal.min_agreement - agreement),
+            0.0 if goal.max_drop is None or drop is None else _above(drop, goal.max_drop),
+            0.0 if goal.min_quantized_macs is None else _above(goal.min_quantized_macs, macs_percent),
         )
 
 

@@ -16,13 +16,13 @@ class Goal:
         min_sqnr: Lowest SQNR in dB on every output.
         min_agreement: Lowest top-1 agreement in percent on every output of class scores.
         max_drop: Most that the user's metric may be worse than the float model's.
-        min_int8_macs: Least share of the multiply-accumulates in INT8, in percent.
+        min_quantized_macs: Least share of the multiply-accumulates in INT8, in percent.
     """
 
     min_sqnr: float | None
     min_agreement: float | None
     max_drop: float | None
-    min_int8_macs: float | None
+    min_quantized_macs: float | None
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Point:
 
     Args:
         left_float: Names of the operators left float for the target.
-        int8_macs_percent: Share of the multiply-accumulates predicted in INT8.
-        int8_traffic_percent: Share of the activation traffic predicted in INT8.
-        int8_work_percent: The mean of both: what tuning keeps as large as it can.
+        quantized_macs_percent: Share of the multiply-accumulates predicted in INT8.
+        quantized_traffic_percent: Share of the activation traffic predicted in INT8.
+        quantized_work_percent: The mean of both: what tuning keeps as large as it can.
         sqnr_db: Lowest SQNR of all outputs.
         agreement: Lowest top-1 agreement of the outputs of class scores, in percent; None without such.
         metric: Value of the user's metric; None without one.
@@ -45,9 +45,9 @@ class Point:
     """
 
     left_float: tuple[str, ...]
-    int8_macs_percent: float
-    int8_traffic_percent: float
-    int8_work_percent: float
+    quantized_macs_percent: float
+    quantized_traffic_percent: float
+    quantized_work_percent: float
     sqnr_db: float
     agreement: float | None
     metric: float | None
@@ -86,8 +86,8 @@ class TuneReport:
         schema_version: Version of this document.
         model: Path of the model.
         output: Path of the result; where the target is not met, of the best that was found.
-        target: What was asked.
-        mha: Whether products of two activations are quantized: asked for, or needed for `min_int8_macs`.
+        goal: What was asked.
+        mha: Whether products of two activations are quantized: asked for, or needed for `min_quantized_macs`.
         met: Whether it is met.
         float_metric: Value of the user's metric for the float model.
         samples: Samples that variants are measured on, set aside from the calibration data.
@@ -99,13 +99,16 @@ class TuneReport:
         left_float: The operators it leaves float, most noise first.
         quantize: The report of what was written.
         seconds: Time of each stage.
+        target: Name of what the model is quantized for.
+        activation_type: Stored type of quantized activations, such as `int8`.
+        weight_type: Stored type of quantized weights.
         notes: Sentences the user should read.
     """
 
     schema_version: int
     model: str
     output: str
-    target: Goal
+    goal: Goal
     mha: bool
     met: bool
     float_metric: float | None
@@ -118,4 +121,7 @@ class TuneReport:
     left_float: tuple[LeftFloat, ...]
     quantize: Report
     seconds: Mapping[str, float]
+    target: str
+    activation_type: str
+    weight_type: str
     notes: tuple[str, ...]

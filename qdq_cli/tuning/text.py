@@ -15,7 +15,7 @@ MAX_LEFT_FLOAT = 12
 
 def tune_lines(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
     """Return the target, the frontier and what is left float; cut to one screen unless `full`."""
-    lines = row("target", target_text(report.target))
+    lines = row("target", goal_text(report.goal))
     lines += row("judged on", _judged_on(report))
     lines += row("operators", _operators(report))
     lines += row("seconds", seconds_text(report.seconds))
@@ -24,17 +24,17 @@ def tune_lines(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
     return [*lines, *_left_float(report, paint, full=full), ""]
 
 
-def target_text(target: Goal) -> str:
+def goal_text(goal: Goal) -> str:
     """What was asked, in words."""
     parts = []
-    if target.min_sqnr is not None:
-        parts.append(f"SQNR of at least {target.min_sqnr:g} dB")
-    if target.min_agreement is not None:
-        parts.append(f"top-1 agreement of at least {target.min_agreement:g} %")
-    if target.max_drop is not None:
-        parts.append(f"metric at most {target.max_drop:g} worse than the float model's")
-    if target.min_int8_macs is not None:
-        parts.append(f"at least {target.min_int8_macs:g} % of the MACs in INT8")
+    if goal.min_sqnr is not None:
+        parts.append(f"SQNR of at least {goal.min_sqnr:g} dB")
+    if goal.min_agreement is not None:
+        parts.append(f"top-1 agreement of at least {goal.min_agreement:g} %")
+    if goal.max_drop is not None:
+        parts.append(f"metric at most {goal.max_drop:g} worse than the float model's")
+    if goal.min_quantized_macs is not None:
+        parts.append(f"at least {goal.min_quantized_macs:g} % of the MACs in INT8")
     return ", ".join(parts)
 
 
@@ -48,7 +48,7 @@ def result_text(report: TuneReport) -> str:
     if not count:
         recovered = ", recovered," if report.quantize.recovery is not None else ""
         return f"everything in INT8{recovered} meets the target; nothing had to be left float"
-    return f"{left}, {share_text(chosen.int8_macs_percent)} of the MACs in INT8"
+    return f"{left}, {share_text(chosen.quantized_macs_percent)} of the MACs in INT8"
 
 
 def unmet_text(report: TuneReport) -> str:
@@ -58,20 +58,20 @@ def unmet_text(report: TuneReport) -> str:
 
 def _missing(report: TuneReport) -> list[str]:
     """Which parts of the target the best variant misses, each with both numbers."""
-    chosen, target = report.frontier[report.chosen], report.target
+    chosen, goal = report.frontier[report.chosen], report.goal
     asked = (
-        ("SQNR", " dB", chosen.sqnr_db, target.min_sqnr),
-        ("top-1 agreement", " %", chosen.agreement, target.min_agreement),
-        ("MACs in INT8", " %", chosen.int8_macs_percent, target.min_int8_macs),
+        ("SQNR", " dB", chosen.sqnr_db, goal.min_sqnr),
+        ("top-1 agreement", " %", chosen.agreement, goal.min_agreement),
+        ("MACs in INT8", " %", chosen.quantized_macs_percent, goal.min_quantized_macs),
     )
     parts = [
         f"{what} {found:.2f}{unit} instead of at least {least:g}{unit}"
         for what, unit, found, least in asked
         if least is not None and found is not None and found < least
     ]
-    if target.max_drop is not None and chosen.drop is not None and chosen.drop > target.max_drop:
+    if goal.max_drop is not None and chosen.drop is not None and chosen.drop > goal.max_drop:
         worse = f"metric {value_text(chosen.drop)} worse than the float model's"
-        parts.append(f"{worse} instead of at most {target.max_drop:g}")
+        parts.append(f"{worse} instead of at most {goal.max_drop:g}")
     return parts or ["nothing is left in INT8"]
 
 
@@ -120,7 +120,8 @@ def _frontier(report: TuneReport, paint: Paint) -> list[str]:
 
 
 def _point(point: Point, *, agreement: bool, metric: bool) -> str:
-    text = f"         {point.int8_macs_percent:5.1f}%   {point.int8_traffic_percent:5.1f}%  {len(point.left_float):10d}"
+    macs, traffic = point.quantized_macs_percent, point.quantized_traffic_percent
+    text = f"         {macs:5.1f}%   {traffic:5.1f}%  {len(point.left_float):10d}"
     text += f"  {point.sqnr_db:4.1f} dB" if point.sqnr_db < 200 else "    equal"
     if agreement:
         text += " " * 11 if point.agreement is None else f"  {point.agreement:7.1f} %"

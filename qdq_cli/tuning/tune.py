@@ -220,10 +220,10 @@ class _Tuning:
     def _require_floor(self, everything: Point) -> None:
         """Hold what is in INT8 after calibration, which may have found inputs that no range serves, to the floor."""
         least = self.config.min_int8_macs
-        if least is not None and everything.int8_macs_percent < least:
+        if least is not None and everything.quantized_macs_percent < least:
             wide = frozenset(skip.node for skip in self.stand.work.plan.skips if skip.code == "WIDE_RANGE")
             most = most_with_products(self.stand.meter, replace(self.config.quantize.plan, wide=wide))
-            raise out_of_reach(everything.int8_macs_percent, most, least)
+            raise out_of_reach(everything.quantized_macs_percent, most, least)
 
     def write(self, measured: dict[FloatSet, Point], target: Path) -> TuneReport:
         """Write the cheapest variant that meets the target, or else the best under another name; returns the report."""
@@ -253,12 +253,12 @@ class _Tuning:
     def _report(
         self, measured: dict[FloatSet, Point], chosen: FloatSet, written: Report, seconds: dict[str, float]
     ) -> TuneReport:
-        frontier = sorted(measured.values(), key=lambda point: (-point.int8_work_percent, point.sqnr_db))
+        frontier = sorted(measured.values(), key=lambda point: (-point.quantized_work_percent, point.sqnr_db))
         return TuneReport(
             schema_version=SCHEMA_VERSION,
             model=str(self.config.quantize.model),
             output=written.output or "",
-            target=self.points.target,
+            goal=self.points.goal,
             mha=self.config.quantize.plan.mha,
             met=measured[chosen].met,
             float_metric=self.points.float_metric,
@@ -271,6 +271,9 @@ class _Tuning:
             left_float=self._left_float(chosen),
             quantize=written,
             seconds=seconds,
+            target=written.target,
+            activation_type=written.activation_type,
+            weight_type=written.weight_type,
             notes=written.notes,
         )
 
@@ -297,7 +300,7 @@ def _best(measured: dict[FloatSet, Point]) -> FloatSet:
         key=lambda some: (
             not measured[some].met,
             0.0 if measured[some].met else measured[some].shortfall,
-            -measured[some].int8_work_percent,
+            -measured[some].quantized_work_percent,
             -measured[some].sqnr_db,
             len(some),
         ),

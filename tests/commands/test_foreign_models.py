@@ -33,7 +33,7 @@ def test_onnx_runtime_defaults_of_this_release(tmp_path, capsys):
     summary, codes = report(target, capsys)
     assert {"E_ZP_NONZERO", "E_BIAS_QUANTIZED"} <= codes
     assert "W_DQ_ONLY_WEIGHTS" in report(target, capsys, "--trt", "8.6")[1] - codes
-    assert summary["weighted_int8"] == summary["weighted_ops"] == 5
+    assert summary["weighted_quantized"] == summary["weighted_ops"] == 5
 
 
 def test_onnx_runtime_settings_for_tensorrt_of_this_release(tmp_path, capsys):
@@ -42,4 +42,4 @@ def test_onnx_runtime_settings_for_tensorrt_of_this_release(tmp_path, capsys):
     summary, codes = report(target, capsys)
     assert summary["errors"] == 0
     assert "W_Q_BEFORE_RELU" in codes
-    assert summary["weighted_int8"] == summary["weighted_ops"] == 5
+    assert summary["weighted_quantized"] == summary["weighted_ops"] == 5

@@ -70,7 +70,7 @@ def test_json_is_one_document_with_stable_keys(folder, capsys):
     assert {"model", "summary", "findings", "layers", "standalone", "layer_costs", "plan"} <= set(found)
     assert found["quantized"] is True and found["plan"] is None
     summary = found["summary"]
-    assert (summary["weighted_int8"], summary["weighted_ops"], summary["standalone"], summary["boundary"]) == (
+    assert (summary["weighted_quantized"], summary["weighted_ops"], summary["standalone"], summary["boundary"]) == (
         21,
         21,
         2,
@@ -86,7 +86,7 @@ def test_costs_count_every_weighted_operator(folder, capsys):
     costs = {entry["name"]: entry for entry in found["layer_costs"]}
     assert costs["conv1"]["macs"] == 32 * 32 * 8 * 3 * 49
     assert costs["fc"]["macs"] == 64 * 10
-    assert found["summary"]["int8_macs_percent"] == 100
+    assert found["summary"]["quantized_macs_percent"] == 100
     assert found["summary"]["unknown_costs"] == 0
     assert costs["conv1"]["size_bytes"] == 3 * 64 * 64 + 8 * 32 * 32  # INT8 in and out
 
@@ -342,7 +342,7 @@ def test_a_float_model_is_planned_and_predicted(folder, capsys):
     found = document(folder, "float", capsys)
     assert found["quantized"] is False
     assert found["plan"]["weighted_ops"] == {"total": 2, "quantized": 2}
-    assert found["summary"]["weighted_int8"] == 2
+    assert found["summary"]["weighted_quantized"] == 2
     assert found["summary"]["batch_is_symbolic"] is True
     assert found["summary"]["macs"] == 2 * 64 * 32 * 32 * 9
     assert inspect(folder, "float") == 0
@@ -398,7 +398,7 @@ def test_half_models_need_tensorrt_10_and_move_half_the_bytes(tmp_path, capsys):
     y = net.op("MatMul", data, weight, name="matmul")
     onnx.save(net.proto(y, output_types={y: onnx.TensorProto.FLOAT16}), tmp_path / "half.onnx")
     found = document(tmp_path, "half", capsys)
-    assert found["summary"]["weighted_int8"] == 1
+    assert found["summary"]["weighted_quantized"] == 1
     assert found["layer_costs"][0]["size_bytes"] == 4 * 32 * 1 + 4 * 32 * 2
     assert found["findings"] == [] and found["releases"] == ["10", "11"]
     assert found["newer_form"] == ["opset 19", "FLOAT16 scales"]

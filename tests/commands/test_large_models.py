@@ -28,7 +28,7 @@ def test_fifteen_thousand_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     onnx.save(net.proto(y), tmp_path / "deep.onnx")
     assert run(["inspect", str(tmp_path / "deep.onnx"), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)["summary"]
-    assert summary["weighted_int8"] == summary["weighted_ops"] > 2000
+    assert summary["weighted_quantized"] == summary["weighted_ops"] > 2000
     assert summary["reasons"] == {"BOUNDARY_INPUT": 1, "RESIDUAL_NOT_REQUANTIZED": 1}
     assert summary["unknown_costs"] == 0
 
@@ -43,7 +43,7 @@ def test_thousands_of_nodes_on_one_weight_are_planned(tmp_path: Path, capsys: py
     assert run(["inspect", str(tmp_path / "shared.onnx"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["plan"]["weighted_ops"] == {"total": PAIRS, "quantized": PAIRS}
-    assert found["summary"]["weighted_int8"] == PAIRS
+    assert found["summary"]["weighted_quantized"] == PAIRS
     assert found["summary"]["standalone"] == 0
 
 
@@ -80,5 +80,5 @@ def test_two_gigabytes_of_weights_are_not_read(huge_model: Path, capsys, monkeyp
     assert run(["inspect", str(huge_model), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["size_bytes"] > 2**31
-    assert found["summary"]["weighted_int8"] == 1
+    assert found["summary"]["weighted_quantized"] == 1
     assert found["summary"]["macs"] == HUGE[0] * HUGE[1]

@@ -34,7 +34,7 @@ def test_json_is_exactly_one_document_with_the_promised_keys(space: Workspace):
     document = done.document
     assert done.err == ""
     assert next(iter(document)) == "schema_version"
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     for record, keys in KEYS_OF_THE_DOCUMENT.items():
         found = document[record] if record else document
         assert set(keys) <= set(found), record
@@ -56,7 +56,7 @@ def test_json_keeps_notes_on_stderr_and_in_the_document(space: Workspace):
 def test_json_of_a_dry_run(space: Workspace):
     inspection = space.quantize("--dry-run", "--json").document
     document = inspection["plan"]
-    assert document["tensorrt"]["int8_layers"] == inspection["summary"]["weighted_int8"] > 0
+    assert document["tensorrt"]["quantized_layers"] == inspection["summary"]["weighted_quantized"] > 0
     assert (document["output"], document["calibration"], document["verification"]) == (None, None, None)
     assert next(target["tensor"] for target in document["targets"]) == "images"
 
@@ -81,7 +81,7 @@ def test_quiet_prints_nothing_but_errors_and_warnings(space: Workspace):
 
 def test_quiet_json_is_the_document_alone(space: Workspace):
     done = space.quantize("--calib", space.images, "--preprocess", "unit", "-q", "--json")
-    assert json.loads(done.out)["schema_version"] == 1
+    assert json.loads(done.out)["schema_version"] == 2
     assert done.err == ""
 
 
@@ -130,7 +130,7 @@ def test_a_limit_that_is_not_met_prints_the_document_too(space: Workspace):
     assert (found["output"], found["size_bytes"]["after"]) == (None, None)
     assert found["unmet_limit"] in done.err and "--min-sqnr is 190 dB" in found["unmet_limit"]
     assert found["verification"]["outputs"]["scores"]["sqnr_db"] < 190
-    assert found["tensorrt"]["int8_layers"] == found["weighted_ops"]["quantized"] == 4
+    assert found["tensorrt"]["quantized_layers"] == found["weighted_ops"]["quantized"] == 4
     assert space.listing() == before
     met = space.quantize("--json").document
     assert met["unmet_limit"] is None

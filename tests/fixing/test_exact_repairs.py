@@ -235,8 +235,8 @@ def test_dead_channels_get_the_scale_one(fixed):
 def test_a_dead_activation_stays_dead(fixed):
     result = fixed(scaled(SCALE, 0.0))
     assert result.rules == {"A19"} and errors(result.target) == []
-    assert result.report.after.int8_to_int8 >= result.report.before.int8_to_int8
-    assert simulate(ir.load(result.target)).weighted_int8 == 1
+    assert result.report.after.quantized_to_quantized >= result.report.before.quantized_to_quantized
+    assert simulate(ir.load(result.target)).weighted_quantized == 1
     result.assert_equal({"x": np.full(SHAPE, 3e4, np.float32)})
     result.assert_equal()
 
@@ -343,9 +343,9 @@ def test_clips_are_seen_through_and_keep_every_number(fixed, low, high, spelling
     make_readable(model)
     codes = [entry.code for entry in lint(model) if entry.code != "W_CHANNEL_ALIGN"]
     assert codes == ["W_CODES_CLIPPED"] * 2
-    assert simulate(model).weighted_int8 == 1
+    assert simulate(model).weighted_quantized == 1
     assert result.rules == {"A1"} and all(repair.exact for repair in result.report.repairs)
-    assert simulate(ir.load(result.target)).weighted_int8 == 1 and errors(result.target) == []
+    assert simulate(ir.load(result.target)).weighted_quantized == 1 and errors(result.target) == []
     result.assert_equal()
 
 

@@ -349,7 +349,7 @@ def test_the_last_block_before_a_float_reader_is_bridged_where_that_frees_others
     assert sorted(repair.node for repair in report.repairs) == [f"add{block}" for block in range(repaired)]
     assert report.before.standalone == 1 + blocks  # the input, and a Q that float reads beside it for each block
     assert len(simulate(model).removable) == standalone
-    assert report.after.int8_to_int8 == report.before.int8_to_int8 + (blocks if repaired else 0)
+    assert report.after.quantized_to_quantized == report.before.quantized_to_quantized + (blocks if repaired else 0)
 
 
 def test_a_change_that_costs_kernels_is_not_made(fixed):

@@ -191,7 +191,7 @@ def test_an_operator_without_an_activation_is_not_quantized_by_half(spelled):
     plan = make_plan(model, TENSORRT)
     assert plan.quantized == ("input",)
     assert [target.use.node for target in plan.weights] == ["input"]
-    assert predict_plan(model, plan).weighted_int8 == 1
+    assert predict_plan(model, plan).weighted_quantized == 1
     if any(node.name == "state" for node in model.graph):  # else folded to a constant
         assert codes(plan)["state"] == "CONSTANT_INPUT"
 

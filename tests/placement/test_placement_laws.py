@@ -128,6 +128,6 @@ def test_quantizing_one_more_operator_saves_no_kernel(recipe):
 @given(recipes())
 def test_what_is_counted_as_quantized_runs_in_int8(recipe):
     model, plan = planned(recipe)
-    layers = {layer.name for layer in predict_plan(model, plan).weighted if layer.int8}
+    layers = {layer.name for layer in predict_plan(model, plan).weighted if layer.quantized}
     assert layers == set(plan.quantized)
     assert not [found for found in lint(draft(model, plan)) if found.code == "W_WEIGHT_ONLY_OR_ACT_ONLY"]

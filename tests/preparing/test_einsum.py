@@ -93,7 +93,7 @@ def test_every_other_einsum_stays_counts_and_costs(equation: str, weight: int | 
     document = qdq("inspect", tmp_path / "model.onnx", "--json").document
     labels = {letter for letter in equation.split("->", maxsplit=1)[0] if letter.isalpha()}
     assert document["summary"]["macs"] == int(np.prod([SIZES[letter] for letter in labels]))
-    assert document["summary"]["int8_macs_percent"] == 0
+    assert document["summary"]["quantized_macs_percent"] == 0
     assert document["summary"]["weighted_ops"] == 1
 
 
@@ -121,7 +121,7 @@ def test_projections_written_as_einsum_are_quantized(tmp_path):
     done = qdq("quantize", tmp_path / "model.onnx", "--calib", tmp_path / "data.npz", "--json")
     assert done.code == 0, done.err
     assert done.document["weighted_ops"] == {"total": 2, "quantized": 2}
-    assert done.document["tensorrt"]["int8_layers"] == 2
+    assert done.document["tensorrt"]["quantized_layers"] == 2
     assert done.document["verification"]["outputs"]["out"]["sqnr_db"] > 25
 
 

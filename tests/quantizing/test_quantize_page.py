@@ -228,5 +228,5 @@ def test_the_sqnr_at_a_range_is_the_one_of_quantizing_with_it():
 def test_the_layers_are_those_that_inspect_predicts(space: Workspace):
     reader = page_of(space)
     summary = qdq("inspect", space.output, "--json").document["summary"]
-    assert f"{summary['int8_macs_percent']:.1f} % of {number(summary['macs'] / 1e6)} M" in reader.texts
-    assert f"{summary['int8_traffic_percent']:.1f} % of the activation elements moved" in reader.texts
+    assert f"{summary['quantized_macs_percent']:.1f} % of {number(summary['macs'] / 1e6)} M" in reader.texts
+    assert f"{summary['quantized_traffic_percent']:.1f} % of the activation elements moved" in reader.texts

@@ -49,7 +49,7 @@ def test_products_stay_float_where_the_floor_is_reached_without(space: Workspace
     listener = Titles()
     report = tune_model(config_of(space, 68.0), listener)
     assert (report.met, report.mha) == (True, False)
-    assert report.frontier[0].int8_macs_percent == pytest.approx(68.7, abs=0.1)
+    assert report.frontier[0].quantized_macs_percent == pytest.approx(68.7, abs=0.1)
     assert not listener.notes
 
 
@@ -57,7 +57,7 @@ def test_products_are_taken_in_where_the_floor_needs_them(space: Workspace):
     listener = Titles()
     report = tune_model(config_of(space, 80.0), listener)
     assert (report.met, report.mha) == (True, True)
-    assert report.frontier[report.chosen].int8_macs_percent == pytest.approx(100.0)
+    assert report.frontier[report.chosen].quantized_macs_percent == pytest.approx(100.0)
     (note,) = listener.notes
     assert note in report.notes
     assert "without them 68.7 %" in note and "with them 100.0 %" in note and "80 %" in note and "FP16" in note
@@ -112,7 +112,7 @@ def test_the_search_may_leave_products_float_again(tmp_path: Path):
     found = done.document
     assert found["mha"] and found["met"] and found["operators"] == 20
     chosen = found["frontier"][found["chosen"]]
-    assert 90 <= chosen["int8_macs_percent"] < 100
+    assert 90 <= chosen["quantized_macs_percent"] < 100
     assert any("attention/MatMul" in name for name in chosen["left_float"])
 
 

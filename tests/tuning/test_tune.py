@@ -62,8 +62,8 @@ def test_the_bad_layer_alone_is_left_float(space: Workspace):
     assert report.left_float[0].noise_percent > 50
     chosen = report.frontier[report.chosen]
     assert chosen.met and chosen.left_float == (BAD,)
-    assert 0 < chosen.int8_macs_percent < 100
-    assert chosen.int8_macs_percent == pytest.approx(100 - report.left_float[0].macs_percent)
+    assert 0 < chosen.quantized_macs_percent < 100
+    assert chosen.quantized_macs_percent == pytest.approx(100 - report.left_float[0].macs_percent)
 
 
 def test_all_in_int8_is_enough_where_it_meets_the_target(space: Workspace):
@@ -181,10 +181,10 @@ def test_the_page_of_a_target_that_is_not_met_says_so_on_top(space: Workspace, l
 def test_a_floor_under_the_work_in_int8_is_kept(space: Workspace):
     target = full_sqnr(space) + 20
     free = tuned(space, VerifyConfig(min_sqnr=target))
-    share = free.frontier[free.chosen].int8_macs_percent
+    share = free.frontier[free.chosen].quantized_macs_percent
     bound = tuned(space, VerifyConfig(min_sqnr=target), min_int8_macs=min(99.0, share + 10))
     assert not bound.met
-    assert bound.frontier[bound.chosen].int8_macs_percent >= min(99.0, share + 10)
+    assert bound.frontier[bound.chosen].quantized_macs_percent >= min(99.0, share + 10)
     assert bound.output.endswith("model.qdq.best.onnx")
 
 

@@ -131,7 +131,7 @@ class Assembly:
             inputs=tuple(read if kernel.kind is LayerKind.WEIGHTED else dict.fromkeys(read)),
             outputs=tuple(sorted(self._written(kernel))),
             output_type=ElementType.INT8 if writes_codes else ElementType.FLOAT,
-            int8=kernel.int8,
+            quantized=kernel.int8,
             absorbed=tuple(self._absorbed(kernel)),
             because=tuple(kernel.because),
             uncertain=" ".join(kernel.uncertain),

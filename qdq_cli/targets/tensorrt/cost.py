@@ -33,14 +33,14 @@ class LayerCost:
         name: The layer's name, or the first ONNX node of a stand-alone kernel.
         macs: Multiply-accumulates; 0 for a layer without products, None where shapes are unknown or an optimizer's
             operator hides them. For If, Loop and Scan, those of each body once.
-        int8_elements: Activation elements read and written as INT8.
+        quantized_elements: Activation elements read and written as INT8.
         float_elements: Activation elements read and written as FP32 or FP16.
         size_bytes: Both in bytes.
     """
 
     name: str
     macs: int | None
-    int8_elements: int | None
+    quantized_elements: int | None
     float_elements: int | None
     size_bytes: int | None
 
@@ -53,9 +53,9 @@ class Cost:
         layers: One entry for each layer, in the simulation's order.
         standalone: One entry for each stand-alone Q or DQ, in the simulation's order.
         macs: Multiply-accumulates of all weighted operators and Einsums with known shapes.
-        int8_macs: Those that run in INT8.
+        quantized_macs: Those that run in INT8.
         traffic_elements: Activation elements read and written by all kernels.
-        int8_traffic_elements: Those that are INT8.
+        quantized_traffic_elements: Those that are INT8.
         unknown: Layers without cost because a dimension is not known.
         every_product: Whether all layers that form products run in INT8 (True), none does (False), or some do (None).
     """
@@ -63,9 +63,9 @@ class Cost:
     layers: tuple[LayerCost, ...]
     standalone: tuple[LayerCost, ...]
     macs: int
-    int8_macs: int
+    quantized_macs: int
     traffic_elements: int
-    int8_traffic_elements: int
+    quantized_traffic_elements: int
     unknown: int
     every_product: bool | None = None
 
@@ -75,7 +75,7 @@ class Cost:
         return sum(entry.macs is None for entry in self.layers)
 
     @property
-    def int8_macs_percent(self) -> float | None:
+    def quantized_macs_percent(self) -> float | None:
         """Share of the multiply-accumulates in INT8; None without any, or where unknown ones would change it."""
         if self.unknown_macs:
             return None if self.every_product is None else 100.0 * self.every_product
@@ -84,12 +84,12 @@ class Cost:
     @property
     def known_macs_percent(self) -> float | None:
         """Share of the known multiply-accumulates in INT8; None where none are known."""
-        return 100 * self.int8_macs / self.macs if self.macs else None
+        return 100 * self.quantized_macs / self.macs if self.macs else None
 
     @property
-    def int8_traffic_percent(self) -> float | None:
+    def quantized_traffic_percent(self) -> float | None:
         """Share of the activation traffic in INT8, counted in elements."""
-        return 100 * self.int8_traffic_elements / self.traffic_elements if self.traffic_elements else None
+        return 100 * self.quantized_traffic_elements / self.traffic_elements if self.traffic_elements else None
 
 
 def cost_of(model: ir.Model, simulation: Simulation) -> Cost:
@@ -136,14 +136,16 @@ def price(sizes: Sizes, simulation: Simulation) -> Cost:
     layers = tuple(_layer_cost(layer, sizes) for layer in simulation.layers)
     standalone = tuple(_standalone_cost(found, sizes) for found in simulation.standalone)
     everything = (*layers, *standalone)
-    int8 = _total(entry.int8_elements for entry in everything)
+    int8 = _total(entry.quantized_elements for entry in everything)
     return Cost(
         layers=layers,
         standalone=standalone,
         macs=_total(entry.macs for entry in layers),
-        int8_macs=_total(entry.macs for entry, layer in zip(layers, simulation.layers, strict=True) if layer.int8),
+        quantized_macs=_total(
+            entry.macs for entry, layer in zip(layers, simulation.layers, strict=True) if layer.quantized
+        ),
         traffic_elements=int8 + _total(entry.float_elements for entry in everything),
-        int8_traffic_elements=int8,
+        quantized_traffic_elements=int8,
         unknown=sum(entry.size_bytes is None or entry.macs is None for entry in everything),
         every_product=_every_product(layers, simulation),
     )
@@ -151,7 +153,7 @@ def price(sizes: Sizes, simulation: Simulation) -> Cost:
 
 def _every_product(layers: tuple[LayerCost, ...], simulation: Simulation) -> bool | None:
     pairs = zip(layers, simulation.layers, strict=True)
-    kinds = {layer.int8 for entry, layer in pairs if entry.macs is None or entry.macs}
+    kinds = {layer.quantized for entry, layer in pairs if entry.macs is None or entry.macs}
     return kinds.pop() if len(kinds) == 1 else None
 
 

@@ -37,14 +37,16 @@ def layer_section(model: ir.Model) -> Section:
 
 def _totals(simulation: Simulation, cost: Cost) -> tuple[tuple[str, Cell], ...]:
     rows: list[tuple[str, Cell]] = [
-        ("in INT8", f"{simulation.weighted_int8} of {simulation.weighted_total} weighted operators"),
+        ("in INT8", f"{simulation.weighted_quantized} of {simulation.weighted_total} weighted operators"),
         ("stand-alone", f"{len(simulation.removable)} inside, {len(simulation.boundaries)} at the boundary"),
     ]
-    if cost.int8_macs_percent is not None:
+    if cost.quantized_macs_percent is not None:
         whole = "" if cost.unknown_macs else f" of {number(cost.macs / 1e6)} M"
-        rows.append(("MACs in INT8", f"{share_text(cost.int8_macs_percent)}{whole}"))
-    if cost.int8_traffic_percent is not None:
-        rows.append(("traffic in INT8", f"{share_text(cost.int8_traffic_percent)} of the activation elements moved"))
+        rows.append(("MACs in INT8", f"{share_text(cost.quantized_macs_percent)}{whole}"))
+    if cost.quantized_traffic_percent is not None:
+        rows.append(
+            ("traffic in INT8", f"{share_text(cost.quantized_traffic_percent)} of the activation elements moved")
+        )
     return tuple(rows)
 
 
@@ -60,7 +62,7 @@ def _layer_row(layer: Layer, cost: LayerCost) -> tuple[Cell, ...]:
     reads = ", ".join(dict.fromkeys(operand.type.value for operand in layer.inputs))
     macs = NOTHING if cost.macs is None else number(cost.macs / 1e6) if cost.macs else ""
     name = f"{layer.name}{more}{doubt}"
-    return name, layer.op_type, _TONES[layer.int8], reads, layer.output_type.value, macs, _kilobytes(cost)
+    return name, layer.op_type, _TONES[layer.quantized], reads, layer.output_type.value, macs, _kilobytes(cost)
 
 
 def _kilobytes(cost: LayerCost) -> str:

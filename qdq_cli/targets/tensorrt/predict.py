@@ -20,7 +20,7 @@ class TensorRTPredictor:
     def work(self, model: ir.Model) -> tuple[float, float]:
         """Say how much of the work runs in INT8; see `placement.prediction`."""
         cost = cost_of(model, simulate(model))
-        return cost.known_macs_percent or 0.0, cost.int8_traffic_percent or 0.0
+        return cost.known_macs_percent or 0.0, cost.quantized_traffic_percent or 0.0
 
     def predict(self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> Prediction:
         """Predict for one sample; see `placement.prediction`."""
@@ -34,12 +34,12 @@ class TensorRTPredictor:
 def prediction_of(simulation: Simulation, cost: Cost) -> Prediction:
     """Return what the simulator says TensorRT will do with the result, in numbers (section 4.6)."""
     return Prediction(
-        int8_layers=simulation.weighted_int8,
+        quantized_layers=simulation.weighted_quantized,
         weighted_layers=simulation.weighted_total,
         standalone=len(simulation.removable),
         boundary=len(simulation.boundaries),
         reasons=dict(simulation.reasons),
-        int8_macs_percent=cost.int8_macs_percent,
-        int8_traffic_percent=cost.int8_traffic_percent,
+        quantized_macs_percent=cost.quantized_macs_percent,
+        quantized_traffic_percent=cost.quantized_traffic_percent,
         unknown_costs=cost.unknown,
     )

@@ -66,7 +66,7 @@ class Layer:
         inputs: The activations it reads.
         outputs: Names of the tensors it writes; several for a pointwise group or an operator with several results.
         output_type: Type it writes them in.
-        int8: True where the kernel computes on INT8 operands.
+        quantized: Whether the kernel computes on INT8 operands.
         absorbed: Names of the Q and DQ nodes that are part of it, those of its weight included.
         because: The rules that led there, in order, as sentences.
         uncertain: What public sources leave open about this prediction; "" where they agree (rules, section 9).
@@ -79,7 +79,7 @@ class Layer:
     inputs: tuple[Operand, ...]
     outputs: tuple[str, ...]
     output_type: ElementType
-    int8: bool
+    quantized: bool
     absorbed: tuple[str, ...] = ()
     because: tuple[str, ...] = ()
     uncertain: str = ""
@@ -136,19 +136,19 @@ class Simulation:
         return len(self.weighted) + self.weighted_elsewhere
 
     @property
-    def weighted_int8(self) -> int:
+    def weighted_quantized(self) -> int:
         """Weighted operators that run on INT8 operands."""
-        return sum(layer.int8 for layer in self.weighted)
+        return sum(layer.quantized for layer in self.weighted)
 
     @property
-    def int8_to_int8(self) -> int:
+    def quantized_to_quantized(self) -> int:
         """Weighted operators that read and write INT8."""
-        return sum(layer.int8 and layer.output_type is ElementType.INT8 for layer in self.weighted)
+        return sum(layer.quantized and layer.output_type is ElementType.INT8 for layer in self.weighted)
 
     @property
     def conversions(self) -> int:
         """INT8 weighted operators that write float: conversions that cost nothing, but double or quadruple traffic."""
-        return self.weighted_int8 - self.int8_to_int8
+        return self.weighted_quantized - self.quantized_to_quantized
 
     @property
     def removable(self) -> tuple[Standalone, ...]:

@@ -123,9 +123,9 @@ def test_one_count_everywhere(tmp_path, capsys, model, count, percent):
     report, summary, text = counted(tmp_path, model, capsys)
     planned, predicted = report["weighted_ops"], report["tensorrt"]
     assert (planned["quantized"], planned["total"]) == count
-    assert (predicted["int8_layers"], predicted["weighted_layers"]) == count
-    assert (summary["weighted_int8"], summary["weighted_ops"]) == count
-    assert predicted["int8_macs_percent"] == summary["int8_macs_percent"] == percent
+    assert (predicted["quantized_layers"], predicted["weighted_layers"]) == count
+    assert (summary["weighted_quantized"], summary["weighted_ops"]) == count
+    assert predicted["quantized_macs_percent"] == summary["quantized_macs_percent"] == percent
     assert "100.0 %" not in text
 
 
@@ -135,7 +135,7 @@ def test_the_share_is_known_without_shapes_where_all_products_run_in_int8(tmp_pa
     onnx.save(model, tmp_path / "model.onnx")
     assert run(["inspect", str(tmp_path / "model.onnx"), "--json", "--min-int8-macs", "100"]) == 0
     summary = json.loads(capsys.readouterr().out)["summary"]
-    assert (summary["int8_macs_percent"], summary["unknown_macs"], summary["macs"]) == (100.0, 1, 0)
+    assert (summary["quantized_macs_percent"], summary["unknown_macs"], summary["macs"]) == (100.0, 1, 0)
 
 
 def test_a_limit_on_an_unknown_share_is_not_met(tmp_path, capsys):

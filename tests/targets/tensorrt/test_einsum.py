@@ -23,7 +23,7 @@ def test_a_projection_costs_the_same_in_both_spellings(spelling):
     model = net.model(net.op("Softmax", y))
     simulation = simulate(model)
     (layer,) = simulation.weighted
-    assert (layer.name, layer.int8, simulation.weighted_total, simulation.weighted_int8) == ("p", False, 1, 0)
+    assert (layer.name, layer.quantized, simulation.weighted_total, simulation.weighted_quantized) == ("p", False, 1, 0)
     assert cost_of(model, simulation).macs == 2 * 5 * 8 * 16
     assert spelling in layer.because[0] or spelling == "MatMul"
 
@@ -40,6 +40,6 @@ def test_a_quantized_weight_before_it_is_told_to_stand_alone():
     w = net.quantized_weight(net.weight(8, 16), None, "w")
     model = net.model(net.op("Einsum", net.pair(x), w, name="p", equation="btk,kn->btn"))
     simulation = simulate(model)
-    assert simulation.weighted_int8 == 0
+    assert simulation.weighted_quantized == 0
     assert {found.op_type for found in simulation.standalone} == {"QuantizeLinear", "DequantizeLinear"}
     assert np.isfinite(cost_of(model, simulation).macs)

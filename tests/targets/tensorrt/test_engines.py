@@ -36,14 +36,14 @@ def test_t13_resnet18_with_convolution_inputs_alone():
     }
     into_float = {"conv1", "fc", *(f"layer{stage}.0.conv2" for stage in (2, 3, 4))}
     assert {found.name for found in found.weighted if len(found.inputs) == 1 and not _writes_int8(found)} == into_float
-    assert not layer(found, "maxpool").int8
+    assert not layer(found, "maxpool").quantized
 
 
 def test_t13_resnet18_with_residual_pairs():
     found = simulate(engines.resnet18(residual=True))
     assert types(found) == {"i8->i8": 12, "i8/i8->i8": 7, "i8->f": 1, "i8/f->f": 1}
     assert found.reasons == {"BOUNDARY_INPUT": 1, "RESIDUAL_NOT_REQUANTIZED": 1, "NONCOMMUTING": 1}
-    assert layer(found, "maxpool").int8
+    assert layer(found, "maxpool").quantized
 
 
 def test_t13_resnet18_with_residual_and_pooling_pairs():
@@ -51,7 +51,7 @@ def test_t13_resnet18_with_residual_and_pooling_pairs():
     assert types(found) == {"i8->i8": 12, "i8/i8->i8": 8, "i8->f": 1}
     assert found.reasons == {"BOUNDARY_INPUT": 1}
     assert not found.removable
-    assert layer(found, "avgpool").int8 and layer(found, "flatten").int8
+    assert layer(found, "avgpool").quantized and layer(found, "flatten").quantized
 
 
 def test_t13_mobilenet_v2_with_convolution_inputs_alone():
@@ -74,9 +74,9 @@ def test_t13_tf_resnet50():
     assert types(found) == {"i8->i8": 37, "i8/i8->i8": 16, "i8->f": 1}
     assert [(entry.reason, entry.tensor) for entry in found.standalone] == [(Reason.BOUNDARY_INPUT, "input_pad")]
     for node in ("transpose", "pool1_pad", "pool1", "avg_pool"):
-        assert layer(found, node).int8, node
-    assert not layer(found, "input_pad").int8
-    assert (found.weighted_int8, found.weighted_total, found.int8_to_int8) == (54, 54, 53)
+        assert layer(found, node).quantized, node
+    assert not layer(found, "input_pad").quantized
+    assert (found.weighted_quantized, found.weighted_total, found.quantized_to_quantized) == (54, 54, 53)
 
 
 @pytest.mark.parametrize("build", [engines.resnet18, engines.mobilenet_v2, engines.tf_resnet50])

@@ -77,7 +77,7 @@ def unordered(simulation: Simulation) -> tuple[set, set]:
             tuple(sorted((operand.tensor, operand.type.value) for operand in layer.inputs)),
             layer.outputs,
             layer.output_type,
-            layer.int8,
+            layer.quantized,
             frozenset(layer.absorbed),
         )
         for layer in simulation.layers
@@ -101,7 +101,7 @@ def test_every_node_is_in_at_most_one_layer_and_counts_add_up(net: Network):
     simulation = simulate(model_of(finished(net)))
     nodes = [name for layer in simulation.layers for name in layer.nodes if not name.endswith("_split")]
     assert len(nodes) == len(set(nodes))
-    assert simulation.int8_to_int8 <= simulation.weighted_int8 <= simulation.weighted_total
+    assert simulation.quantized_to_quantized <= simulation.weighted_quantized <= simulation.weighted_total
     assert sum(simulation.reasons.values()) == len(simulation.standalone)
     absorbed = {name for layer in simulation.layers for name in layer.absorbed}
     assert all(name not in nodes for name in absorbed)
@@ -146,4 +146,4 @@ def test_no_form_costs_more_kernels_than_pairs_at_the_consumers(net: Network):
     )
     assert unordered(pairs)[1] == unordered(regions)[1]
     assert len(pairs.standalone) <= len(plain.standalone)
-    assert pairs.int8_to_int8 == regions.int8_to_int8 >= plain.int8_to_int8
+    assert pairs.quantized_to_quantized == regions.quantized_to_quantized >= plain.quantized_to_quantized

@@ -18,7 +18,7 @@ def macs(op: str, shapes: list[tuple[int | str, ...]], weight: tuple[int, ...] =
     operands = [net.constant(np.ones(weight, np.float32))] if weight else []
     model = net.model(net.op(op, *reads, *operands, name="y", **attributes))
     cost = cost_of(model, simulate(model))
-    assert cost.int8_macs == 0
+    assert cost.quantized_macs == 0
     assert cost.macs == sum(layer.macs or 0 for layer in cost.layers)
     return cost.layers[0].macs
 

@@ -40,7 +40,7 @@ def test_t01_one_convolution():
     found = result(net, net.conv(x, 8, "conv"))
     assert types(found, "conv") == "i8->f"
     assert left(found) == [INPUT]
-    assert (found.weighted_int8, found.weighted_total, found.conversions) == (1, 1, 1)
+    assert (found.weighted_quantized, found.weighted_total, found.conversions) == (1, 1, 1)
 
 
 def test_t02_relu_and_q_fuse_into_the_convolution():
@@ -359,7 +359,7 @@ def test_t31_split_with_one_part_quantized():
     found = result(net, net.conv(a, 8, "a"), net.op("Softmax", b, name="soft"))
     assert types(found, "stem") == "i8->f"
     slices = [layer for layer in found.layers if layer.name == "split"]
-    assert sorted(layer.int8 for layer in slices) == [False, True]
+    assert sorted(layer.quantized for layer in slices) == [False, True]
     assert left(found) == [("Q", "stem", "MIXED_FANOUT"), INPUT]
 
 
@@ -398,7 +398,7 @@ def test_t46_attention(quantized):
     else:
         assert [types(found, name) for name in "qkv"] == ["i8->f"] * 3
         assert [types(found, name) for name in ("bmm1", "bmm2")] == ["f/f->f"] * 2
-        assert (found.weighted_int8, found.weighted_total) == (3, 5)
+        assert (found.weighted_quantized, found.weighted_total) == (3, 5)
         assert left(found) == [INPUT]
 
 
@@ -419,7 +419,7 @@ def test_t48_a_recurrent_network_stays_float():
     net.op("LSTM", x, *operands, name="lstm", hidden_size=4)
     flat = net.op("Reshape", "lstm", net.constant(np.array([5, 4])), name="flat")
     found = result(net, net.op("MatMul", net.pair(flat), net.quantized_weight(net.weight(4, 2), 1), name="fc"))
-    assert not layer(found, "lstm").int8
+    assert not layer(found, "lstm").quantized
     assert types(found, "fc") == "i8->f"
     assert left(found) == [("Q", "lstm", "FLOAT_PRODUCER")]
 
