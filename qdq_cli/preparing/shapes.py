@@ -20,6 +20,7 @@ from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import int_attribute, is_constant, is_op
 from qdq_cli.model.wire import to_proto, weights_left_out
+from qdq_cli.preparing.branches import take_known_branches
 from qdq_cli.preparing.fold import fold_constants
 
 Known = NDArray[np.object_]
@@ -45,6 +46,7 @@ def fold_known(model: ir.Model, infer: Callable[[ir.Model], None]) -> int:
         before = len(model.graph)
         known = _fold_likes(model.graph)
         fold_constants(model)  # first, for what is made of constants alone keeps its name
+        known += take_known_branches(model.graph)
         if sizes := _fold_sizes(model):
             known += sizes
             fold_constants(model)

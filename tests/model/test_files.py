@@ -599,7 +599,8 @@ def branch(name: str, proto: onnx.ModelProto) -> onnx.GraphProto:
 def test_weights_of_bodies_may_be_external_and_come_inside(tmp_path, proto):
     net = Network()
     net.input("x", (1, 8, 6, 6))
-    net.op("If", net.constant(np.array(True)), name="y", then_branch=branch("a", proto), else_branch=branch("b", proto))
+    yes = net.op("Greater", net.op("ReduceMax", "x", keepdims=0), net.constant(np.float32(0)))
+    net.op("If", yes, name="y", then_branch=branch("a", proto), else_branch=branch("b", proto))
     model = net.proto("y")
     path = write(model, tmp_path / "m.onnx")
     expected = outputs(path)[0]
