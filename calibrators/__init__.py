@@ -34,14 +34,15 @@ A scheme says how a tensor is quantized; `qparams_of` lays a range, or those of 
 The histogram does not care about order, batch size or splitting, so shares of the work merge exactly. Tables of them
 keep their provenance, and files of a few kilobytes a tensor carry them to another machine:
 
-    >>> from calibrators import CalibrationTable, Entry, Method, Provenance, decode_table, encode_table
+    >>> from calibrators import CalibrationTable, Entry, Method, Provenance, decode_table, encode_table, ranges_of
     >>> table = CalibrationTable(Provenance(model="digits"), {"conv1_out": Entry(histogram, ("batch", 16, 28, 28))})
     >>> data = encode_table(table)  # write_cache(table, "digits.qcal") and read_cache for files
-    >>> decode_table(data).ranges(Method("percentile", 99.9))["conv1_out"].amax < histogram.amax
+    >>> ranges_of(decode_table(data), Method("percentile", 99.9)).ranges["conv1_out"].amax < histogram.amax
     True
 """
 
 from calibrators.cache_file import decode_table, encode_table, read_cache, write_cache
+from calibrators.choosing import DIVERGENCE, Chosen, chosen_by, range_of, ranges_of
 from calibrators.distribution import distance, profile, share_outside
 from calibrators.errors import (
     CacheFileError,
@@ -67,8 +68,9 @@ from calibrators.qparams import (
     weight_ranges,
 )
 from calibrators.qtypes import FP8_E4M3, FP8_E5M2, INT4, INT8, INT16, QTYPES, UINT4, UINT8, UINT16, QType
-from calibrators.range_files import format_json, format_ort_json, format_text, format_torch_json, parse_ranges
+from calibrators.range_files import format_json, format_ort_json, format_text, format_torch_json, parse_ranges, wide_in
 from calibrators.ranges import Range, Ranges
+from calibrators.scale_groups import Grouping, ScaleGroup
 from calibrators.scheme import Block, Granularity, PerChannel, PerTensor, Scheme
 from calibrators.table import CalibrationTable, Entry, Provenance, merge_tables, sample_digest
 from calibrators.tensorrt_cache import (
@@ -78,8 +80,10 @@ from calibrators.tensorrt_cache import (
     parse_tensorrt_cache,
     tensorrt_version,
 )
+from calibrators.wide import wide_tensors
 
 __all__ = [
+    "DIVERGENCE",
     "FP8_E4M3",
     "FP8_E5M2",
     "INT4",
@@ -94,10 +98,12 @@ __all__ = [
     "CacheFileError",
     "CalibrationTable",
     "CalibratorError",
+    "Chosen",
     "Comparison",
     "Distances",
     "Entry",
     "Granularity",
+    "Grouping",
     "Histogram",
     "Method",
     "MethodName",
@@ -112,10 +118,12 @@ __all__ = [
     "QType",
     "Range",
     "Ranges",
+    "ScaleGroup",
     "Scheme",
     "TensorRTCache",
     "TopAgreement",
     "choose_range",
+    "chosen_by",
     "decode_table",
     "dequantize",
     "distance",
@@ -138,6 +146,8 @@ __all__ = [
     "profile",
     "qparams_of",
     "quantize",
+    "range_of",
+    "ranges_of",
     "read_cache",
     "sample_digest",
     "share_outside",
@@ -147,5 +157,7 @@ __all__ = [
     "warm_up",
     "weight_amax",
     "weight_ranges",
+    "wide_in",
+    "wide_tensors",
     "write_cache",
 ]

@@ -8,10 +8,11 @@ All numbers little-endian; `n` is an unsigned LEB128 varint, `s` a varint length
     n tensors, each (ascending by the bytes of the name):
         s name · s element type · s digest · n rank, each dimension: n 0 unknown | n 1, n size | n 2, s name
         n count; if not 0: float32 minimum, float32 maximum and the counts from the bin of one to the bin of the other
-    format 2 alone: the portrait of the model (see `portrait_file`)
+    from format 2 on: the portrait of the model (see `portrait_file`); in format 3 n 0 in its place, or n 1 and it
+    in format 3: the groupings of its tensors (see `scale_groups`)
     SHA-256 of everything before (32 bytes)
 
-A table without a portrait is written in format 1.
+A table without groupings is written in format 2, one without a portrait too in format 1.
 
 Counts come in blocks of 32 (the last one filled up with zeros): first a byte per block, 128 * differences + width, then
 per block 32 numbers of `width` bits, lowest bit first. They are the counts themselves or, where that is narrower, the
@@ -37,10 +38,11 @@ from calibrators.leftovers import remove_abandoned, working_folder
 from calibrators.packing import Reader, packed_number, packed_text
 from calibrators.portrait_file import decode_portrait, encode_portrait
 from calibrators.regular_file import open_regular
+from calibrators.scale_groups import decode_groupings, encode_groupings
 from calibrators.table import CalibrationTable, Dimension, Entry, Provenance
 
-FORMAT_VERSION = 2
-"""The newest format this package reads, and the one it writes where there is a portrait."""
+FORMAT_VERSION = 3
+"""The newest format this package reads, and the one it writes where tensors are grouped."""
 
 MAGIC = b"\x93QCAL\r\n\x1a"
 """First bytes of the file: not text, and damaged by anything that translates line ends."""
@@ -88,7 +90,7 @@ def encode_table(table: CalibrationTable) -> bytes:
         CacheFileError: The table is larger than the format allows.
     """
     provenance = table.provenance
-    out = bytearray(MAGIC + packed_number(1 if table.portrait is None else FORMAT_VERSION))
+    out = bytearray(MAGIC + packed_number(_version_of(table)))
     out += packed_text(provenance.model) + packed_text(provenance.preprocessing)
     out += packed_number(len(provenance.versions))
     for tool, version in provenance.versions:
@@ -97,12 +99,26 @@ def encode_table(table: CalibrationTable) -> bytes:
     out += packed_number(len(table.entries))
     for name in sorted(table.entries, key=str.encode):
         out += packed_text(name) + _encode_entry(table.entries[name])
-    out += b"" if table.portrait is None else encode_portrait(table.portrait)
+    out += _encode_rest(table)
     out += hashlib.sha256(out).digest()
     largest = max(len(out) / LARGEST_FILE, len(table.entries) / _MOST_TENSORS, provenance.sample_count / _MOST_SAMPLES)
     if largest > 1:
         raise CacheFileError("The calibration table is larger than a calibration cache may be.")
     return bytes(out)
+
+
+def _version_of(table: CalibrationTable) -> int:
+    if table.groupings:
+        return FORMAT_VERSION
+    return 1 if table.portrait is None else 2
+
+
+def _encode_rest(table: CalibrationTable) -> bytes:
+    """What follows the tensors."""
+    portrait = b"" if table.portrait is None else encode_portrait(table.portrait)
+    if not table.groupings:
+        return portrait
+    return packed_number(table.portrait is not None) + portrait + encode_groupings(table.groupings)
 
 
 def decode_table(data: bytes, source: str = "The calibration cache") -> CalibrationTable:
@@ -179,8 +195,12 @@ def _decode_body(reader: Reader, version: int) -> CalibrationTable:
         if name in entries:
             raise reader.broken(f"holds tensor {name!r} twice")
         entries[name] = _decode_entry(reader, name)
-    portrait = decode_portrait(reader) if version > 1 else None
-    return CalibrationTable(Provenance(model, preprocessing, versions, frozenset(digests)), entries, portrait)
+    has_portrait = version == 2 or (version > 2 and reader.number(1, "mark of a portrait"))
+    portrait = decode_portrait(reader) if has_portrait else None
+    groupings = decode_groupings(reader) if version > 2 else ()
+    return CalibrationTable(
+        Provenance(model, preprocessing, versions, frozenset(digests)), entries, portrait, groupings
+    )
 
 
 def _encode_entry(entry: Entry) -> bytes:

@@ -7,16 +7,16 @@ equal ranges give equal bytes. `parse_ranges` tells the formats apart by their c
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, NoReturn
 
 import numpy as np
 
 from calibrators.errors import CacheFileError, ParameterError
 from calibrators.ort_table import decimal, parse_ort_table
-from calibrators.qparams import symmetric_qparams
-from calibrators.qtypes import INT8
+from calibrators.qparams import qparams_of
 from calibrators.ranges import Range
+from calibrators.scheme import DEFAULT, Scheme
 from calibrators.tensorrt_cache import is_tensorrt_cache, parse_tensorrt_cache
 
 LARGEST_FILE = 64 << 20
@@ -56,7 +56,8 @@ def _parse_any(data: bytes, text: str, source: str) -> dict[str, Range]:
 
 
 def parse_json_ranges(text: str, source: str = "The file of ranges") -> dict[str, Range]:
-    """Read {tensor: amax}, {tensor: [min, max]}, {tensor: {"amax": ...}} or ONNX Runtime's calibration.json.
+    """Read {tensor: amax}, {tensor: [min, max]}, {tensor: {"amax": ...}}, with "minimum" and "maximum" in its place, or
+    ONNX Runtime's calibration.json.
 
     Raises:
         CacheFileError: The JSON is broken, names a tensor twice, or holds something else than ranges.
@@ -94,33 +95,61 @@ def parse_text_ranges(text: str, source: str = "The file of ranges") -> dict[str
     return _checked(found, source)
 
 
-def format_json(amax: Mapping[str, float]) -> str:
-    """{tensor: amax}; the decimal numbers read back bit for bit."""
-    return _dump(_writable(amax))
+def format_json(ranges: Mapping[str, Range], wide: Set[str] = frozenset()) -> str:
+    """{tensor: amax}, or {tensor: [min, max]} where the range is not symmetric; the numbers read back bit for bit.
+
+    Args:
+        ranges: Tensor name -> range.
+        wide: Tensors whose depthwise readers stay float (`wide_tensors`): {tensor: {"amax": ..., "wide": true}}.
+    """
+    return _dump({name: _plain(kept, wide=name in wide) for name, kept in _writable(ranges).items()})
 
 
-def format_torch_json(amax: Mapping[str, float]) -> str:
-    """{tensor: {"amax", "scale", "zero_point"}} for fake quantization in PyTorch with quant_min -128, quant_max 127."""
-    return _dump(
-        {
-            name: {"amax": value, "scale": float(symmetric_qparams(value).scale), "zero_point": INT8.zero_code}
-            for name, value in _writable(amax).items()
-        }
-    )
+def _plain(kept: Range, *, wide: bool) -> object:
+    if wide:
+        return {**_fields(kept, symmetric=kept.minimum == -kept.maximum), "wide": True}
+    return kept.maximum if kept.minimum == -kept.maximum else [kept.minimum, kept.maximum]
+
+
+def _fields(kept: Range, *, symmetric: bool) -> dict[str, float]:
+    return {"amax": kept.amax} if symmetric else {"minimum": kept.minimum, "maximum": kept.maximum}
+
+
+def format_torch_json(ranges: Mapping[str, Range], scheme: Scheme = DEFAULT, wide: Set[str] = frozenset()) -> str:
+    """{tensor: {"amax", "scale", "zero_point"}} for fake quantization in PyTorch with the type's qmin and qmax.
+
+    Args:
+        ranges: Tensor name -> range.
+        scheme: Where it is affine, "minimum" and "maximum" stand in place of "amax".
+        wide: Tensors whose depthwise readers stay float (`wide_tensors`); they have "wide": true.
+    """
+    document = {}
+    for name, kept in _writable(ranges).items():
+        qparams = qparams_of(kept, scheme)
+        numbers = {"scale": float(qparams.scale), "zero_point": int(qparams.zero_point)}
+        mark = {"wide": True} if name in wide else {}
+        document[name] = {**_fields(kept, symmetric=scheme.symmetric), **numbers, **mark}
+    return _dump(document)
 
 
 def format_ort_json(ranges: Mapping[str, Range]) -> str:
-    """ONNX Runtime's calibration.json, with float32 ends as it writes them."""
+    """ONNX Runtime's calibration.json; the numbers read back bit for bit."""
     return _dump(
         {
-            name: {
-                "CLS": "TensorData",
-                "lowest": float(np.float32(chosen.minimum)),
-                "highest": float(np.float32(chosen.maximum)),
-            }
-            for name, chosen in ranges.items()
+            name: {"CLS": "TensorData", "lowest": float(kept.minimum), "highest": float(kept.maximum)}
+            for name, kept in _writable(ranges).items()
         }
     )
+
+
+def wide_in(data: bytes) -> frozenset[str]:
+    """The tensors of which a file of ranges says that their depthwise readers stay float; only JSON can say it."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return frozenset()
+    values = document.items() if isinstance(document, dict) else ()
+    return frozenset(name for name, value in values if isinstance(value, dict) and value.get("wide") is True)
 
 
 def format_text(amax: Mapping[str, float]) -> str:
@@ -132,14 +161,20 @@ def format_text(amax: Mapping[str, float]) -> str:
     for name in amax:
         if not name.strip() or "\n" in name or "\r" in name:
             raise ParameterError(f"A line of text cannot hold a tensor called {name!r}.")
-    return "".join(f"{name} {value!r}\n" for name, value in sorted(_writable(amax).items()))
-
-
-def _writable(amax: Mapping[str, float]) -> dict[str, float]:
     for name, value in amax.items():
-        if not 0.0 <= value <= _LARGEST_AMAX:
-            raise ParameterError(f"Tensor {name!r} has an amax of {value}, expected a finite number, 0 or more.")
-    return {name: float(value) for name, value in amax.items()}
+        _check(name, value)
+    return "".join(f"{name} {float(value)!r}\n" for name, value in sorted(amax.items()))
+
+
+def _writable(ranges: Mapping[str, Range]) -> dict[str, Range]:
+    for name, kept in ranges.items():
+        _check(name, kept.amax)
+    return dict(ranges)
+
+
+def _check(name: str, amax: float) -> None:
+    if not 0.0 <= amax <= _LARGEST_AMAX:
+        raise ParameterError(f"Tensor {name!r} has an amax of {amax}, expected a finite number, 0 or more.")
 
 
 _Found = float | tuple[float, float] | None
@@ -170,7 +205,7 @@ def _range_in(value: Any) -> _Found:
     if isinstance(value, dict):
         if "amax" in value:
             return _number(value["amax"])
-        return _ends(value.get("lowest"), value.get("highest"))
+        return _ends(value.get("lowest", value.get("minimum")), value.get("highest", value.get("maximum")))
     return _number(value)
 
 

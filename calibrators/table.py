@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from calibrators.errors import MismatchError, ParameterError
 from calibrators.histogram import Histogram
-from calibrators.methods import Method, choose_range
 from calibrators.portrait import Portrait
-from calibrators.ranges import Range
-from calibrators.scheme import DEFAULT, Scheme
+from calibrators.scale_groups import Grouping
+from calibrators.wide import wide_tensors
 
 SAMPLE_DIGEST = re.compile(r"[0-9a-f]{16}")
 """What a sample digest looks like: 8 bytes in lower-case hexadecimal."""
@@ -89,23 +88,22 @@ class CalibrationTable:
         entries: Tensor name -> what is known about it.
         portrait: What the model computes on made-up samples, by which another export of it is known; None where that
             was not noted.
+        groupings: Which tensors share a scale and what reads them, first where all depthwise convolutions are
+            quantized; empty where that was not noted.
     """
 
     provenance: Provenance = field(default_factory=Provenance)
     entries: Mapping[str, Entry] = field(default_factory=dict)
     portrait: Portrait | None = None
+    groupings: tuple[Grouping, ...] = ()
 
     def missing(self, names: Iterable[str]) -> tuple[str, ...]:
         """Those of `names` that have no entry, in order."""
         return tuple(name for name in names if name not in self.entries)
 
-    def ranges(self, method: Method, scheme: Scheme = DEFAULT) -> dict[str, Range]:
-        """The range of every tensor by `method` for `scheme`, in the order of the names.
-
-        Raises:
-            NoDataError: A tensor has seen no value.
-        """
-        return {name: choose_range(self.entries[name].histogram, method, scheme) for name in sorted(self.entries)}
+    def seen(self) -> CalibrationTable:
+        """The same table without the tensors that have seen no value."""
+        return replace(self, entries={name: entry for name, entry in self.entries.items() if entry.histogram.count})
 
     def by_digest(self) -> dict[str, str]:
         """Digest of the computation -> tensor name, for tensors that were renamed by another export.
@@ -123,7 +121,9 @@ class CalibrationTable:
         entries = {names.get(name, name): entry for name, entry in self.entries.items()}
         if len(entries) != len(self.entries):
             raise ParameterError("Two tensors of the calibration table would get the same name.")
-        return replace(self, entries=entries, portrait=self.portrait and self.portrait.renamed(names))
+        portrait = self.portrait and self.portrait.renamed(names)
+        groupings = tuple(grouping.renamed(names) for grouping in self.groupings)
+        return replace(self, entries=entries, portrait=portrait, groupings=groupings)
 
 
 def sample_digest(arrays: Mapping[str, NDArray[Any]], source: str = "") -> str:
@@ -176,7 +176,19 @@ def merge_tables(labelled: Iterable[tuple[str, CalibrationTable]]) -> Calibratio
             entry.histogram.merge(table.entries[name].histogram)
     portraits = [table.portrait for _, table in tables if table.portrait is not None]
     portrait = min(portraits, key=repr) if portraits else None  # they differ in rounding at most, by processor
-    return CalibrationTable(replace(first.provenance, samples=frozenset(samples)), entries, portrait)
+    groupings = _joined([table.groupings for _, table in tables], entries)
+    return CalibrationTable(replace(first.provenance, samples=frozenset(samples)), entries, portrait, groupings)
+
+
+def _joined(noted: Iterable[tuple[Grouping, ...]], entries: Mapping[str, Entry]) -> tuple[Grouping, ...]:
+    """What tables note that holds for all samples together; nothing where they were made for different placements."""
+    found = [groupings for groupings in noted if groupings]
+    if len({groupings[0] for groupings in found}) != 1:
+        return ()
+    plain = found[0][0]
+    wide = wide_tensors({name: entry.histogram for name, entry in entries.items()}, plain.groups)
+    fitting = {grouping for groupings in found for grouping in groupings if grouping.wide == wide != plain.wide}
+    return (plain, *fitting) if len(fitting) < 2 else (plain,)
 
 
 def _check_same_origin(one: tuple[str, CalibrationTable], other: tuple[str, CalibrationTable]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from calibrators import CalibrationTable, Histogram, Method, MethodName, choose_range, distance, read_cache
+from calibrators import CalibrationTable, Histogram, Method, MethodName, Range, distance, ranges_of, read_cache
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, LimitError
 from qdq_cli.screen.amounts import digits_percent
@@ -85,21 +85,22 @@ def compare_files(first: Path, second: Path, method: str, percentile: float) -> 
             "Compare caches of one network.",
         )
     chosen = Method(cast(MethodName, method), percentile)
+    mine, theirs = (ranges_of(table.seen(), chosen).ranges for table in (one, other))
     found = [
-        _drift((name, one.entries[name].histogram), (twin, other.entries[twin].histogram), chosen)
+        _drift((name, one.entries[name].histogram, mine[name]), (twin, other.entries[twin].histogram, theirs[twin]))
         for name, twin in pairs.items()
     ]
     found.sort(key=lambda drift: (-drift.drift_percent, drift.name))
-    mine, theirs = one.provenance, other.provenance
+    first_origin, second_origin = one.provenance, other.provenance
     return Difference(
         schema_version=SCHEMA_VERSION,
         first=str(first),
         second=str(second),
         method=method,
-        samples=(mine.sample_count, theirs.sample_count),
-        common_samples=len(mine.samples & theirs.samples),
-        same_model=mine.model == theirs.model,
-        same_preprocessing=mine.preprocessing == theirs.preprocessing,
+        samples=(first_origin.sample_count, second_origin.sample_count),
+        common_samples=len(first_origin.samples & second_origin.samples),
+        same_model=first_origin.model == second_origin.model,
+        same_preprocessing=first_origin.preprocessing == second_origin.preprocessing,
         tensors=tuple(found),
         only_first=tuple(sorted(set(one.entries) - set(pairs))),
         only_second=tuple(sorted(set(other.entries) - set(pairs.values()))),
@@ -145,9 +146,9 @@ def _pairs(one: CalibrationTable, other: CalibrationTable) -> dict[str, str]:
     return pairs | {name: name for name in seen if name not in pairs and name in twins and name not in taken}
 
 
-def _drift(one: tuple[str, Histogram], other: tuple[str, Histogram], method: Method) -> TensorDrift:
-    (name, histogram), (other_name, other_histogram) = one, other
-    amax, other_amax = choose_range(histogram, method).amax, choose_range(other_histogram, method).amax
+def _drift(one: tuple[str, Histogram, Range], other: tuple[str, Histogram, Range]) -> TensorDrift:
+    (name, histogram, kept), (other_name, other_histogram, other_kept) = one, other
+    amax, other_amax = kept.amax, other_kept.amax
     low, high = sorted((amax, other_amax))
     growth = high / low - 1 if low else (math.inf if high else 0.0)
     moved = distance(histogram, other_histogram)

@@ -12,7 +12,8 @@ from qdq_cli.calibrating.calibration import Observation, wide_depthwise
 from qdq_cli.calibrating.feeding import describe_feeding
 from qdq_cli.calibrating.stored import find
 from qdq_cli.config.cache import CheckConfig
-from qdq_cli.data.ranges import is_cache, read_ranges, unmatched
+from qdq_cli.config.ranges import RangeConfig
+from qdq_cli.data.ranges import is_cache, read_given, unmatched
 from qdq_cli.model import files
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.topology import float_tensors
@@ -70,12 +71,16 @@ def check_fit(config: CheckConfig) -> Fit:
         UsageError: A placement option matches nothing.
     """
     table = read_cache(config.file) if is_cache(config.file) else None
-    ranges = read_ranges(config.file) if table is None else {}
+    ranges, wide = read_given(config.file) if table is None else ({}, frozenset[str]())
     target = target_named(config.target)
     source = files.load(config.model)
     model = prepare(source.model, source.proto, lowest=target.lowest_opset, copy=False).model
     plan = make_plan(model, target, config.plan)
-    return _of_ranges(config, plan, ranges) if table is None else _of_table(config, model, plan, table)
+    if table is not None:
+        return _of_table(config, model, plan, table)
+    left = wide_depthwise(model, plan, Observation({}), RangeConfig(imported=ranges, wide=wide))
+    plan = make_plan(model, target, replace(config.plan, wide=left)) if left else plan
+    return _of_ranges(config, plan, ranges)
 
 
 def require_fit(fit: Fit) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from calibrators import CalibrationTable, Entry, Histogram, Method, MethodName, choose_range, read_cache, share_outside
+from calibrators import CalibrationTable, Entry, Method, MethodName, ranges_of, read_cache, share_outside
 from qdq_cli.calibrating.feeding import describe_feeding
 from qdq_cli.config.ranges import METHODS
 from qdq_cli.process.documents import SCHEMA_VERSION
@@ -69,6 +69,9 @@ class CacheSummary:
 def summarize(path: Path, table: CalibrationTable, percentile: float) -> CacheSummary:
     """Look into a calibration cache that was read from `path`."""
     origin = table.provenance
+    seen = table.seen()
+    methods = {name: Method(cast(MethodName, name), percentile) for name in METHODS}
+    chosen = {name: ranges_of(seen, method).ranges for name, method in methods.items()}
     return CacheSummary(
         schema_version=SCHEMA_VERSION,
         file=str(path),
@@ -79,7 +82,14 @@ def summarize(path: Path, table: CalibrationTable, percentile: float) -> CacheSu
         preprocessing=describe_feeding(origin.preprocessing),
         versions=dict(origin.versions),
         percentile=percentile,
-        tensors=tuple(_summary(name, table.entries[name], percentile) for name in sorted(table.entries)),
+        tensors=tuple(
+            _summary(
+                name,
+                table.entries[name],
+                {method: found[name].amax for method, found in chosen.items() if name in found},
+            )
+            for name in sorted(table.entries)
+        ),
     )
 
 
@@ -93,14 +103,8 @@ def read_summary(path: Path, percentile: float) -> tuple[CacheSummary, Calibrati
     return summarize(path, table, percentile), table
 
 
-def amax_by_method(histogram: Histogram, percentile: float) -> dict[str, float]:
-    """Method -> amax, for a histogram that has seen values."""
-    return {name: choose_range(histogram, Method(cast(MethodName, name), percentile)).amax for name in METHODS}
-
-
-def _summary(name: str, entry: Entry, percentile: float) -> TensorSummary:
+def _summary(name: str, entry: Entry, amax: Mapping[str, float]) -> TensorSummary:
     histogram = entry.histogram
-    amax = amax_by_method(histogram, percentile) if histogram.count else {}
     return TensorSummary(
         name=name,
         dtype=entry.dtype,

@@ -10,19 +10,32 @@ from typing import cast
 
 import onnx_ir as ir
 
-from calibrators import CalibrationTable, Histogram, Method, MethodName, Range, choose_range, read_cache, write_cache
-from calibrators.methods.mse import best_sqnr_db
+from calibrators import (
+    CalibrationTable,
+    Histogram,
+    Method,
+    MethodName,
+    Range,
+    ScaleGroup,
+    Scheme,
+    chosen_by,
+    range_of,
+    read_cache,
+    wide_tensors,
+    write_cache,
+)
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.calibrating.feeding import describe_feeding
 from qdq_cli.calibrating.observing import Job, Seen, run_samples
 from qdq_cli.calibrating.sample_keys import SampleKeys
-from qdq_cli.calibrating.stored import find, portrait_for, table_of
+from qdq_cli.calibrating.stored import depthwise_readers, find, portrait_for, table_of, with_groupings
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.data.doubts import Doubt, few_samples
 from qdq_cli.data.fitness import constant_note
 from qdq_cli.data.ranges import unmatched
-from qdq_cli.placement.operators import is_depthwise
-from qdq_cli.placement.plan import Plan, ScaleGroup
+from qdq_cli.placement.plan import Plan
+from qdq_cli.placement.target import Target
 from qdq_cli.placement.topology import float_tensors
 from qdq_cli.process.errors import DataError, UsageError
 from qdq_cli.process.progress import Listener
@@ -196,7 +209,13 @@ def _fit_hint(samples: Samples | None, config: RangeConfig, missing: Sequence[st
     return "Allow it with --cache-missing calibrate, or calibrate everything with --recalibrate."
 
 
-def save_cache(model: ir.Model, observed: Observation, samples: Samples | None, config: RangeConfig) -> None:
+def save_cache(
+    model: ir.Model,
+    observed: Observation,
+    samples: Samples | None,
+    config: RangeConfig,
+    placement: tuple[Target, PlanConfig],
+) -> None:
     """Write the calibration cache, if one was asked for and what was observed belongs into it."""
     if config.cache is None or samples is None or observed.stored or not observed.histograms:
         return
@@ -204,7 +223,8 @@ def save_cache(model: ir.Model, observed: Observation, samples: Samples | None, 
     if observed.served is not None:
         histograms |= find(observed.served, model, float_tensors(model.graph)).histograms
     portrait = portrait_for(model, samples)
-    write_cache(table_of(model, histograms, samples.feeding, observed.digests, portrait), config.cache)
+    table = table_of(model, histograms, samples.feeding, observed.digests, portrait)
+    write_cache(with_groupings(table, model, *placement), config.cache)
 
 
 @dataclass(frozen=True)
@@ -215,11 +235,13 @@ class Ranges:
         groups: One for each, in the tensors' units.
         manual: How many were given by hand.
         notes: Sentences the user should read (all-zero tensors).
+        chosen: What chose each: a method, `divergence`, `known` or `given`.
     """
 
     groups: tuple[Range, ...]
     manual: int
     notes: tuple[str, ...]
+    chosen: tuple[str, ...] = ()
 
 
 def groups_to_observe(plan: Plan, config: RangeConfig) -> tuple[ScaleGroup, ...]:
@@ -236,42 +258,23 @@ def _given_range(group: ScaleGroup, config: RangeConfig) -> Range | None:
     return None
 
 
-EFFECTIVE_BITS = 4
-"""What a depthwise convolution needs of its input to be quantized, under the best range there is."""
-
-_MIN_DEPTHWISE_SQNR_DB = 6.02 * EFFECTIVE_BITS + 1.76
-"""The SQNR of that many bits on uniformly distributed values."""
-
-
 def wide_depthwise(
     model: ir.Model, plan: Plan, observed: Observation, config: RangeConfig | None = None
 ) -> frozenset[str]:
-    """Return the depthwise convolutions whose input keeps fewer than four effective bits under any range.
+    """Return the depthwise convolutions whose input keeps too few effective bits under any range (`wide_tensors`).
 
-    Those whose range is known or was given are left alone.
-
-    A depthwise convolution reads each channel alone. Where few channels hold values many times larger than the rest,
-    one range for all of them leaves the rest a handful of codes, and there is no sum over channels in which the
-    rounding errors would average out, as there is in every other convolution. The measure is the SQNR of the tensor at
-    its mse-optimal range, so it depends on the data alone, not on the method.
-
-    Source: measured, one such tensor takes a YOLOX-Nano detector from 32.6 to 28.6 AP (docs/accuracy.md); the relation
-    of bits and SQNR is that of a uniform quantizer, 6.02 b + 1.76 dB.
+    Those whose range is known or was given by hand are left alone; of those whose range a file gives it says so.
     """
-    nodes = {node.name: node for node in model.graph}
-    open_groups = groups_to_observe(plan, config or RangeConfig())
-    wide = set()
-    for target in plan.targets:
-        group = plan.groups[target.group]
-        if group not in open_groups:
-            continue
-        readers = [use.node for use in target.uses if is_depthwise(nodes[use.node])]
-        seen = observed.histograms.keys() >= set(group.observed)
-        if not readers or not seen:
-            continue
-        if best_sqnr_db(_merged(observed.histograms, group), plan.target.activations) < _MIN_DEPTHWISE_SQNR_DB:
-            wide.update(readers)
-    return frozenset(wide)
+    config = config or RangeConfig()
+    wide = wide_tensors(observed.histograms, groups_to_observe(plan, config), plan.target.activations)
+    said = {
+        tensor
+        for group in plan.groups
+        if group.known is None and config.manual.keys().isdisjoint(group.tensors)
+        for tensor in group.read_depthwise
+        if tensor in config.wide
+    }
+    return depthwise_readers(model, plan, wide | said)
 
 
 def choose(plan: Plan, observed: Observation, config: RangeConfig) -> Ranges:
@@ -281,21 +284,24 @@ def choose(plan: Plan, observed: Observation, config: RangeConfig) -> Ranges:
         UsageError: A range was given for a tensor that the plan does not quantize.
     """
     _check_given(plan, config)
-    method = Method(cast(MethodName, config.method), config.percentile)
-    kept, dead, manual = [], [], 0
-    for group in plan.groups:
-        given = _given_range(group, config)
-        if given is not None and (group.known is None or config.manual.keys() & set(group.tensors)):
-            kept.append(given)
-            manual += 1
-        elif group.known is not None:
-            kept.append(group.known)
-        else:
-            merged = _merged(observed.histograms, group)
-            kept.append(choose_range(merged, method, plan.target.activations, depthwise=group.depthwise))
-        dead += [] if kept[-1].amax else [group.tensors[0]]
+    found = [_choose(group, observed, plan.target.activations, config) for group in plan.groups]
+    dead = [group.tensors[0] for group, (kept, _) in zip(plan.groups, found, strict=True) if not kept.amax]
     notes = [f"Always zero in calibration, so the scale is 1.0: {some_of(dead)}."] if dead else []
-    return Ranges(tuple(kept), manual, (*notes, *_imported_note(plan, config)))
+    chosen = tuple(how for _, how in found)
+    return Ranges(
+        tuple(kept for kept, _ in found), chosen.count("given"), (*notes, *_imported_note(plan, config)), chosen
+    )
+
+
+def _choose(group: ScaleGroup, observed: Observation, scheme: Scheme, config: RangeConfig) -> tuple[Range, str]:
+    """Choose the range of one scale group; returns what chose it, too."""
+    given = _given_range(group, config)
+    if given is not None and (group.known is None or config.manual.keys() & set(group.tensors)):
+        return given, "given"
+    if group.known is not None:
+        return group.known, "known"
+    method = Method(cast(MethodName, config.method), config.percentile)
+    return range_of(observed.histograms, group, method, scheme), chosen_by(group, method)
 
 
 def _imported_note(plan: Plan, config: RangeConfig) -> tuple[str, ...]:
@@ -306,13 +312,6 @@ def _imported_note(plan: Plan, config: RangeConfig) -> tuple[str, ...]:
     return (
         f"{len(used)} of the {len(config.imported)} ranges of the file are used; the others name no quantized tensor.",
     )
-
-
-def _merged(histograms: Mapping[str, Histogram], group: ScaleGroup) -> Histogram:
-    merged = Histogram()
-    for tensor in group.observed:
-        merged.merge(histograms[tensor])
-    return merged
 
 
 def _check_given(plan: Plan, config: RangeConfig) -> None:

@@ -11,9 +11,11 @@ import onnx_ir as ir
 from calibrators import Histogram
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.calibrating.sample_keys import SampleKeys
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.data.batches import Batch, Group, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.data.values import SampleValues
+from qdq_cli.placement.target import Target
 from qdq_cli.process.interrupts import Stop, never
 from qdq_cli.process.progress import Listener
 from qdq_cli.running import runner
@@ -26,11 +28,14 @@ class Job:
     Args:
         model: The prepared float model.
         tensors: Names of what to observe.
+        placement: What it is quantized for and what `qdq quantize` is told to quantize of it, for the table that is
+            made of this.
         threads: Threads to run on; None: one a core.
     """
 
     model: ir.Model
     tensors: Sequence[str]
+    placement: tuple[Target, PlanConfig] | None = None
     threads: int | None = None
 
 

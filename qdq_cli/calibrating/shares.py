@@ -9,7 +9,7 @@ from calibrators import CalibrationTable, Histogram
 from qdq_cli.calibrating.calibration_data import Samples, open_every
 from qdq_cli.calibrating.observing import Job, run_samples
 from qdq_cli.calibrating.sample_keys import SampleKeys
-from qdq_cli.calibrating.stored import portrait_for, table_of
+from qdq_cli.calibrating.stored import portrait_for, table_of, with_groupings
 from qdq_cli.config.calibrate import CalibrateConfig, Shard
 from qdq_cli.data.batches import Group, plan_batches
 from qdq_cli.data.doubts import Doubt
@@ -87,7 +87,7 @@ def open_job(config: CalibrateConfig, listener: Listener = SILENT, target: Targe
         raise already_quantized(source.path) if quantized else _nothing_to_observe(config)
     for warning in warnings_about(prepared.model, target):
         listener.warning(warning)
-    return Job(prepared.model, tensors)
+    return Job(prepared.model, tensors, (target, config.plan))
 
 
 def _nothing_to_observe(config: CalibrateConfig) -> ModelError:
@@ -136,8 +136,9 @@ def observe_share(
     for note in seen.notes:
         listener.note(note)
     chosen = samples.every.preprocessing
+    table = table_of(job.model, seen.histograms, samples.feeding, seen.keys, portrait_for(job.model, samples))
     return Share(
-        table=table_of(job.model, seen.histograms, samples.feeding, seen.keys, portrait_for(job.model, samples)),
+        table=table if job.placement is None else with_groupings(table, job.model, *job.placement),
         known=left_out,
         left=seen.left,
         batch_size=samples.batches.batch_size,

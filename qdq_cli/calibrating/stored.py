@@ -7,19 +7,23 @@ contribute. So a table serves every export of the same network, and never one wi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 import onnxruntime
 
-from calibrators import CalibrationTable, Entry, Histogram, Provenance
+from calibrators import CalibrationTable, Entry, Grouping, Histogram, Provenance, wide_tensors
 from calibrators.portrait import Portrait
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.calibrating.likeness import Likeness, likeness
 from qdq_cli.calibrating.probes import draw_portrait, input_shapes
 from qdq_cli.calibrating.sample_keys import KEY_FORMAT
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.fingerprint import fingerprint_of, tensor_digests
+from qdq_cli.placement.operators import is_depthwise
+from qdq_cli.placement.plan import Plan, make_plan
+from qdq_cli.placement.target import Target
 from qdq_cli.process.version import tool_version
 
 
@@ -97,6 +101,42 @@ def table_of(
     versions = (("qdq", tool_version()), ("onnxruntime", onnxruntime.__version__), ("sample keys", KEY_FORMAT))
     return CalibrationTable(
         Provenance(fingerprint_of(model.graph, digests), preprocessing, versions, frozenset(samples)), entries, portrait
+    )
+
+
+def with_groupings(table: CalibrationTable, model: ir.Model, target: Target, config: PlanConfig) -> CalibrationTable:
+    """Note in a table which tensors share a scale, and what reads them, where `quantize` is told this.
+
+    Args:
+        table: Of what was observed.
+        model: The prepared model.
+        target: What for.
+        config: What to quantize.
+    """
+    plan = make_plan(model, target, config)
+    plain = _grouping(plan)
+    wide = wide_tensors(
+        {name: entry.histogram for name, entry in table.entries.items()}, plain.groups, target.activations
+    )
+    if not wide or not config.range_rules:
+        return replace(table, groupings=(plain,))
+    again = make_plan(model, target, replace(config, wide=depthwise_readers(model, plan, wide)))
+    return replace(table, groupings=(plain, replace(_grouping(again), wide=wide)))
+
+
+def _grouping(plan: Plan) -> Grouping:
+    return Grouping(frozenset(), tuple(group for group in plan.groups if group.known is None))
+
+
+def depthwise_readers(model: ir.Model, plan: Plan, tensors: Container[str]) -> frozenset[str]:
+    """Return the depthwise convolutions that read one of these tensors as INT8."""
+    nodes = {node.name: node for node in model.graph}
+    return frozenset(
+        use.node
+        for target in plan.targets
+        if target.tensor in tensors
+        for use in target.uses
+        if is_depthwise(nodes[use.node])
     )
 
 

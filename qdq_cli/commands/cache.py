@@ -42,6 +42,7 @@ _EXPORT = (
     option_of(ExportConfig, "format", required=True),
     *options_of(ExportConfig, "output", "method", "percentile", "trt", "algo"),
 )
+_FOR_MODEL = option_of(ExportConfig, "model")
 _ALL_TENSORS = option_of(CheckConfig, "all_tensors")
 
 
@@ -149,9 +150,13 @@ def merge(params: Params) -> None:
 
 
 @_member("export")
-@command_of({"Ranges": _EXPORT, "Display": _DISPLAY}, (_FILE,))
+@command_of(
+    {"Ranges": _EXPORT, "Placement": (option_of(ExportConfig, "model"), *PLACEMENT), "Display": _DISPLAY}, (_FILE,)
+)
 def export(params: Params) -> None:
     """Write the ranges of a calibration cache for TensorRT, ONNX Runtime or PyTorch.
+
+    They are those that qdq quantize chooses from the cache by the same method; what a format cannot carry is said.
 
     \b
     Examples:
@@ -163,7 +168,9 @@ def export(params: Params) -> None:
     from qdq_cli.cache.text import range_lines
 
     screen = _screen(params)
-    found = export_file(record_of(ExportConfig, params))
+    found = export_file(record_of(ExportConfig, params, {"plan": record_of(PlanConfig, params)}))
+    for note in found.notes:
+        screen.note(note)
     screen.result(found, lambda: range_lines(found, full=screen.verbose))
 
 

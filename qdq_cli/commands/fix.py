@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -54,9 +55,9 @@ def fix(params: Params) -> None:
 
 def config_of(params: Params) -> FixConfig:
     """Build the configuration of a run from the parsed options."""
-    ranges: dict[str, Range] = {}
+    ranges: Mapping[str, Range] = {}
     if params["ranges"] is not None:
-        from qdq_cli.cache.exchange import ranges_of
+        from qdq_cli.cache.exchange import ranges_in
 
-        ranges = ranges_of(params["ranges"])
+        ranges = ranges_in(params["ranges"])
     return FixConfig(params["model"], params["output"], ranges, params["samples"])

@@ -38,14 +38,15 @@ def recovery_of(params: Params) -> tuple[str, ...]:
     return tuple(params["recover_step"]) or (DEFAULT_RECOVERY if params["recover"] else ())
 
 
-def given_ranges(params: Params) -> dict[str, Mapping[str, object]]:
+def given_ranges(params: Params) -> dict[str, object]:
     """The ranges of the command line and of the file."""
     file: Path | None = params["ranges"]
     if file is None:
         return {"manual": dict(params["manual"])}
-    from qdq_cli.data.ranges import read_ranges
+    from qdq_cli.data.ranges import read_given
 
-    return {"manual": dict(params["manual"]), "imported": read_ranges(file)}
+    imported, wide = read_given(file)
+    return {"manual": dict(params["manual"]), "imported": imported, "wide": wide}
 
 
 def evaluation_of(params: Mapping[str, object]) -> Evaluation | None:

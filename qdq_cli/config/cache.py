@@ -55,6 +55,9 @@ class ExportConfig(Checked):
         percentile: For `percentile`: the share kept, in percent.
         trt: The TensorRT release that will read a text cache.
         algo: The calibrator that release will use.
+        model: The model to choose the ranges for; None: the one the cache was made of, quantized as it was then.
+        plan: Which of its operators will be quantized.
+        target: Name of what it will be quantized for.
     """
 
     file: Path
@@ -85,6 +88,11 @@ class ExportConfig(Checked):
         metavar="NAME",
         rule=OneOf(CALIBRATORS),
     )
+    model: Path | None = option(
+        None, "Choose for this model and these options. [default: those the cache was made with]", metavar="MODEL"
+    )
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    target: str = DEFAULT_TARGET
 
     @property
     def destination(self) -> Path:

@@ -107,6 +107,7 @@ class RangeConfig(Checked):
         manual: Tensor name -> range, or a number for [-amax, amax]; overrides calibration. Every name must be that of a
             quantized tensor.
         imported: The same from a file of another tool, which may name other tensors too; `manual` wins.
+        wide: Tensors of which that file says that their depthwise readers stay float.
         cache: Calibration cache to read if it is there and fits, else to write.
         recalibrate: Calibrate even if the cache is there.
         cache_missing: Where the cache lacks some of the tensors: `calibrate` those alone, or `error`; None calibrates
@@ -125,6 +126,7 @@ class RangeConfig(Checked):
         parse=named_range,
     )
     imported: Mapping[str, Range] = ruled(dict, RANGE)
+    wide: frozenset[str] = frozenset()
     cache: Path | None = option(
         None,
         "Calibration cache: read if it is there and fits the model (no data needed then), else written.",

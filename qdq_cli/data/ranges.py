@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from calibrators import CacheFileError, Range, parse_ranges
+from calibrators import CacheFileError, Range, parse_ranges, wide_in
 from calibrators.cache_file import MAGIC
 from calibrators.range_files import LARGEST_FILE
 from calibrators.regular_file import open_regular
@@ -37,6 +37,16 @@ def read_ranges(path: Path) -> dict[str, Range]:
         DataError: The file cannot be read, is of no known format, or broken.
     """
     return parse(read_bytes(path), path)
+
+
+def read_given(path: Path) -> tuple[dict[str, Range], frozenset[str]]:
+    """Read tensor name -> range, and the tensors whose depthwise readers stay float, from a file of any known format.
+
+    Raises:
+        DataError: The file cannot be read, is of no known format, or broken.
+    """
+    data = read_bytes(path)
+    return parse(data, path), wide_in(data)
 
 
 def read_bytes(path: Path, size: int = LARGEST_FILE + 1) -> bytes:

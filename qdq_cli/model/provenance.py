@@ -5,29 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.process.version import tool_version
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-def record_provenance(
-    model: ir.Model, config: RangeConfig, samples: int, preprocessing: str, recovery: Iterable[str] = ()
-) -> None:
-    """Write tool, method, samples, preprocessing and steps of recovery into the model's metadata, under `qdq.` keys."""
-    method = config.method
-    if method == "percentile":
-        method += f" {config.percentile:g}"
-    model.metadata_props.update(
-        {
-            "qdq.version": tool_version(),
-            "qdq.method": method,
-            "qdq.samples": str(samples),
-            "qdq.preprocessing": preprocessing,
-            **({"qdq.recovery": steps} if (steps := ", ".join(recovery)) else {}),
-        }
-    )
+def record_provenance(model: ir.Model, recovery: Iterable[str] = ()) -> None:
+    """Write the tool and the steps of recovery into the model's metadata, under `qdq.` keys.
+
+    Nothing is said of how the ranges came about: equal ones make equal files, whether they were calibrated here, read
+    from a cache, or given in a table of another tool. The report says it.
+    """
+    model.metadata_props["qdq.version"] = tool_version()
+    if steps := ", ".join(recovery):
+        model.metadata_props["qdq.recovery"] = steps
 
 
 def recovery_of(model: ir.Model) -> tuple[str, ...]:

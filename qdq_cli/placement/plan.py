@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
-from calibrators import Range
+from calibrators import ScaleGroup
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import input_at, is_activation, is_constant, is_op, is_unobservable, name_of
 from qdq_cli.placement.fanout import place
@@ -56,24 +56,6 @@ class WeightTarget:
     tensor: str
     use: Use
     axis: int | None
-
-
-@dataclass(frozen=True)
-class ScaleGroup:
-    """Tensors that must share one scale (P6, P10-P12).
-
-    Args:
-        tensors: The quantized tensors of the group.
-        observed: Those whose values calibration has to see: every value of the others is among theirs.
-        known: The range where no calibration is needed: an existing Q/DQ pair on one of the tensors, or a function
-            with a known range (Softmax, Sigmoid: 0 to 1).
-        depthwise: Every weighted operator that reads one of the tensors is a depthwise Conv.
-    """
-
-    tensors: tuple[str, ...]
-    observed: tuple[str, ...]
-    known: Range | None = None
-    depthwise: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,7 +148,7 @@ def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None)
         targets=_targets(graph, wants, runs, groups.index),
         weights=_weights(graph, selection.quantized, target, config),
         groups=tuple(
-            ScaleGroup(*_names(members, observed), known, _only_depthwise(members, wants))
+            ScaleGroup(*_names(members, observed), known, *_depthwise_readers(members, wants))
             for members, observed, known in groups.members
         ),
         skips=(*selection.skips, *refused),
@@ -179,9 +161,12 @@ def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None)
     )
 
 
-def _only_depthwise(members: tuple[ir.Value, ...], wants: Wants) -> bool:
-    readers = [node for value in members for node, _ in wants.slots(value) if is_weighted(node)]
-    return bool(readers) and all(is_depthwise(node) for node in readers)
+def _depthwise_readers(members: tuple[ir.Value, ...], wants: Wants) -> tuple[bool, tuple[str, ...]]:
+    """Say whether all weighted readers of a group are depthwise convolutions, and which tensors have such a reader."""
+    readers = {value: [node for node, _ in wants.slots(value) if is_weighted(node)] for value in members}
+    every = [is_depthwise(node) for nodes in readers.values() for node in nodes]
+    read = tuple(name_of(value) for value, nodes in readers.items() if any(map(is_depthwise, nodes)))
+    return bool(every) and all(every), read
 
 
 def _names(members: tuple[ir.Value, ...], observed: tuple[ir.Value, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

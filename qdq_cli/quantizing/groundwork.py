@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
+from calibrators import Range
 from qdq_cli.calibrating import calibration
 from qdq_cli.calibrating.calibration import Observation, Ranges
 from qdq_cli.calibrating.calibration_data import Samples
@@ -114,7 +115,7 @@ def leave_float(run: Run, work: Groundwork, operators: Iterable[str]) -> Groundw
     plan = without_wide(smaller, work.model, make_plan(work.model, run.target, config), work.observed)
     ranges = calibration.choose(plan, work.observed, _given(plan, run.config.ranges))
     candidate = carried_over(work.candidate, plan, ranges)
-    ranges = replace(ranges, groups=candidate.ranges)
+    ranges = recovered(ranges, candidate.ranges)
     return replace(work, opened=replace(work.opened, plan=plan), ranges=ranges, candidate=candidate)
 
 
@@ -134,6 +135,15 @@ def carried_over(base: Candidate, plan: Plan, ranges: Ranges) -> Candidate:
     known = {group.tensors: kept for group, kept in zip(base.plan.groups, base.ranges, strict=True)}
     kept = tuple(known.get(group.tensors, found) for group, found in zip(plan.groups, ranges.groups, strict=True))
     return with_plan(base, plan, kept)
+
+
+def recovered(ranges: Ranges, groups: tuple[Range, ...]) -> Ranges:
+    """Return the ranges that calibration chose with what recovery made of them."""
+    chosen = (
+        how if before == after else "recovery"
+        for how, before, after in zip(ranges.chosen, ranges.groups, groups, strict=True)
+    )
+    return replace(ranges, groups=groups, chosen=tuple(chosen))
 
 
 def _given(plan: Plan, config: RangeConfig) -> RangeConfig:

@@ -6,10 +6,10 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from calibrators import Histogram, profile, share_outside
+from calibrators import DIVERGENCE, Histogram, profile, share_outside
 from calibrators.methods.mse import sqnr_db_at
 from qdq_cli.placement.selection import Skip
-from qdq_cli.quantizing.plan_text import int8_work, is_plan, quantized
+from qdq_cli.quantizing.plan_text import divergence_text, int8_work, is_plan, quantized
 from qdq_cli.quantizing.report import Calibration, Report, Verification
 from qdq_cli.recovering.page import recovery_section
 from qdq_cli.screen.amounts import size_text
@@ -101,7 +101,8 @@ def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
 
 def _calibration(found: Calibration) -> str:
     method = found.method if found.percentile is None else f"{found.method} {found.percentile:g} %"
-    parts = [method, count_text(found.samples, "sample")] if found.samples else [method]
+    parts = [method, divergence_text(found.by_divergence)] if found.by_divergence else [method]
+    parts += [count_text(found.samples, "sample")] if found.samples else []
     parts += [f"{count_text(found.manual_ranges, 'range')} by hand"] if found.manual_ranges else []
     lines = ["; ".join(parts)]
     if found.cache:
@@ -157,15 +158,18 @@ def _low(found: Verification) -> Iterator[Block]:
 
 def _observed(report: Report, histograms: Mapping[str, Histogram]) -> Iterator[tuple[str, Histogram, float, str]]:
     """Every observed tensor of the plan in its order: name, histogram, amax, and what shares its scale."""
-    for group, amax in zip(report.groups, report.amax, strict=False):
+    for group, amax, how in zip(report.groups, report.amax, report.chosen, strict=False):
         for tensor in group.observed:
             if tensor in histograms and histograms[tensor].count:
                 others = [name for name in group.tensors if name != tensor]
-                yield tensor, histograms[tensor], amax, _sharing(others)
+                yield tensor, histograms[tensor], amax, _group_note(others, how)
 
 
-def _sharing(others: list[str]) -> str:
-    return f"Its scale also serves {some_of(others)}." if others else ""
+def _group_note(others: list[str], how: str) -> str:
+    """What shares the scale of a tensor, and what chose its range where that is not the method of all others."""
+    notes = [f"Its scale also serves {some_of(others)}."] if others else []
+    notes += ["Only depthwise convolutions read it, so a divergence chose its range."] if how == DIVERGENCE else []
+    return " ".join(notes)
 
 
 def _errors(observed: tuple[tuple[str, Histogram, float, str], ...]) -> Section:

@@ -37,7 +37,7 @@ from qdq_cli.process.errors import DataError, LimitError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing import verification
 from qdq_cli.quantizing.destinations import check_outputs
-from qdq_cli.quantizing.groundwork import Groundwork, Opened, leave_float, require_float, without_wide
+from qdq_cli.quantizing.groundwork import Groundwork, Opened, leave_float, recovered, require_float, without_wide
 from qdq_cli.quantizing.keeping import keep_model, require_named
 from qdq_cli.quantizing.limits import unmet_limit
 from qdq_cli.quantizing.page import quantize_page
@@ -268,7 +268,7 @@ def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
     return replace(
         work,
         observed=replace(work.observed, histograms=found.histograms),
-        ranges=replace(work.ranges, groups=found.candidate.ranges),
+        ranges=recovered(work.ranges, found.candidate.ranges),
         candidate=found.candidate,
         recovery=found.record,
     )
@@ -280,11 +280,11 @@ def rewrite_model(run: Run, work: Groundwork) -> Rewritten:
     Raises:
         ModelError: A weight holds NaN or Inf, or a tensor is BF16.
     """
-    config, observed = run.config, work.observed
+    config = run.config
     with run.stage("rewrite"):
         written = quantized_model(work.model, work.candidate, weights=config.weights, form=config.form)
         steps = () if work.recovery is None else (step.step for step in work.recovery.steps)
-        record_provenance(written.model, config.ranges, observed.samples, observed.preprocessing, steps)
+        record_provenance(written.model, steps)
     return written
 
 
@@ -304,9 +304,10 @@ def write_model(run: Run, work: Groundwork, target: Path, written: Rewritten) ->
     run.say(*ranges.notes, *written.notes)
     report = replace(
         planned(run, opened),
-        calibration=calibrated(config, samples, observed, ranges),
+        calibration=calibrated(config, samples, observed, work.plan, ranges),
         recovery=work.recovery,
         amax=tuple(kept.amax for kept in ranges.groups),
+        chosen=ranges.chosen,
     )
     report, unmet = _write(run, work, written.model, (target, report))
     if not report.weighted_ops.quantized and unmet is None:
@@ -334,7 +335,7 @@ def _observe(
     observed = again
     tell_doubts(observed.doubts, run.warn, strict=run.config.data.strict)
     with run.stage("observe"):
-        calibration.save_cache(model, observed, samples, ranges)
+        calibration.save_cache(model, observed, samples, ranges, (run.target, run.config.plan))
     run.say(*observed.notes)
     return plan, observed
 

@@ -20,6 +20,13 @@ Paint = Callable[[str], str]
 """Makes a label stand out."""
 
 
+def _how(report: Report, group: int) -> str:
+    """Say what chose a range, where it was not the method that was asked for."""
+    if report.calibration is None or not report.chosen or report.chosen[group] == report.calibration.method:
+        return ""
+    return f" ({report.chosen[group]})"
+
+
 def plan_rows(report: Report, width: int = 80, paint: Paint = plain) -> list[str]:
     """Return the rows about a plan: how much is quantized, and what is kept float for which reasons."""
     counts = labelled("plan", beside(quantized(report), width), paint)
@@ -41,7 +48,7 @@ def plan_lines(report: Report, width: int = 80, *, full: bool) -> list[str]:
         start = f"{target.group:>5}  " + (f"{report.amax[target.group]:<10.4g}  " if known else "")
         readers = ", ".join(f"{use.node}:{use.slot}" for use in target.uses)
         opens = " (opens a run)" if target.opens_run else ""
-        text = f"{target.tensor} -> {readers}{opens}"
+        text = f"{target.tensor} -> {readers}{opens}{_how(report, target.group)}"
         out += textwrap.wrap(
             text, width, initial_indent=start, subsequent_indent=" " * (len(start) + 4),
             break_long_words=False, break_on_hyphens=False,
@@ -53,6 +60,12 @@ def plan_lines(report: Report, width: int = 80, *, full: bool) -> list[str]:
     if not full and len(out) > MAX_PLAN_LINES:
         out = [*out[:MAX_PLAN_LINES], f"... {len(out) - MAX_PLAN_LINES} more lines; -v shows all"]
     return out
+
+
+def divergence_text(tensors: int) -> str:
+    """Say of a number of tensors that a divergence chose their range."""
+    readers = f"only depthwise convolutions read {'it' if tensors == 1 else 'them'}"
+    return f"{count_text(tensors, 'tensor')} by divergence: {readers}"
 
 
 def quantized(report: Report) -> str:

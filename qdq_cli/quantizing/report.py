@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from qdq_cli.placement.plan import ScaleGroup, TensorTarget, WeightTarget
+from calibrators import ScaleGroup
+from qdq_cli.placement.plan import TensorTarget, WeightTarget
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
 from qdq_cli.process.errors import LimitError
@@ -43,6 +44,8 @@ class Calibration:
         preprocessing: One line on how pictures became inputs; "" for arrays.
         assumed: Whether nobody chose that preprocessing.
         manual_ranges: Scale groups whose range was given by hand.
+        by_divergence: Tensors whose range a divergence chose instead of the method, because only depthwise convolutions
+            read them.
     """
 
     method: str
@@ -55,6 +58,7 @@ class Calibration:
     preprocessing: str
     assumed: bool
     manual_ranges: int = 0
+    by_divergence: int = 0
 
 
 @dataclass(frozen=True)
@@ -210,6 +214,8 @@ class Report:
         weights: The planned constant operands.
         groups: The scale groups.
         amax: Range of each scale group once it is chosen.
+        chosen: What chose each: a method, `divergence`, `known` (an existing scale, Softmax), `given` (by hand or in a
+            file) or `recovery`.
         unmet_limit: The limit that the model misses, in a sentence with both numbers; None where it misses none.
         already_quantized: Whether the model was quantized before, so that there was nothing to add and it was kept.
         target: Name of what the model is quantized for.
@@ -235,6 +241,7 @@ class Report:
     weights: tuple[WeightTarget, ...] = ()
     groups: tuple[ScaleGroup, ...] = ()
     amax: tuple[float, ...] = ()
+    chosen: tuple[str, ...] = ()
     recovery: Recovery | None = None
     unmet_limit: str | None = None
     already_quantized: bool = False

@@ -6,6 +6,7 @@ from collections import Counter
 
 import onnx_ir as ir
 
+from calibrators import DIVERGENCE
 from qdq_cli.calibrating.calibration import Observation, Ranges
 from qdq_cli.calibrating.calibration_data import Samples, input_specs
 from qdq_cli.config.forms import TensorRT
@@ -53,7 +54,7 @@ def planned(run: Run, opened: Opened) -> Report:
 
 
 def calibrated(
-    config: QuantizeConfig, samples: Samples | None, observed: Observation, ranges: Ranges
+    config: QuantizeConfig, samples: Samples | None, observed: Observation, plan: Plan, ranges: Ranges
 ) -> Calibration | None:
     """How the ranges were found; None where nothing needed one."""
     if not ranges.groups:
@@ -71,7 +72,13 @@ def calibrated(
         preprocessing=observed.preprocessing,
         assumed=preprocessing is not None and preprocessing.assumed,
         manual_ranges=ranges.manual,
+        by_divergence=_by_divergence(plan, ranges),
     )
+
+
+def _by_divergence(plan: Plan, ranges: Ranges) -> int:
+    """Count the tensors whose range a divergence chose."""
+    return sum(len(group.tensors) for group, how in zip(plan.groups, ranges.chosen, strict=True) if how == DIVERGENCE)
 
 
 def sample_shapes(opened: Opened, config: QuantizeConfig, samples: Samples | None) -> dict[str, tuple[int, ...]]:

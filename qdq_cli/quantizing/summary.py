@@ -10,7 +10,15 @@ import dataclasses
 from collections.abc import Iterable
 
 from qdq_cli.placement.prediction import Prediction
-from qdq_cli.quantizing.plan_text import Paint, int8_work, is_plan, kept_float, next_commands, quantized
+from qdq_cli.quantizing.plan_text import (
+    Paint,
+    divergence_text,
+    int8_work,
+    is_plan,
+    kept_float,
+    next_commands,
+    quantized,
+)
 from qdq_cli.quantizing.report import Calibration, Distance, Report, Verification
 from qdq_cli.recovering.page import recovery_text
 from qdq_cli.recovering.record import Recovery
@@ -68,6 +76,8 @@ def _calibration(calibration: Calibration, width: int) -> list[str]:
     parts = [calibration.method]
     if calibration.percentile is not None:
         parts[0] += f" {calibration.percentile:g} %"
+    if calibration.by_divergence:
+        parts.append(divergence_text(calibration.by_divergence))
     if calibration.samples:
         parts.append(count_text(calibration.samples, "sample"))
     if calibration.batch_size:

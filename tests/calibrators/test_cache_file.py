@@ -17,8 +17,10 @@ from calibrators import (
     CalibrationTable,
     CalibratorError,
     Entry,
+    Grouping,
     Histogram,
     Provenance,
+    ScaleGroup,
     cache_file,
     decode_table,
     encode_table,
@@ -49,7 +51,15 @@ PROVENANCES = st.builds(
     st.dictionaries(TEXT, TEXT, max_size=3).map(lambda versions: tuple(versions.items())),
     st.frozensets(st.binary(min_size=8, max_size=8).map(bytes.hex), max_size=5),
 )
-TABLES = st.builds(CalibrationTable, PROVENANCES, st.dictionaries(TEXT, ENTRIES, max_size=4))
+NAMES = st.lists(TEXT, max_size=3).map(tuple)
+GROUPS = st.builds(ScaleGroup, NAMES, NAMES, st.none(), st.booleans(), NAMES)
+GROUPINGS = st.builds(Grouping, st.frozensets(TEXT, max_size=2), st.lists(GROUPS, max_size=3).map(tuple))
+TABLES = st.builds(
+    CalibrationTable,
+    PROVENANCES,
+    st.dictionaries(TEXT, ENTRIES, max_size=4),
+    groupings=st.lists(GROUPINGS, max_size=2).map(tuple),
+)
 
 
 def known_table() -> CalibrationTable:
@@ -161,8 +171,8 @@ def signed(body: bytes) -> bytes:
 
 
 def test_a_newer_format_is_refused_by_its_number() -> None:
-    with pytest.raises(CacheFileError, match="of format 3, expected format 2 at most"):
-        decode_table(signed(cache_file.MAGIC + b"\x03something else"))
+    with pytest.raises(CacheFileError, match="of format 4, expected format 3 at most"):
+        decode_table(signed(cache_file.MAGIC + b"\x04something else"))
 
 
 def test_cut_off_files_are_refused_at_every_length() -> None:

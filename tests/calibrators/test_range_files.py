@@ -14,9 +14,11 @@ from onnxruntime.quantization.CalTableFlatBuffers.TrtTable import TrtTable
 from onnxruntime.quantization.quant_utils import write_calibration_table
 
 from calibrators import (
+    UINT8,
     CacheFileError,
     ParameterError,
     Range,
+    Scheme,
     format_json,
     format_ort_json,
     format_ort_table,
@@ -24,6 +26,7 @@ from calibrators import (
     format_torch_json,
     parse_ranges,
     range_files,
+    wide_in,
 )
 
 KNOWN = {"input": 1.0, "conv: 1 out": 0.1, "größe": 6.0, "dead": 0.0, "far": 3.4e38, "a/b:0": 1e-40}
@@ -38,11 +41,22 @@ def symmetric(amax: dict[str, float]) -> dict[str, Range]:
 @given(AMAX)
 def test_json_and_binary_tables_read_back_bit_for_bit(amax: dict[str, float]) -> None:
     kept = symmetric(amax)
-    assert parse_ranges(format_json(amax).encode()) == kept
-    assert parse_ranges(format_torch_json(amax).encode()) == kept
+    assert parse_ranges(format_json(kept).encode()) == kept
+    assert parse_ranges(format_torch_json(kept).encode()) == kept
     assert parse_ranges(format_ort_table(amax)) == kept
     turned = dict(reversed(amax.items()))
-    assert (format_json(turned), format_ort_table(turned)) == (format_json(amax), format_ort_table(amax))
+    assert (format_json(symmetric(turned)), format_ort_table(turned)) == (format_json(kept), format_ort_table(amax))
+
+
+@given(st.dictionaries(NAMES, st.tuples(st.floats(-3e38, 3e38), st.floats(-3e38, 3e38)), min_size=1, max_size=6))
+def test_json_holds_both_ends_and_what_stays_float(ends: dict[str, tuple[float, float]]) -> None:
+    ranges = {name: Range(*sorted(both)) for name, both in ends.items()}
+    wide = frozenset(list(ranges)[::2])
+    affine = format_torch_json(ranges, Scheme(UINT8, symmetric=False), wide)
+    for text in (format_json(ranges, wide), affine):
+        assert (parse_ranges(text.encode()), wide_in(text.encode())) == (ranges, wide)
+    assert parse_ranges(format_ort_json(ranges).encode()) == ranges
+    assert wide_in(format_ort_json(ranges).encode()) == frozenset()
 
 
 @given(
@@ -56,17 +70,21 @@ def test_text_tables_read_back_bit_for_bit(amax: dict[str, float]) -> None:
 
 def test_known_files_are_told_apart() -> None:
     assert parse_ranges(format_text(KNOWN).encode()) == symmetric(KNOWN)
-    assert parse_ranges(b"\xef\xbb\xbf" + format_json(KNOWN).encode()) == symmetric(KNOWN)
+    assert parse_ranges(b"\xef\xbb\xbf" + format_json(symmetric(KNOWN)).encode()) == symmetric(KNOWN)
     assert parse_ranges(b"TRT-8601-EntropyCalibration2\nx: 3c010204\n") == symmetric(
         {"x": 127 * float(np.float32(1 / 127))}
     )
 
 
 def test_torch_json_holds_what_fake_quantization_takes() -> None:
-    document = json.loads(format_torch_json({"x": 254.0, "dead": 0.0}))
+    document = json.loads(format_torch_json({"x": Range(-254.0, 254.0), "dead": Range(0.0, 0.0)}))
     assert document == {
         "x": {"amax": 254.0, "scale": 2.0, "zero_point": 0},
         "dead": {"amax": 0.0, "scale": 1.0, "zero_point": 0},
+    }
+    affine = Scheme(UINT8, symmetric=False)
+    assert json.loads(format_torch_json({"x": Range(-1.0, 254.0)}, affine, frozenset({"x"}))) == {
+        "x": {"minimum": -1.0, "maximum": 254.0, "scale": 1.0, "zero_point": 1, "wide": True}
     }
 
 
@@ -182,9 +200,12 @@ def test_too_large_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("amax", [-1.0, math.nan, math.inf])
 def test_ranges_that_cannot_be_written(amax: float) -> None:
-    for write in (format_json, format_torch_json, format_ort_table, format_text):
+    for write in (format_ort_table, format_text):
         with pytest.raises(ParameterError, match="'x'"):
             write({"x": amax})
+    for write_json in (format_json, format_torch_json, format_ort_json):
+        with pytest.raises(ParameterError, match="'x'"):
+            write_json({"x": Range(0.0, 1e39)})
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "a\rb"])
@@ -196,7 +217,7 @@ def test_names_that_a_line_cannot_hold(name: str) -> None:
 @pytest.mark.parametrize("form", [format_json, format_torch_json, format_text, format_ort_table])
 def test_mutated_files_are_refused_or_hold_finite_ranges(form: object) -> None:
     assert callable(form)
-    written = form(KNOWN)
+    written = form(symmetric(KNOWN) if form in (format_json, format_torch_json) else KNOWN)
     data = written if isinstance(written, bytes) else written.encode()
     source = random.Random(len(data))
     refused = 0

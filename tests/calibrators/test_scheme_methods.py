@@ -36,6 +36,7 @@ from calibrators import (
     percentile,
     qparams_of,
     quantize,
+    ranges_of,
     sqnr_db,
 )
 from calibrators.methods.affine import place, sides
@@ -338,4 +339,4 @@ def test_the_scheme_of_today_is_the_default() -> None:
 def test_a_table_gives_ranges_for_any_scheme() -> None:
     table = CalibrationTable(entries={"x": Entry(seen(tensors()["relu"]), (60_000,))})
     for scheme in (Scheme(), Scheme(UINT8, symmetric=False), Scheme(FP8_E4M3)):
-        assert table.ranges(Method(), scheme) == {"x": mse(seen(tensors()["relu"]), scheme)}
+        assert ranges_of(table, Method(), scheme).ranges == {"x": mse(seen(tensors()["relu"]), scheme)}

@@ -19,6 +19,7 @@ from calibrators import (
     encode_table,
     merge_tables,
     minmax,
+    ranges_of,
     sample_digest,
 )
 
@@ -150,6 +151,6 @@ def test_names_can_be_mapped_through_the_digests() -> None:
 
 
 def test_ranges_of_all_tensors() -> None:
-    ranges = WHOLE.ranges(Method("minmax"))
+    ranges = ranges_of(WHOLE, Method("minmax")).ranges
     assert list(ranges) == ["conv1_out", "in:put 0"]
     assert ranges["conv1_out"] == minmax(WHOLE.entries["conv1_out"].histogram)

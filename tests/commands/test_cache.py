@@ -20,9 +20,11 @@ from calibrators import (
     CalibrationTable,
     Entry,
     Histogram,
+    Method,
     decode_table,
     encode_table,
     parse_tensorrt_cache,
+    ranges_of,
     read_cache,
     write_cache,
 )
@@ -288,11 +290,14 @@ def test_ranges_go_out_and_come_back(cache: Path, tmp_path: Path, kind: str):
     done = qdq("cache", "export", cache, "--format", kind, "-o", file, "--method", "minmax", "--json")
     assert done.code == 0, done.err
     amax = done.document["ranges"]
-    assert amax == {name: entry.histogram.amax for name, entry in read_cache(cache).entries.items()}
+    chosen = ranges_of(read_cache(cache), Method("minmax")).ranges
+    assert amax == {name: kept.amax for name, kept in chosen.items()}
     done = qdq("cache", "import", file, "-o", back, "--json")
     assert done.code == 0, done.err
-    found = json.loads(back.read_text())
+    found = {name: kept.amax for name, kept in read_ranges(back).items()}
     assert found == done.document["ranges"]
+    if kind == "ort-json":
+        assert read_ranges(back) == chosen  # both ends
     if kind == "tensorrt":  # it holds the scale, in float32
         assert {name: np.float32(value / 127) for name, value in found.items()} == {
             name: np.float32(value / 127) for name, value in amax.items()
@@ -458,7 +463,7 @@ def with_nan(cache: Path) -> bytes:
 
 
 BROKEN = {
-    "is of format 3": lambda cache: signed(MAGIC + bytes([FORMAT_VERSION + 1]) + b"later"),
+    "is of format 4": lambda cache: signed(MAGIC + bytes([FORMAT_VERSION + 1]) + b"later"),
     "is damaged": lambda cache: cache.read_bytes()[:-5],
     "damaged": lambda cache: cache.read_bytes()[:99] + bytes([cache.read_bytes()[99] ^ 16]) + cache.read_bytes()[100:],
     "nan": with_nan,
@@ -544,7 +549,7 @@ def test_mutated_ranges_are_refused_or_finite(cache: Path, tmp_path: Path, kind:
             assert error.message.endswith(".")
             assert error.hint.endswith((".", "?"))
             continue
-        assert all(0 <= amax <= np.finfo(np.float32).max for amax in ranges.values())
+        assert all(0 <= kept.amax <= np.finfo(np.float32).max for kept in ranges.values())
     assert 30 < refused_count < 300
 
 
