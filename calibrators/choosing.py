@@ -5,7 +5,7 @@ This is the one way there is, for whoever writes a model, a file of ranges or a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from calibrators.histogram import Histogram
@@ -54,32 +54,36 @@ def chosen_by(group: ScaleGroup, method: Method) -> str:
 def ranges_of(table: CalibrationTable, method: Method, scheme: Scheme = DEFAULT) -> Chosen:
     """Choose the range of every tensor by `method` for `scheme`, as whoever quantizes the model from the table does.
 
+    What nobody quantizes because of the wide tensors gets the range it would have without that rule.
+
     Raises:
         NoDataError: A tensor has seen no value.
     """
     histograms = {name: entry.histogram for name, entry in table.entries.items()}
     plain = table.groupings[0].groups if table.groupings else ()
     wide = wide_tensors(histograms, plain, scheme)
-    fitting = [grouping.groups for grouping in table.groupings if grouping.wide == wide]
-    groups = [group for group in (fitting[0] if fitting else plain) if is_seen(histograms, group)]
-    found = {name: range_of(histograms, _alone(name), method, scheme) for name in _left(histograms, groups)}
-    for group in groups:
-        found |= dict.fromkeys((*group.observed, *group.tensors), range_of(histograms, group, method, scheme))
+    fitting = next((grouping.groups for grouping in table.groupings if grouping.wide == wide), None)
+    ranges: dict[str, Range] = {}
+    by_divergence: dict[str, bool] = {}
+    for group in _layers(histograms, plain, fitting or ()):
+        kept = range_of(histograms, group, method, scheme)
+        ranges |= dict.fromkeys((*group.observed, *group.tensors), kept)
+        by_divergence |= dict.fromkeys(group.tensors, chosen_by(group, method) == DIVERGENCE)
     return Chosen(
-        ranges={name: found[name] for name in sorted(found)},
-        by_divergence=frozenset(
-            tensor for group in groups if chosen_by(group, method) == DIVERGENCE for tensor in group.tensors
-        ),
+        ranges={name: ranges[name] for name in sorted(ranges)},
+        by_divergence=frozenset(name for name, so in by_divergence.items() if so),
         wide=wide,
-        grouped=bool(fitting),
+        grouped=fitting is not None,
     )
 
 
-def _alone(name: str) -> ScaleGroup:
-    return ScaleGroup((name,), (name,))
-
-
-def _left(histograms: Mapping[str, Histogram], groups: Sequence[ScaleGroup]) -> list[str]:
-    """The tensors that are in no group."""
+def _layers(
+    histograms: Mapping[str, Histogram], plain: Sequence[ScaleGroup], fitting: Sequence[ScaleGroup]
+) -> Iterator[ScaleGroup]:
+    """The groups by which ranges are chosen, a later one instead of an earlier one of the same tensors."""
+    groups = [group for group in dict.fromkeys((*plain, *fitting)) if is_seen(histograms, group)]
     taken = {name for group in groups for name in (*group.observed, *group.tensors)}
-    return [name for name in histograms if name not in taken]
+    yield from (ScaleGroup((name,), (name,)) for name in histograms if name not in taken)
+    moved = {name for group in fitting if is_seen(histograms, group) for name in group.tensors}
+    yield from (group for group in groups if group not in fitting and not moved.issuperset(group.tensors))
+    yield from (group for group in groups if group in fitting)

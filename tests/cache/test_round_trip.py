@@ -18,6 +18,7 @@ from calibrators import (
     Method,
     Range,
     qparams_of,
+    range_of,
     ranges_of,
     read_cache,
     write_cache,
@@ -123,6 +124,18 @@ def test_what_stays_float_because_of_all_shares_together_is_asked_of_the_model(w
     found = export_file(ExportConfig(tmp_path / "merged.qcal", "json", tmp_path / "r.json", model=wide.model))
     assert (found.notes, found.wide) == ((), ("middle_relu",))
     assert found.ranges == export_file(ExportConfig(wide.folder / "model.qcal", "json", tmp_path / "s.json")).ranges
+
+
+def test_what_stays_float_has_the_range_it_would_have_else(wide: Workspace):
+    """For whoever quantizes it all the same: a format that cannot say what stays float is not to be much worse."""
+    table = read_cache(wide.folder / "model.qcal")
+    chosen = ranges_of(table, Method())
+    assert chosen.ranges["middle_relu"] == range_of(
+        {name: entry.histogram for name, entry in table.entries.items()},
+        next(group for group in table.groupings[0].groups if "middle_relu" in group.tensors),
+        Method(),
+    )
+    assert chosen.by_divergence == chosen.wide == {"middle_relu"}
 
 
 def test_a_file_that_says_what_stays_float_fits(wide: Workspace, tmp_path: Path):
