@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qdq_cli.config.checked import Checked
-from qdq_cli.config.fields import REQUIRED, OneOf, option
-from qdq_cli.config.forms import DEFAULT_TARGET
+from qdq_cli.config.fields import REQUIRED, OneOf, option, ruled
+from qdq_cli.config.forms import DEFAULT_TARGET, TARGETS
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import method_field, percentile_field
 from qdq_cli.process.errors import UsageError
@@ -116,4 +116,4 @@ class CheckConfig(Checked):
     file: Path
     plan: PlanConfig = field(default_factory=PlanConfig)
     all_tensors: bool = option(False, "Ask for every float tensor of the model.")
-    target: str = DEFAULT_TARGET
+    target: str = ruled(DEFAULT_TARGET, OneOf(TARGETS))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from qdq_cli.config.checked import Checked
 from qdq_cli.config.data import DataConfig
-from qdq_cli.config.fields import Interval, option, ruled
-from qdq_cli.config.forms import DEFAULT_TARGET
+from qdq_cli.config.fields import Interval, OneOf, option, ruled
+from qdq_cli.config.forms import DEFAULT_TARGET, TARGETS
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.process.errors import UsageError
 
@@ -87,7 +87,7 @@ class CalibrateConfig(Checked):
     dask: str | None = option(
         None, "Let the workers of this Dask scheduler do the work (pip install 'qdq[dask]').", metavar="ADDRESS"
     )
-    target: str = DEFAULT_TARGET
+    target: str = ruled(DEFAULT_TARGET, OneOf(TARGETS))
 
     @property
     def destination(self) -> Path:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from enum import Enum
 
-DEFAULT_TARGET = "tensorrt"
-"""Name of what models are quantized for; `qdq_cli.targets.known` has them all."""
+TARGETS = ("tensorrt",)
+"""Names of what models are quantized for; `qdq_cli.targets.known` says what each of them is."""
+
+DEFAULT_TARGET = TARGETS[0]
 
 
 class WeightForm(Enum):

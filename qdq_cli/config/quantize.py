@@ -7,8 +7,8 @@ from pathlib import Path
 
 from qdq_cli.config.checked import Checked
 from qdq_cli.config.data import DataConfig
-from qdq_cli.config.fields import Interval, OneOf, option
-from qdq_cli.config.forms import DEFAULT_TARGET, Form, TensorRT, WeightForm
+from qdq_cli.config.fields import Interval, OneOf, option, ruled
+from qdq_cli.config.forms import DEFAULT_TARGET, TARGETS, Form, TensorRT, WeightForm
 from qdq_cli.config.limits import agreement_field, int8_macs_field, report_field, sqnr_field
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
@@ -99,7 +99,7 @@ class QuantizeConfig(Checked):
     min_int8_macs: float | None = int8_macs_field(
         "Fail (exit 5) if less of the multiply-accumulates runs in INT8, as qdq inspect predicts it."
     )
-    target: str = DEFAULT_TARGET
+    target: str = ruled(DEFAULT_TARGET, OneOf(TARGETS))
 
     @property
     def destination(self) -> Path:
