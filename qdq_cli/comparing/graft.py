@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qdq_cli.comparing.match import CODE_TYPES
+from qdq_cli.model.emit import pair_half
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import is_constant
 
@@ -113,8 +114,10 @@ class Graft:
         operands = [None if value is None else self._resolved(value, {}, made) for value in quantize.inputs[1:]]
         attributes = [value for name, value in quantize.attributes.items() if name in ("axis", "block_size")]
         name = f"again/{quantize.name}/dq"
-        value = self.add("DequantizeLinear", [made[codes], *operands], attributes, name, quantize.domain)
-        value.type = operands[0].type if operands[0] is not None else None
+        value = ir.Value(name=self._names.value(name), type=operands[0].type if operands[0] is not None else None)
+        inputs = [made[codes], *operands]
+        node = pair_half("DequantizeLinear", inputs, attributes, value, self._names.node(name), quantize.domain)
+        self.model.graph.append(node)
         return value
 
     def clip(self, value: ir.Value, ends: tuple[float, float], name: str) -> ir.Value:
@@ -131,10 +134,9 @@ class Graft:
         inputs: Iterable[ir.Value | None],
         attributes: Iterable[ir.Attr],
         name: str,
-        domain: str = "",
     ) -> ir.Value:
         """Add a node with one result; its type and shape are left to whoever runs the model."""
-        node = ir.Node(domain, op_type, list(inputs), list(attributes), name=self._names.node(name))
+        node = ir.Node("", op_type, list(inputs), list(attributes), name=self._names.node(name))
         node.outputs[0].name = self._names.value(name)
         self.model.graph.append(node)
         return node.outputs[0]

@@ -59,10 +59,15 @@ def like(node: ir.Node, result: ir.Value, name: str) -> ir.Node:
 
 
 def pair_half(
-    op_type: str, inputs: Sequence[ir.Value | None], attributes: Iterable[ir.Attr], result: ir.Value, name: str
+    op_type: str,
+    inputs: Sequence[ir.Value | None],
+    attributes: Iterable[ir.Attr],
+    result: ir.Value,
+    name: str,
+    domain: str = "",
 ) -> ir.Node:
-    """Make a Q or DQ from all its parts; whoever moves one hands them on from where it stood."""
-    return ir.Node("", op_type, inputs, attributes, outputs=[result], name=name)
+    """Make a Q or DQ from all its parts; whoever moves or copies one hands them on from where it stood."""
+    return ir.Node(domain, op_type, inputs, attributes, outputs=[result], name=name)
 
 
 def _node(op_type: str, source: ir.Value, parameters: Parameters, result: ir.Value, name: str) -> ir.Node:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from qdq_cli.model.emit import Parameters, quantize_node
 from qdq_cli.model.names import Names
 
 
@@ -48,11 +49,21 @@ class Insertion:
         made = ir.Node("", op_type, list(inputs), list(attributes), num_outputs=results, name=name)
         for value in made.outputs:
             value.name = self._names.value(name)
+        self._place(made)
+        return tuple(made.outputs)
+
+    def _place(self, made: ir.Node) -> None:
         if self._node is None:
             self._graph.append(made)
         else:
             self._graph.insert_before(self._node, made)
-        return tuple(made.outputs)
+
+    def quantize(self, source: ir.Value, scale: ir.Value, zero_point: ir.Value | None) -> ir.Value:
+        """Add a Q of one scale."""
+        name = self._names.node(f"{self._label}/QuantizeLinear{self._ending}")
+        codes = ir.Value(name=self._names.value(name))
+        self._place(quantize_node(source, Parameters(scale, zero_point), codes, name))
+        return codes
 
     def op(self, op_type: str, *inputs: ir.Value | None) -> ir.Value:
         """Add an operator that has one result and no attributes."""

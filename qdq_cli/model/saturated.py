@@ -287,6 +287,6 @@ class _Saturating:
         floats = before.cast(sums, _FLOAT)
         if scale is not None:
             ratio, one = before.op("Div", both, scale), before.constant(np.asarray(1, np.float32))
-            return before.op("QuantizeLinear", before.op("Mul", floats, ratio), one, self._at(slots.zero))
+            return before.quantize(before.op("Mul", floats, ratio), one, self._at(slots.zero))
         result = before.op("Mul", floats, both)
         return before.op("Add", result, bias) if bias is not None and slots.scale is None else result
