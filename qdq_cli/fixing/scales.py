@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from calibrators import INT8
 from qdq_cli.fixing.clips import along_axis
 from qdq_cli.fixing.record import Left, Outcome, Repair, repair_of
 from qdq_cli.model.insertion import add_initializer
@@ -146,12 +147,14 @@ def _mend_constant(graph: ir.Graph, names: Names, group: list[ir.Node], faults: 
         mended = np.where(dead, np.zeros((), stored.dtype), stored)
         steps = np.where(negative, along_axis(node, faults.scale, stored.ndim), np.ones((), stored.dtype))
         codes = np.rint(mended.astype(np.float32) / steps.astype(np.float32))
-        exact = exact and not np.logical_and(negative, codes < -127).any()
+        exact = exact and not np.logical_and(negative, codes < -INT8.qmax).any()
     else:
         zero = constant_at(node, 2)
         zeros = np.zeros((), stored.dtype) if zero is None else along_axis(node, zero, stored.ndim)
-        exact = exact and not np.logical_and(negative, stored == -128).any()
-        turned = np.clip(-stored.astype(np.int16), -128, 127).astype(stored.dtype) if negative.any() else stored
+        exact = exact and not np.logical_and(negative, stored == INT8.qmin).any()
+        turned = (
+            np.clip(-stored.astype(np.int16), INT8.qmin, INT8.qmax).astype(stored.dtype) if negative.any() else stored
+        )
         mended = np.where(negative, turned, np.where(dead, zeros, stored))
     if value is not None and not np.array_equal(mended, stored):
         node.replace_input_with(0, add_initializer(graph, names.value(f"{name_of(value)}_mended"), mended))

@@ -13,12 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
+from calibrators import INT8, UINT8
 from qdq_cli.model.nodes import constant_at, input_at, int_attribute, is_constant, is_op, only_consumer
 from qdq_cli.model.scales import element_count, holds_constant, is_dequantize, is_quantize, tensor_scale
 
 _CLIPPED = "qdq.clipped_codes"
 
-FULL = {ir.DataType.INT8: (-128, 127), ir.DataType.UINT8: (0, 255)}
+FULL = {ir.DataType.INT8: (INT8.qmin, INT8.qmax), ir.DataType.UINT8: (UINT8.qmin, UINT8.qmax)}
 """Stored type -> the interval a Q saturates to."""
 
 _INTEGERS = (np.dtype(np.int8), np.dtype(np.uint8))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from onnx import TensorProto, helper
 
-from qdq_cli.cache.exchange import ranges_of
+from qdq_cli.cache.exchange import ranges_in
 from qdq_cli.config.fix import FixConfig
 from qdq_cli.fixing.fix import fix_model
 from qdq_cli.fixing.record import RepairReport
@@ -441,7 +441,7 @@ def test_ranges_come_from_a_calibration_cache(tmp_path, monkeypatch):
     options = ["--cache", cache, "--no-residuals", "-o", model, "-q"]
     assert run_command(["quantize", str(space.model), *options]) == 0
     plain, repaired = (
-        fix_model(FixConfig(Path(model), Path("fixed.onnx"), ranges)) for ranges in ({}, ranges_of(Path(cache)))
+        fix_model(FixConfig(Path(model), Path("fixed.onnx"), ranges)) for ranges in ({}, ranges_in(Path(cache)))
     )
     assert [entry.node for entry in plain.left] == ["add"]
     assert [(entry.node, entry.rule) for entry in repaired.repairs] == [("add", "P8")]
