@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 OLDEST ?= .venv-oldest
+# the oldest versions have wheels for 3.11 and 3.12 alone
+OLDEST_PYTHON ?= $(shell for p in $(PYTHON) python3.12 python3.11; do $$p -c 'import sys; sys.exit(sys.version_info[:2] > (3, 12))' 2>/dev/null && echo $$p && exit; done; echo $(PYTHON))
 RUN    := $(VENV)/bin
 
 .PHONY: demo test test-oldest check bench accuracy attack golden clean
@@ -22,6 +24,6 @@ $(VENV)/.use: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e '.[fast,test]' && touch $@
 $(VENV)/.check: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e '.[fast,test,check]' && touch $@
 $(OLDEST)/.test: pyproject.toml .ci/oldest.py
-	$(PYTHON) -m venv --clear $(OLDEST)
-	$(PYTHON) .ci/oldest.py > $(OLDEST)/oldest.txt
+	$(OLDEST_PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST_PYTHON) .ci/oldest.py > $(OLDEST)/oldest.txt
 	$(OLDEST)/bin/python -m pip install -q -e '.[fast,test]' -c $(OLDEST)/oldest.txt && touch $@

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import qdq_cli.recovering.recover as recovery
@@ -17,8 +18,8 @@ from qdq_cli.process.progress import SILENT
 from qdq_cli.recovering.journal import Journal, Progress
 from qdq_cli.recovering.record import LayerGain
 from qdq_cli.targets.tensorrt.table import TENSORRT
+from tests.commands.test_recover import SIDE, with_a_wide_channel
 
-SAMPLES = Path(__file__).parents[2] / "sample_models"
 PLAN = Plan((), (), (), (), (), 0, (), target=TENSORRT)
 
 
@@ -38,18 +39,23 @@ class Told:
         return SILENT.progress(title, total)
 
 
-def config(output: Path) -> QuantizeConfig:
-    data = DataConfig((SAMPLES / "images" / "digits",), preprocess="unit", samples=40)
-    return QuantizeConfig(SAMPLES / "digits_mobilenetv2.onnx", output, data, recover=DEFAULT_RECOVERY)
+def config(folder: Path, output: Path) -> QuantizeConfig:
+    """Four layers, whose channels are uneven, and random samples."""
+    onnx.save(with_a_wide_channel(layers=3).proto("scores"), folder / "model.onnx")
+    np.savez(folder / "data.npz", images=np.random.default_rng(0).uniform(size=(16, 3, SIDE, SIDE)).astype(np.float32))
+    return QuantizeConfig(folder / "model.onnx", output, DataConfig((folder / "data.npz",)), recover=DEFAULT_RECOVERY)
 
 
 @pytest.mark.parametrize("steps_before", [0, 4])
 def test_an_interrupted_run_goes_on_and_ends_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps_before: int
 ) -> None:
-    monkeypatch.setattr("qdq_cli.recovering.rows._ROWS_BYTES", 8 << 20)  # several portions
-    whole, parted = tmp_path / "whole.onnx", tmp_path / "parted.onnx"
-    expected = quantize_model(config(whole)).recovery
+    monkeypatch.setattr("qdq_cli.recovering.rows._ROWS_BYTES", 1 << 19)  # a portion for each convolution
+    folder = tmp_path / "results"
+    folder.mkdir()
+    whole, parted = config(tmp_path, folder / "whole.onnx"), config(tmp_path, folder / "parted.onnx")
+    assert whole.output is not None and parted.output is not None
+    expected = quantize_model(whole).recovery
     take_step, taken = recovery._take_step, []
 
     def interrupted(*arguments: object) -> list[LayerGain]:
@@ -60,17 +66,18 @@ def test_an_interrupted_run_goes_on_and_ends_alike(
 
     monkeypatch.setattr(recovery, "_take_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        quantize_model(config(parted))
-    kept = parted.with_name("parted.onnx.recovery")
-    assert kept.exists() and not parted.exists()
+        quantize_model(parted)
+    kept = parted.output.with_name("parted.onnx.recovery")
+    assert kept.exists() and not parted.output.exists()
 
     monkeypatch.setattr(recovery, "_take_step", take_step)
     told = Told()
-    report = quantize_model(config(parted), told)
+    report = quantize_model(parted, told)
     assert any("goes on" in note for note in told.notes)
     assert report.recovery == expected
-    assert parted.read_bytes() == whole.read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["parted.onnx", "whole.onnx"]
+    assert parted.output.read_bytes() == whole.output.read_bytes()
+    assert sorted(path.name for path in folder.iterdir()) == ["parted.onnx", "whole.onnx"]
+    assert len(taken) == steps_before
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
