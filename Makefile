@@ -6,7 +6,7 @@ OLDEST ?= .venv-oldest
 OLDEST_PYTHON ?= $(shell for p in $(PYTHON) python3.12 python3.11; do $$p -c 'import sys; sys.exit(sys.version_info[:2] > (3, 12))' 2>/dev/null && echo $$p && exit; done; echo $(PYTHON))
 RUN    := $(VENV)/bin
 
-.PHONY: demo test test-oldest check bench accuracy attack golden clean
+.PHONY: demo test test-oldest check bench accuracy attack golden schema clean
 
 demo: $(VENV)/.use ; mkdir -p demo-output && $(RUN)/qdq quantize sample_models/digits_resnet.onnx --calib sample_models/images/digits --preprocess unit -o demo-output/digits_resnet.qdq.onnx
 test: $(VENV)/.test ; $(RUN)/python -m pytest -n 2
@@ -14,6 +14,7 @@ test: $(VENV)/.test ; $(RUN)/python -m pytest -n 2
 test-oldest: $(OLDEST)/.test ; $(OLDEST)/bin/python -m pytest -n 2
 check: $(VENV)/.check ; $(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy
 golden: $(VENV)/.test ; $(RUN)/python -m pytest --update-golden
+schema: $(VENV)/.test ; $(RUN)/python -m pytest --update-golden tests/test_schema.py
 bench: $(VENV)/.test ; $(RUN)/python -m bench
 accuracy: $(VENV)/.test ; $(RUN)/python -m bench.accuracy $(MODELS)
 attack: $(VENV)/.test ; $(RUN)/python -m bench attack --runs 10000

@@ -190,7 +190,7 @@ def _tuned(config: QuantizeConfig) -> dict[str, Any]:
         "target": target,
         "met": found.met,
         "left_float": len(chosen.left_float),
-        "quantized_macs_percent": round(chosen.quantized_macs_percent, 2),
+        "int8_macs_percent": round(chosen.quantized_macs_percent, 2),
         "recovered": found.quantize.recovery is not None,
     }
 

@@ -16,6 +16,10 @@ from calibrators.errors import NonFiniteError, ParameterError
 class Range:
     """The interval [minimum, maximum] of real values that quantization keeps, in the tensor's own units.
 
+    Args:
+        minimum: Smallest value that is kept.
+        maximum: Largest value that is kept.
+
     Raises:
         NonFiniteError: An end is NaN or Inf (rule A7).
         ParameterError: minimum > maximum.

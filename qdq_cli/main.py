@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -18,6 +19,7 @@ from qdq_cli.screen import console
 
 if TYPE_CHECKING:
     from calibrators import CalibratorError
+    from qdq_cli.process.failures import Failure
 
 COMMANDS = {
     "quantize": "Quantize an FP32 ONNX model to INT8 with Q/DQ nodes.",
@@ -97,29 +99,59 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code; every expected failure has been shown on stderr."""
+    """Run the command and return its exit code.
+
+    Every expected failure has been shown on stderr; with `--json` it is the document on stdout, too.
+    """
+    found = None
     try:
         return _run(arguments)
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx is not None else "qdq"
-        message = " ".join(error.format_message().split())  # click lists choices on lines of their own
-        console.error(message if message.endswith((".", "?")) else f"{message}.", f"Try '{command} --help'.")
-        return ExitCode.USAGE
+        failed = _usage(error)
     except QdqError as error:
-        console.error(error.message, error.hint or _help_hint(error.exit_code), error.said)
-        return error.exit_code
+        failed = _failure(error.exit_code, error.message, error.hint or _help_hint(error.exit_code), error.said)
+        found = error.found
     except (KeyboardInterrupt, click.Abort):
         end_at_once_on_signals()
-        console.error("Interrupted before the result was finished.")
-        return ExitCode.INTERRUPTED
+        failed = _failure(ExitCode.INTERRUPTED, "Interrupted before the result was finished.")
     except MemoryError:
-        console.error("The machine ran out of memory.", "Try a smaller --batch-size, or fewer tensors with --only.")
-        return ExitCode.MODEL
+        hint = "Try a smaller --batch-size, or fewer tensors with --only."
+        failed = _failure(ExitCode.MODEL, "The machine ran out of memory.", hint)
     except OSError as error:
-        return _os_error(error)
+        failed = _os_error(error)
     except _calibrator_error() as error:
-        console.error(error.message, error.hint or "Check the file, or make it again.")
-        return ExitCode.DATA
+        failed = _failure(ExitCode.DATA, error.message, error.hint or "Check the file, or make it again.")
+    _tell(failed, found, as_json=_wants_json(sys.argv[1:] if arguments is None else arguments))
+    return failed.exit_code
+
+
+def _failure(code: ExitCode, message: str, hint: str = "", said: tuple[str, ...] = ()) -> Failure:
+    """Make the record of a failure; what it takes is imported only once something fails."""
+    from qdq_cli.process.failures import failure
+
+    return failure(code, message, hint, said)
+
+
+def _usage(error: click.UsageError) -> Failure:
+    command = error.ctx.command_path if error.ctx is not None else "qdq"
+    message = " ".join(error.format_message().split())  # click lists choices on lines of their own
+    sentence = message if message.endswith((".", "?")) else f"{message}."
+    return _failure(ExitCode.USAGE, sentence, f"Try '{command} --help'.")
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    """Whether the document was asked for, as far as a command line says that could not be parsed."""
+    return "--json" in (words[: words.index("--")] if "--" in words else words)
+
+
+def _tell(failed: Failure, found: object | None, *, as_json: bool) -> None:
+    """Show a failure on stderr, and its document on stdout where that can be written."""
+    console.error(failed.message, failed.hint, failed.said)
+    if as_json:
+        from qdq_cli.process.failures import document_of
+
+        with contextlib.suppress(QdqError):
+            console.Console().document(document_of(failed, found))
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -141,13 +173,12 @@ def _calibrator_error() -> type[CalibratorError]:
     return CalibratorError
 
 
-def _os_error(error: OSError) -> ExitCode:
-    """Show what the system refused."""
+def _os_error(error: OSError) -> Failure:
+    """What the system refused."""
     if isinstance(error, FileNotFoundError) and not error.filename and _is_nowhere():
-        console.error("The current folder does not exist any more.", "Go to another folder, such as with: cd")
-        return ExitCode.USAGE
-    console.error(_sentence(error), "Check the path, the rights and the room on the disk.")
-    return ExitCode.MODEL
+        hint = "Go to another folder, such as with: cd"
+        return _failure(ExitCode.USAGE, "The current folder does not exist any more.", hint)
+    return _failure(ExitCode.MODEL, _sentence(error), "Check the path, the rights and the room on the disk.")
 
 
 def _is_nowhere() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -119,8 +120,8 @@ def diff(params: Params) -> None:
 
     screen = _screen(params)
     found = compare_files(params["first"], params["second"], params["method"], params["percentile"])
-    screen.result(found, lambda: drift_lines(found, screen.columns(), full=screen.verbose))
-    require_drift(found, params["max_drift"])
+    lines = partial(drift_lines, found, screen.columns(), full=screen.verbose)
+    screen.result(found, lines, lambda: require_drift(found, params["max_drift"]))
 
 
 @_member("merge")
@@ -211,5 +212,4 @@ def check(params: Params) -> None:
 
     screen = _screen(params)
     fit = check_fit(record_of(CheckConfig, params, {"plan": record_of(PlanConfig, params)}))
-    screen.result(fit, lambda: fit_lines(fit, full=screen.verbose))
-    require_fit(fit)
+    screen.result(fit, lambda: fit_lines(fit, full=screen.verbose), lambda: require_fit(fit))

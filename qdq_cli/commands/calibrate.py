@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qdq_cli.commands.fields import options_of
 from qdq_cli.commands.options import (
     EVERY_SAMPLE,
@@ -20,6 +22,9 @@ from qdq_cli.config.preprocess import Overrides
 from qdq_cli.process.errors import InterruptedRunError
 from qdq_cli.process.interrupts import stop_on_signals
 from qdq_cli.screen import console
+
+if TYPE_CHECKING:
+    from qdq_cli.calibrating.calibrate import CalibrationReport
 
 _CACHE = options_of(CalibrateConfig, "output", "append", "all_tensors")
 _SHARES = options_of(CalibrateConfig, "shard", "dask")
@@ -54,7 +59,15 @@ def calibrate(params: Params) -> None:
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
     with stop_on_signals() as stop:
         report = calibrate_model(config_of(params), screen, stop)
-    screen.result(report, lambda: calibration_lines(report, full=screen.verbose))
+    screen.result(report, lambda: calibration_lines(report, full=screen.verbose), lambda: _require_whole(report))
+
+
+def _require_whole(report: CalibrationReport) -> None:
+    """Say that a run was ended early.
+
+    Raises:
+        InterruptedRunError: That is so; what was finished is kept.
+    """
     if report.interrupted:
         left = "others" if report.samples.left is None else report.samples.left
         raise InterruptedRunError(

@@ -73,8 +73,7 @@ def compare(params: Params) -> None:
     config = config_of(params)
     found = compare_models(config, screen)
     top = None if params["verbose"] else params["top"]
-    screen.result(found, lambda: comparison_lines(found, top, screen.paint))
-    require_limits(found, config)
+    screen.result(found, lambda: comparison_lines(found, top, screen.paint), lambda: require_limits(found, config))
 
 
 def config_of(params: Params) -> CompareConfig:

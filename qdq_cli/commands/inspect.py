@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,8 +74,9 @@ def inspect(params: Params) -> None:
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
     gates = gates_of(params)
     inspection = inspect_model(config_of(params), screen)
-    _show(screen, inspection, params)
-    require_gates(inspection, gates)
+    _write_views(inspection, params)
+    lines = () if screen.as_json else _lines(screen, inspection, params)
+    screen.result(inspection, lambda: lines, lambda: require_gates(inspection, gates))
 
 
 def config_of(params: Params) -> InspectConfig:
@@ -98,9 +100,9 @@ def gates_of(params: Params) -> Gates:
     return gates
 
 
-def _show(screen: console.Console, inspection: Inspection, params: Params) -> None:
-    """Write the files that were asked for, then show one view."""
-    from qdq_cli.inspecting import drawing, layer_text, pipelines, text
+def _write_views(inspection: Inspection, params: Params) -> None:
+    """Write the files that were asked for."""
+    from qdq_cli.inspecting import drawing, pipelines
 
     if params["svg"] is not None:
         _write(params["svg"], drawing.svg_of(drawing.dot_of(inspection)))
@@ -108,27 +110,29 @@ def _show(screen: console.Console, inspection: Inspection, params: Params) -> No
         _write(params["dot"], drawing.dot_of(inspection))
     if params["format_"] == "junit":
         _write(params["file"], pipelines.junit_xml(inspection))
-    if params["json"]:
-        screen.document(inspection)
-    elif params["format_"] == "github":
-        _show_on_github(screen, pipelines.github_annotations(inspection), pipelines.markdown_summary(inspection))
-    elif params["node"]:
-        for name in params["node"]:
-            screen.write(layer_text.node_lines(inspection, name))
-    elif params["layers"]:
-        screen.write(layer_text.layer_lines(inspection, screen.paint))
-    else:
-        screen.write(text.summary_lines(inspection, screen.paint, full=screen.verbose))
 
 
-def _show_on_github(screen: console.Console, annotations: list[str], summary: str) -> None:
-    """Print annotations; the summary goes to the file GitHub names, or below them where it names none."""
-    screen.commands(annotations)
+def _lines(screen: console.Console, inspection: Inspection, params: Params) -> Iterable[str]:
+    """The one view that was asked for."""
+    from qdq_cli.inspecting import layer_text, pipelines, text
+
+    if params["format_"] == "github":
+        screen.commands(pipelines.github_annotations(inspection))
+        return _github_summary(pipelines.markdown_summary(inspection))
+    if params["node"]:
+        return [line for name in params["node"] for line in layer_text.node_lines(inspection, name)]
+    if params["layers"]:
+        return layer_text.layer_lines(inspection, screen.paint)
+    return text.summary_lines(inspection, screen.paint, full=screen.verbose)
+
+
+def _github_summary(summary: str) -> list[str]:
+    """The summary goes to the file GitHub names, or below the annotations where it names none."""
     target = os.environ.get("GITHUB_STEP_SUMMARY")
-    if target:
-        _write(Path(target), summary, append=True)
-    else:
-        screen.write(summary.splitlines())
+    if not target:
+        return summary.splitlines()
+    _write(Path(target), summary, append=True)
+    return []
 
 
 def _write(path: Path, text: str, *, append: bool = False) -> None:

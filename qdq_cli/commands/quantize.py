@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import click
 
@@ -76,7 +77,7 @@ def _quantize(config: QuantizeConfig, screen: console.Console) -> None:
     """Quantize the model and show the report, where a limit is not met too.
 
     Raises:
-        UnmetLimitError: That is so.
+        UnmetLimitError: That is so; with --json the report is part of the error's document.
     """
     from qdq_cli.quantizing.pipeline import quantize_model
     from qdq_cli.quantizing.report import UnmetLimitError
@@ -84,7 +85,8 @@ def _quantize(config: QuantizeConfig, screen: console.Console) -> None:
     try:
         report = quantize_model(config, screen)
     except UnmetLimitError as error:
-        show_report(screen, error.report)
+        if not screen.as_json:
+            show_report(screen, error.report)
         raise
     show_report(screen, report)
 
@@ -113,5 +115,5 @@ def _show_plan(config: QuantizeConfig, screen: console.Console) -> None:
     from qdq_cli.inspecting.text import summary_lines
 
     inspection = inspect_plan(config, screen)
-    screen.result(inspection, lambda: summary_lines(inspection, screen.paint, full=screen.verbose))
-    require_gates(inspection, Gates(min_int8_macs=config.min_int8_macs))
+    lines = partial(summary_lines, inspection, screen.paint, full=screen.verbose)
+    screen.result(inspection, lines, lambda: require_gates(inspection, Gates(min_int8_macs=config.min_int8_macs)))

@@ -85,8 +85,9 @@ def tune_and_show(screen: console.Console, config: TuneConfig, params: Params) -
     from qdq_cli.tuning.tune import require_target, tune_model
 
     report = tune_model(config, screen)
-    show(screen, report, params)
-    require_target(report, config.report)
+    if not screen.as_json:
+        show(screen, report, params)
+    screen.result(report, tuple, lambda: require_target(report, config.report))
 
 
 def config_of(params: Params) -> TuneConfig:
@@ -101,12 +102,10 @@ def config_of(params: Params) -> TuneConfig:
 
 
 def show(screen: console.Console, report: TuneReport, params: Params) -> None:
-    """Show one JSON document; or the frontier, the summary of what was written, and how to write it again."""
+    """Show the frontier, the summary of what was written, and how to write it again."""
     from qdq_cli.tuning.text import command_lines, tune_lines
 
     screen.result(report, lambda: tune_lines(report, screen.paint, full=screen.verbose))
-    if params["json"]:
-        return
     show_report(screen, report.quantize)
     if report.left_float or report.quantize.recovery is not None or report.mha != params["mha"]:
         screen.write(["", *command_lines(same_command(report, params))])

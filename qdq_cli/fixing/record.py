@@ -33,7 +33,13 @@ class Repair:
 
 @dataclass(frozen=True)
 class Left:
-    """Something that was seen and not repaired: where, and why not."""
+    """Something that was seen and not repaired.
+
+    Args:
+        rule: Id of the rule in docs/rules.md.
+        node: Name of the node.
+        why: Why it was not.
+    """
 
     rule: str
     node: str
@@ -52,7 +58,14 @@ def repair_of(rule: str, node: ir.Node, done: str, exact: bool) -> Repair:
 
 @dataclass(frozen=True)
 class State:
-    """What `qdq inspect` says about a model, in four numbers."""
+    """What `qdq inspect` says about a model, in four numbers.
+
+    Args:
+        errors: Findings with an E_ code.
+        warnings: Findings with a W_ code.
+        standalone: Stand-alone Q/DQ kernels inside the network.
+        quantized_to_quantized: Weighted operators that read and write quantized tensors.
+    """
 
     errors: int
     warnings: int

@@ -26,7 +26,12 @@ from qdq_cli.placement.weights import weight_axis
 
 @dataclass(frozen=True)
 class Use:
-    """One input slot of one node."""
+    """One input slot of one node.
+
+    Args:
+        node: Name of the node.
+        slot: Which of its inputs, from 0 on.
+    """
 
     node: str
     slot: int
@@ -51,7 +56,13 @@ class TensorTarget:
 
 @dataclass(frozen=True)
 class WeightTarget:
-    """A constant operand of a weighted operator, quantized along `axis` (None: one scale)."""
+    """A constant operand of a weighted operator.
+
+    Args:
+        tensor: Name of the constant.
+        use: The input slot that reads it.
+        axis: Axis along which every slice has its own scale; None for one scale.
+    """
 
     tensor: str
     use: Use

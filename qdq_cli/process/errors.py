@@ -27,6 +27,9 @@ class QdqError(Exception):
         message: One finished sentence: the name of the thing, what was found, what was expected.
         hint: What to do about it, one sentence, or empty.
         said: Lines that another program said about it, shown between the two.
+
+    Attributes:
+        found: The record of what was found all the same, such as the report of a model that misses a limit; or None.
     """
 
     exit_code = ExitCode.MODEL
@@ -36,6 +39,7 @@ class QdqError(Exception):
         self.message = message
         self.hint = hint
         self.said = tuple(said)
+        self.found: object | None = None
 
     def __str__(self) -> str:
         said = "\n".join(("", *self.said, "")) if self.said else " "

@@ -15,7 +15,12 @@ from qdq_cli.recovering.record import Recovery
 
 @dataclass(frozen=True)
 class WeightedOps:
-    """Weighted operators of the model, and how many of them run in INT8."""
+    """Weighted operators of the model.
+
+    Args:
+        total: All of them.
+        quantized: Those whose operands are quantized.
+    """
 
     total: int
     quantized: int
@@ -23,7 +28,12 @@ class WeightedOps:
 
 @dataclass(frozen=True)
 class Activations:
-    """Activation tensors with a Q/DQ pair, and the scales they share."""
+    """Activation tensors with a Q/DQ pair.
+
+    Args:
+        targets: How many there are.
+        groups: Scales that they share.
+    """
 
     targets: int
     groups: int
@@ -168,7 +178,12 @@ class Verification:
 
 @dataclass(frozen=True)
 class SizeBytes:
-    """Sizes of the model files, weights included."""
+    """Sizes of the model files, weights included.
+
+    Args:
+        before: Of the input.
+        after: Of the result; None where none is written.
+    """
 
     before: int
     after: int | None
@@ -176,7 +191,20 @@ class SizeBytes:
 
 @dataclass(frozen=True)
 class Seconds:
-    """Wall time of each stage; `predict` is the simulation of the target."""
+    """Wall time of each stage.
+
+    Args:
+        load: Reading the model.
+        prepare: Bringing it into the one spelling that planning expects.
+        plan: Choosing what to quantize.
+        observe: Running the model on the calibration samples.
+        choose: Choosing ranges.
+        recover: Recovering accuracy.
+        rewrite: Inserting Q and DQ.
+        predict: Simulating the target.
+        verify: Comparing with the FP32 model.
+        save: Writing the result.
+    """
 
     load: float = 0.0
     prepare: float = 0.0
@@ -260,4 +288,4 @@ class UnmetLimitError(LimitError):
 
     def __init__(self, report: Report, hint: str) -> None:
         super().__init__(report.unmet_limit or "", hint)
-        self.report = report
+        self.found = self.report = report

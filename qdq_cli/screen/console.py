@@ -16,7 +16,7 @@ from typing import TextIO
 
 import click
 
-from qdq_cli.process.errors import ModelError
+from qdq_cli.process.errors import ModelError, QdqError
 from qdq_cli.process.printable import printable, printable_json, printable_line
 
 _OURS = f"\x1b{os.urandom(8).hex()}"
@@ -86,6 +86,20 @@ def _painted(line: str) -> str:
     return "\x1b".join((printable_line(first), *map(printable, others)))
 
 
+def _held(record: object, hold: Callable[[], None] | None) -> None:
+    """Hold a record against limits; the error that says which is not met takes it along.
+
+    Raises:
+        QdqError: One is not met.
+    """
+    try:
+        if hold is not None:
+            hold()
+    except QdqError as error:
+        error.found = record
+        raise
+
+
 class Console:
     """How one run talks to its user.
 
@@ -147,12 +161,24 @@ class Console:
         """Colour a part of a line of the result, on a terminal only."""
         return _paint(text, sys.stdout, fg=colour)
 
-    def result(self, record: object, lines: Callable[[], Iterable[str]]) -> None:
-        """Show a result: the record as the one JSON document of the run, or its lines."""
+    def result(
+        self, record: object, lines: Callable[[], Iterable[str]], hold: Callable[[], None] | None = None
+    ) -> None:
+        """Show a result: the record as the one JSON document of the run, or its lines; then hold it against limits.
+
+        Args:
+            record: What was found.
+            lines: Writes it for people.
+            hold: Raises an error where a limit is not met; the record is then part of the error's document.
+        """
         if self._as_json:
+            _held(record, hold)
             self.document(record)
-        elif not self._quiet:
-            self.write(lines())
+            return
+        if not self._quiet and (shown := list(lines())):
+            self.write(shown)
+        if hold is not None:
+            hold()
 
     @property
     def verbose(self) -> bool:

@@ -161,11 +161,11 @@ def test_what_moved_is_measured_and_limited(cache: Path, tmp_path: Path):
     done = qdq("cache", "diff", cache, moved, "--max-drift", "20", "--json", "--method", "minmax")
     assert done.code == 5
     assert "Tensor 'images' moved by" in done.err
-    worst, *others = done.document["tensors"]
+    worst, *others = done.document["report"]["tensors"]
     assert worst["name"] == "images"
     assert worst["ratio"] == pytest.approx(1.25, rel=0.1)
     assert worst["distance"] == pytest.approx(0.18, abs=0.05)
-    assert worst["drift_percent"] == done.document["largest_percent"] > 20
+    assert worst["drift_percent"] == done.document["report"]["largest_percent"] > 20
     assert {tensor["drift_percent"] for tensor in others} == {0}
     assert qdq("cache", "diff", cache, moved, "--max-drift", "40").code == 0
     back = qdq("cache", "diff", moved, cache, "--json", "--method", "minmax").document["tensors"][0]
@@ -415,8 +415,9 @@ def test_check_says_what_is_missing(space: Workspace, cache: Path, tmp_path: Pat
     onnx.save(small_convnet(channels=1).proto("scores"), other)
     done = qdq("cache", "check", other, cache, "--json")
     assert done.code == 4
-    assert done.document["missing"] == ["images", "first_relu", "middle_relu", "total", "flat"]
-    assert (done.document["fits"], done.document["same_model"]) == (False, False)
+    report = done.document["report"]
+    assert report["missing"] == ["images", "first_relu", "middle_relu", "total", "flat"]
+    assert (report["fits"], report["same_model"]) == (False, False)
     text = qdq("cache", "check", other, cache)
     assert "lacks 5 of the 5 tensors" in text.err
     assert "missing       images" in text.out

@@ -61,10 +61,33 @@ def test_json_of_a_dry_run(space: Workspace):
     assert next(target["tensor"] for target in document["targets"]) == "images"
 
 
-def test_json_of_a_failure_leaves_stdout_empty(space: Workspace):
-    done = qdq("quantize", space.model, "--json")
-    assert (done.code, done.out) == (4, "")
-    assert done.err.startswith("error: ")
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (["quantize", "model.onnx"], "data"),
+        (["quantize", "missing.onnx"], "model"),
+        (["quantize", "model.onnx", "--methd", "mse"], "usage"),
+        (["quantize", "model.onnx", "--only", "nothing", "--calib", "arrays.npz"], "usage"),
+        (["inspect", "arrays.npz"], "model"),
+        (["cache", "show", "arrays.npz"], "data"),
+        (["explain", "A99"], "usage"),
+    ],
+)
+def test_json_of_a_failure_is_a_document_of_it(
+    space: Workspace, arguments: list[str], kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(space.folder)
+    plain, done = qdq(*arguments), qdq(*arguments, "--json")
+    assert (plain.out, plain.err, plain.code) == ("", done.err, done.code), "the sentence stays on stderr"
+    found = done.document
+    assert list(found) == ["schema_version", "error", "report"]
+    assert (found["error"]["kind"], found["error"]["exit_code"], found["report"]) == (kind, done.code, None)
+    told = f"error: {found['error']['message']}\n"
+    assert done.err == told + (f"hint: {found['error']['hint']}\n" if found["error"]["hint"] else "")
+
+
+def test_a_value_that_looks_like_the_option_asks_for_no_document(space: Workspace):
+    assert qdq("quantize", "--", "--json").out == ""
 
 
 def test_quiet_prints_nothing_but_errors_and_warnings(space: Workspace):
@@ -126,7 +149,8 @@ def test_a_limit_that_is_not_met_prints_the_document_too(space: Workspace):
     before = space.listing()
     done = space.quantize("--min-sqnr", "190", "--json")
     assert done.code == 5
-    found = done.document
+    error, found = done.document["error"], done.document["report"]
+    assert (error["kind"], error["exit_code"], error["message"]) == ("limit", 5, found["unmet_limit"])
     assert (found["output"], found["size_bytes"]["after"]) == (None, None)
     assert found["unmet_limit"] in done.err and "--min-sqnr is 190 dB" in found["unmet_limit"]
     assert found["verification"]["outputs"]["scores"]["sqnr_db"] < 190

@@ -48,7 +48,12 @@ class LayerKind(Enum):
 
 @dataclass(frozen=True)
 class Operand:
-    """One activation a layer reads: the tensor's name in the ONNX model, and the type it arrives in."""
+    """One activation that a layer reads.
+
+    Args:
+        tensor: Its name in the ONNX model.
+        type: Type it arrives in.
+    """
 
     tensor: str
     type: ElementType
