@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from calibrators import FP8_E4M3, INT4, INT8, UINT8, UINT16, Block, PerChannel, Scheme
 from qdq_cli import CalibrateConfig, DataConfig, QuantizeConfig, RangeConfig, VerifyConfig, quantize_model
 from qdq_cli.calibrating.calibrate import calibrate_model
 from qdq_cli.config import forms
@@ -18,9 +19,9 @@ from qdq_cli.config.ranges import METHODS
 from qdq_cli.model import files
 from qdq_cli.placement.draft import draft
 from qdq_cli.placement.plan import make_plan
-from qdq_cli.placement.target import OperatorTable
+from qdq_cli.placement.target import Bias, OperatorTable
 from qdq_cli.preparing.prepare import prepare
-from qdq_cli.process.errors import UsageError
+from qdq_cli.process.errors import ModelError, UsageError
 from qdq_cli.quantizing.report import Report
 from qdq_cli.targets.known import TARGETS
 from tests.toy_target import OPERATORS, TOY
@@ -90,13 +91,67 @@ def test_the_same_run_writes_the_same_bytes_with_and_without_a_cache(cache: Path
 
 def test_recovery_works_on_the_schemes_of_the_target(tmp_path: Path):
     space = make_workspace(tmp_path)
-    config = QuantizeConfig(
-        space.model, space.output, data=DataConfig(calib=(space.arrays,)), recover=("ranges", "bias")
-    )
+    config = QuantizeConfig(space.model, space.output, data=DataConfig(calib=(space.arrays,)), recover=("gptq", "bias"))
     report = quantize_model(config, target=TOY)
     assert report.recovery is not None
     assert report.recovery.after_db > report.recovery.before_db
-    assert {step.step for step in report.recovery.steps} == {"ranges", "bias"}
+    assert {step.step for step in report.recovery.steps} == {"gptq", "bias"}
+
+
+FURTHER = {
+    "int4 weights": (replace(TOY, weights=Scheme(INT4, granularity=PerChannel(0)), lowest_opset=21), 18.0),
+    "uint16": (replace(TOY, activations=Scheme(UINT16, symmetric=False), lowest_opset=21), 45.0),
+    "fp8": (
+        replace(
+            TOY,
+            activations=Scheme(FP8_E4M3),
+            weights=Scheme(FP8_E4M3, granularity=PerChannel(0)),
+            bias=Bias.FLOAT,
+            lowest_opset=19,
+        ),
+        28.0,
+    ),
+    "one scale a weight": (replace(TOY, weights=Scheme(INT8)), 39.0),
+}
+"""What differs in the record -> a floor in dB; measured: 21.4, 46.9, 29.9 and 41.4."""
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_a_stored_type_is_a_field_of_the_record(name: str, tmp_path: Path):
+    target, floor_db = FURTHER[name]
+    config = QuantizeConfig(
+        MODEL, tmp_path / "toy.onnx", data=replace(DATA, samples=24), weights=WeightForm.INT8,
+        verify=VerifyConfig(samples=8),
+    )  # fmt: skip
+    report = quantize_model(config, target=target)
+    assert (report.activation_type, report.weight_type) == (target.activations.qtype.name, target.weights.qtype.name)
+    assert report.opset >= target.lowest_opset
+    assert report.verification.outputs["scores"].sqnr_db > floor_db
+    assert report.verification.default_session.error == ""
+
+
+def test_an_opset_above_all_that_the_target_reads_is_refused(tmp_path: Path):
+    with pytest.raises(ModelError, match="reads opset 12 at most, and the model has opset 17"):
+        quantize_model(QuantizeConfig(MODEL, tmp_path / "toy.onnx", data=DATA), target=replace(TOY, highest_opset=12))
+
+
+@pytest.mark.parametrize(
+    "schemes",
+    [
+        {"activations": Scheme(UINT8, granularity=PerChannel(0))},
+        {"weights": Scheme(INT8, granularity=Block(0, 32))},
+        {"weights": Scheme(UINT8, symmetric=False)},
+    ],
+)
+def test_a_scheme_that_nothing_writes_is_refused(schemes: dict[str, Scheme]):
+    with pytest.raises(ValueError, match="target toy"):
+        replace(TOY, **schemes)
+
+
+def test_workers_of_a_cluster_have_to_know_the_target(tmp_path: Path):
+    config = CalibrateConfig(MODEL, tmp_path / "c.qcal", data=DATA, dask="tcp://127.0.0.1:1")
+    with pytest.raises(UsageError, match="know targets by name"):
+        calibrate_model(config, target=TOY)
 
 
 REFUSED = {

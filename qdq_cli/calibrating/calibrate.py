@@ -96,18 +96,8 @@ def calibrate_model(
     clock = Clock()
     path = files.check_target(config.model, config.destination, config.data.calib)
     before = _read_before(config)
-    if config.dask is None:
-        share = _observe_here(config, before, target, (clock, listener, stop))
-    elif target is not None:
-        raise UsageError(
-            f"The workers of a cluster know targets by name, and {target.title} was handed over.",
-            "Calibrate in this process, without a cluster.",
-        )
-    else:
-        from qdq_cli.calibrating.cluster import observe_on_cluster
-
-        with clock.stage("observe"):
-            share = observe_on_cluster(config, before, listener, stop)
+    observe = _observe_here if config.dask is None else _observe_on_cluster
+    share = observe(config, before, target, (clock, listener, stop))
     _require_samples(config, share)
     counted_before = _counted_before(config, share)
     for note in counted_before:
@@ -172,6 +162,26 @@ def _observe_here(
             known = before.provenance.samples
         tell_doubts(samples.every.doubts, listener.warning, strict=config.data.strict)
         return observe_share(job, samples, known, listener, stop)
+
+
+def _observe_on_cluster(
+    config: CalibrateConfig, before: CalibrationTable | None, target: Target | None, run: tuple[Clock, Listener, Stop]
+) -> Share:
+    """Let workers run it; they find the target by its name.
+
+    Raises:
+        UsageError: The target has none that they know.
+    """
+    from qdq_cli.calibrating.cluster import observe_on_cluster
+
+    if target is not None:
+        raise UsageError(
+            f"The workers of a cluster know targets by name, and {target.title} was handed over.",
+            "Calibrate in this process, without a cluster.",
+        )
+    clock, listener, stop = run
+    with clock.stage("observe"):
+        return observe_on_cluster(config, before, listener, stop)
 
 
 def _value_doubts(config: CalibrateConfig, share: Share) -> tuple[Doubt, ...]:

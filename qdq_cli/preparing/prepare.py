@@ -85,10 +85,7 @@ def prepare(
     notes = _constants_out_of_inputs(model)
     lift_constants(model)
     name_everything(model)
-    if proto is not None and _is_as_read(model, proto):
-        take_inferred(model, without_weights(proto))
-    else:
-        infer_shapes(model)
+    _infer_as_read(model, proto)
     half = _is_half(model)
     needed = max(lowest, HALF_OPSET if half else MIN_OPSET)
     model = raise_opset(model, needed)
@@ -96,19 +93,33 @@ def prepare(
         lift_constants(model)
         name_everything(model)
         infer_shapes(model)
-    folded_constants = fold_known(model, infer_shapes)
-    replaced = replace_einsums(model)
-    _drop_inference_no_ops(model)
-    folded_norms = fold_batch_norms(model)
-    passes.RemoveUnusedNodesPass()(model)
-    if folded_constants or replaced:
-        infer_shapes(model)
+    folded_constants, folded_norms = _fold(model)
     if lowest <= LAST_SAFE_OPSET:
         lower_opset(model)
     mark_shape_computations(model.graph)
     _restore_interface(model, interface)
     unknown = mark_behind_unknown(model)
     return Preparation(model, opset_of(model), opset_before, half, folded_norms, folded_constants, notes, unknown)
+
+
+def _infer_as_read(model: ir.Model, proto: onnx.ModelProto | None) -> None:
+    """Infer types and shapes, on what was read where that says the same: nothing is written as a protobuf then."""
+    if proto is not None and _is_as_read(model, proto):
+        take_inferred(model, without_weights(proto))
+    else:
+        infer_shapes(model)
+
+
+def _fold(model: ir.Model) -> tuple[int, int]:
+    """Take out, in place, what can be computed before; returns how many constants and batch normalizations went."""
+    constants = fold_known(model, infer_shapes)
+    replaced = replace_einsums(model)
+    _drop_inference_no_ops(model)
+    norms = fold_batch_norms(model)
+    passes.RemoveUnusedNodesPass()(model)
+    if constants or replaced:
+        infer_shapes(model)
+    return constants, norms
 
 
 _Declared = tuple[ir.TypeProtocol | None, ir.Shape | None, bytes | None]
