@@ -62,7 +62,12 @@ class Preparation:
 
 
 def prepare(
-    model: ir.Model, proto: onnx.ModelProto | None = None, *, lowest: int = MIN_OPSET, copy: bool = True
+    model: ir.Model,
+    proto: onnx.ModelProto | None = None,
+    *,
+    lowest: int = MIN_OPSET,
+    runs: bool = True,
+    copy: bool = True,
 ) -> Preparation:
     """Prepare a model for planning; the one passed in is left as it is, and shares its weights.
 
@@ -71,6 +76,7 @@ def prepare(
         proto: The protobuf it was read from, if at hand. Most models are as they were until shapes are inferred, and
             writing them as a protobuf again takes a tenth of the time it takes to inspect one.
         lowest: The opset is this one at least.
+        runs: False where every range is given: what lies behind unknown operators need not be observed then.
         copy: False prepares the model itself, for a caller who alone holds it and has no use for it afterwards.
 
     Raises:
@@ -87,18 +93,13 @@ def prepare(
     name_everything(model)
     _infer_as_read(model, proto)
     half = _is_half(model)
-    needed = max(lowest, HALF_OPSET if half else MIN_OPSET)
-    model = raise_opset(model, needed)
-    if opset_before < needed:  # the converter turns attributes into Constant nodes, and adds nodes without a name
-        lift_constants(model)
-        name_everything(model)
-        infer_shapes(model)
+    model = _raised(model, max(lowest, HALF_OPSET if half else MIN_OPSET))
     folded_constants, folded_norms = _fold(model)
     if lowest <= LAST_SAFE_OPSET:
         lower_opset(model)
     mark_shape_computations(model.graph)
     _restore_interface(model, interface)
-    unknown = mark_behind_unknown(model)
+    unknown = mark_behind_unknown(model) if runs else ()
     return Preparation(model, opset_of(model), opset_before, half, folded_norms, folded_constants, notes, unknown)
 
 
@@ -108,6 +109,16 @@ def _infer_as_read(model: ir.Model, proto: onnx.ModelProto | None) -> None:
         take_inferred(model, without_weights(proto))
     else:
         infer_shapes(model)
+
+
+def _raised(model: ir.Model, needed: int) -> ir.Model:
+    before = opset_of(model)
+    model = raise_opset(model, needed)
+    if before < needed:  # the converter turns attributes into Constant nodes, and adds nodes without a name
+        lift_constants(model)
+        name_everything(model)
+        infer_shapes(model)
+    return model
 
 
 def _fold(model: ir.Model) -> tuple[int, int]:

@@ -58,7 +58,7 @@ from qdq_cli.quantizing.reporting import (
 from qdq_cli.quantizing.run import Run
 from qdq_cli.recovering.recover import recover
 from qdq_cli.recovering.start import Start
-from qdq_cli.running.unknown import notes_about, observe_everything
+from qdq_cli.running.unknown import notes_about
 from qdq_cli.screen.page import BoxRow
 from qdq_cli.screen.render import write_page
 from qdq_cli.targets.known import target_named
@@ -163,10 +163,8 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
         source = source or files.load(config.model)
         quantized = holds_quantization(source.model)
     with run.stage("prepare"):
-        prepared = prepare(source.model, source.proto, lowest=run.target.lowest_opset, copy=False)
-        if (config.ranges.manual or config.ranges.imported) and not config.data.calib:  # nothing is run then
-            prepared = replace(prepared, unknown=())
-            observe_everything(prepared.model)
+        runs = not (config.ranges.manual or config.ranges.imported) or bool(config.data.calib)
+        prepared = prepare(source.model, source.proto, lowest=run.target.lowest_opset, runs=runs, copy=False)
     run.say(*prepared.notes, *notes_about(prepared.unknown))
     source = replace(source, model=prepared.model, proto=None)  # the file as it was read is used up
     plan = plan_of(run, prepared.model)

@@ -65,13 +65,6 @@ def mark_behind_unknown(model: ir.Model) -> tuple[ir.Node, ...]:
     return tuple(unknown)
 
 
-def observe_everything(model: ir.Model) -> None:
-    """Take the marks away: every range is given, and nothing has to be run."""
-    for node in model.graph:
-        for value in node.outputs:
-            mark_unobservable(value, marked=False)
-
-
 def _reads(node: ir.Node) -> Iterator[ir.Value]:
     """Yield what a node reads, and then what its bodies take from outside."""
     yield from (value for value in node.inputs if value is not None)
