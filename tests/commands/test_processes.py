@@ -175,7 +175,7 @@ def test_however_often_it_is_interrupted_there_is_no_traceback(space: Workspace)
         assert running.stdout.readline() == f"{said}\n"
         running.send_signal(signal.SIGINT)
     running.send_signal(signal.SIGINT)
-    assert running.communicate(timeout=60) == ("", "")
+    assert running.communicate(timeout=PATIENCE_SECONDS) == ("", "")
     assert running.returncode == 130
 
 
