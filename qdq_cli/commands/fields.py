@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 
 import click
 
 from qdq_cli.commands.paths import FILE_PATH
-from qdq_cli.config.fields import REQUIRED, Interval, OneOf, Parse, Rule, Told, told_of
+from qdq_cli.config.fields import REQUIRED, Interval, OneOf, Parse, Rule, Told, hints_of, told_of
 from qdq_cli.process.errors import UsageError
 
 Kind = Any
@@ -40,7 +40,7 @@ def option_of(
     """
     (field,) = (item for item in dataclasses.fields(record) if item.name == name)
     told = told_of(field)
-    hint = _without_none(get_type_hints(record)[name])
+    hint = _without_none(hints_of(record)[name])
     words = names or told.names or (f"--{name.replace('_', '-')}",)
     if hint is bool:
         return _switch(words, text or told.help, on=bool(field.default))

@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 
-from qdq_cli.config.fields import Interval, Made, OneOf, Rule, Told, told_of
+from qdq_cli.config.fields import Interval, Made, OneOf, Rule, Told, hints_of, told_of
 from qdq_cli.process.errors import UsageError
 from qdq_cli.screen.sentences import did_you_mean
 
@@ -78,7 +78,7 @@ class _Reader:
 @functools.cache
 def _readers(kind: type) -> tuple[tuple[str, _Reader], ...]:
     """How each field of a record is read."""
-    hints = get_type_hints(kind)
+    hints = hints_of(kind)
     fields = dataclasses.fields(kind)
     return tuple((item.name, _reader(hints[item.name], told_of(item))) for item in fields)
 

@@ -10,9 +10,10 @@ make their options of it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 from qdq_cli.screen.sentences import any_of
 
@@ -132,6 +133,12 @@ def _declared(default: Any, told: Told) -> Any:
     if callable(default):
         return dataclasses.field(default_factory=default, metadata={_TOLD: told})
     return dataclasses.field(default=default, metadata={_TOLD: told})
+
+
+@functools.cache
+def hints_of(record: type) -> dict[str, Any]:
+    """The types of a record's fields; reading annotations takes long, and every option asks for one of them."""
+    return get_type_hints(record)
 
 
 def told_of(field: dataclasses.Field[Any]) -> Told:
