@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from calibrators import (
     CacheFileError,
     ParameterError,
+    Range,
     TensorRTCache,
     format_tensorrt_cache,
     make_tensorrt_cache,
@@ -140,7 +141,7 @@ def test_headers_of_another_spelling_are_read(header: str, version: int | None, 
     assert (cache.version, cache.algorithm) == (version, algorithm)
     assert list(cache.scales) == ["x"]
     assert cache.other[-2:] == ("# checked: by 12:30", "; again")
-    assert parse_ranges(text.encode()) == {"x": cache.amax()["x"]}
+    assert parse_ranges(text.encode()) == {"x": Range.symmetric(cache.amax()["x"])}
     assert parse_tensorrt_cache(format_tensorrt_cache(cache)) == cache
 
 
