@@ -1,6 +1,8 @@
 # Everything below makes its own virtual environment; only Python 3.11+ and make are assumed.
 PYTHON ?= python3
 VENV   ?= .venv
+# percent of the lines that the tests have to run
+COVERAGE ?= 0
 OLDEST ?= .venv-oldest
 # the oldest versions have wheels for 3.11 and 3.12 alone
 OLDEST_PYTHON ?= $(shell for p in $(PYTHON) python3.12 python3.11; do $$p -c 'import sys; sys.exit(sys.version_info[:2] > (3, 12))' 2>/dev/null && echo $$p && exit; done; echo $(PYTHON))
@@ -9,7 +11,7 @@ RUN    := $(VENV)/bin
 .PHONY: demo test test-oldest check bench accuracy attack golden schema clean
 
 demo: $(VENV)/.use ; mkdir -p demo-output && $(RUN)/qdq quantize sample_models/digits_resnet.onnx --calib sample_models/images/digits --preprocess unit -o demo-output/digits_resnet.qdq.onnx
-test: $(VENV)/.test ; $(RUN)/python -m pytest -n 2
+test: $(VENV)/.test ; $(RUN)/python -m pytest -n 2 --coverage $(COVERAGE)
 # the same tests with the lowest version of every dependency that pyproject.toml allows
 test-oldest: $(OLDEST)/.test ; $(OLDEST)/bin/python -m pytest -n 2
 check: $(VENV)/.check ; $(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy

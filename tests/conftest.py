@@ -27,6 +27,15 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the expected texts instead of comparing")
+    parser.addoption("--coverage", type=float, metavar="PERCENT", help="measure the lines run, and fail below PERCENT")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    floor = config.getoption("--coverage")
+    if floor is not None:
+        from tests.coverage_plugin import install
+
+        install(config, floor)
 
 
 @pytest.fixture
