@@ -349,6 +349,6 @@ def test_a_model_with_nothing_to_observe(tmp_path: Path):
     net.relu(net.input("images", ("N", 3, SIDE, SIDE)), "y")
     space = make_workspace(tmp_path, net.proto("y"))
     done = qdq("calibrate", space.model, "--calib", space.arrays, "--json")
-    assert (done.code, done.out) == (3, "")
+    assert (done.code, done.document["error"]["kind"]) == (3, "model")
     assert "is quantized, so there is no tensor to observe" in done.err
     assert qdq("calibrate", space.model, "--calib", space.arrays, "--all-tensors").code == 0  # the hint holds
