@@ -43,8 +43,12 @@ def _is_known(domain: str, op_type: str, opset: int) -> bool:
 
 def _is_unknown(node: ir.Node, opset: int) -> bool:
     """Say whether ONNX Runtime cannot run a node, or one in its bodies."""
-    inside = (inner for body in inner_graphs(node) for inner in every_node(body))
-    return any(not _is_known(each.domain, each.op_type, opset) for each in (node, *inside))
+    return any(not _is_known(each.domain, each.op_type, opset) for each in _with_bodies(node))
+
+
+def _with_bodies(node: ir.Node) -> Iterator[ir.Node]:
+    yield node
+    yield from (inner for body in inner_graphs(node) for inner in every_node(body))
 
 
 def mark_behind_unknown(model: ir.Model) -> tuple[ir.Node, ...]:
@@ -111,7 +115,11 @@ def notes_about(nodes: Sequence[ir.Node]) -> tuple[str, ...]:
     """Write the sentence on operators that ONNX Runtime does not know; none where there are none."""
     if not nodes:
         return ()
-    kinds = list(dict.fromkeys(f"{node.domain}.{node.op_type}".lstrip(".") for node in nodes))
+    newest = onnx.defs.onnx_opset_version()
+    foreign = [
+        each for node in nodes for each in _with_bodies(node) if not _is_known(each.domain, each.op_type, newest)
+    ]
+    kinds = list(dict.fromkeys(f"{node.domain}.{node.op_type}".lstrip(".") for node in foreign or nodes))
     names = some_of([f"'{node.name}'" for node in nodes])
     note = (
         f"ONNX Runtime does not know {some_of(kinds)} ({names}): what lies behind is not observed and stays float, and "

@@ -123,19 +123,23 @@ def test_nothing_is_quantized_behind_an_operator_at_the_entrance_and_limits_say_
         assert limited.code in (2, 5), limited.err
 
 
-def test_a_plugin_in_a_body_counts_for_the_node_that_holds_it(space: Workspace):
+@pytest.mark.parametrize("known", [True, False])
+def test_a_plugin_in_a_body_counts_for_the_node_that_holds_it(space: Workspace, known: bool):
     net = Network()
     x = net.conv(net.input("images", (1, 3, SIDE, SIDE)), 16, "first", scale=None)
     info = helper.make_tensor_value_info("t", TensorProto.FLOAT, None)
     body = helper.make_graph([helper.make_node("Plugin", [x], ["t"], domain="my")], "body", [], [info])
     flag = net.constant(np.array(True))
+    if not known:  # else the branch takes the place of the If
+        flag = net.op("IsNaN", net.op("ReduceSum", "images", name="sum", keepdims=0), name="flag")
     net.op("If", flag, then_branch=body, else_branch=body, name="choice")
     model = net.proto("choice")
     model.opset_import.append(helper.make_opsetid("my", 1))
     onnx.save(model, space.model)
     done = space.quantize("--json")
     assert done.code == 0, done.err
-    assert set(done.document["verification"]["outputs"]) == {"first"}
+    assert set(done.document["verification"]["outputs"]) == {"first", *(() if known else ("flag",))}
+    assert f"does not know my.Plugin ('{'Plugin_t_1' if known else 'choice'}')" in done.err
 
 
 def test_operators_of_onnx_runtime_itself_are_run(space: Workspace):

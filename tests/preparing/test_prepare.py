@@ -188,11 +188,12 @@ def test_dropout_that_may_train_stays(mode):
 
 def test_identity_read_by_a_body_goes():
     model = text_model(
+        "s = ReduceSum <keepdims = 0> (x)\nk = Greater(s, zero)\n"  # a known condition would take the branch out
         "a = Neg(x)\ni = Identity(a)\ny = If (k) <then_branch = t () => (float[2,3] o) { o = Abs(i) },"
         " else_branch = e () => (float[2,3] p) { p = Exp(i) }>",
-        k=np.array(True),
+        zero=np.array(0, F),
     )
-    assert op_types(prepared(model)) == ["Neg", "If"]
+    assert op_types(prepared(model)) == ["ReduceSum", "Greater", "Neg", "If"]
 
 
 # Names
