@@ -112,7 +112,11 @@ def observe(
     if config.cache is None:
         return _with_seen(known, run_samples(Job(model, missing), samples, listener), samples)
     check_writable(config.cache, "--cache", "--cache")  # it was there, and does not serve
-    job = Job(model, missing if known.histograms else plan.calibrated)
+    return _for_cache(known, Job(model, missing if known.histograms else plan.calibrated), samples, listener)
+
+
+def _for_cache(known: Observation, job: Job, samples: Samples, listener: Listener) -> Observation:
+    """Run the samples, with the keys by which a cache knows them."""
     keys = SampleKeys(samples.every, samples.selection.calibration, listener)
     return _with_seen(known, run_samples(job, samples, listener, keys=keys), samples)
 

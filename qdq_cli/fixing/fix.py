@@ -62,8 +62,7 @@ def fix_model(config: FixConfig) -> RepairReport:
     target = files.check_target(config.model, config.destination)
     source = files.load(config.model)
     files.check_data_target(source, target)
-    model = source.model
-    interface = _interface(model)
+    model, interface = source.model, _interface(source.model)
     make_readable(model)
     _check_names(model.graph, config.ranges)
     before = lint(model), simulate(model)
