@@ -70,7 +70,7 @@ def test_json_of_a_dry_run(space: Workspace):
         (["quantize", "model.onnx", "--only", "nothing", "--calib", "arrays.npz"], "usage"),
         (["inspect", "arrays.npz"], "model"),
         (["cache", "show", "arrays.npz"], "data"),
-        (["explain", "A99"], "usage"),
+        (["explain", "no-such-code"], "usage"),
     ],
 )
 def test_json_of_a_failure_is_a_document_of_it(
