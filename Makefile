@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 # percent of the lines that the tests have to run
-COVERAGE ?= 0
+COVERAGE ?= 95
 OLDEST ?= .venv-oldest
 # the oldest versions have wheels for 3.11 and 3.12 alone
 OLDEST_PYTHON ?= $(shell for p in $(PYTHON) python3.12 python3.11; do $$p -c 'import sys; sys.exit(sys.version_info[:2] > (3, 12))' 2>/dev/null && echo $$p && exit; done; echo $(PYTHON))
