@@ -166,7 +166,8 @@ def _first(text: str) -> str:
 def _entry(thing: Thing) -> list[str]:
     node = thing.node
     lines = [f'<a id="{anchor(thing)}"></a>', "", f"## `{thing.name}`", "", "```python"]
-    lines += [f"from {_importable(thing)} import {thing.name}", "", *_signature(node), "```", "", *markdown(thing.text)]
+    lines += [f"from {_importable(thing)} import {thing.name}", "", *_signature(thing), "```", ""]
+    lines += markdown(thing.text)
     if isinstance(node, ast.ClassDef):
         lines += _members(node)
     return lines
@@ -177,22 +178,63 @@ def _importable(thing: Thing) -> str:
     return package if thing.name in exported(package) else thing.module
 
 
-def _signature(node: Definition) -> list[str]:
+def _signature(thing: Thing) -> list[str]:
+    node = thing.node
     if isinstance(node, ast.FunctionDef):
         return _function(node)
     if isinstance(node, ast.ClassDef):
         bases = ", ".join(map(ast.unparse, node.bases))
         head = f"class {node.name}({bases}):" if bases else f"class {node.name}:"
-        fields = [f"    {line}" for item in node.body for line in _field(item)]
+        fields = [f"    {line}" for item in node.body for line in _field(item, thing.module)]
         return [head, *(fields or ["    ..."])]
     return [ast.unparse(node)]
 
 
-def _field(item: ast.stmt) -> list[str]:
+def _field(item: ast.stmt, module: str) -> list[str]:
     """A field of a record, a member of an enum, or what makes a class."""
     if isinstance(item, ast.AnnAssign | ast.Assign) and not _names(item)[0].startswith("_"):
-        return [ast.unparse(item)]
+        default = default_of(item.value, module) if isinstance(item, ast.AnnAssign) and item.value else item.value
+        return [ast.unparse(ast.copy_location(_with_value(item, default), item))]
     return _function(item) if isinstance(item, ast.FunctionDef) and item.name == "__init__" else []
+
+
+def _with_value(item: ast.AnnAssign | ast.Assign, value: ast.expr | None) -> ast.stmt:
+    if isinstance(item, ast.AnnAssign):
+        return ast.AnnAssign(item.target, item.annotation, value, item.simple)
+    return item
+
+
+def default_of(value: ast.expr, module: str) -> ast.expr | None:
+    """Return the default that a field of a record declares, alone or beside what it says of itself.
+
+    Args:
+        value: What the field is set to in the source.
+        module: Where that stands.
+
+    Returns:
+        None where a value has to be given.
+    """
+    if not isinstance(value, ast.Call) or not isinstance(value.func, ast.Name):
+        return value
+    if value.func.id in ("option", "ruled"):
+        return _made(value.args[0])
+    if value.func.id == "field":
+        given = {keyword.arg: keyword.value for keyword in value.keywords}
+        return given["default"] if "default" in given else _made(given["default_factory"])
+    declaring = find(module, value.func.id)
+    returned = declaring.node.body[-1] if declaring and isinstance(declaring.node, ast.FunctionDef) else None
+    if declaring is None or not isinstance(returned, ast.Return) or returned.value is None:
+        return value
+    return default_of(returned.value, declaring.module)
+
+
+def _made(value: ast.expr) -> ast.expr | None:
+    """What a default is that may be a function that makes it; its name is no constant's then."""
+    if isinstance(value, ast.Lambda):
+        return value.body
+    if not isinstance(value, ast.Name) or value.id.isupper():
+        return None if isinstance(value, ast.Name) and value.id == "REQUIRED" else value
+    return ast.Call(value, [], [])
 
 
 def _function(node: ast.FunctionDef) -> list[str]:
