@@ -127,7 +127,9 @@ def test_a_stored_type_is_a_field_of_the_record(name: str, tmp_path: Path):
     assert (report.activation_type, report.weight_type) == (target.activations.qtype.name, target.weights.qtype.name)
     assert report.opset >= target.lowest_opset
     assert report.verification.outputs["scores"].sqnr_db > floor_db
-    assert report.verification.default_session.error == ""
+    error = report.verification.default_session.error
+    # ONNX Runtime 1.24 moves DQ over a MaxPool by default, and then has no MaxPool for FP8
+    assert error == "" or (name == "fp8" and "'tensor(float8e4m3fn)'" in error and "(MaxPool)" in error)
 
 
 def test_an_opset_above_all_that_the_target_reads_is_refused(tmp_path: Path):
