@@ -28,7 +28,6 @@ from qdq_cli.process.errors import LimitError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.process.writable import check_apart, check_writable
 from qdq_cli.quantizing.destinations import check_outputs
-from qdq_cli.quantizing.pipeline import finish_plan, open_model
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
 from qdq_cli.targets.tensorrt.cost import Cost, LayerCost, measure
@@ -196,6 +195,8 @@ def _as_it_is(model: ir.Model, config: InspectConfig) -> _Subject:
 
 
 def _as_planned(source: files.ModelFile, config: InspectConfig, run: Run) -> _Subject:
+    from qdq_cli.quantizing.pipeline import finish_plan, open_model  # a Q/DQ model does not wait for it
+
     opened = open_model(run, source)
     report = finish_plan(run, opened)
     model, plan, opset = opened.prepared.model, opened.plan, opened.prepared.opset_before

@@ -56,8 +56,6 @@ from qdq_cli.quantizing.reporting import (
     why_nothing,
 )
 from qdq_cli.quantizing.run import Run
-from qdq_cli.recovering.recover import recover
-from qdq_cli.recovering.start import Start
 from qdq_cli.running.unknown import notes_about
 from qdq_cli.screen.page import BoxRow
 from qdq_cli.screen.render import write_page
@@ -238,6 +236,9 @@ def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
         DataError: There are no samples to recover on.
         QdqError: The model cannot be run.
     """
+    from qdq_cli.recovering.recover import recover  # most runs do without, and without waiting for it
+    from qdq_cli.recovering.start import Start
+
     config, samples = run.config, work.samples
     if samples is None:
         raise DataError(
