@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-import click
-
-from qdq_cli.commands.fields import options_of
 from qdq_cli.commands.options import Params, record_of
 from qdq_cli.config.data import DataConfig
 from qdq_cli.config.placement import PlanConfig
@@ -15,10 +11,6 @@ from qdq_cli.config.preprocess import Overrides
 from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.config.recovery import DEFAULT_RECOVERY
-from qdq_cli.config.sensitivity import Evaluation
-
-EVAL = options_of(Evaluation)
-"""The user's own metric."""
 
 
 def quantize_config(params: Params) -> QuantizeConfig:
@@ -47,17 +39,3 @@ def given_ranges(params: Params) -> dict[str, object]:
 
     imported, wide = read_given(file)
     return {"manual": dict(params["manual"]), "imported": imported, "wide": wide}
-
-
-def evaluation_of(params: Mapping[str, object]) -> Evaluation | None:
-    """The user's metric, where one was given.
-
-    Raises:
-        click.UsageError: --lower-is-better is given without it.
-    """
-    command = params["eval_"]
-    if command is None:
-        if params["lower_is_better"]:
-            raise click.UsageError("--lower-is-better says something about --eval, which is not given.")
-        return None
-    return Evaluation(str(command), bool(params["lower_is_better"]))

@@ -25,10 +25,8 @@ from qdq_cli.commands.options import (
 )
 from qdq_cli.commands.parsed import quantize_config
 from qdq_cli.commands.shown import show_report
-from qdq_cli.config.inspect import Gates
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.config.recovery import DEFAULT_RECOVERY
-from qdq_cli.config.tune import TuneConfig
 from qdq_cli.screen import console
 
 _TUNE = click.Option(
@@ -98,6 +96,7 @@ def _tune(config: QuantizeConfig, screen: console.Console, params: Params) -> No
         click.UsageError: A dry run is asked for, which cannot measure anything.
     """
     from qdq_cli.commands.tune import tune_and_show
+    from qdq_cli.config.tune import TuneConfig
 
     if config.dry_run:
         raise click.UsageError("--tune has to run the model, which --dry-run does not.")
@@ -111,6 +110,7 @@ def _show_plan(config: QuantizeConfig, screen: console.Console) -> None:
     Raises:
         LimitError: Too little would run in INT8.
     """
+    from qdq_cli.config.inspect import Gates
     from qdq_cli.inspecting.inspect import inspect_plan, require_gates
     from qdq_cli.inspecting.text import summary_lines
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qdq_cli.commands.evaluation import EVAL, evaluation_of
 from qdq_cli.commands.fields import option_of
 from qdq_cli.commands.options import (
     DATA,
@@ -15,7 +16,7 @@ from qdq_cli.commands.options import (
     display,
     record_of,
 )
-from qdq_cli.commands.parsed import EVAL, evaluation_of, given_ranges
+from qdq_cli.commands.parsed import given_ranges
 from qdq_cli.config.data import DataConfig
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.preprocess import Overrides

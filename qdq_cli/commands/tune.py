@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qdq_cli.commands.evaluation import EVAL, evaluation_of
 from qdq_cli.commands.fields import option_of, options_of
 from qdq_cli.commands.options import (
     DATA,
@@ -21,7 +22,7 @@ from qdq_cli.commands.options import (
     command_of,
     display,
 )
-from qdq_cli.commands.parsed import EVAL, evaluation_of, quantize_config
+from qdq_cli.commands.parsed import quantize_config
 from qdq_cli.commands.shown import show_report
 from qdq_cli.commands.spelling import spelled
 from qdq_cli.config.quantize import VerifyConfig
