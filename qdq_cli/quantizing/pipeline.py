@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
@@ -60,6 +61,9 @@ from qdq_cli.running.unknown import notes_about
 from qdq_cli.screen.page import BoxRow
 from qdq_cli.screen.render import write_page
 from qdq_cli.targets.known import target_named
+
+if TYPE_CHECKING:
+    from qdq_cli.recovering.start import Start
 
 
 def quantize_model(config: QuantizeConfig, listener: Listener = SILENT, target: Target | None = None) -> Report:
@@ -237,28 +241,15 @@ def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
         QdqError: The model cannot be run.
     """
     from qdq_cli.recovering.recover import recover  # most runs do without, and without waiting for it
-    from qdq_cli.recovering.start import Start
 
-    config, samples = run.config, work.samples
+    samples = work.samples
     if samples is None:
         raise DataError(
             "Recovery has to run the model, and there are no samples.",
             "Give --calib too: a calibration cache holds ranges alone.",
         )
     with run.stage("recover"):
-        parts = split(samples)
-        start = Start(
-            work.model,
-            work.plan,
-            work.ranges.groups,
-            work.observed,
-            samples,
-            parts,
-            config.ranges,
-            run.listener,
-            config.destination.with_name(f"{config.destination.name}.recovery"),
-        )
-        found = recover(start, config.recover)
+        found = recover(_start(run, work, samples), run.config.recover)
     if found.record.samples < FEW_SAMPLES:
         run.say(
             f"Recovery could set only {found.record.samples} of the samples aside to judge by: what helps so few may "
@@ -270,6 +261,24 @@ def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
         ranges=recovered(work.ranges, found.candidate.ranges),
         candidate=found.candidate,
         recovery=found.record,
+    )
+
+
+def _start(run: Run, work: Groundwork, samples: Samples) -> Start:
+    """Say what recovery starts from, and which samples it learns on and is judged by."""
+    from qdq_cli.recovering.start import Start
+
+    target = run.config.destination
+    return Start(
+        work.model,
+        work.plan,
+        work.ranges.groups,
+        work.observed,
+        samples,
+        split(samples),
+        run.config.ranges,
+        run.listener,
+        target.with_name(f"{target.name}.recovery"),
     )
 
 
