@@ -185,3 +185,15 @@ def run(model: ir.Model, feeds: dict[str, np.ndarray] | None = None, seed: int =
             shape = [dim if isinstance(dim, int) else 2 for dim in put.shape]
             feeds[put.name] = (rng.integers(-400, 401, shape) / 64).astype(np.float32)
     return session.run(None, feeds)
+
+
+def as_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Turn a float model into one of FP16, in place; returns it with its shapes."""
+    for constant in model.graph.initializer:
+        array = numpy_helper.to_array(constant)
+        if array.dtype == np.float32:
+            constant.CopyFrom(numpy_helper.from_array(array.astype(np.float16), constant.name))
+    for info in (*model.graph.input, *model.graph.output):
+        info.type.tensor_type.elem_type = TensorProto.FLOAT16
+    del model.graph.value_info[:]
+    return onnx.shape_inference.infer_shapes(model, data_prop=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,21 +12,14 @@ import pytest
 from calibrators import CalibrationTable, Provenance, read_cache, write_cache
 from calibrators.cache_file import write_atomically
 from calibrators.leftovers import remove_abandoned, working_folder
+from tests.forks import forked
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")
 
 
 def killed_in(work: Callable[[], object]) -> None:
     """Do something that kills its process, in one of its own."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of threads that other tests have started
-        child = os.fork()
-    if not child:
-        try:
-            work()
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert os.waitstatus_to_exitcode(os.waitpid(forked(work), 0)[1]) == -signal.SIGKILL
 
 
 def test_a_folder_is_gone_at_the_end(tmp_path: Path):

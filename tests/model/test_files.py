@@ -5,7 +5,6 @@ import hashlib
 import os
 import signal
 import stat
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from qdq_cli.model import files
 from qdq_cli.process.errors import ModelError, UsageError
+from tests.forks import forked
 from tests.networks import Network, serialized
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX file system")
@@ -389,19 +389,6 @@ def commit(proto, target):
     """Write a model with a data file, as the commands do."""
     with files.staged(ir.serde.deserialize_model(proto), target, external=True) as staged:
         staged.commit()
-
-
-def forked(work):
-    """Run a function in a process of its own; returns its id."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of threads that other tests have started
-        child = os.fork()
-    if not child:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return child
 
 
 STEPS = ("replace", "unlink", "rmdir", "rename", "mkdir")

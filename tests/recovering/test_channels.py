@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.recovering.channel_rules import scalable_channels
 from qdq_cli.recovering.channels import Channels, scaled_constants
+from tests.networks import as_half
 from tests.placement.cubic_networks import CubicStep, build_cubic, cubic_recipes
 from tests.placement.random_networks import Step, build, recipes
 from tests.recovering.channel_networks import NETWORKS, C, Net, flattened, normed, plain, residual
@@ -105,17 +106,6 @@ def test_doubles_follow_the_same_rules():
         info.type.tensor_type.elem_type = TensorProto.DOUBLE
     model = prepare(ir.from_proto(proto)).model
     assert not free(scalable_channels(model.graph))
-
-
-def as_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    for constant in model.graph.initializer:
-        array = numpy_helper.to_array(constant)
-        if array.dtype == np.float32:
-            constant.CopyFrom(numpy_helper.from_array(array.astype(np.float16), constant.name))
-    for info in (*model.graph.input, *model.graph.output):
-        info.type.tensor_type.elem_type = TensorProto.FLOAT16
-    del model.graph.value_info[:]
-    return onnx.shape_inference.infer_shapes(model, data_prop=True)
 
 
 @pytest.mark.parametrize("name", ["plain", "residual", "head transB=1", "pools", "normed"])

@@ -23,7 +23,7 @@ from qdq_cli.process.errors import ModelError
 from qdq_cli.recovering.recover import Recovered, recover
 from qdq_cli.recovering.rows import layers_of
 from qdq_cli.recovering.start import Start
-from tests.networks import Network, run
+from tests.networks import Network, as_half, run
 from tests.recovering.channel_networks import Net
 from tests.recovering.starts import EVERY, start_of_network, start_of_sample_model, widen_channels
 from tests.tuning.networks_to_tune import with_a_bad_layer
@@ -275,17 +275,6 @@ def test_every_kind_of_weight_and_scale(tmp_path: Path, config: PlanConfig):
     found = recover(start, RECOVERY_STEPS)
     assert {gain.where for gain in found.record.layers} >= set("abdeghm")
     assert noise(start, found.candidate) < noise(start, first(start))
-
-
-def as_half(proto: onnx.ModelProto) -> onnx.ModelProto:
-    for constant in proto.graph.initializer:
-        array = numpy_helper.to_array(constant)
-        if array.dtype == np.float32:
-            constant.CopyFrom(numpy_helper.from_array(array.astype(np.float16), constant.name))
-    for value in (*proto.graph.input, *proto.graph.output):
-        value.type.tensor_type.elem_type = TensorProto.FLOAT16
-    del proto.graph.value_info[:]
-    return onnx.shape_inference.infer_shapes(proto)
 
 
 def test_half_precision_models(tmp_path: Path):
