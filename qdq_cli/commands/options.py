@@ -6,7 +6,6 @@ An option's parameter name is a field of its record, so that `record_of` builds 
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -23,9 +22,6 @@ from qdq_cli.config.ranges import RangeConfig
 Record = TypeVar("Record")
 Params = Mapping[str, Any]
 
-_SILENCE = logging.NullHandler()
-"""For what onnx-ir logs about a damaged model: users get the error that follows it."""
-
 
 class OptionCommand(click.Command):
     """A command whose callback gets all parsed options as one mapping, and whose help shows them in sections."""
@@ -34,7 +30,11 @@ class OptionCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> None:
         """Call the callback with the parsed options."""
-        logging.getLogger("onnx_ir").addHandler(_SILENCE)
+        import logging  # not for the help, which is to be there at once
+
+        log = logging.getLogger("onnx_ir")
+        if not log.handlers:  # what onnx-ir logs about a damaged model: users get the error that follows it
+            log.addHandler(logging.NullHandler())
         assert self.callback is not None
         self.callback(ctx.params)
 

@@ -7,7 +7,6 @@ small model, and a quarter of its memory; this package does not compute with dim
 from __future__ import annotations
 
 import contextlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
@@ -17,8 +16,11 @@ from types import ModuleType
 _SELDOM = frozenset({"sympy", "onnx_ir._symbolic_shapes"})
 
 
-class _LazyFinder(importlib.abc.MetaPathFinder):
-    """Finds the modules where they are, and has them loaded at the first look into them (by `LazyLoader`)."""
+class _LazyFinder:
+    """Finds the modules where they are, and has them loaded at the first look into them (by `LazyLoader`).
+
+    It names no base: `importlib.abc` brings temporary files, random numbers and archives along, a tenth of the start.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -55,6 +55,13 @@ def test_no_command_needs_sympy(space: Workspace, line: str):
     assert "'sympy.core'" not in found, "it was loaded after all"
 
 
+@pytest.mark.parametrize("line", ["--help", "quantize --help", "inspect --help", "tune --help", "cache show --help"])
+def test_help_waits_for_nothing_it_does_not_use(line: str, tmp_path: Path):
+    modules = set(run_python(f"{WATCHED}\nprint(*sys.modules)", *line.split(), cwd=tmp_path).split("\n")[-2].split())
+    assert "qdq_cli.main" in modules
+    assert modules.isdisjoint({"numpy", "onnx", "onnx_ir", "onnxruntime", "logging", "importlib.resources", "difflib"})
+
+
 def test_dimensions_can_be_computed_with_all_the_same(space: Workspace):
     script = f"{WATCHED}\nimport onnx_ir, sympy\nprint(onnx_ir.SymbolicDim('n') + 1, sympy.Integer(2) + 3)"
     assert run_python(script, "inspect", "model.onnx", "-q", cwd=space.folder).split("\n")[-2] == "n + 1 5"
