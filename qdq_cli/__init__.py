@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     __version__: str
     from qdq_cli.cache.exchange import export_file
     from qdq_cli.cache.fit import check_fit
+    from qdq_cli.cache.grouped import merge_caches
     from qdq_cli.calibrating.calibrate import CalibrationReport, calibrate_model
     from qdq_cli.comparing.compare import compare_models
     from qdq_cli.comparing.record import Comparison
-    from qdq_cli.config.cache import CheckConfig, ExportConfig
+    from qdq_cli.config.cache import CheckConfig, ExportConfig, MergeConfig
     from qdq_cli.config.calibrate import CalibrateConfig, Shard
     from qdq_cli.config.compare import CompareConfig
     from qdq_cli.config.data import DataConfig
@@ -65,6 +66,7 @@ __all__ = [
     "InspectConfig",
     "Inspection",
     "LimitError",
+    "MergeConfig",
     "ModelError",
     "Overrides",
     "PlanConfig",
@@ -91,6 +93,7 @@ __all__ = [
     "find_sensitivities",
     "fix_model",
     "inspect_model",
+    "merge_caches",
     "quantize_model",
     "require_gates",
     "tune_model",
@@ -99,6 +102,7 @@ __all__ = [
 _LATER = {
     "qdq_cli.cache.exchange": ("export_file",),
     "qdq_cli.cache.fit": ("check_fit",),
+    "qdq_cli.cache.grouped": ("merge_caches",),
     "qdq_cli.calibrating.calibrate": (
         "CalibrationReport",
         "calibrate_model",
@@ -108,6 +112,7 @@ _LATER = {
     "qdq_cli.config.cache": (
         "CheckConfig",
         "ExportConfig",
+        "MergeConfig",
     ),
     "qdq_cli.config.calibrate": (
         "CalibrateConfig",

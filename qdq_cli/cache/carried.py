@@ -1,59 +1,15 @@
-"""What a file of ranges carries of a calibration cache: the table that is exported, and what a format leaves out."""
+"""What a file of ranges cannot carry of a calibration cache, in sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from calibrators import CalibrationTable, Chosen, parse_ranges, qparams_of, read_cache, wide_in
-from qdq_cli.calibrating.stored import find, with_groupings
+from calibrators import CalibrationTable, Chosen, parse_ranges, qparams_of, wide_in
 from qdq_cli.config.cache import ExportConfig
-from qdq_cli.config.placement import PlanConfig
-from qdq_cli.model import files
-from qdq_cli.placement.plan import make_plan
-from qdq_cli.preparing.prepare import prepare
-from qdq_cli.process.errors import DataError, UsageError
 from qdq_cli.screen.sentences import count_text, some_of
 from qdq_cli.targets.known import target_named
-
-
-def table_to_export(config: ExportConfig) -> CalibrationTable:
-    """Read the cache; where a model is given, with its names for the tensors, and grouped as it is quantized now.
-
-    Raises:
-        CacheFileError: The cache cannot be read.
-        DataError: It does not fit the model.
-        ModelError: The model cannot be read or prepared.
-        UsageError: A placement option is given without a model, or matches nothing.
-    """
-    table = read_cache(config.file)
-    if config.model is not None:
-        return _for_model(table, config, config.model)
-    if config.plan != PlanConfig():
-        raise UsageError(
-            "Placement options say what is quantized of a model, and none is given.", "Name it with --model."
-        )
-    return table
-
-
-def _for_model(table: CalibrationTable, config: ExportConfig, path: Path) -> CalibrationTable:
-    target = target_named(config.target)
-    source = files.load(path)
-    model = prepare(source.model, source.proto, lowest=target.lowest_opset, copy=False).model
-    plan = make_plan(model, target, config.plan)
-    hit = find(table, model, plan.calibrated)
-    lacking = [name for name in plan.observed if name in hit.missing]
-    if lacking:
-        raise DataError(
-            f"The calibration cache {config.file} lacks {len(lacking)} of the {len(plan.observed)} tensors that {path} "
-            f"needs, such as {some_of(lacking)}.",
-            f"qdq cache check {path} {config.file} says why.",
-        )
-    entries = {name: table.entries[hit.renamed.get(name, name)] for name in hit.histograms}
-    return with_groupings(replace(table, entries=entries), model, target, config.plan)
 
 
 def notes_on(table: CalibrationTable, chosen: Chosen, data: bytes, config: ExportConfig) -> tuple[str, ...]:

@@ -28,7 +28,8 @@ from calibrators import (
 )
 from calibrators.cache_file import write_atomically
 from calibrators.tensorrt_cache import is_tensorrt_cache
-from qdq_cli.cache.carried import notes_on, table_to_export
+from qdq_cli.cache.carried import notes_on
+from qdq_cli.cache.grouped import table_to_export
 from qdq_cli.config.cache import ExportConfig
 from qdq_cli.data.ranges import is_cache, parse, read_bytes, read_ranges
 from qdq_cli.process.documents import SCHEMA_VERSION

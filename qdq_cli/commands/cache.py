@@ -11,7 +11,7 @@ import click
 from qdq_cli.commands.fields import option_of, options_of
 from qdq_cli.commands.options import MODEL, PLACEMENT, Params, command_of, display, record_of
 from qdq_cli.commands.paths import FILE_PATH
-from qdq_cli.config.cache import CheckConfig, ExportConfig
+from qdq_cli.config.cache import CheckConfig, ExportConfig, MergeConfig
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.screen import console
 
@@ -26,8 +26,8 @@ _METHOD = option_of(ExportConfig, "method")
 _PERCENTILE = option_of(ExportConfig, "percentile")
 
 
-def _output(text: str, *, required: bool = False) -> click.Option:
-    return click.Option(["-o", "--output"], type=FILE_PATH, metavar="FILE", required=required, help=text)
+def _output(text: str) -> click.Option:
+    return click.Option(["-o", "--output"], type=FILE_PATH, metavar="FILE", help=text)
 
 
 _PLOT = click.Option(["--plot"], type=FILE_PATH, metavar="FILE", help="Draw every histogram, as .svg or .png.")
@@ -43,7 +43,8 @@ _EXPORT = (
     option_of(ExportConfig, "format", required=True),
     *options_of(ExportConfig, "output", "method", "percentile", "trt", "algo"),
 )
-_FOR_MODEL = option_of(ExportConfig, "model")
+_MERGED = (option_of(MergeConfig, "output", required=True),)
+_MERGED_MODEL = option_of(MergeConfig, "model")
 _ALL_TENSORS = option_of(CheckConfig, "all_tensors")
 
 
@@ -125,7 +126,7 @@ def diff(params: Params) -> None:
 
 
 @_member("merge")
-@command_of({"Output": (_output("The merged cache.", required=True),), "Display": _DISPLAY}, (_FILES,))
+@command_of({"Output": _MERGED, "Placement": (_MERGED_MODEL, *PLACEMENT), "Display": _DISPLAY}, (_FILES,))
 def merge(params: Params) -> None:
     """Merge calibration caches of one model into the cache a single run over all samples would have made.
 
@@ -135,19 +136,15 @@ def merge(params: Params) -> None:
     \b
     Examples:
       qdq cache merge share-1.qcal share-2.qcal share-3.qcal -o model.qcal
+      qdq cache merge share-1.qcal share-2.qcal -o model.qcal --model model.onnx
     """
-    from calibrators import write_cache
-    from qdq_cli.cache.summary import summarize
+    from qdq_cli.cache.grouped import merge_caches
     from qdq_cli.cache.text import merge_lines
-    from qdq_cli.calibrating.merging import merge_files
-    from qdq_cli.process.writable import check_writable
 
     screen = _screen(params)
-    check_writable(params["output"])
-    table = merge_files(params["files"])
-    write_cache(table, params["output"])
-    summary = summarize(params["output"], table, 99.99)
-    screen.result(summary, lambda: merge_lines(summary, params["files"]))
+    config = record_of(MergeConfig, params, {"plan": record_of(PlanConfig, params)})
+    summary = merge_caches(config)
+    screen.result(summary, lambda: merge_lines(summary, config.files))
 
 
 @_member("export")

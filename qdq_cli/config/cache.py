@@ -101,6 +101,29 @@ class ExportConfig(Checked):
 
 
 @dataclass(frozen=True)
+class MergeConfig(Checked):
+    """How calibration caches become one.
+
+    Args:
+        files: The calibration caches.
+        output: Where the merged one goes.
+        model: The model they were made of; None: what needs it is left out.
+        plan: Which of its operators will be quantized.
+        target: Name of what it will be quantized for.
+    """
+
+    files: tuple[Path, ...]
+    output: Path = option(REQUIRED, "The merged cache.", names=("-o", "--output"), metavar="FILE")
+    model: Path | None = option(
+        None,
+        "The model of the shares: a depthwise convolution may have to stay float that none of them alone shows.",
+        metavar="MODEL",
+    )
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    target: str = ruled(DEFAULT_TARGET, OneOf(TARGETS))
+
+
+@dataclass(frozen=True)
 class CheckConfig(Checked):
     """One run of `qdq cache check`.
 

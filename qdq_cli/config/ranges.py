@@ -28,9 +28,13 @@ def method_field() -> Any:
     return option(DEFAULT_METHOD, "How ranges are chosen.", rule=OneOf(METHODS))
 
 
+DEFAULT_PERCENTILE = 99.99
+"""Share of the values that the method percentile keeps, in percent, where nobody says another."""
+
+
 def percentile_field(text: str) -> Any:
     """Declare the field with the share that the method percentile keeps, in percent; `text` is its help."""
-    return option(99.99, text, metavar="PERCENT", rule=Interval(0, 100, above=True))
+    return option(DEFAULT_PERCENTILE, text, metavar="PERCENT", rule=Interval(0, 100, above=True))
 
 
 def named_range(text: str) -> tuple[str, tuple[float, float]]:

@@ -118,6 +118,21 @@ def test_what_stays_float_because_of_all_shares_together_is_asked_of_the_model(w
     assert found.ranges == export_file(ExportConfig(wide.folder / "model.qcal", "json", tmp_path / "s.json")).ranges
 
 
+def test_shares_merged_for_their_model_are_the_file_of_a_single_run(wide: Workspace, tmp_path: Path):
+    data = DataConfig(calib=(wide.arrays,))
+    shares = [calibrate(wide.model, tmp_path / f"{k}.qcal", data, Shard(k, 3)) for k in (1, 2, 3)]
+    done = qdq("cache", "merge", *reversed(shares), "-o", tmp_path / "merged.qcal", "--model", wide.model)
+    assert done.code == 0, done.err
+    assert (tmp_path / "merged.qcal").read_bytes() == (wide.folder / "model.qcal").read_bytes()
+    done = qdq("cache", "merge", *shares, "-o", tmp_path / "all.qcal", "--exclude", "deep")
+    assert done.code == 2 and "Name it with --model" in done.err and not (tmp_path / "all.qcal").exists()
+
+
+def test_shares_of_another_model_are_not_merged_for_this_one(wide: Workspace, depthwise: Workspace, tmp_path: Path):
+    done = qdq("cache", "merge", wide.folder / "model.qcal", "-o", tmp_path / "m.qcal", "--model", depthwise.model)
+    assert done.code == 4 and "lacks" in done.err and not (tmp_path / "m.qcal").exists()
+
+
 def test_what_stays_float_has_the_range_it_would_have_else(wide: Workspace):
     """For whoever quantizes it all the same: a format that cannot say what stays float is not to be much worse."""
     table = read_cache(wide.folder / "model.qcal")

@@ -41,6 +41,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "CompareConfig": {"reference": "m.onnx", "quantized": "m.qdq.onnx"},
     "Evaluation": {"command": "python eval.py {model}"},
     "ExportConfig": {"file": "m.qcal", "format": "json"},
+    "MergeConfig": {"files": ("a.qcal",), "output": "m.qcal"},
     "FixConfig": {"model": "m.onnx"},
     "InspectConfig": {"model": "m.onnx"},
     "QuantizeConfig": {"model": "m.onnx"},
