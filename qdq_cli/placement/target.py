@@ -136,6 +136,34 @@ class ReleaseOf(Protocol):
 
 
 @dataclass(frozen=True)
+class Build:
+    """A command that makes an engine of a result, on some releases of a target.
+
+    Args:
+        releases: On which, as sentences have it: `TensorRT 8.4 to 10`.
+        command: What to type; `{model}` stands for the path of the result.
+        note: What has to be known about it, a sentence; "" where nothing has.
+    """
+
+    releases: str
+    command: str
+    note: str = ""
+
+
+class BuildsOf(Protocol):
+    """Says how each release of a target builds a result."""
+
+    def __call__(self, oldest: TensorRT, *, half: bool, asked: TensorRT | None) -> tuple[Build, ...]:
+        """Return a command for each, the oldest first.
+
+        Args:
+            oldest: The oldest release that reads the result.
+            half: Whether what is not quantized is FP16 or BF16 in it.
+            asked: The only release to speak of; None for all.
+        """
+
+
+@dataclass(frozen=True)
 class Target:
     """A runtime that models are quantized for.
 
@@ -153,6 +181,7 @@ class Target:
         lowest_opset: The result has this opset at least.
         highest_opset: The result has this opset at most.
         release: Says which release reads a result; None where all that matters is the opset.
+        builds: Says how each release builds it; None where there is nothing to type.
         predictor: Says what it would make of a result; None where nobody knows.
 
     Raises:
@@ -171,6 +200,7 @@ class Target:
     lowest_opset: int = MIN_OPSET
     highest_opset: int | None = None
     release: ReleaseOf | None = None
+    builds: BuildsOf | None = None
     predictor: Predictor | None = None
 
     def __post_init__(self) -> None:

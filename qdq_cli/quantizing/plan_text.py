@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
+from qdq_cli.placement.target import Build
 from qdq_cli.quantizing.report import Report
 from qdq_cli.screen.amounts import share_text
 from qdq_cli.screen.lines import beside, labelled, plain, quoted
@@ -122,7 +123,7 @@ def is_plan(report: Report) -> bool:
     return not (report.tensorrt or report.output or report.unmet_limit)
 
 
-def next_commands(report: Report) -> list[str]:
+def next_commands(report: Report, width: int = 80) -> list[str]:
     """Return the commands to type next."""
     if report.already_quantized:
         return [f"qdq inspect {quoted(report.output or report.model)}"]
@@ -132,9 +133,12 @@ def next_commands(report: Report) -> list[str]:
         return [f"qdq quantize {quoted(report.model)} --dry-run -v"]
     if report.output is None:
         return [f"qdq quantize {quoted(report.model)} --calib FOLDER"]
-    if report.trt is None:
-        return []
-    flag = "--int8 --fp16" if report.trt.startswith("8") else "--stronglyTyped"
-    build = f"trtexec --onnx={quoted(report.output)} {flag}"
+    builds = [line for build in report.builds for line in _build(build, report.output, width)]
     alone = report.tensorrt is not None and report.tensorrt.standalone
-    return [build, f"qdq inspect {quoted(report.output)}"] if alone else [build]
+    return [*builds, f"qdq inspect {quoted(report.output)}"] if alone and builds else builds
+
+
+def _build(build: Build, model: str, width: int) -> list[str]:
+    """Write for which releases a command is, the command as a whole, and what has to be known about it."""
+    command = build.command.format(model=quoted(model))
+    return [f"{build.releases}: {command}", *beside(build.note, width)]

@@ -16,7 +16,7 @@ from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
 from qdq_cli.placement.skips import OPTIMIZER_MADE
-from qdq_cli.placement.target import Target
+from qdq_cli.placement.target import Build, Target
 from qdq_cli.preparing.prepare import Preparation
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import LimitError, ModelError, UsageError
@@ -50,7 +50,15 @@ def planned(run: Run, opened: Opened) -> Report:
         target=run.target.name,
         activation_type=run.target.activations.qtype.name,
         weight_type=run.target.weights.qtype.name,
+        builds=_builds(run, opened),
     )
+
+
+def _builds(run: Run, opened: Opened) -> tuple[Build, ...]:
+    """How each release builds the result; none where the target has no releases, or nothing to type."""
+    if opened.trt is None or run.target.builds is None:
+        return ()
+    return run.target.builds(opened.trt, half=opened.prepared.half, asked=run.config.trt)
 
 
 def calibrated(

@@ -56,7 +56,7 @@ def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list
         rows.append(("output", ["none: the model is kept as it is"]))
     rows.append(("seconds", beside(seconds_text(dataclasses.asdict(report.seconds)), width)))
     if report.unmet_limit is None:
-        rows.append(("next", next_commands(report)))
+        rows.append(("next", next_commands(report, width)))
     else:
         rows.append(("not written", beside(report.unmet_limit, width)))
     return [line for label, texts in rows for line in labelled(label, texts, paint)]

@@ -70,7 +70,7 @@ def test_the_summary_is_coloured_and_fits_the_screen(shown: Outcome):
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 24
     assert lines[0].startswith("model         model.onnx  (")
-    assert "next          trtexec --onnx=model.qdq.onnx --int8 --fp16" in lines
+    assert "next          TensorRT 8.4 to 10: trtexec --onnx=model.qdq.onnx --int8 --fp16" in lines
 
 
 def test_warnings_are_broken_between_words(shown: Outcome):

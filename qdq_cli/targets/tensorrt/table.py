@@ -9,6 +9,7 @@ from qdq_cli.targets.tensorrt.obstacles import OBSTACLES
 from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.predict import TensorRTPredictor
 from qdq_cli.targets.tensorrt.releases import oldest_release
+from qdq_cli.targets.tensorrt.trtexec import builds
 
 TENSORRT = Target(
     name="tensorrt",
@@ -18,6 +19,8 @@ TENSORRT = Target(
     operators=OPERATORS,
     obstacles=OBSTACLES,
     release=oldest_release,
+    builds=builds,
     predictor=TensorRTPredictor(),
 )
-"""Rules, sections 1 (what it reads), 2 (operators) and 3 (placement); which release reads what is in `releases`."""
+"""Rules, sections 1 (what it reads), 2 (operators) and 3 (placement); which release reads what is in `releases`,
+how each builds it in `trtexec`."""

@@ -53,7 +53,7 @@ PLUGIN_DOMAINS = frozenset({"trt", "trt.plugins", "tensorrt", "tensorrt.plugins"
 
 _OWN_PREFIX = "TRT_"
 
-_PLUGIN = "Load a plugin of that name (trtexec --staticPlugins), or export the model without this operator."
+_PLUGIN = "Load a plugin of that name (from TensorRT 8.6 on trtexec --staticPlugins), or export without this operator."
 _QDQ = "Export in the Q/DQ format (ONNX Runtime: QuantFormat.QDQ), not with integer operators."
 _MOVABLE = "`qdq fix` writes Q/DQ of 8 bits in the ONNX domain; quantize other types to INT8."
 _WITHOUT = "Export the model without it; nothing replaces it here."
