@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -167,6 +169,16 @@ def proto_of(model: ir.Model) -> onnx.ModelProto:
     proto = ir.serde.serialize_model(model)
     onnx.checker.check_model(proto, full_check=True)
     return proto
+
+
+def shuffled(model: ir.Model, seed: int) -> ir.Model:
+    """Put the nodes of a model, in place, into another order that is topological too."""
+    nodes = list(model.graph)
+    model.graph.remove(nodes)
+    random.Random(seed).shuffle(nodes)
+    model.graph.extend(nodes)
+    model.graph.sort()
+    return model
 
 
 def run(model: ir.Model, feeds: dict[str, np.ndarray] | None = None, seed: int = 0) -> list[np.ndarray]:

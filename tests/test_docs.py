@@ -14,6 +14,7 @@ from qdq_cli.targets.tensorrt.findings import RULES
 from qdq_cli.targets.tensorrt.remedies import REMEDIES
 from qdq_cli.targets.tensorrt.simulation import Reason
 from tests.foreign import make_ort_models
+from tests.workspace import Outcome, qdq
 
 DOCS = Path(__file__).parent.parent / "docs"
 MODELS = {"ort.onnx": "ort_tensorrt.onnx", "defaults.onnx": "ort_defaults.onnx", "qat.onnx": "qat_resnet.onnx"}
@@ -38,6 +39,19 @@ def sessions(page: str) -> list[tuple[str, str, int]]:
         text = shown if code is None else shown[: code.start()]
         found.append((command, text, int(code.group(1)) if code else 0))
     return found
+
+
+def shell_lines(page: str) -> list[str]:
+    """The lines of the shell blocks of a page, without comments."""
+    blocks = re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)
+    return [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
+
+
+def run_line(line: str) -> Outcome:
+    """Run a line of a page, which has to be one of this program."""
+    program, *arguments = shlex.split(line)
+    assert program == "qdq"
+    return qdq(*arguments)
 
 
 @pytest.mark.parametrize("page", ["inspect.md"])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from qdq_cli.config.preprocess import PRESETS
 from qdq_cli.data.inputs import InputSpec
 from qdq_cli.data.samples import SampleSet, open_samples
 from qdq_cli.process.errors import DataError
+from tests.listeners import Ear
 
 ROWS = np.arange(12, dtype=np.float32).reshape(6, 2)
 
@@ -79,25 +79,7 @@ def test_pictures_of_different_size_are_not_read_to_be_told_apart(tmp_path: Path
     monkeypatch.setattr(SampleSet, "identity", None)
     ear = Ear()
     assert SampleKeys(every, range(2), ear).equal == ()
-    assert ear.titles == [], "there is nothing to wait for"
-
-
-class Ear:
-    """Notes what a user would be shown."""
-
-    def __init__(self) -> None:
-        self.titles: list[str] = []
-
-    def note(self, text: str) -> None:
-        raise AssertionError(text)
-
-    def warning(self, text: str) -> None:
-        raise AssertionError(text)
-
-    @contextlib.contextmanager
-    def progress(self, title: str, total: int) -> Iterator[Callable[[int, int], None]]:
-        self.titles.append(title)
-        yield lambda done, total: None
+    assert (ear.titles, ear.notes) == ([], []), "there is nothing to wait for"
 
 
 def test_pixels_in_an_array(tmp_path: Path):

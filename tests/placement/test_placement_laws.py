@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +18,7 @@ from qdq_cli.preparing.prepare import prepare
 from qdq_cli.targets.tensorrt.lint import lint
 from qdq_cli.targets.tensorrt.simulate import simulate
 from qdq_cli.targets.tensorrt.table import TENSORRT
-from tests.networks import proto_of, run
+from tests.networks import proto_of, run, shuffled
 from tests.placement.random_networks import Step, build, recipes
 from tests.targets.tensorrt.predictions import predict_plan
 
@@ -73,13 +72,7 @@ def test_all_forms_give_the_same_numbers(recipe):
 def test_the_order_of_nodes_in_the_file_does_not_matter(recipe, seed):
     net, outputs = build(recipe)
     expected = make_plan(prepare(net.model(*outputs)).model, TENSORRT)
-    shuffled = net.model(*outputs)
-    nodes = list(shuffled.graph)
-    shuffled.graph.remove(nodes)
-    random.Random(seed).shuffle(nodes)
-    shuffled.graph.extend(nodes)
-    shuffled.graph.sort()
-    assert make_plan(prepare(shuffled).model, TENSORRT) == expected
+    assert make_plan(prepare(shuffled(net.model(*outputs), seed)).model, TENSORRT) == expected
 
 
 @settings(max_examples=40)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from qdq_cli.placement.wants import Wants
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.errors import UsageError
 from qdq_cli.targets.tensorrt.table import TENSORRT
-from tests.networks import Network
+from tests.networks import Network, shuffled
 
 
 def plan_of(net: Network, *outputs: str, **options: object) -> Plan:
@@ -642,13 +641,7 @@ def rich_network() -> tuple[Network, tuple[str, ...]]:
 def test_t58_the_order_of_nodes_in_the_file_does_not_matter(seed):
     net, outputs = rich_network()
     expected = plan_of(net, *outputs)
-    shuffled = net.model(*outputs)
-    nodes = list(shuffled.graph)
-    shuffled.graph.remove(nodes)
-    random.Random(seed).shuffle(nodes)
-    shuffled.graph.extend(nodes)
-    shuffled.graph.sort()
-    assert make_plan(prepare(shuffled).model, TENSORRT) == expected
+    assert make_plan(prepare(shuffled(net.model(*outputs), seed)).model, TENSORRT) == expected
 
 
 def test_planning_changes_nothing():

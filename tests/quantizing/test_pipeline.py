@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from qdq_cli.process.documents import json_text
 from qdq_cli.process.errors import LimitError, ModelError, QdqError, UsageError
 from qdq_cli.quantizing import pipeline
 from qdq_cli.quantizing.report import Report, UnmetLimitError
+from tests.listeners import Ear
 from tests.networks import Network
 from tests.workspace import SIDE, Workspace, make_workspace
 
@@ -35,26 +34,6 @@ def space(tmp_path: Path) -> Workspace:
 
 def config_of(space: Workspace, **changes: object) -> QuantizeConfig:
     return QuantizeConfig(space.model, **{"data": DataConfig(calib=(space.arrays,)), **changes})
-
-
-class Ear:
-    """A listener that remembers what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.stages: list[tuple[str, int]] = []
-        self.progress_told: list[tuple[int, int]] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def warning(self, text: str) -> None:
-        self.notes.append(text)
-
-    @contextlib.contextmanager
-    def progress(self, title: str, total: int) -> Iterator[Callable[[int, int], None]]:
-        self.stages.append((title, total))
-        yield lambda done, total: self.progress_told.append((done, total))
 
 
 def test_the_function_is_all_of_the_command(space: Workspace):

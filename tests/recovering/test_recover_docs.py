@@ -15,7 +15,7 @@ from qdq_cli.judging import trials
 from qdq_cli.judging.aside import JUDGE_SAMPLES
 from qdq_cli.recovering import changes, equalize, rows
 from qdq_cli.recovering.record import LayerGain, Recovery, StepGain
-from tests.test_docs import sessions, table
+from tests.test_docs import run_line, sessions, shell_lines, table
 from tests.workspace import REPOSITORY, SAMPLES, make_example_folder, qdq
 
 PAGE = (REPOSITORY / "docs" / "recover.md").read_text(encoding="utf-8")
@@ -27,17 +27,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_example_folder(tmp_path_factory.mktemp("recover")).folder
 
 
-def commands() -> list[str]:
-    blocks = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
-    return [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
-
-
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", shell_lines(PAGE))
 def test_a_command_of_the_page_runs(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(folder)
-    program, *arguments = shlex.split(line)
-    assert program == "qdq"
-    done = qdq(*arguments)
+    done = run_line(line)
     assert done.code == 0, done.err
 
 

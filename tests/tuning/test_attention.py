@@ -16,8 +16,8 @@ from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
 from qdq_cli.config.tune import TuneConfig
 from qdq_cli.process.errors import LimitError
 from qdq_cli.tuning.tune import tune_model
+from tests.listeners import Ear
 from tests.networks import Network
-from tests.tuning.listeners import Titles
 from tests.workspace import SAMPLES, SIDE, Outcome, Workspace, make_workspace, qdq
 
 DIGITS = ("--calib", SAMPLES / "images" / "digits", "--preprocess", "unit", "--samples", 60, "--no-recover")
@@ -46,7 +46,7 @@ def config_of(space: Workspace, least: float, **plan: object) -> TuneConfig:
 
 
 def test_products_stay_float_where_the_floor_is_reached_without(space: Workspace):
-    listener = Titles()
+    listener = Ear()
     report = tune_model(config_of(space, 68.0), listener)
     assert (report.met, report.mha) == (True, False)
     assert report.frontier[0].quantized_macs_percent == pytest.approx(68.7, abs=0.1)
@@ -54,7 +54,7 @@ def test_products_stay_float_where_the_floor_is_reached_without(space: Workspace
 
 
 def test_products_are_taken_in_where_the_floor_needs_them(space: Workspace):
-    listener = Titles()
+    listener = Ear()
     report = tune_model(config_of(space, 80.0), listener)
     assert (report.met, report.mha) == (True, True)
     assert report.frontier[report.chosen].quantized_macs_percent == pytest.approx(100.0)
@@ -64,7 +64,7 @@ def test_products_are_taken_in_where_the_floor_needs_them(space: Workspace):
 
 
 def test_a_floor_out_of_reach_is_said_before_anything_is_observed(space: Workspace):
-    listener = Titles()
+    listener = Ear()
     with pytest.raises(LimitError) as caught:
         tune_model(config_of(space, 80.0, exclude=("q",)), listener)
     assert "37.30 % of the MACs" in caught.value.message and "68.65 % with the products" in caught.value.message

@@ -21,8 +21,8 @@ from qdq_cli.sensitivity.sensitivity import find_sensitivities
 from qdq_cli.tuning.points import PointMeter
 from qdq_cli.tuning.record import Point, TuneReport
 from qdq_cli.tuning.tune import tune_model
+from tests.listeners import Ear
 from tests.screen.sample import Reader
-from tests.tuning.listeners import Titles
 from tests.tuning.networks_to_tune import BAD, with_a_bad_layer
 from tests.workspace import SAMPLES, Workspace, make_workspace, qdq
 
@@ -264,7 +264,7 @@ def test_a_program_without_a_number_ends_the_run(space: Workspace, body: str, co
 
 def test_a_program_is_asked_before_anything_is_observed(space: Workspace):
     """It is the likeliest thing to be wrong, and calibration may take minutes."""
-    listener = Titles()
+    listener = Ear()
     evaluation = Evaluation(program(space.folder, "print('all good')"))
     config = QuantizeConfig(space.model, data=DataConfig(calib=(space.arrays,)))
     for run, asked in (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,8 @@ from qdq_cli.judging.aside import JUDGE_SAMPLES
 from qdq_cli.sensitivity.evaluate import number_of
 from qdq_cli.sensitivity.measure import ESTIMATE_RUNS
 from qdq_cli.tuning.search import MAX_MEASUREMENTS
-from tests.workspace import REPOSITORY, make_example_folder, qdq
+from tests.test_docs import run_line, shell_lines
+from tests.workspace import REPOSITORY, make_example_folder
 
 PAGE = (REPOSITORY / "docs" / "tune.md").read_text(encoding="utf-8")
 
@@ -22,17 +21,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_example_folder(tmp_path_factory.mktemp("tune")).folder
 
 
-def commands() -> list[str]:
-    blocks = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
-    return [line for block in blocks for line in block.splitlines()]
-
-
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", shell_lines(PAGE))
 def test_a_command_of_the_page_runs(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(folder)
-    program, *arguments = shlex.split(line)
-    assert program == "qdq"
-    done = qdq(*arguments)
+    done = run_line(line)
     assert done.code == 0, done.err
 
 
