@@ -23,7 +23,8 @@ from calibrators.errors import CacheFileError, ParameterError
 from calibrators.qtypes import INT8
 
 ALGORITHMS = ("EntropyCalibration2", "MinMaxCalibration", "EntropyCalibration", "LegacyCalibration")
-"""Calibrators that name themselves in the header; the first is the one DLA and trtexec want.
+"""Calibrators that name themselves in the header; the first is the one that DLA and trtexec wanted, while
+TensorRT had calibrators (up to release 10).
 
 Source: rules, sections 5.1 and 6.3.
 """

@@ -29,7 +29,7 @@ CALIBRATORS = ("EntropyCalibration2", "MinMaxCalibration", "EntropyCalibration",
 
 
 def release(text: str) -> str:
-    """Check the number of a TensorRT release.
+    """Check the number of a TensorRT release that reads calibration caches.
 
     Raises:
         UsageError: It is none.
@@ -37,10 +37,22 @@ def release(text: str) -> str:
     from calibrators import ParameterError, tensorrt_version
 
     try:
-        tensorrt_version(text)
+        number = tensorrt_version(text)
     except ParameterError as error:
         raise UsageError(error.message) from None
+    if number >= tensorrt_version(FIRST_WITHOUT):
+        raise UsageError(
+            f"TensorRT {text} reads no calibration cache, as none does from {FIRST_WITHOUT} on: ranges stand in the model, "
+            "where qdq quantize --cache writes them."
+        )
     return text
+
+
+FIRST_WITHOUT = "11.0"
+"""The first release of TensorRT that reads no calibration cache.
+
+Source: TensorRT 11 migration guide, removed APIs (IInt8Calibrator, IBuilderConfig::setInt8Calibrator).
+"""
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class CalibrateConfig(Checked):
     data: DataConfig = field(default_factory=DataConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
     all_tensors: bool = option(
-        False, "Observe every float tensor, for TensorRT's implicit mode and DLA. [default: those quantize needs]"
+        False, "Observe every float tensor, for the implicit mode of TensorRT up to 10. [default: those quantize needs]"
     )
     append: bool = option(
         False, "Add to the calibration cache that is there; samples it has seen are not counted again."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qdq_cli.explaining.record import CHOICE, ENGINES, GUIDE, IMPORTER, ONNX, TOOLKITS, Entry
+from qdq_cli.explaining.record import CHOICE, ENGINES, GUIDE, IMPORTER, MIGRATION, ONNX, TOOLKITS, Entry
 
 RANGES = (
     Entry(
@@ -14,11 +14,12 @@ RANGES = (
     Entry(
         "5.1",
         "TensorRT had a calibrator for each family of networks, up to 10.x.",
-        "Entropy, second version: convolutional networks and DLA. Minmax: language models. TensorRT 11 has none: "
-        "ranges come with the model.",
+        "IInt8EntropyCalibrator2: convolutional networks, and the only one for DLA, which releases up to 10.7 have. "
+        "IInt8MinMaxCalibrator: language models. All are deprecated since 10.1 and gone from 11, where ranges come "
+        "with the model as Q/DQ; on DLA too, which 11.4.1 has again (AGX Orin, JetPack 7.2.2 on; Thor has none).",
         "A table written for DLA has EntropyCalibration2 in its first line.",
         "",
-        GUIDE,
+        f"{GUIDE}; NvInfer.h of 10.7 to 11.0; {MIGRATION}",
     ),
     Entry(
         "5.2",
@@ -80,12 +81,12 @@ TABLES = (
     Entry(
         "6.3",
         "Who reads which table.",
-        "Up to 10.x trtexec reads TensorRT's own (`--calib`). ONNX Runtime's TensorRT provider reads it too, or a "
-        "FlatBuffers file of names and amax. A Q/DQ model needs none: where one is in the network, tables are "
-        "ignored.",
+        "Up to TensorRT 10 trtexec reads TensorRT's own (`--calib`); 11 reads none, and its trtexec ends at that "
+        "option. ONNX Runtime's TensorRT provider reads it too where it was built for 10 or older, or a FlatBuffers "
+        "file of names and amax. A Q/DQ model needs none: where one is in the network, tables are ignored.",
         "ONNX Runtime's own file is called calibration.flatbuffers.",
         "",
-        "trtexec and ONNX Runtime, their source",
+        f"trtexec and ONNX Runtime, their source; {MIGRATION}",
     ),
     Entry(
         "6.4",

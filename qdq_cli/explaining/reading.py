@@ -175,7 +175,8 @@ LEGALITY = (
     Entry(
         "A16",
         "UINT8 data and zero points are refused, or silently taken as INT8.",
-        "TensorRT has no UINT8 arithmetic on GPUs. Which of the two happens depends on the release.",
+        "TensorRT has no UINT8 arithmetic on GPUs. Which of the two happens depends on the release. For DLA alone a "
+        "flag of the parser takes them, from 10.11 on.",
         "What ONNX Runtime's quantizer writes by default for activations.",
         "`qdq fix` turns UINT8 with zero point 128 into INT8; others need a new calibration.",
         IMPORTER,

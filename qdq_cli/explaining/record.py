@@ -7,8 +7,9 @@ from enum import Enum
 
 GUIDE = "TensorRT developer guide, Working with Quantized Types"
 IMPORTER = "the ONNX importer of TensorRT, onnx/onnx-tensorrt"
-ENGINES = "layers of the INT8 engines published with trt-engine-explorer (TensorRT 8.4)"
+ENGINES = "layers of the INT8 engines published with trt-engine-explorer (TensorRT 8.4; the tool is gone from 11)"
 LOG = "a public builder log (TensorRT 8.4)"
+MIGRATION = "TensorRT 11.4.1, migration guide and release notes"
 TOOLKITS = "NVIDIA's quantization tools: pytorch-quantization, the TensorFlow toolkit, ModelOpt"
 ONNX = "ONNX operators QuantizeLinear and DequantizeLinear"
 MEASURED = "measured with ONNX Runtime, optimizations off"

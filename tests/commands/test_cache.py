@@ -376,6 +376,14 @@ def test_what_cannot_be_exported(cache: Path, tmp_path: Path):
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.parametrize("release", ["11.0.0", "11.4.1"])
+def test_no_cache_is_written_for_a_release_that_reads_none(cache, tmp_path, release):
+    done = qdq("cache", "export", cache, "--format", "tensorrt", "--trt", release, "-o", tmp_path / "a")
+    text = refused(done, 2)
+    assert "reads no calibration cache" in text and "qdq quantize --cache" in text
+    assert not (tmp_path / "a").exists()
+
+
 def test_what_cannot_be_imported(cache: Path, tmp_path: Path):
     assert "qdq cache export" in refused(qdq("cache", "import", cache))
     assert "cannot be read" in refused(qdq("cache", "import", tmp_path / "missing"))
