@@ -42,8 +42,8 @@ def release(text: str) -> str:
         raise UsageError(error.message) from None
     if number >= tensorrt_version(FIRST_WITHOUT):
         raise UsageError(
-            f"TensorRT {text} reads no calibration cache, as none does from {FIRST_WITHOUT} on: ranges stand in the model, "
-            "where qdq quantize --cache writes them."
+            f"TensorRT {text} reads no calibration cache, as none does from {FIRST_WITHOUT} on: ranges stand in the "
+            "model, where qdq quantize --cache writes them."
         )
     return text
 
