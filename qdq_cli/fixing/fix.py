@@ -66,9 +66,7 @@ def fix_model(config: FixConfig) -> RepairReport:
     make_readable(model)
     _check_names(model.graph, config.ranges)
     before = lint(model), simulate(model)
-    used = {name for name, value in model.graph.initializers.items() if value.uses()}
-    model, repairs, left = _repair(model, config.ranges)
-    _drop_unused(model.graph, used)
+    model, repairs, left = repaired(model, config.ranges)
     _restore(model, interface)
     after = lint(model), simulate(model)
     with files.staged(model, target, external=source.external) as staged:
@@ -108,20 +106,29 @@ def _unused_ranges(ranges: Mapping[str, Range], repairs: list[Repair], left: lis
     return ("None of the ranges given is of a residual branch without Q; the tensors are listed below.",)
 
 
-def _repair(model: ir.Model, ranges: Mapping[str, Range]) -> tuple[ir.Model, list[Repair], list[Left]]:
+def repaired(
+    model: ir.Model, ranges: Mapping[str, Range], *, placement: bool = True
+) -> tuple[ir.Model, list[Repair], list[Left]]:
     """Repair legality once, then placement until nothing changes: one repair can make room for the next.
+
+    Args:
+        model: A readable model; it is changed.
+        ranges: Tensor name -> range, for residual branches without a Q on their tensor.
+        placement: False repairs only what is refused, and moves no pair.
 
     Returns:
         The model, which is another one where its opset was raised; what was done, what was left.
     """
+    used = {name for name, value in model.graph.initializers.items() if value.uses()}
     model, repairs, left = _repair_legality(model)
     placed: list[Left] = []
-    for _ in range(MAX_ROUNDS):
+    for _ in range(MAX_ROUNDS if placement else 0):
         done, placed = _repair_placement(model, ranges)
         repairs += done
         if not done:
             break
     beyond = [*legality.off_zero(model.graph), *legality.along_summed_axes(model.graph)]  # of what is still there
+    _drop_unused(model.graph, used)
     return model, repairs, left + beyond + placed
 
 
