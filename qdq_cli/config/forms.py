@@ -21,6 +21,26 @@ class WeightForm(Enum):
     """F3: float initializer of integer values -> Q(scale 1) -> DQ. Every TensorRT reads it."""
 
 
+class FloatType(Enum):
+    """The type of what is not quantized."""
+
+    FP32 = "fp32"
+    """As the model has it."""
+    FP16 = "fp16"
+    """IEEE 754 half precision: 11 binary digits, up to 65504."""
+    BF16 = "bf16"
+    """The upper half of FP32: 8 binary digits, the reach of FP32."""
+
+
+class ScaleType(Enum):
+    """The type of the scales of Q and DQ beside a 16-bit float rest."""
+
+    DATA = "data"
+    """That of the data they stand beside."""
+    FP32 = "fp32"
+    """FP32, and each DQ says in which type it gives its floats (`output_dtype`, opset 23)."""
+
+
 class Form(Enum):
     """How the INT8 region is written where operators commute with quantization."""
 

@@ -8,14 +8,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from qdq_cli.casting import reasons
 from qdq_cli.explaining.building import BUILDING
 from qdq_cli.explaining.calibrating import CALIBRATING, OPEN
+from qdq_cli.explaining.casting import CASTS
 from qdq_cli.explaining.kernels import STANDALONE
 from qdq_cli.explaining.lint import LINT
 from qdq_cli.explaining.outcomes import EXITS, LOW
 from qdq_cli.explaining.placing import PLACING
 from qdq_cli.explaining.reading import READING
-from qdq_cli.explaining.record import LINTED, Entry, Explanation, Kind
+from qdq_cli.explaining.record import LINTED, Entry, Explanation, Kind, Told
 from qdq_cli.explaining.skips import SKIPS
 from qdq_cli.explaining.weights import WEIGHTS
 from qdq_cli.placement import skips
@@ -55,11 +57,13 @@ class Explanations:
 def catalogue() -> Mapping[str, Explanation]:
     """Return every code with its explanation, in the order in which they are listed."""
     says = {**skips.REASONS, **tensorrt_skips.REASONS}
+    casts = reasons.REASONS
     found = [
         *(_explanation(entry, Kind.RULE) for entry in CHAPTERS),
         *(_of_finding(rule) for rule in RULES.values()),
         *(_of_standalone(entry) for entry in STANDALONE),
-        *(_of_skip(code, says[code]) for code in SKIPS),
+        *(_of_told(code, says[code], SKIPS[code], Kind.SKIP) for code in SKIPS),
+        *(_of_told(code, casts[code], CASTS[code], Kind.CAST) for code in CASTS),
         *(_explanation(entry, Kind.LOW) for entry in LOW),
         *(_explanation(entry, Kind.EXIT) for entry in EXITS),
     ]
@@ -158,9 +162,8 @@ def _of_standalone(entry: Entry) -> Explanation:
     return _explanation(mended, Kind.STANDALONE)
 
 
-def _of_skip(code: str, sentence: str) -> Explanation:
-    told = SKIPS[code]
-    return _explanation(Entry(code, sentence, told.why, told.example, told.mend), Kind.SKIP)
+def _of_told(code: str, sentence: str, told: Told, kind: Kind) -> Explanation:
+    return _explanation(Entry(code, sentence, told.why, told.example, told.mend), kind)
 
 
 def _key(code: str) -> str:

@@ -25,6 +25,7 @@ class Kind(Enum):
     ADVICE = "advice of qdq inspect"
     STANDALONE = "reason of a stand-alone Q or DQ"
     SKIP = "reason why an input stays float"
+    CAST = "reason why an operator stays FP32"
     LOW = "reason why an output is far from FP32"
     EXIT = "exit code"
 

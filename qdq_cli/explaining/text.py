@@ -18,6 +18,7 @@ TITLES = {
     Kind.ADVICE: "Advice of qdq inspect, no finding",
     Kind.STANDALONE: "Reasons of stand-alone Q and DQ",
     Kind.SKIP: "Reasons why an input stays float",
+    Kind.CAST: "Reasons why an operator stays FP32 beside an FP16 or BF16 rest",
     Kind.LOW: "Reasons why an output is far from FP32",
     Kind.EXIT: "Exit codes",
 }

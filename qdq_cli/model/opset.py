@@ -28,6 +28,9 @@ MIN_OPSET = 13
 HALF_OPSET = 19
 """QuantizeLinear takes FP16 and BF16 data and scales since opset 19 (A10)."""
 
+NEEDED_BY_PAIRS = "which Q/DQ nodes need"
+"""What needs an opset, as errors say it."""
+
 _IR_OF_OPSET = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13}
 """Lowest IR version that goes with an opset (rules, section 7)."""
 
@@ -84,26 +87,27 @@ def normalize_imports(model: ir.Model) -> None:
             imports.setdefault(node.domain, 1)
 
 
-def raise_opset(model: ir.Model, needed: int) -> ir.Model:
+def raise_opset(model: ir.Model, needed: int, reason: str = NEEDED_BY_PAIRS) -> ir.Model:
     """Convert to the opset that is needed if the model is below it; never higher (rule 1.10.1).
 
     Args:
         model: Without local functions, its types and shapes inferred; not to be used afterwards.
         needed: Opset of the default domain.
+        reason: What needs it, to follow "cannot be raised to 13, ".
 
     Raises:
         ModelError: The model cannot be converted.
     """
     if opset_of(model) < needed:
-        model = _convert(model, needed)
+        model = _convert(model, needed, reason)
     # Newer IR versions are valid for older opsets too, so this only ever rises.
     model.ir_version = max(model.ir_version, _IR_OF_OPSET.get(opset_of(model), max(_IR_OF_OPSET.values())))
     return model
 
 
-def _convert(model: ir.Model, opset: int) -> ir.Model:
+def _convert(model: ir.Model, opset: int, needed_by: str) -> ir.Model:
     before = opset_of(model)
-    _refuse_unconvertible(model, opset)
+    _refuse_unconvertible(model, opset, needed_by)
     tensors = {name: value.const_value for name, value in model.graph.initializers.items()}
     model.ir_version = max(model.ir_version, _OLDEST_IR)
     _set_unknown_apart(model)
@@ -112,11 +116,11 @@ def _convert(model: ir.Model, opset: int) -> ir.Model:
     try:
         converted = onnx.version_converter.convert_version(proto, opset)
     except _FAILURES as error:
-        raise _refusal(model, opset, str(error)) from error
+        raise _refusal(model, (opset, needed_by), str(error)) from error
     if (changed := _changed_interface(proto.graph, converted.graph)) is not None:
-        raise _refusal(model, opset, f"the converter would change the type or shape of '{changed}'")
+        raise _refusal(model, (opset, needed_by), f"the converter would change the type or shape of '{changed}'")
     if (failure := _failure(converted)) and not _failure(proto):
-        raise _refusal(model, opset, failure)
+        raise _refusal(model, (opset, needed_by), failure)
     result = from_proto(converted)
     _restore_weights(result, tensors)
     _bring_unknown_back(result)
@@ -124,7 +128,7 @@ def _convert(model: ir.Model, opset: int) -> ir.Model:
     return result
 
 
-def _refuse_unconvertible(model: ir.Model, needed: int) -> None:
+def _refuse_unconvertible(model: ir.Model, needed: int, needed_by: str) -> None:
     """Refuse operators that the converter passes on although their meaning changed.
 
     Up to opset 12, Hardmax worked on all axes from `axis` on, flattened into one; up to opset 8, Scan had a batch axis.
@@ -133,7 +137,8 @@ def _refuse_unconvertible(model: ir.Model, needed: int) -> None:
     for node in model.graph.all_nodes():
         flattening = is_op(node, "Hardmax") and opset < 13
         if (is_op(node, "Scan") and opset < 9) or (flattening and not _is_over_last_axis(node)):
-            raise _refusal(model, needed, f"{node.op_type} of node '{node.name}' means something else there")
+            reason = f"{node.op_type} of node '{node.name}' means something else there"
+            raise _refusal(model, (needed, needed_by), reason)
         if flattening:
             node.attributes["axis"] = ir.AttrInt64("axis", -1)
 
@@ -201,10 +206,12 @@ def _is_same(old: onnx.ValueInfoProto, new: onnx.ValueInfoProto) -> bool:
     )
 
 
-def _refusal(model: ir.Model, opset: int, reason: str) -> ModelError:
+def _refusal(model: ir.Model, needed: tuple[int, str], reason: str) -> ModelError:
+    """The error for a model that cannot be raised to an opset that something needs."""
+    opset, needed_by = needed
     lines = [line.rpartition(" failed: ")[2].strip() for line in reason.splitlines() if line.strip()]
     return ModelError(
-        f"The model has opset {opset_of(model)} and cannot be raised to {opset}, which Q/DQ nodes need: "
+        f"The model has opset {opset_of(model)} and cannot be raised to {opset}, {needed_by}: "
         f"{lines[-1].rstrip('.') if lines else 'the converter failed'}.",
         f"Export it with opset {opset} or above.",
     )

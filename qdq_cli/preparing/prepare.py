@@ -21,7 +21,15 @@ from qdq_cli.model.insertion import take_over_output
 from qdq_cli.model.lowering import LAST_SAFE_OPSET, lower_opset
 from qdq_cli.model.maps import DECLARED
 from qdq_cli.model.nodes import constant_at, every_node, inner_graphs, is_op, mark_shape_computations
-from qdq_cli.model.opset import HALF_OPSET, LONG_NAME, MIN_OPSET, normalize_imports, opset_of, raise_opset
+from qdq_cli.model.opset import (
+    HALF_OPSET,
+    LONG_NAME,
+    MIN_OPSET,
+    NEEDED_BY_PAIRS,
+    normalize_imports,
+    opset_of,
+    raise_opset,
+)
 from qdq_cli.model.wire import root_cause, to_proto, weights_left_out, without_weights
 from qdq_cli.placement.operators import OpClass, operator_of
 from qdq_cli.preparing.batch_norm import fold_batch_norms
@@ -93,7 +101,7 @@ def prepare(
     name_everything(model)
     _infer_as_read(model, proto)
     half = _is_half(model)
-    model = _raised(model, max(lowest, HALF_OPSET if half else MIN_OPSET))
+    model = raised(model, max(lowest, HALF_OPSET if half else MIN_OPSET))
     folded_constants, folded_norms = _fold(model)
     if lowest <= LAST_SAFE_OPSET:
         lower_opset(model)
@@ -111,9 +119,19 @@ def _infer_as_read(model: ir.Model, proto: onnx.ModelProto | None) -> None:
         infer_shapes(model)
 
 
-def _raised(model: ir.Model, needed: int) -> ir.Model:
+def raised(model: ir.Model, needed: int, reason: str = NEEDED_BY_PAIRS) -> ir.Model:
+    """Raise a prepared model to the opset that is needed, and bring what the converter added into the one spelling.
+
+    Args:
+        model: The model; not to be used afterwards.
+        needed: Opset of the default domain.
+        reason: What needs it, to follow "cannot be raised to 19, ".
+
+    Raises:
+        ModelError: The model cannot be converted.
+    """
     before = opset_of(model)
-    model = raise_opset(model, needed)
+    model = raise_opset(model, needed, reason)
     if before < needed:  # the converter turns attributes into Constant nodes, and adds nodes without a name
         lift_constants(model)
         name_everything(model)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from qdq_cli.casting.reasons import REASONS as CAST_REASONS
+from qdq_cli.explaining.casting import CASTS
 from qdq_cli.explaining.explain import CHAPTERS, anchor_of, catalogue, rules_of, title_of
 from qdq_cli.explaining.kernels import STANDALONE
 from qdq_cli.explaining.lint import LINT
@@ -33,6 +35,7 @@ def test_every_code_that_can_be_printed_is_explained():
     assert set(LINT) == set(RULES)
     assert [entry.code for entry in STANDALONE] == [reason.value for reason in Reason]
     assert set(SKIPS) == {*REASONS, *(obstacle.code for target in TARGETS.values() for obstacle in target.obstacles)}
+    assert set(CASTS) == set(CAST_REASONS)
     assert {entry.code for entry in LOW} == {reason.value for reason in LowReason}
     assert [entry.code for entry in EXITS] == [f"exit {code.value}" for code in ExitCode]
     named = {code for rule in RULES.values() for code in rules_of(rule.rule)}

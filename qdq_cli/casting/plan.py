@@ -1,0 +1,198 @@
+"""Which operators of a model stay FP32 when the rest becomes FP16 or BF16, each with its reason.
+
+A plan is a value: nothing is changed until `convert.converted` carries it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from qdq_cli.casting import reasons
+from qdq_cli.casting.bounds import Extremes, bounds_of, float_values
+from qdq_cli.casting.cut import FAR, KEEPING, Tensor, single_side
+from qdq_cli.casting.findings import Finding, Scene
+from qdq_cli.casting.formats import FORMATS, FloatFormat
+from qdq_cli.casting.reach import out_of_reach
+from qdq_cli.casting.slots import NONE, first_opset, low_slots
+from qdq_cli.casting.structure import FOLLOWING, structural, touches_single
+from qdq_cli.config.forms import FloatType, ScaleType
+from qdq_cli.model.nodes import ONNX_DOMAIN, is_op
+from qdq_cli.model.opset import HALF_OPSET, opset_of
+from qdq_cli.model.scales import is_pair_half
+from qdq_cli.process.errors import ModelError
+
+SINGLE_SCALE_OPSET = 23
+"""The first opset whose DQ says in which type it gives its floats (`output_dtype`)."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An operator that stays FP32.
+
+    Args:
+        node: Its name.
+        op_type: Its operator.
+        code: Why, as a stable code that `qdq explain` explains.
+        reason: Why, as a sentence without its full stop.
+    """
+
+    node: str
+    op_type: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FloatPlan:
+    """Which type every operator of a model computes in.
+
+    Args:
+        float_type: Type of the operators that are not listed.
+        opset: The opset that the result needs.
+        kept: The operators that stay FP32, in the order of the graph.
+        clamped: Constants that are clamped to the type: masks that a Softmax ignores, and ends of a Clip.
+        unobserved: Tensors of which nothing is known; what they hold was not weighed.
+    """
+
+    float_type: FloatType
+    opset: int
+    kept: tuple[Kept, ...] = ()
+    clamped: tuple[str, ...] = ()
+    unobserved: tuple[str, ...] = ()
+
+
+Rule = Callable[[Scene], Iterator[Finding]]
+
+RULES: tuple[Rule, ...] = (structural, out_of_reach)
+"""In the order of precedence: an operator has the reason that the first of them gives."""
+
+
+def make_float_plan(
+    model: ir.Model,
+    float_type: FloatType,
+    extremes: Mapping[str, Extremes],
+    scales: ScaleType = ScaleType.DATA,
+) -> FloatPlan:
+    """Decide which operators of a prepared FP32 model stay FP32.
+
+    Args:
+        model: Its types inferred, with Q/DQ or without; left as it is.
+        float_type: Type of the others.
+        extremes: Tensor name -> what was observed. What is missing is bounded from what is there, where that can be.
+        scales: Type of the scales of Q and DQ.
+
+    Raises:
+        ModelError: The model is FP16 or BF16 already.
+    """
+    opset = opset_of(model)
+    if float_type is FloatType.FP32:
+        return FloatPlan(float_type, opset)
+    _refuse_half(model)
+    form = FORMATS[float_type]
+    scene = Scene(
+        model.graph,
+        form,
+        needed_opset(model, form, scales),
+        bounds_of(model, extremes),
+        frozenset(value for value in float_values(model.graph) if value.name in extremes),
+        single_scales=scales is ScaleType.FP32,
+    )
+    found: dict[ir.Node, Finding] = {}
+    for rule in RULES:
+        for finding in rule(scene):
+            found.setdefault(finding.node, finding)
+    for node in islands(scene, frozenset(found)):
+        found[node] = Finding(node, reasons.ISLAND)
+    kept = tuple(_kept(found[node]) for node in model.graph if node in found and not _is_boundary(found[node]))
+    return FloatPlan(float_type, scene.opset, kept, (), _unobserved(scene))
+
+
+def _kept(finding: Finding) -> Kept:
+    says = reasons.REASONS[finding.code]
+    node = finding.node
+    return Kept(node.name or "", node.op_type, finding.code, f"{says}: {finding.detail}" if finding.detail else says)
+
+
+def _is_boundary(finding: Finding) -> bool:
+    """Say whether an operator has no type of its own: Q and DQ take the type of what is around them."""
+    return is_pair_half(finding.node) and finding.code != reasons.COMPUTED_SCALE
+
+
+def _unobserved(scene: Scene) -> tuple[str, ...]:
+    return tuple(value.name or "" for value in float_values(scene.graph) if scene.reach(value) is None)
+
+
+def _refuse_half(model: ir.Model) -> None:
+    """Refuse a model whose floats have 16 bits already.
+
+    Raises:
+        ModelError: A weight or a graph input is FP16 or BF16.
+    """
+    forms = {form.dtype: form.name for form in FORMATS.values()}
+    for value in (*model.graph.inputs, *model.graph.initializers.values()):
+        if value.dtype in forms:
+            raise ModelError(
+                f"'{value.name}' is {forms[value.dtype]} already, and a float type is given to FP32 models alone.",
+                "Start from the FP32 model, or leave --float-type out.",
+            )
+
+
+def needed_opset(model: ir.Model, form: FloatFormat, scales: ScaleType) -> int:
+    """Return the opset at which Q, DQ and, for BF16, the other operators take a type; never below the model's.
+
+    FP16 is as old as ONNX: an operator without it has a reason, and stays FP32.
+    """
+    opset = opset_of(model)
+    nodes = [node for node in model.graph if node.domain == ONNX_DOMAIN and touches_single(node)]
+    needed = [opset]
+    if any(is_pair_half(node) for node in nodes):
+        needed.append(SINGLE_SCALE_OPSET if scales is ScaleType.FP32 else HALF_OPSET)
+    if form.dtype is ir.DataType.BFLOAT16:
+        firsts = (first_opset(op_type, opset, form.dtype) for op_type in {node.op_type for node in nodes})
+        needed += [first for first in firsts if first is not None]
+    return max(needed)
+
+
+def islands(scene: Scene, single: frozenset[ir.Node]) -> frozenset[ir.Node]:
+    """Return the operators that are better FP32 too, so that fewer Casts are needed."""
+    free = frozenset(node for node in scene.graph if is_free(node) and node not in single)
+    prices: dict[Hashable, int] = {
+        node: _price(node) for node in scene.graph if touches_single(node) and node not in single and node not in free
+    }
+    tensors = [tensor for value in float_values(scene.graph) if (tensor := _tensor(value, scene, free)) is not None]
+    return frozenset(node for node in single_side(single - free, prices, tensors) if isinstance(node, ir.Node))
+
+
+def is_free(node: ir.Node) -> bool:
+    """Say whether an operator takes the type of what is around it: Q, DQ, and what reads shapes alone."""
+    return is_pair_half(node) or is_op(node, *FOLLOWING)
+
+
+def _price(node: ir.Node) -> int:
+    return FAR if is_op(node, "Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN") else KEEPING
+
+
+def _tensor(value: ir.Value, scene: Scene, free: frozenset[ir.Node]) -> Tensor | None:
+    """Return a tensor as the cut sees it; None where its type is free: a DQ gives either."""
+    maker = value.producer()
+    if maker in free:
+        return None
+    inner = [use.node for use in value.uses() if use.node.graph is not scene.graph]
+    readers = tuple(
+        dict.fromkeys(
+            use.node
+            for use in value.uses()
+            if use.node.graph is scene.graph and use.node not in free and takes(use.node, use.idx, scene)
+        )
+    )
+    read_single = value.is_graph_output() or bool(inner)
+    return Tensor(maker, readers, read_single) if readers or read_single else None
+
+
+def takes(node: ir.Node, slot: int, scene: Scene) -> bool:
+    """Say whether an operand of a node follows the node's type."""
+    slots = low_slots(node, scene.opset, scene.form.dtype) if node.domain == ONNX_DOMAIN else NONE
+    return slot in slots.inputs or slots == NONE

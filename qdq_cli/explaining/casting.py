@@ -1,0 +1,118 @@
+"""Why an operator stays FP32 beside a 16-bit rest, reason by reason; the short sentences stand in `casting.reasons`."""
+
+from __future__ import annotations
+
+from qdq_cli.explaining.record import Told
+
+CASTS = {
+    "NO_TYPE": Told(
+        "The type constraints of ONNX, at the model's opset, leave the type out, so that no checker and no runtime "
+        "would take the file.",
+        "NonMaxSuppression reads FP32 boxes; IsInf reads FP16 from opset 20 on.",
+        "Nothing needs to be done.",
+    ),
+    "CUSTOM_DOMAIN": Told(
+        "What ONNX does not define, its types neither: a plugin reads what it was written for.",
+        "A plugin of TensorRT, or an operator of com.microsoft.",
+        "Export the operator as ONNX operators, if its speed matters.",
+    ),
+    "BODY": Told(
+        "A body runs any number of times, or not at all, and calibration sees the main graph alone. Bodies stay FP32 "
+        "as a whole; what they read from outside is cast once.",
+        "A Loop that decodes step by step; a network inside an If.",
+        "Export the model with the loop unrolled, or without the branch.",
+    ),
+    "UNTYPED": Told(
+        "Sequences, optional values, and what shape inference could not type cannot be cast.",
+        "SplitToSequence; a result of an operator behind a plugin.",
+        "Export the model without them.",
+    ),
+    "FROM_SHAPES": Told(
+        "Sizes and offsets are exact numbers, and computing them takes no time.",
+        "Shape, Cast to FP32, Mul by a factor, Floor: the size that a Resize makes.",
+        "Nothing needs to be done.",
+    ),
+    "FIXED_TYPE": Told(
+        "It makes numbers out of nothing, in a type that one of its attributes states.",
+        "RandomNormal, EyeLike, HannWindow.",
+        "Nothing needs to be done.",
+    ),
+    "COORDINATES": Told(
+        "Eleven binary digits place a sample in a picture of 1,000 pixels to half a pixel, eight digits to four.",
+        "The grid of a GridSample, the boxes of a RoiAlign.",
+        "Nothing needs to be done.",
+    ),
+    "SPECTRUM": Told(
+        "Each result sums a whole axis with weights that cancel, so what every term rounds stays in the sum.",
+        "DFT, STFT, Det.",
+        "Nothing needs to be done.",
+    ),
+    "OVERFLOW": Told(
+        "FP16 ends at 65504, and what is larger becomes infinite, then NaN. Other samples reach further than those "
+        "that were seen, so a tensor counts that comes within a factor of four of the end.",
+        "The square of an activation that reaches 200.",
+        "Nothing needs to be done. BF16 reaches as far as FP32, with three digits fewer.",
+    ),
+    "VANISHES": Told(
+        "Below its smallest normal value, 6.1e-05, FP16 has fewer digits the smaller a number is, and none below "
+        "3e-08.",
+        "A variance that is 1e-06 everywhere.",
+        "Nothing needs to be done.",
+    ),
+    "CONSTANT_OVERFLOW": Told(
+        "A constant beyond 65504 is infinite in FP16.",
+        "Mul by 100000.",
+        "Nothing needs to be done. A mask that a Softmax ignores, and the end of a Clip, are clamped instead.",
+    ),
+    "CONSTANT_VANISHES": Told(
+        "A constant that is small against the others of its tensor may be lost; one that the result depends on may "
+        "not. It counts by what its rounding moves the result.",
+        "Mul by 1e-07; a convolution all of whose weights lie below 1e-06.",
+        "Nothing needs to be done.",
+    ),
+    "GUARD": Told(
+        "The epsilon below a root or in front of a division is 0 in FP16, and the first row of equal numbers then "
+        "makes 0 / 0. The number, what it is added to, and all operators up to the division stay FP32.",
+        "Pow, ReduceMean, Add 1e-12, Sqrt, Div: a LayerNorm written out.",
+        "Export LayerNormalization as one operator (opset 17): it computes in FP32 inside, whatever it reads.",
+    ),
+    "SMALL_DIVISOR": Told(
+        "A divisor below 4e-06 has less than seven digits in FP16, and the quotient as few.",
+        "Div by a norm that is 1e-06 for some samples.",
+        "Nothing needs to be done.",
+    ),
+    "LONG_SUM": Told(
+        "A sum kept in 11 digits stands still when it is 2,048 times as large as what is added, one of 8 digits at 256 "
+        "times.",
+        "ReduceMean over 4,096 values.",
+        "Nothing needs to be done. LayerNormalization and Softmax sum in FP32 inside and are not meant.",
+    ),
+    "INNER_OVERFLOW": Told(
+        "A mean is a sum first, and a norm a sum of squares; what overflows on the way is lost although the result "
+        "would fit.",
+        "ReduceL2 of values up to 300; the logarithm of a Softmax that is 0 in FP16.",
+        "Nothing needs to be done.",
+    ),
+    "TO_INTEGER": Told(
+        "FP16 holds every integer up to 2,048, BF16 up to 256; an index beyond that would name a neighbour.",
+        "Floor, then Cast to INT64, of positions up to 10,000.",
+        "Nothing needs to be done.",
+    ),
+    "SCALE": Told(
+        "A scale takes the type of the data it stands beside (A11). Below 1.5e-05 FP16 holds it too coarsely, below "
+        "3e-08 not at all, and a Q or DQ with another scale means other numbers.",
+        "Weights that are 0.0001 at most: their INT8 scale is 8e-07.",
+        "Nothing needs to be done.",
+    ),
+    "COMPUTED_SCALE": Told(
+        "A scale that is no constant cannot be rounded beforehand, so the pair stays FP32 (A8).",
+        "DynamicQuantizeLinear, then DQ.",
+        "Calibrate: a constant scale lets TensorRT fuse the pair.",
+    ),
+    "ISLAND": Told(
+        "The operator itself could be 16-bit, but what it reads and what reads it is FP32, and a Cast moves more bytes "
+        "than the operator in FP32 does.",
+        "The Reshape between two operators that stay FP32.",
+        "Nothing needs to be done.",
+    ),
+}

@@ -1,0 +1,206 @@
+"""A float plan carried out: valid files that ONNX Runtime takes, few Casts, shared constants, scales of one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import ml_dtypes
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from qdq_cli.casting.bounds import Extremes
+from qdq_cli.casting.convert import Converted, converted
+from qdq_cli.casting.plan import FloatPlan, make_float_plan
+from qdq_cli.config.forms import FloatType, ScaleType
+from qdq_cli.model.opset import opset_of
+from qdq_cli.preparing.prepare import prepare
+from tests.networks import Network, proto_of, run
+
+F = np.float32
+HALF, SINGLE = ir.DataType.FLOAT16, ir.DataType.FLOAT
+LARGE = {"big": Extremes(0.0, 3e4)}
+
+
+def plan_of(
+    model: ir.Model, extremes: Mapping[str, Extremes] | None = None, float_type: FloatType = FloatType.FP16
+) -> FloatPlan:
+    return make_float_plan(model, float_type, extremes or {})
+
+
+def half(model: ir.Model, extremes: Mapping[str, Extremes] | None = None, **options) -> Converted:
+    """Convert to FP16; the result is valid."""
+    result = converted(model, plan_of(model, extremes), **options)
+    proto_of(result.model)
+    return result
+
+
+def prepared(net: Network, *outputs: str) -> ir.Model:
+    return prepare(net.model(*outputs)).model
+
+
+def type_of(model: ir.Model, name: str) -> ir.DataType | None:
+    values = [*model.graph.inputs, *model.graph.initializers.values(), *(v for n in model.graph for v in n.outputs)]
+    return next(value.dtype for value in values if value.name == name)
+
+
+def casts(model: ir.Model) -> list[str]:
+    return [node.name or "" for node in model.graph if node.op_type == "Cast"]
+
+
+def two_layers() -> ir.Model:
+    net = Network()
+    x = net.input("x", (1, 4, 8, 8))
+    first = net.conv(x, 4, scale=None, name="first")
+    return prepared(net, net.conv(net.relu(first), 4, scale=None, name="second"))
+
+
+def test_a_network_is_converted_whole_between_two_casts():
+    model = two_layers()
+    before = ir.to_proto(model)
+    result = half(model)
+    assert result.casts == len(casts(result.model)) == 2
+    assert [value.dtype for value in (*result.model.graph.inputs, *result.model.graph.outputs)] == [SINGLE, SINGLE]
+    assert [value.name for value in result.model.graph.outputs] == [value.name for value in model.graph.outputs]
+    assert [node.name for node in result.model.graph if node.op_type != "Cast"] == [n.name for n in model.graph]
+    assert type_of(result.model, "first") == HALF
+    assert ir.to_proto(model) == before
+    np.testing.assert_allclose(run(result.model)[0], run(model)[0], rtol=2e-2, atol=0.2)
+
+
+def test_inputs_and_outputs_take_the_type_on_request():
+    model = two_layers()
+    result = half(model, keep_io=False)
+    assert result.casts == 0
+    assert [value.dtype for value in (*result.model.graph.inputs, *result.model.graph.outputs)] == [HALF, HALF]
+    assert [value.name for value in result.model.graph.outputs] == [value.name for value in model.graph.outputs]
+
+
+def test_fp32_changes_nothing():
+    model = two_layers()
+    plan = make_float_plan(model, FloatType.FP32, {})
+    assert plan.kept == ()
+    assert ir.to_proto(converted(model, plan).model) == ir.to_proto(model)
+
+
+def test_a_tensor_that_is_too_large_keeps_its_maker_and_readers():
+    net = Network()
+    x = net.input("x", (1, 4, 8, 8))
+    big = net.op("Mul", net.conv(x, 4, scale=None), net.constant(F(30000)), name="big")
+    out = net.conv(net.op("Tanh", big, name="tanh"), 4, scale=None)
+    model = prepared(net, out)
+    plan = plan_of(model, LARGE)
+    assert [(kept.node, kept.code) for kept in plan.kept] == [("big", "OVERFLOW"), ("tanh", "OVERFLOW")]
+    assert plan.kept[0].reason.endswith("'big' reaches 3e+04, and FP16 ends at 6.55e+04")
+    result = half(model, LARGE)
+    assert result.casts == 4  # input, output, and once to either side of the island
+    assert (type_of(result.model, "big"), type_of(result.model, "tanh")) == (SINGLE, SINGLE)
+    assert np.isfinite(run(result.model)[0]).all()
+
+
+def test_what_lies_between_two_such_operators_joins_them():
+    net = Network()
+    x = net.input("x", (1, 4, 8, 8))
+    first = net.op("Mul", net.conv(x, 4, scale=None), net.constant(F(30000)), name="big")
+    down = net.op("Tanh", first, name="tanh")
+    moved = net.op("Transpose", down, perm=[0, 1, 3, 2], name="moved")
+    second = net.op("Mul", moved, net.constant(F(30000)), name="bigger")
+    out = net.conv(net.op("Tanh", second, name="last"), 4, scale=None)
+    model = prepared(net, out)
+    known = {**LARGE, "bigger": Extremes(-3e4, 3e4)}
+    codes = {kept.node: kept.code for kept in plan_of(model, known).kept}
+    assert codes["moved"] == "ISLAND"
+    assert half(model, known).casts == 4
+
+
+def test_one_cast_serves_all_readers():
+    net = Network()
+    x = net.input("x", (1, 4, 8, 8))
+    model = prepared(net, net.add(net.conv(x, 4, scale=None), net.conv(x, 4, scale=None)))
+    assert half(model).casts == 2
+
+
+def test_a_constant_of_both_sides_is_stored_twice():
+    net = Network()
+    x = net.input("x", (1, 4, 8, 8))
+    shared = net.constant(np.full((1, 4, 1, 1), 0.5, F), "shared")
+    big = net.op("Mul", net.conv(x, 4, scale=None), shared, name="big")
+    out = net.conv(net.op("Mul", net.conv(net.op("Tanh", big), 4, scale=None), shared, name="low"), 4, scale=None)
+    result = half(prepared(net, out), LARGE)
+    assert type_of(result.model, "shared") == SINGLE
+    assert type_of(result.model, "shared_fp16") == HALF
+
+
+def quantized(scale: float = 0.0123) -> Network:
+    """Two quantized convolutions whose scales no 16-bit type holds exactly."""
+    net = Network(opset=19)
+    x = net.input("x", (1, 4, 8, 8))
+    for number, name in enumerate(("first", "second")):
+        array = np.random.default_rng(number).standard_normal((4, 4, 3, 3)).astype(F)
+        scales = np.abs(array).max(axis=(1, 2, 3)) / F(127)
+        codes = net.quantize(net.constant(array, f"{name}_w"), scales, axis=0)
+        operands = [net.pair(x, scale), net.dequantize(codes, scales, axis=0), net.constant(net.weight(4))]
+        x = net.op("Conv", *operands, name=name, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    return net
+
+
+def test_pairs_are_free_boundaries():
+    model = prepared(quantized(), "second")
+    result = half(model)
+    assert result.casts == 1  # behind the last convolution alone: the first Q reads FP32
+    for node in result.model.graph:
+        if node.op_type == "QuantizeLinear":
+            assert node.inputs[0].dtype == node.inputs[1].dtype
+        if node.op_type == "DequantizeLinear":
+            assert node.outputs[0].dtype == node.inputs[1].dtype == HALF
+    np.testing.assert_allclose(run(result.model)[0], run(model)[0], rtol=2e-2, atol=0.1)
+
+
+def test_both_halves_of_a_pair_have_a_scale_of_one_value():
+    result = half(prepared(quantized(), "second"))
+    for node in result.model.graph:
+        if node.op_type == "QuantizeLinear":
+            scale = node.inputs[1].const_value.numpy()
+            for use in node.outputs[0].uses():
+                assert np.array_equal(scale.astype(F), use.node.inputs[1].const_value.numpy().astype(F))
+
+
+@pytest.mark.parametrize("float_type", [FloatType.FP16, FloatType.BF16])
+def test_weights_behind_q_keep_their_codes(float_type: FloatType):
+    model = prepared(quantized(), "second")
+    result = converted(model, plan_of(model, float_type=float_type)).model
+    for before, after in zip(weights(model), weights(result), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def weights(model: ir.Model) -> list[np.ndarray]:
+    """The codes of every constant behind a Q."""
+    found = []
+    for node in model.graph:
+        if node.op_type == "QuantizeLinear" and node.inputs[0].const_value is not None:
+            array, scale = (value.const_value.numpy().astype(F) for value in node.inputs[:2])
+            found.append(np.clip(np.rint(array / scale.reshape(-1, 1, 1, 1)), -128, 127))
+    return found
+
+
+def test_bf16_raises_the_opset_where_an_operator_needs_it():
+    model = two_layers()
+    plan = plan_of(model, float_type=FloatType.BF16)
+    result = converted(model, plan)
+    proto_of(result.model)
+    assert opset_of(result.model) == plan.opset == 22
+    assert result.notes == ("The model is raised from opset 17 to 22, which BF16 needs.",)
+    weight = next(value for value in result.model.graph.initializers.values() if len(value.shape) == 4)
+    assert weight.const_value.numpy().dtype == ml_dtypes.bfloat16
+
+
+def test_scales_stay_fp32_on_request():
+    model = prepared(quantized(), "second")
+    plan = make_float_plan(model, FloatType.FP16, {}, ScaleType.FP32)
+    result = converted(model, plan, scales=ScaleType.FP32).model
+    proto_of(result)
+    assert opset_of(result) == 23
+    for node in result.graph:
+        if node.op_type == "DequantizeLinear":
+            assert (node.inputs[1].dtype, node.outputs[0].dtype) == (SINGLE, HALF)
+            assert node.attributes["output_dtype"].as_int() == int(HALF)
