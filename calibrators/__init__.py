@@ -52,6 +52,7 @@ from calibrators.errors import (
     NonFiniteError,
     ParameterError,
 )
+from calibrators.extremes import Extremes, ExtremesEntry
 from calibrators.histogram import Histogram
 from calibrators.kernels import warm_up
 from calibrators.methods import Method, MethodName, choose_range, entropy, minmax, mse, percentile
@@ -102,6 +103,8 @@ __all__ = [
     "Comparison",
     "Distances",
     "Entry",
+    "Extremes",
+    "ExtremesEntry",
     "Granularity",
     "Grouping",
     "Histogram",

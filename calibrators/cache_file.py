@@ -8,11 +8,13 @@ All numbers little-endian; `n` is an unsigned LEB128 varint, `s` a varint length
     n tensors, each (ascending by the bytes of the name):
         s name · s element type · s digest · n rank, each dimension: n 0 unknown | n 1, n size | n 2, s name
         n count; if not 0: float32 minimum, float32 maximum and the counts from the bin of one to the bin of the other
-    from format 2 on: the portrait of the model (see `portrait_file`); in format 3 n 0 in its place, or n 1 and it
-    in format 3: the groupings of its tensors (see `scale_groups`)
+    from format 2 on: the portrait of the model (see `portrait_file`); from format 3 on n 0 in its place, or n 1 and it
+    from format 3 on: the groupings of its tensors (see `scale_groups`)
+    in format 4: the extremes of further tensors (see `extremes`)
     SHA-256 of everything before (32 bytes)
 
-A table without groupings is written in format 2, one without a portrait too in format 1.
+A table without extremes is written in format 3, one without groupings too in format 2, one without a portrait in
+format 1.
 
 Counts come in blocks of 32 (the last one filled up with zeros): first a byte per block, 128 * differences + width, then
 per block 32 numbers of `width` bits, lowest bit first. They are the counts themselves or, where that is narrower, the
@@ -33,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrators.errors import CacheFileError, CalibratorError
+from calibrators.extremes import decode_extremes, encode_extremes
 from calibrators.histogram import LARGEST_COUNT, Histogram, occupied_bins
 from calibrators.leftovers import remove_abandoned, working_folder
 from calibrators.packing import Reader, packed_number, packed_text
@@ -41,8 +44,8 @@ from calibrators.regular_file import open_regular
 from calibrators.scale_groups import decode_groupings, encode_groupings
 from calibrators.table import CalibrationTable, Dimension, Entry, Provenance
 
-FORMAT_VERSION = 3
-"""The newest format this package reads, and the one it writes where tensors are grouped."""
+FORMAT_VERSION = 4
+"""The newest format this package reads, and the one it writes where a table holds extremes."""
 
 MAGIC = b"\x93QCAL\r\n\x1a"
 """First bytes of the file: not text, and damaged by anything that translates line ends."""
@@ -101,24 +104,28 @@ def encode_table(table: CalibrationTable) -> bytes:
         out += packed_text(name) + _encode_entry(table.entries[name])
     out += _encode_rest(table)
     out += hashlib.sha256(out).digest()
-    largest = max(len(out) / LARGEST_FILE, len(table.entries) / _MOST_TENSORS, provenance.sample_count / _MOST_SAMPLES)
+    tensors = max(len(table.entries), len(table.extremes))
+    largest = max(len(out) / LARGEST_FILE, tensors / _MOST_TENSORS, provenance.sample_count / _MOST_SAMPLES)
     if largest > 1:
         raise CacheFileError("The calibration table is larger than a calibration cache may be.")
     return bytes(out)
 
 
 def _version_of(table: CalibrationTable) -> int:
-    if table.groupings:
+    if table.extremes:
         return FORMAT_VERSION
+    if table.groupings:
+        return 3
     return 1 if table.portrait is None else 2
 
 
 def _encode_rest(table: CalibrationTable) -> bytes:
     """What follows the tensors."""
     portrait = b"" if table.portrait is None else encode_portrait(table.portrait)
-    if not table.groupings:
+    if not table.groupings and not table.extremes:
         return portrait
-    return packed_number(table.portrait is not None) + portrait + encode_groupings(table.groupings)
+    out = packed_number(table.portrait is not None) + portrait + encode_groupings(table.groupings)
+    return out + encode_extremes(table.extremes) if table.extremes else out
 
 
 def decode_table(data: bytes, source: str = "The calibration cache") -> CalibrationTable:
@@ -198,8 +205,9 @@ def _decode_body(reader: Reader, version: int) -> CalibrationTable:
     has_portrait = version == 2 or (version > 2 and reader.number(1, "mark of a portrait"))
     portrait = decode_portrait(reader) if has_portrait else None
     groupings = decode_groupings(reader) if version > 2 else ()
+    extremes = decode_extremes(reader) if version > 3 else {}
     return CalibrationTable(
-        Provenance(model, preprocessing, versions, frozenset(digests)), entries, portrait, groupings
+        Provenance(model, preprocessing, versions, frozenset(digests)), entries, portrait, groupings, extremes
     )
 
 

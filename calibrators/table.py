@@ -6,12 +6,14 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibrators.errors import MismatchError, ParameterError
+from calibrators.extremes import Extremes, ExtremesEntry
 from calibrators.histogram import Histogram
 from calibrators.portrait import Portrait
 from calibrators.scale_groups import Grouping
@@ -90,12 +92,25 @@ class CalibrationTable:
             was not noted.
         groupings: Which tensors share a scale and what reads them, first where all depthwise convolutions are
             quantized; empty where that was not noted.
+        extremes: Tensor name -> extremes of tensors that have no entry: what a conversion of floats needs to know.
     """
 
     provenance: Provenance = field(default_factory=Provenance)
     entries: Mapping[str, Entry] = field(default_factory=dict)
     portrait: Portrait | None = None
     groupings: tuple[Grouping, ...] = ()
+    extremes: Mapping[str, ExtremesEntry] = field(default_factory=dict)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Name of every tensor, those with extremes alone included -> digest of the computation that makes it."""
+        alone = {name: entry.digest for name, entry in self.extremes.items()}
+        return {**{name: entry.digest for name, entry in self.entries.items()}, **alone}
+
+    def extremes_of(self, name: str) -> Extremes:
+        """The extremes of a tensor, whether it has a histogram or not."""
+        entry = self.entries.get(name)
+        return self.extremes[name].extremes if entry is None else Extremes.of(entry.histogram)
 
     def missing(self, names: Iterable[str]) -> tuple[str, ...]:
         """Those of `names` that have no entry, in order."""
@@ -112,6 +127,11 @@ class CalibrationTable:
         """
         return {entry.digest: name for name, entry in sorted(self.entries.items(), reverse=True) if entry.digest}
 
+    def place_of(self) -> dict[str, str]:
+        """The same, with tensors that have extremes alone where no other has the digest."""
+        alone = {entry.digest: name for name, entry in sorted(self.extremes.items(), reverse=True) if entry.digest}
+        return {**alone, **self.by_digest()}
+
     def renamed(self, names: Mapping[str, str]) -> CalibrationTable:
         """The same table with tensors called names[old] where that is given.
 
@@ -119,11 +139,12 @@ class CalibrationTable:
             ParameterError: Two tensors would get one name.
         """
         entries = {names.get(name, name): entry for name, entry in self.entries.items()}
-        if len(entries) != len(self.entries):
+        extremes = {names.get(name, name): entry for name, entry in self.extremes.items()}
+        if len(entries.keys() | extremes.keys()) != len(self.entries) + len(self.extremes):
             raise ParameterError("Two tensors of the calibration table would get the same name.")
         portrait = self.portrait and self.portrait.renamed(names)
         groupings = tuple(grouping.renamed(names) for grouping in self.groupings)
-        return replace(self, entries=entries, portrait=portrait, groupings=groupings)
+        return replace(self, entries=entries, portrait=portrait, groupings=groupings, extremes=extremes)
 
 
 def sample_digest(arrays: Mapping[str, NDArray[Any]], source: str = "") -> str:
@@ -177,7 +198,19 @@ def merge_tables(labelled: Iterable[tuple[str, CalibrationTable]]) -> Calibratio
     portraits = [table.portrait for _, table in tables if table.portrait is not None]
     portrait = min(portraits, key=repr) if portraits else None  # they differ in rounding at most, by processor
     groupings = _joined([table.groupings for _, table in tables], entries)
-    return CalibrationTable(replace(first.provenance, samples=frozenset(samples)), entries, portrait, groupings)
+    return CalibrationTable(
+        replace(first.provenance, samples=frozenset(samples)), entries, portrait, groupings, _extremes_of_all(tables)
+    )
+
+
+def _extremes_of_all(labelled: Iterable[tuple[str, CalibrationTable]]) -> dict[str, ExtremesEntry]:
+    """The extremes over all samples, of the tensors of which every table knows them."""
+    first, *others = (table.extremes for _, table in labelled)
+    return {
+        name: replace(entry, extremes=reduce(Extremes.joined, (one[name].extremes for one in others), entry.extremes))
+        for name, entry in first.items()
+        if all(name in one for one in others)
+    }
 
 
 def _joined(noted: Iterable[tuple[Grouping, ...]], entries: Mapping[str, Entry]) -> tuple[Grouping, ...]:

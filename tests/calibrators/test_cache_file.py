@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import struct
 import tracemalloc
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from calibrators import (
     CalibrationTable,
     CalibratorError,
     Entry,
+    Extremes,
+    ExtremesEntry,
     Grouping,
     Histogram,
     Provenance,
@@ -53,12 +56,17 @@ PROVENANCES = st.builds(
 )
 NAMES = st.lists(TEXT, max_size=3).map(tuple)
 GROUPS = st.builds(ScaleGroup, NAMES, NAMES, st.none(), st.booleans(), NAMES)
+ENDS = st.tuples(st.floats(width=32, allow_nan=False), st.floats(width=32, allow_nan=False)).map(sorted)
+EXTREMES = st.builds(
+    ExtremesEntry, st.one_of(st.just(Extremes()), ENDS.map(lambda ends: Extremes(*map(float, ends)))), TEXT
+)
 GROUPINGS = st.builds(Grouping, st.frozensets(TEXT, max_size=2), st.lists(GROUPS, max_size=3).map(tuple))
 TABLES = st.builds(
     CalibrationTable,
     PROVENANCES,
     st.dictionaries(TEXT, ENTRIES, max_size=4),
     groupings=st.lists(GROUPINGS, max_size=2).map(tuple),
+    extremes=st.dictionaries(TEXT, EXTREMES, max_size=3),
 )
 
 
@@ -171,8 +179,18 @@ def signed(body: bytes) -> bytes:
 
 
 def test_a_newer_format_is_refused_by_its_number() -> None:
-    with pytest.raises(CacheFileError, match="of format 4, expected format 3 at most"):
-        decode_table(signed(cache_file.MAGIC + b"\x04something else"))
+    with pytest.raises(CacheFileError, match="of format 5, expected format 4 at most"):
+        decode_table(signed(cache_file.MAGIC + b"\x05something else"))
+
+
+def test_extremes_that_contradict_themselves_are_refused() -> None:
+    table = CalibrationTable(extremes={"x": ExtremesEntry(Extremes(-1.5, 2.5))})
+    body = encode_table(table)[:-32]
+    assert decode_table(signed(body)) == table
+    ends = struct.pack("<ff", -1.5, 2.5)
+    for broken in (struct.pack("<ff", 2.5, -1.5), struct.pack("<ff", float("nan"), 2.5)):
+        with pytest.raises(CacheFileError, match="gives tensor 'x' the values from"):
+            decode_table(signed(body.replace(ends, broken)))
 
 
 def test_cut_off_files_are_refused_at_every_length() -> None:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from calibrators import (
     CalibrationTable,
     Entry,
+    Extremes,
+    ExtremesEntry,
     Histogram,
     Method,
     MismatchError,
@@ -36,6 +38,7 @@ def sample(number: int) -> dict[str, np.ndarray]:
 
 
 def table_of(numbers: list[int]) -> CalibrationTable:
+    seen = Extremes()
     entries = {
         "conv1_out": Entry(Histogram(), (None, 4, "h", "w"), "float32", "ab" * 32),
         "in:put 0": Entry(Histogram(), ("batch", 3, 8, 8), "float32", "cd" * 32),
@@ -43,8 +46,10 @@ def table_of(numbers: list[int]) -> CalibrationTable:
     for number in numbers:
         for name, array in sample(number).items():
             entries[name].histogram.observe(array)
+            seen = seen.joined(Extremes(float(2 * array.min()), float(2 * array.max())))
     digests = frozenset(sample_digest(sample(number), f"{number}.png") for number in numbers)
-    return CalibrationTable(replace(ORIGIN, samples=digests), entries)
+    extremes = {"twice": ExtremesEntry(seen, "ef" * 32)}
+    return CalibrationTable(replace(ORIGIN, samples=digests), entries, extremes=extremes)
 
 
 WHOLE = table_of(list(range(14)))
@@ -105,6 +110,18 @@ def test_the_same_samples_twice_are_refused() -> None:
         merge_tables([("a", table_of([1])), ("b", table_of([2])), ("a again", table_of([1]))])
 
 
+def test_extremes_that_not_every_table_knows_are_not_known_of_all() -> None:
+    one, two = table_of([1]), replace(table_of([2]), extremes={})
+    assert merge_tables([("a", one), ("b", two)]).extremes == merge_tables([("b", two), ("a", one)]).extremes == {}
+
+
+def test_the_extremes_of_a_tensor_with_a_histogram_are_those_of_the_histogram() -> None:
+    assert WHOLE.extremes_of("conv1_out").maximum == WHOLE.entries["conv1_out"].histogram.maximum
+    assert WHOLE.extremes_of("twice").amax == 2 * max(entry.histogram.amax for entry in WHOLE.entries.values())
+    assert Extremes.of(Histogram()) == Extremes()
+    assert Extremes().amax == 0.0
+
+
 def test_nothing_to_merge() -> None:
     with pytest.raises(ParameterError):
         merge_tables([])
@@ -148,6 +165,9 @@ def test_names_can_be_mapped_through_the_digests() -> None:
     assert renamed.missing(["conv1_out", "in:put 0"]) == ("conv1_out",)
     with pytest.raises(ParameterError, match="same name"):
         WHOLE.renamed({"conv1_out": "in:put 0"})
+    assert sorted(WHOLE.renamed({"twice": "double"}).extremes) == ["double"]
+    with pytest.raises(ParameterError, match="same name"):
+        WHOLE.renamed({"twice": "in:put 0"})
 
 
 def test_ranges_of_all_tensors() -> None:
