@@ -21,7 +21,7 @@ from qdq_cli.data.batches import Batch
 from qdq_cli.model import files
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.preparing.prepare import prepare
-from qdq_cli.running.runner import observe
+from qdq_cli.running.runner import Watched, observe
 from qdq_cli.targets.tensorrt.table import TENSORRT
 
 GOALS = {"mobilenet_v2": 2.0, "resnet50": 1.5}
@@ -42,7 +42,7 @@ def observe_all(model: ir.Model, plan: Plan, samples: np.ndarray, count: int) ->
         place = index % len(samples)
         return Batch({"input": samples[place : place + 1]}, (f"sample {place}",), 1)
 
-    return observe(model, plan.observed, range(count), load)
+    return observe(model, Watched(plan.observed), range(count), load).histograms
 
 
 def best_style(path: Path, samples: np.ndarray, cores: int, repeats: int) -> Style:

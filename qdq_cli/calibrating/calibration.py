@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import cast
 
@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from calibrators import (
     CalibrationTable,
+    Extremes,
     Histogram,
     Method,
     MethodName,
@@ -26,6 +27,7 @@ from calibrators import (
 )
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.calibrating.feeding import describe_feeding
+from qdq_cli.calibrating.magnitudes import extremes_to_watch
 from qdq_cli.calibrating.observing import Job, Seen, run_samples
 from qdq_cli.calibrating.sample_keys import SampleKeys
 from qdq_cli.calibrating.stored import depthwise_readers, find, portrait_for, table_of, with_groupings
@@ -57,6 +59,8 @@ class Observation:
         served: The cache that serves some of the tensors while the others are run; None where it serves all or none.
         stored: Whether the cache is to stay as it is.
         doubts: What makes the samples that were run look unfit.
+        extremes: Tensor name -> its smallest and largest value, of tensors without a histogram: for what a conversion
+            of the floats needs to know.
     """
 
     histograms: Mapping[str, Histogram]
@@ -68,6 +72,13 @@ class Observation:
     served: CalibrationTable | None = None
     stored: bool = False
     doubts: tuple[Doubt, ...] = ()
+    extremes: Mapping[str, Extremes] = field(default_factory=dict)
+
+    @property
+    def known_extremes(self) -> dict[str, Extremes]:
+        """The smallest and the largest value of every tensor that was observed in either way."""
+        counted = {name: Extremes.of(found) for name, found in self.histograms.items() if found.count}
+        return {**self.extremes, **counted}
 
 
 NOTHING = Observation({})
@@ -103,16 +114,39 @@ def observe(
     _check_given(plan, config)
     wanted = tuple(tensor for group in groups_to_observe(plan, config) for tensor in group.observed)
     if not known.histograms.keys() >= set(wanted):
-        known = _with_cache(known, model, wanted, samples, config)
+        known = _with_cache(known, (model, plan), wanted, samples, config)
     missing = tuple(tensor for tensor in wanted if tensor not in known.histograms)
     if not missing:
         return known
     if samples is None:
         raise _no_data(config, len(missing))
     if config.cache is None:
-        return _with_seen(known, run_samples(Job(model, missing), samples, listener), samples)
+        return _with_seen(known, run_samples(_job(model, plan, missing, known), samples, listener), samples)
     check_writable(config.cache, "--cache", "--cache")  # it was there, and does not serve
-    return _for_cache(known, Job(model, missing if known.histograms else plan.calibrated), samples, listener)
+    tensors = missing if known.histograms else plan.calibrated
+    return _for_cache(known, _job(model, plan, tensors, known), samples, listener)
+
+
+def _job(model: ir.Model, plan: Plan, tensors: Sequence[str], known: Observation) -> Job:
+    """What to run samples for: histograms, and the extremes that are not known yet."""
+    watched = extremes_to_watch(model, plan.calibrated)
+    return Job(model, tensors, extremes=[name for name in watched if name not in known.extremes])
+
+
+def observe_extremes(
+    model: ir.Model, tensors: Sequence[str], samples: Samples | None, listener: Listener, known: Observation
+) -> Observation:
+    """Add the extremes of tensors that were not observed before; nothing where there are no samples.
+
+    Raises:
+        DataError: A sample cannot be used.
+        ModelError: The model cannot be run.
+    """
+    missing = [name for name in tensors if name not in known.histograms and name not in known.extremes]
+    if not missing or samples is None:
+        return known
+    seen = run_samples(Job(model, (), extremes=missing), samples, listener)
+    return replace(known, extremes={**known.extremes, **seen.extremes})
 
 
 def _for_cache(known: Observation, job: Job, samples: Samples, listener: Listener) -> Observation:
@@ -122,14 +156,18 @@ def _for_cache(known: Observation, job: Job, samples: Samples, listener: Listene
 
 
 def _with_cache(
-    known: Observation, model: ir.Model, wanted: Sequence[str], samples: Samples | None, config: RangeConfig
+    known: Observation,
+    planned: tuple[ir.Model, Plan],
+    wanted: Sequence[str],
+    samples: Samples | None,
+    config: RangeConfig,
 ) -> Observation:
     """Add what the cache knows of these tensors; where all came from it so far, they all do or none does."""
     if known is NOTHING or known.from_cache:
-        return _from_cache(model, wanted, samples, config)
+        return _from_cache(planned, wanted, samples, config)
     if known.served is None:
         return known
-    return replace(known, histograms={**find(known.served, model, wanted).histograms, **known.histograms})
+    return replace(known, histograms={**find(known.served, planned[0], wanted).histograms, **known.histograms})
 
 
 def _no_data(config: RangeConfig, needed: int) -> DataError:
@@ -147,21 +185,24 @@ def _no_data(config: RangeConfig, needed: int) -> DataError:
 
 def _with_seen(known: Observation, seen: Seen, samples: Samples) -> Observation:
     """Add what was run to what was known."""
-    histograms = {**known.histograms, **seen.histograms}
+    histograms, extremes = {**known.histograms, **seen.histograms}, {**known.extremes, **seen.extremes}
     doubts = (*few_samples(samples.rows()), *samples.expectations.doubts(seen.values))
     if known.served is None:
         described, constant = describe_feeding(samples.feeding), constant_note(seen.values)
         notes = (*known.notes, *seen.notes, *([constant] if constant else []))
-        return Observation(histograms, seen.samples, False, described, notes, seen.keys, doubts=doubts)
+        return Observation(
+            histograms, seen.samples, False, described, notes, seen.keys, doubts=doubts, extremes=extremes
+        )
     same = seen.keys == known.digests
     rest = "." if same else f" and its {known.samples}, which are not the same: the cache stays as it is."
     note = f"{len(seen.histograms)} tensors were calibrated on {seen.samples} samples; others come from the cache{rest}"
-    return replace(
-        known, histograms=histograms, notes=(*known.notes, *seen.notes, note), stored=not same, doubts=doubts
-    )
+    notes = (*known.notes, *seen.notes, note)
+    return replace(known, histograms=histograms, notes=notes, stored=not same, doubts=doubts, extremes=extremes)
 
 
-def _from_cache(model: ir.Model, tensors: Sequence[str], samples: Samples | None, config: RangeConfig) -> Observation:
+def _from_cache(
+    planned: tuple[ir.Model, Plan], tensors: Sequence[str], samples: Samples | None, config: RangeConfig
+) -> Observation:
     """Return what the cache knows of these tensors; nothing where there is no cache, or where it is to be made again.
 
     Raises:
@@ -170,12 +211,14 @@ def _from_cache(model: ir.Model, tensors: Sequence[str], samples: Samples | None
     path = config.cache
     if path is None or config.recalibrate or not path.exists():
         return NOTHING
-    table = read_cache(path)
+    table, (model, plan) = read_cache(path), planned
     origin = table.provenance
-    hit = find(table, model, tensors)
+    hit = find(table, model, tensors, (*plan.calibrated, *extremes_to_watch(model, plan.calibrated)))
     made = describe_feeding(origin.preprocessing)
     notes = (_by_values_note(len(hit.by_values)),) if hit.by_values else ()
-    found = Observation(hit.histograms, origin.sample_count, True, made, notes, origin.samples, stored=True)
+    found = Observation(
+        hit.histograms, origin.sample_count, True, made, notes, origin.samples, stored=True, extremes=hit.extremes
+    )
     fed_alike = samples is None or samples.feeding == origin.preprocessing
     if hit.missing:
         problem = (
@@ -227,7 +270,7 @@ def save_cache(
     if observed.served is not None:
         histograms |= find(observed.served, model, float_tensors(model.graph)).histograms
     portrait = portrait_for(model, samples)
-    table = table_of(model, histograms, samples.feeding, observed.digests, portrait)
+    table = table_of(model, histograms, samples.feeding, observed.digests, portrait, observed.extremes)
     write_cache(with_groupings(table, model, *placement), config.cache)
 
 

@@ -6,7 +6,7 @@ same. Values are compared without their order, since that is all a range depends
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
@@ -36,13 +36,14 @@ class Likeness:
     same_network: bool = False
 
 
-def likeness(table: CalibrationTable, model: ir.Model, tensors: Sequence[str]) -> Likeness:
+def likeness(table: CalibrationTable, model: ir.Model, tensors: Sequence[str], also: Sequence[str] = ()) -> Likeness:
     """Look for tensors of a prepared model in a table that was made from another export of the network.
 
     Args:
         table: What was observed. One without a portrait knows nothing beyond digests.
         model: Is run on the made-up samples of the portrait; left as it is.
-        tensors: Names of float tensors of the model.
+        tensors: Names of float tensors of the model that need a histogram.
+        also: Names of those of which the extremes are enough.
     """
     theirs = table.portrait
     if theirs is None:
@@ -55,9 +56,10 @@ def likeness(table: CalibrationTable, model: ir.Model, tensors: Sequence[str]) -
     search = _Search(table, theirs, draw_portrait(model, fed))
     places = {name: place for name in tensors if name not in behind and (place := search.place(name)) is not None}
     missing = [name for name in tensors if name not in places]
+    extremes = search.places_of_extremes(name for name in also if name not in behind)
     new = () if changed else search.first_new(model.graph)
     differences = (*_about_weights(changed, behind, missing), *new, *search.about(missing, behind))
-    return Likeness(places, differences if missing else (), not changed and not new and not missing)
+    return Likeness({**extremes, **places}, differences if missing else (), not changed and not new and not missing)
 
 
 class _Search:
@@ -65,6 +67,7 @@ class _Search:
 
     def __init__(self, table: CalibrationTable, theirs: Portrait, mine: Portrait) -> None:
         self._entries = table.entries
+        self._extremes = table.extremes
         self._theirs = theirs
         self._portrait = mine
         self._mine = {reading.name: reading for reading in mine.readings}
@@ -77,9 +80,20 @@ class _Search:
             self._alike[name] = () if reading is None else self._theirs.like(reading)
         return self._alike[name]
 
-    def place(self, name: str) -> str | None:
-        """The tensor of the table that stands for this one; None where there is none, or no telling which."""
-        observed = [reading.name for reading in self._told_apart(name) if reading.name in self._entries]
+    def places_of_extremes(self, names: Iterable[str]) -> dict[str, str]:
+        """Name -> the tensor of the table that stands for it, whether its values were counted or not."""
+        known = self._entries.keys() | self._extremes.keys()
+        return {name: place for name in names if (place := self.place(name, known)) is not None}
+
+    def place(self, name: str, among: Collection[str] | None = None) -> str | None:
+        """The tensor of the table that stands for this one; None where there is none, or no telling which.
+
+        Args:
+            name: Name in the model.
+            among: Names in the table; None: those whose values were counted.
+        """
+        known = self._entries if among is None else among
+        observed = [reading.name for reading in self._told_apart(name) if reading.name in known]
         if not observed:
             return None
         return name if name in observed else observed[0]

@@ -57,13 +57,13 @@ def with_names_of(reference: CalibrationTable, table: CalibrationTable) -> Calib
         if digest and len(wanted[digest]) == len(olds)
         for old, new in zip(olds, wanted[digest], strict=True)
     }
-    if len(same) < len(table.entries) or all(old == new for old, new in same.items()):
+    if len(same) < len(table.digests) or all(old == new for old, new in same.items()):
         return table  # not the same tensors: merging says which
     return table.renamed(same)
 
 
 def _by_digest(table: CalibrationTable) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(table.entries):
-        found[table.entries[name].digest].append(name)
+    for name, digest in sorted(table.digests.items()):
+        found[digest].append(name)
     return found

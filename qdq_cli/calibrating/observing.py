@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from calibrators import Histogram
+from calibrators import Extremes, Histogram
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.calibrating.sample_keys import SampleKeys
 from qdq_cli.config.placement import PlanConfig
@@ -31,12 +31,14 @@ class Job:
         placement: What it is quantized for and what `qdq quantize` is told to quantize of it, for the table that is
             made of this.
         threads: Threads to run on; None: one a core.
+        extremes: Names of what only the smallest and the largest value is wanted of.
     """
 
     model: ir.Model
     tensors: Sequence[str]
     placement: tuple[Target, PlanConfig] | None = None
     threads: int | None = None
+    extremes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Seen:
         notes: Sentences the user should read: what was left out and why.
         left: Samples that were not begun because the run was to end early.
         values: What the samples held.
+        extremes: Tensor name -> its smallest and largest value in exactly the samples.
     """
 
     histograms: Mapping[str, Histogram]
@@ -58,6 +61,7 @@ class Seen:
     notes: tuple[str, ...]
     left: int = 0
     values: SampleValues = field(default_factory=SampleValues)
+    extremes: Mapping[str, Extremes] = field(default_factory=dict)
 
 
 def run_samples(
@@ -80,8 +84,12 @@ def run_samples(
     groups = samples.batches.groups
     with listener.progress("calibrating", len(groups)) as advance:
         tell = _told(advance, listener, stop)
-        histograms = runner.observe(job.model, job.tensors, groups, loader.load, threads=job.threads, on_batch=tell)
-    return Seen(histograms, loader.samples, frozenset(loader.found), tuple(loader.notes()), loader.left, loader.values)
+        watched = runner.Watched(job.tensors, job.extremes)
+        found = runner.observe(job.model, watched, groups, loader.load, threads=job.threads, on_batch=tell)
+    notes = tuple(loader.notes())
+    return Seen(
+        found.histograms, loader.samples, frozenset(loader.found), notes, loader.left, loader.values, found.extremes
+    )
 
 
 def _told(advance: runner.Progress, listener: Listener, stop: Stop) -> runner.Progress:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from calibrators import CalibrationTable, Histogram
+from calibrators import CalibrationTable, Extremes, Histogram
 from qdq_cli.calibrating.calibration_data import Samples, open_every
+from qdq_cli.calibrating.magnitudes import extremes_to_watch
 from qdq_cli.calibrating.observing import Job, run_samples
 from qdq_cli.calibrating.sample_keys import SampleKeys
 from qdq_cli.calibrating.stored import portrait_for, table_of, with_groupings
@@ -87,7 +88,8 @@ def open_job(config: CalibrateConfig, listener: Listener = SILENT, target: Targe
         raise already_quantized(source.path) if quantized else _nothing_to_observe(config)
     for warning in warnings_about(prepared.model, target):
         listener.warning(warning)
-    return Job(prepared.model, tensors, (target, config.plan))
+    extremes = extremes_to_watch(prepared.model, tensors)
+    return Job(prepared.model, tensors, (target, config.plan), extremes=extremes)
 
 
 def _nothing_to_observe(config: CalibrateConfig) -> ModelError:
@@ -109,7 +111,8 @@ def open_share(job: Job, config: CalibrateConfig) -> Samples:
 
 def empty_table(job: Job, feeding: str) -> CalibrationTable:
     """Make the table a job begins with, for samples that become inputs in the way `feeding` says."""
-    return table_of(job.model, {name: Histogram() for name in job.tensors}, feeding, ())
+    nothing = dict.fromkeys(job.extremes, Extremes())
+    return table_of(job.model, {name: Histogram() for name in job.tensors}, feeding, (), extremes=nothing)
 
 
 def observe_share(
@@ -136,7 +139,8 @@ def observe_share(
     for note in seen.notes:
         listener.note(note)
     chosen = samples.every.preprocessing
-    table = table_of(job.model, seen.histograms, samples.feeding, seen.keys, portrait_for(job.model, samples))
+    portrait = portrait_for(job.model, samples)
+    table = table_of(job.model, seen.histograms, samples.feeding, seen.keys, portrait, seen.extremes)
     return Share(
         table=table if job.placement is None else with_groupings(table, job.model, *job.placement),
         known=left_out,

@@ -8,12 +8,22 @@ contribute. So a table serves every export of the same network, and never one wi
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import onnx_ir as ir
 import onnxruntime
 
-from calibrators import CalibrationTable, Entry, Grouping, Histogram, Provenance, wide_tensors
+from calibrators import (
+    CalibrationTable,
+    Entry,
+    Extremes,
+    ExtremesEntry,
+    Grouping,
+    Histogram,
+    Provenance,
+    wide_tensors,
+)
 from calibrators.portrait import Portrait
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.calibrating.likeness import Likeness, likeness
@@ -38,6 +48,7 @@ class Found:
         by_values: Those that were told by what they hold, not by digest.
         differences: Sentences on why tensors are missing, as far as that is known.
         same_network: Whether the model computes what the observed one did, whatever its operators are.
+        extremes: Tensor name in this model -> its extremes, for those that were asked for besides and are there.
     """
 
     histograms: Mapping[str, Histogram]
@@ -46,33 +57,47 @@ class Found:
     by_values: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
     same_network: bool = False
+    extremes: Mapping[str, Extremes] = field(default_factory=dict)
 
 
-def find(table: CalibrationTable, model: ir.Model, tensors: Sequence[str]) -> Found:
+def find(table: CalibrationTable, model: ir.Model, tensors: Sequence[str], also: Sequence[str] = ()) -> Found:
     """Find the histograms of these tensors of a prepared model, whatever they are called in the table.
 
     Nothing is run where all of them are there by digest.
+
+    Args:
+        table: The table.
+        model: The prepared model.
+        tensors: Those whose histograms are needed.
+        also: Those of which the extremes are enough.
     """
     digests = tensor_digests(model.graph)
-    by_digest = table.by_digest()
-    places = {name: by_digest[digests[name]] for name in tensors if digests[name] in by_digest}
+    counted, known = table.by_digest(), table.place_of()
+    places = {name: counted[digests[name]] for name in tensors if digests[name] in counted}
+    others = {name: known[digests[name]] for name in also if name not in places and digests[name] in known}
     same = fingerprint_of(model.graph, digests) == table.provenance.model
     unknown = [name for name in tensors if name not in places]
-    if not unknown or same:
-        return _found(table, tensors, places, Likeness(same_network=same))
-    return _found(table, tensors, places, likeness(table, model, unknown))
+    rest = [name for name in also if name not in others and name not in places] if table.extremes else []
+    settled = same or not (unknown or rest)
+    alike = Likeness(same_network=same) if settled else likeness(table, model, unknown, rest)
+    return _found(table, (tensors, places), others, alike)
 
 
-def _found(table: CalibrationTable, tensors: Sequence[str], exact: Mapping[str, str], rest: Likeness) -> Found:
+def _found(
+    table: CalibrationTable, exact: tuple[Sequence[str], Mapping[str, str]], others: Mapping[str, str], rest: Likeness
+) -> Found:
     """Put together what was found by digest and what by values."""
-    places = {**exact, **rest.places}
+    tensors, by_digest = exact
+    places = {**by_digest, **{name: rest.places[name] for name in tensors if name in rest.places}}
+    further = {**others, **{name: place for name, place in rest.places.items() if name not in places}}
     return Found(
         histograms={name: table.entries[places[name]].histogram for name in tensors if name in places},
         missing=tuple(name for name in tensors if name not in places),
         renamed={name: places[name] for name in tensors if name in places and name != places[name]},
-        by_values=tuple(rest.places),
+        by_values=tuple(name for name in rest.places if name in places),
         differences=rest.differences,
         same_network=rest.same_network,
+        extremes={name: table.extremes_of(place) for name, place in further.items()},
     )
 
 
@@ -82,6 +107,7 @@ def table_of(
     preprocessing: str,
     samples: Iterable[str],
     portrait: Portrait | None = None,
+    extremes: Mapping[str, Extremes] = MappingProxyType({}),
 ) -> CalibrationTable:
     """Make the calibration table of what was observed.
 
@@ -91,6 +117,7 @@ def table_of(
         preprocessing: What was done to the samples (`feeding_text`).
         samples: Key of every sample (`sample_key`).
         portrait: What the model computes on made-up samples (`portrait_for`).
+        extremes: Tensor name -> extremes of those that have no histogram.
     """
     digests = tensor_digests(model.graph)
     values = ir.convenience.create_value_mapping(model.graph)
@@ -99,9 +126,9 @@ def table_of(
         for name, histogram in histograms.items()
     }
     versions = (("qdq", tool_version()), ("onnxruntime", onnxruntime.__version__), ("sample keys", KEY_FORMAT))
-    return CalibrationTable(
-        Provenance(fingerprint_of(model.graph, digests), preprocessing, versions, frozenset(samples)), entries, portrait
-    )
+    origin = Provenance(fingerprint_of(model.graph, digests), preprocessing, versions, frozenset(samples))
+    alone = {name: ExtremesEntry(seen, digests[name]) for name, seen in extremes.items() if name not in entries}
+    return CalibrationTable(origin, entries, portrait, extremes=alone)
 
 
 def with_groupings(table: CalibrationTable, model: ir.Model, target: Target, config: PlanConfig) -> CalibrationTable:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from qdq_cli.model.maps import put_back
 from qdq_cli.model.products import exact_products
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.scratch import scratch_folder
+from qdq_cli.running.extremes import hand_out_extremes, read_blocks
 from qdq_cli.running.session import SessionOptions, Source, make_session
 
 _LARGE_BYTES = 1024  # weights from this size on are handed to ONNX Runtime in place
@@ -39,28 +40,33 @@ class TakeOut:
             where only inputs were asked for.
         tensors: Name of the tensor behind each output of the session, in the session's order, which is topological.
         inputs: Those asked for that are fed, not computed.
+        extremes: Name of the tensor behind each pair of further outputs: its smallest and its largest value.
     """
 
     session: ort.InferenceSession | None
     tensors: tuple[str, ...]
     inputs: tuple[str, ...]
+    extremes: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
-def taking_out(model: ir.Model, tensors: Sequence[str], threads: int) -> Iterator[TakeOut]:
+def taking_out(
+    model: ir.Model, tensors: Sequence[str], threads: int, extremes: Sequence[str] = ()
+) -> Iterator[TakeOut]:
     """Make a session whose outputs are `tensors`; until the end of the block it may use files and the model's weights.
 
     Args:
         model: The float model; left as it is, and to be left alone within the block.
         tensors: Names of graph inputs, and of values that nodes of the main graph compute.
         threads: Threads of one run.
+        extremes: Names of such tensors whose smallest and largest value are wanted and no more: they stay inside.
 
     Raises:
         ModelError: A tensor is not there, or ONNX Runtime cannot load the model.
     """
     fed = {value.name for value in model.graph.inputs}
     inputs = tuple(name for name in tensors if name in fed)
-    proto, source = part_for(model, [name for name in tensors if name not in fed])
+    proto, source = part_for(model, [name for name in tensors if name not in fed], extremes)
     names = tuple(value.name for value in proto.graph.output)
     with contextlib.ExitStack() as stack:
         session = None
@@ -68,17 +74,25 @@ def taking_out(model: ir.Model, tensors: Sequence[str], threads: int) -> Iterato
             session = _blocked_session(source, threads, stack)
         if names and session is None:
             session = make_session(source, SessionOptions(threads=threads, optimize=True))
-        yield TakeOut(session, names, inputs)
+        yield TakeOut(session, names[: len(names) - 2 * len(extremes)], inputs, tuple(extremes))
 
 
-def part_for(model: ir.Model, tensors: Sequence[str]) -> tuple[onnx.ModelProto, Source]:
+def part_for(model: ir.Model, tensors: Sequence[str], extremes: Sequence[str] = ()) -> tuple[onnx.ModelProto, Source]:
     """Cut out what some computed tensors need, as a graph without its large weights and as what a session is made from.
+
+    Args:
+        model: Left as it is.
+        tensors: Names of the tensors.
+        extremes: Names of tensors, graph inputs among them, of which two outputs more each say the smallest and the
+            largest value.
 
     Raises:
         ModelError: No node computes one of the tensors.
     """
     proto, weights = without_weights(model)
-    set_outputs(proto, tensors)
+    fed = {value.name for value in proto.graph.input}
+    set_outputs(proto, [*tensors, *(name for name in extremes if name not in fed)])
+    hand_out_extremes(proto.graph, extremes, tensors)
     needed = {tensor.name for tensor in proto.graph.initializer}
     kept = {name: array for name, array in weights.items() if name in needed}
     return proto, Source(proto.SerializeToString(), kept)
@@ -192,7 +206,10 @@ def _blocked_session(source: Source, threads: int, stack: contextlib.ExitStack) 
         kept = folder / "optimized.onnx"
         make_session(source, SessionOptions(threads=threads, optimize=True, keep=kept))
         model = onnx.load_model(kept, load_external_data=False)
-        if channels := _hand_out_blocks(model.graph):
+        blocks = _whole_blocks(model.graph)
+        inside = read_blocks(model.graph, blocks)
+        channels = _hand_out_blocks(model.graph, blocks)
+        if inside or channels:
             kept.write_bytes(model.SerializeToString())
             session = make_session(Source(kept), SessionOptions(threads=threads, optimize=False))
             shutil.rmtree(folder, ignore_errors=True)
@@ -201,28 +218,38 @@ def _blocked_session(source: Source, threads: int, stack: contextlib.ExitStack) 
     return None
 
 
-def _hand_out_blocks(graph: onnx.GraphProto) -> dict[str, int]:
-    """Replace outputs that were put back in plain order by the blocked tensors; returns the channels of each of these.
+def _whole_blocks(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
+    """Return tensor -> what put it back in plain order, where the blocked tensor holds the same values and no others.
 
     Only where the channels fill whole blocks: padding would be counted as zeros.
     """
-    readers = {name for node in graph.node for name in _read_by(node)}
-    outputs = [value.name for value in graph.output]
-    reorders = {
+    return {
         node.output[0]: node
         for node in graph.node
         if node.op_type == "ReorderOutput" and _channels(node) % _WIDEST_BLOCK == 0
     }
+
+
+def _hand_out_blocks(graph: onnx.GraphProto, blocks: Mapping[str, onnx.NodeProto]) -> dict[str, int]:
+    """Replace outputs by blocked tensors of the same values; returns the channels of each of these."""
+    outputs = [value.name for value in graph.output]
     taken: dict[str, int] = {}
     for position, name in enumerate(outputs):
-        node = reorders.get(name)
+        node = blocks.get(name)
         if node is None or node.input[0] in taken or node.input[0] in outputs:
             continue
         taken[node.input[0]] = _channels(node)
         graph.output[position].CopyFrom(onnx.ValueInfoProto(name=node.input[0]))
-        if name not in readers:
-            graph.node.remove(node)
+    _drop_unread(graph, blocks.values())
     return taken
+
+
+def _drop_unread(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
+    """Take nodes of one result out whose result nothing reads or hands out."""
+    needed = {name for node in graph.node for name in _read_by(node)} | {value.name for value in graph.output}
+    for node in nodes:
+        if node.output[0] not in needed:
+            graph.node.remove(node)
 
 
 def _channels(node: onnx.NodeProto) -> int:

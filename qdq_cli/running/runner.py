@@ -11,6 +11,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
@@ -19,7 +20,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from calibrators import Histogram, NonFiniteError, warm_up
+from calibrators import Extremes, Histogram, NonFiniteError, warm_up
 from qdq_cli.data.batches import Batch
 from qdq_cli.model.finite import require_finite_weights
 from qdq_cli.process.errors import DataError, ModelError, QdqError
@@ -40,37 +41,61 @@ _WORTH_COMPILING = 100_000_000  # values; counting them with NumPy takes as long
 _POLL_SECONDS = 0.1  # how often progress is told; the end is noticed at once
 
 
+@dataclass(frozen=True)
+class Watched:
+    """The tensors of a model that are observed.
+
+    Args:
+        counted: Names of those whose values are counted.
+        extremes: Names of those whose smallest and largest value are wanted and no more, which costs far less.
+    """
+
+    counted: Sequence[str]
+    extremes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was observed; equal for any number of threads and any order.
+
+    Args:
+        histograms: Tensor name -> histogram, in the order asked for.
+        extremes: Tensor name -> extremes.
+    """
+
+    histograms: dict[str, Histogram]
+    extremes: dict[str, Extremes]
+
+
 def observe(
     model: ir.Model,
-    tensors: Sequence[str],
+    watched: Watched,
     batches: Sequence[Id],
     load: Callable[[Id], Batch | None],
     *,
     threads: int | None = None,
     on_batch: Progress | None = None,
-) -> dict[str, Histogram]:
-    """Run every batch and count the values of `tensors`.
+) -> Found:
+    """Run every batch and observe tensors.
 
     Args:
         model: The prepared float model; left as it is, and to be left alone by `load` and `on_batch`.
-        tensors: Names of graph inputs and of values that nodes of the main graph compute; floating-point.
+        watched: Graph inputs and values that nodes of the main graph compute; floating-point.
         batches: What `load` takes, one for each run.
         load: Reads a batch; called by several threads. None where nothing of the batch can be run.
         threads: Worker threads, each running on one core; None: one a core, fewer where tensors are very large.
         on_batch: Told about progress, by the calling thread.
 
-    Returns:
-        Tensor name -> histogram, in the order of `tensors`; equal for any number of threads.
-
     Raises:
-        ModelError: The model cannot be run, or a weight or an activation is NaN or Inf; of the first batch with a
-            problem.
+        ModelError: The model cannot be run, or a weight or an activation that is counted is NaN or Inf; of the first
+            batch with a problem.
         DataError: A graph input holds NaN or Inf.
         Exception: Whatever `load` raises.
     """
     require_finite_weights(model)
-    names = tuple(dict.fromkeys(tensors))
-    with taking_out(model, names, threads=1) as take_out:
+    names = tuple(dict.fromkeys(watched.counted))
+    extremes = tuple(name for name in dict.fromkeys(watched.extremes) if name not in set(names))
+    with taking_out(model, names, 1, extremes) as take_out:
         job = _Job(batches, load)
         workers = [_Worker(number, job, take_out) for number in range(min(threads or cores(), max(1, len(batches))))]
         _work(workers, job, on_batch)
@@ -78,7 +103,14 @@ def observe(
     for histograms in others:
         for name, histogram in histograms.items():
             first[name].merge(histogram)
-    return {name: first[name] for name in names}
+    return Found({name: first[name] for name in names}, _joined(workers, extremes))
+
+
+def _joined(workers: Sequence[_Worker[Any]], names: Sequence[str]) -> dict[str, Extremes]:
+    """What all workers together saw of the tensors whose extremes are wanted, in the tensors' order."""
+    ends = np.stack([worker.ends for worker in workers])
+    lows, highs = ends[:, 0].min(axis=0), ends[:, 1].max(axis=0)
+    return {name: Extremes(*map(float, pair)) for name, *pair in zip(names, lows, highs, strict=True)}
 
 
 class _Job(Generic[Id]):
@@ -136,6 +168,7 @@ class _Worker(Generic[Id]):
         self.number = number
         self.position = 0  # of the batch under way
         self.histograms = {name: Histogram() for name in (*take_out.inputs, *take_out.tensors)}
+        self.ends = np.tile([[np.inf], [-np.inf]], len(take_out.extremes))  # smallest and largest values
         self._job = job
         self._take_out = take_out
         self._bound = None if take_out.session is None else BoundSession(take_out.session)
@@ -161,8 +194,12 @@ class _Worker(Generic[Id]):
                 warm_up()
         for name in self._take_out.inputs:
             self._count(name, batch.arrays[name], batch)
-        for name, array in zip(self._take_out.tensors, activations, strict=True):
+        counted = len(self._take_out.tensors)
+        for name, array in zip(self._take_out.tensors, activations[:counted], strict=True):
             self._count(name, array, batch)
+        ends = np.array([float(array) for array in activations[counted:]])
+        np.minimum(self.ends[0], ends[::2], out=self.ends[0])
+        np.maximum(self.ends[1], ends[1::2], out=self.ends[1])
 
     def _run(self, batch: Batch) -> list[NDArray[Any]]:
         if self._bound is None:

@@ -27,7 +27,7 @@ from qdq_cli.process.interrupts import (
     never,
     stop_on_signals,
 )
-from qdq_cli.running.runner import Runner, observe
+from qdq_cli.running.runner import Runner, Watched, observe
 from qdq_cli.running.session import Source
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -184,7 +184,9 @@ def test_an_interrupt_inside_a_lock_of_python_ends_a_run_as_any_other(what: str)
     proto = onnx.parser.parse_model(RELU)
     batch = Batch({"x": np.zeros((1, 4), np.float32)}, ("x.npy",), 1)
     runner, model = Runner(Source(proto.SerializeToString())), ir.from_proto(proto)
-    work = (lambda: runner.run(batch)) if what == "run" else (lambda: observe(model, ["y"], [0], lambda _: batch))
+    work = (
+        (lambda: runner.run(batch)) if what == "run" else (lambda: observe(model, Watched(["y"]), [0], lambda _: batch))
+    )
     with pytest.raises(KeyboardInterrupt), interrupted_inside_a_lock() as came:
         while True:
             work()

@@ -25,7 +25,7 @@ from qdq_cli.model import files
 from qdq_cli.process.errors import DataError, ModelError
 from qdq_cli.running import runner
 from qdq_cli.running.outputs import set_outputs, taking_out
-from qdq_cli.running.runner import Runner, observe
+from qdq_cli.running.runner import Runner, Watched
 from qdq_cli.running.session import SessionOptions, Source, make_session
 
 FLOAT = TensorProto.FLOAT
@@ -77,6 +77,10 @@ def loader(arrays, name="x"):
         return Batch({name: arrays[index]}, tuple(f"sample{index}.{row}.npy" for row in range(rows)), rows)
 
     return load
+
+
+def observe(model, tensors, batches, load, **options):
+    return runner.observe(model, Watched(tensors), batches, load, **options).histograms
 
 
 def observe_arrays(model, tensors, arrays, **options):
