@@ -78,7 +78,8 @@ class Observation:
     def known_extremes(self) -> dict[str, Extremes]:
         """The smallest and the largest value of every tensor that was observed in either way."""
         counted = {name: Extremes.of(found) for name, found in self.histograms.items() if found.count}
-        return {**self.extremes, **counted}
+        seen = {name: found for name, found in self.extremes.items() if not found.is_empty}
+        return {**seen, **counted}
 
 
 NOTHING = Observation({})
@@ -131,22 +132,6 @@ def _job(model: ir.Model, plan: Plan, tensors: Sequence[str], known: Observation
     """What to run samples for: histograms, and the extremes that are not known yet."""
     watched = extremes_to_watch(model, plan.calibrated)
     return Job(model, tensors, extremes=[name for name in watched if name not in known.extremes])
-
-
-def observe_extremes(
-    model: ir.Model, tensors: Sequence[str], samples: Samples | None, listener: Listener, known: Observation
-) -> Observation:
-    """Add the extremes of tensors that were not observed before; nothing where there are no samples.
-
-    Raises:
-        DataError: A sample cannot be used.
-        ModelError: The model cannot be run.
-    """
-    missing = [name for name in tensors if name not in known.histograms and name not in known.extremes]
-    if not missing or samples is None:
-        return known
-    seen = run_samples(Job(model, (), extremes=missing), samples, listener)
-    return replace(known, extremes={**known.extremes, **seen.extremes})
 
 
 def _for_cache(known: Observation, job: Job, samples: Samples, listener: Listener) -> Observation:

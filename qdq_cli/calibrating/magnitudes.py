@@ -6,15 +6,26 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from qdq_cli.placement.topology import float_tensors
+from calibrators import Extremes
+from qdq_cli.casting.bounds import to_observe
+from qdq_cli.casting.formats import FORMATS, limit
+from qdq_cli.config.forms import FloatType
+
+TYPICAL = 64.0
+"""What a tensor that is observed is taken to reach, before that is known, when the others are chosen.
+
+The activations of the measured networks reach 2 to 126. With this, bounds of weights and operators leave few tensors
+open that have to be observed, and where one turns out far larger, those that follow from it are looked at again."""
 
 
 def extremes_to_watch(model: ir.Model, counted: Sequence[str]) -> tuple[str, ...]:
     """Return the tensors whose smallest and largest value have to be observed so that all others follow from them.
 
+    They depend on the model alone, not on the samples, so that shares of a calibration observe the same.
+
     Args:
         model: The prepared model.
         counted: Names of the tensors that have a histogram.
     """
-    known = set(counted)
-    return tuple(name for name in float_tensors(model.graph) if name not in known)
+    known = dict.fromkeys(counted, Extremes(-TYPICAL, TYPICAL))
+    return to_observe(model, known, limit(FORMATS[FloatType.FP16]), TYPICAL)

@@ -6,34 +6,15 @@ was observed has what was seen; one that no rule reaches has none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 
 import onnx_ir as ir
 
+from calibrators import Extremes
 from qdq_cli.casting.bound_rules import rule_of
 from qdq_cli.casting.intervals import Interval, constant_interval
 from qdq_cli.casting.slots import is_single
 from qdq_cli.model.nodes import is_constant, is_unobservable
-
-
-@dataclass(frozen=True)
-class Extremes:
-    """The smallest and the largest value that were seen in a tensor.
-
-    Args:
-        low: The smallest.
-        high: The largest, not below it.
-    """
-
-    low: float
-    high: float
-
-    @property
-    def amax(self) -> float:
-        """The largest magnitude."""
-        return max(abs(self.low), abs(self.high))
-
 
 Bounds = Mapping[ir.Value, Interval]
 """Value -> what it cannot leave, for the values that have bounds."""
@@ -49,29 +30,61 @@ def bounds_of(model: ir.Model, known: Mapping[str, Extremes]) -> Bounds:
     Returns:
         Bounds of everything that was observed, of constants, and of what follows from these.
     """
+
+    def bound(_value: ir.Value, computed: Interval | None) -> Interval | None:
+        return computed if computed is not None and computed.is_bounded else None
+
+    return _walk(model, known, bound)
+
+
+def _walk(
+    model: ir.Model,
+    known: Mapping[str, Extremes],
+    bound: Callable[[ir.Value, Interval | None], Interval | None],
+) -> dict[ir.Value, Interval]:
+    """Bound one value after the other: by what was seen, else by what `bound` makes of what its operator computes."""
     found: dict[ir.Value, Interval] = {}
+
+    def take(value: ir.Value, computed: Interval | None) -> None:
+        seen = known.get(value.name or "")
+        reach = bound(value, computed) if seen is None else Interval(seen.minimum, seen.maximum)
+        if reach is not None:
+            found[value] = reach
+
     for value in (*model.graph.inputs, *model.graph.initializers.values()):
-        _take(found, value, known, constant_interval(value) if is_constant(value) else None)
+        take(value, constant_interval(value) if is_constant(value) else None)
     for node in model.graph:
         rule = rule_of(node)
-        results = (
-            rule(node, [None if value is None else found.get(value) for value in node.inputs])
-            if rule is not None
-            else ()
-        )
+        operands = [None if value is None else found.get(value) for value in node.inputs]
+        results = rule(node, operands) if rule is not None else ()
         for number, value in enumerate(node.outputs):
-            _take(found, value, known, results[number] if number < len(results) else None)
+            take(value, results[number] if number < len(results) else None)
     return found
 
 
-def _take(
-    found: dict[ir.Value, Interval], value: ir.Value, known: Mapping[str, Extremes], computed: Interval | None
-) -> None:
-    seen = known.get(value.name or "")
-    if seen is not None:
-        found[value] = Interval(seen.low, seen.high)
-    elif computed is not None and computed.is_bounded:
-        found[value] = computed
+def to_observe(model: ir.Model, known: Mapping[str, Extremes], limit: float, reach: float) -> tuple[str, ...]:
+    """Choose tensors to observe so that what they hold bounds all others.
+
+    Args:
+        model: Its types inferred, its nodes in topological order.
+        known: Tensor name -> what it is taken to hold; it is observed anyway.
+        limit: A tensor that cannot be proven to stay under it is observed.
+        reach: The magnitude that such a tensor is then taken to have, for those that follow from it.
+
+    Returns:
+        Names, in the order of the graph.
+    """
+    asked: list[str] = []
+    values = frozenset(value for value in float_values(model.graph) if not is_unobservable(value))
+
+    def bound(value: ir.Value, computed: Interval | None) -> Interval | None:
+        if value not in values or (computed is not None and computed.is_bounded and computed.amax <= limit):
+            return computed
+        asked.append(value.name or "")
+        return Interval(-reach, reach)
+
+    _walk(model, known, bound)
+    return tuple(asked)
 
 
 def unbounded(model: ir.Model, known: Mapping[str, Extremes], limit: float) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from calibrators import Extremes
 from qdq_cli.casting import reasons
-from qdq_cli.casting.bounds import Extremes, bounds_of, float_values
+from qdq_cli.casting.bounds import bounds_of, float_values
 from qdq_cli.casting.cut import FAR, KEEPING, Tensor, single_side
 from qdq_cli.casting.findings import Finding, Scene
 from qdq_cli.casting.formats import FORMATS, FloatFormat

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from qdq_cli.casting.bounds import Extremes
+from calibrators import Extremes
 from qdq_cli.casting.convert import Converted, converted
 from qdq_cli.casting.plan import FloatPlan, make_float_plan
 from qdq_cli.config.forms import FloatType, ScaleType
