@@ -11,6 +11,7 @@ import pytest
 
 from qdq_cli.main import run
 from qdq_cli.targets.tensorrt.findings import RULES
+from qdq_cli.targets.tensorrt.gpus import GPUS, Use
 from qdq_cli.targets.tensorrt.remedies import REMEDIES
 from qdq_cli.targets.tensorrt.simulation import Reason
 from tests.foreign import make_ort_models
@@ -87,6 +88,18 @@ def test_the_table_of_codes_is_the_programs():
         for rule in RULES.values()
     ]
     assert table(page, "Lint codes") == expected
+
+
+def test_the_table_of_gpus_is_the_programs():
+    page = (DOCS / "inspect.md").read_text(encoding="utf-8")
+    assert table(page, "Types and GPUs") == [
+        [
+            f"`{gpu.value}`",
+            f"{row.architecture}: {row.devices}",
+            ", ".join(use.value for use in Use if use in row.runs),
+        ]
+        for gpu, row in GPUS.items()
+    ]
 
 
 def test_the_table_of_reasons_is_the_programs():

@@ -50,6 +50,18 @@ class Form(Enum):
     """Q really moved backward and DQ forward: the commuting operators run on INT8 tensors."""
 
 
+class Gpu(Enum):
+    """NVIDIA GPUs by compute capability, oldest first."""
+
+    SM75 = "sm75"
+    SM80 = "sm80"
+    SM86 = "sm86"
+    SM89 = "sm89"
+    SM90 = "sm90"
+    SM100 = "sm100"
+    SM120 = "sm120"
+
+
 class TensorRT(Enum):
     """TensorRT releases that differ in what they read, oldest first (rules, section 0.2)."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qdq_cli.config.checked import Checked
 from qdq_cli.config.fields import Interval, option
-from qdq_cli.config.forms import TensorRT
+from qdq_cli.config.forms import Gpu, TensorRT
 from qdq_cli.config.limits import int8_macs_field
 from qdq_cli.config.placement import PlanConfig
 
@@ -44,6 +44,7 @@ class InspectConfig(Checked):
     Args:
         model: Any ONNX model; one without Q/DQ is planned, and the plan inspected.
         trt: Report only what holds for this release; None for all.
+        gpu: Report which types this GPU lacks; None to name the GPUs that each type needs.
         plan: For a model without Q/DQ: which operators would be quantized.
         input_shape: `NAME:1x3x224x224` for dynamic inputs, so that costs are known.
         deconv_absorbs_q: Assume that ConvTranspose with an activation absorbs the Q behind it (section 9, item 2).
@@ -53,6 +54,9 @@ class InspectConfig(Checked):
     model: Path
     trt: TensorRT | None = option(
         None, "Report only what holds for this TensorRT. [default: all; a finding says where it holds]"
+    )
+    gpu: Gpu | None = option(
+        None, "Report the types that this GPU has no units for. [default: name the GPUs that each type needs]"
     )
     plan: PlanConfig = field(default_factory=PlanConfig)
     input_shape: tuple[str, ...] = option(

@@ -173,11 +173,12 @@ PREDICTING = (
     ),
     Entry(
         "4.8",
-        "Float is FP32 or FP16; a static view does not tell which.",
-        "That depends on the flags of the build and, in strongly typed networks, on the types in the file.",
-        "The layers of `qdq inspect` say `f` for both.",
+        "What is not quantized has the type that the file gives it.",
+        "Up to TensorRT 10 the flags of the build may turn FP32 into FP16; strongly typed networks, all there are in "
+        "TensorRT 11, keep what the file says.",
+        "The layers of `qdq inspect` say f32, f16 or b16, as the file does.",
         "",
-        ENGINES,
+        f"{ENGINES}; {GUIDE}",
     ),
     Entry(
         "4.9",

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from qdq_cli.explaining.record import CHOICE, ENGINES, GUIDE, IMPORTER, MIGRATION, ONNX, TOOLKITS, Entry
+from qdq_cli.explaining.record import (
+    CHOICE,
+    COMPILER,
+    ENGINES,
+    GUIDE,
+    IMPORTER,
+    MATRIX,
+    MIGRATION,
+    ONNX,
+    TOOLKITS,
+    Entry,
+)
 
 RANGES = (
     Entry(
@@ -109,6 +120,45 @@ TYPES = (
         "DequantizeLinear(axis=0, block_size=128) on an INT4 weight [K, N].",
         "",
         f"{ONNX}; {GUIDE}",
+    ),
+    Entry(
+        "7.1",
+        "Products compute in INT8 or FP8 where both operands come from Q/DQ of that type.",
+        "FP8 is written as INT8 is, with zero points of FLOAT8E4M3FN. A Cast between float types behind a DQ or before "
+        "a Q costs nothing. Pooling has INT8 kernels and no FP8 ones.",
+        "Q and DQ with FP8 zero points on data and weight of a MatMul: one FP8 kernel.",
+        "Nothing needs to be done.",
+        f"{GUIDE}; {COMPILER}",
+    ),
+    Entry(
+        "7.2",
+        "A weight alone may be stored as codes: the operator computes in float, and reads fewer bytes.",
+        "A DQ without a Q on the data is no half of a pair that is missing. Matrix products read INT8 weights with a "
+        "scale a column and INT4 in blocks inside their kernels; a convolution makes its weight float first.",
+        "DequantizeLinear on an INT8 weight [K, N], read by a MatMul of FP16 data.",
+        "Nothing needs to be done.",
+        f"{GUIDE}; {COMPILER}",
+    ),
+    Entry(
+        "7.3",
+        "NVFP4 and MXFP8 have a scale for each block, which the network computes for activations while it runs.",
+        "NVFP4: TRT_FP4DynamicQuantize makes codes and FP8 scales of blocks of 16; one DQ turns the scales into FP32 "
+        "by a scale for all of them, a second one the codes. MXFP8: TRT_MXFP8DynamicQuantize and "
+        "TRT_MXFP8DequantizeLinear, blocks of 32, scales that are powers of two and stored as UINT8. The operator that "
+        "quantizes is a kernel of its own.",
+        "A MatMul whose operands are both FP4 codes behind two DQs each.",
+        "Nothing needs to be done.",
+        f"{GUIDE}; custom operators of onnx/onnx-tensorrt; {COMPILER}",
+    ),
+    Entry(
+        "7.4",
+        "Each type needs a GPU that has units for it.",
+        "Turing (sm75) has FP16 and INT8; Ampere (sm80, sm86) adds BF16 and weights alone in INT8 and INT4; Ada (sm89) "
+        "and Hopper (sm90) add FP8, Blackwell (sm100, sm120) NVFP4 and MXFP8. A file with a type that the GPU lacks is "
+        "read, and refused when the engine is built; INT8 weights alone are built and made float first.",
+        "An FP8 model on an A100 (sm80) ends in an error of the builder.",
+        "Quantize to a type that the GPU has, or build for another one.",
+        f"{MATRIX}; {COMPILER}",
     ),
 )
 

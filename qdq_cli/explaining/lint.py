@@ -14,9 +14,15 @@ LINT = {
         "A scale that Div(amax, 127) computes while the model runs.",
     ),
     "E_SCALE_DTYPE": Told(
-        "Up to 8.6 only FP32 scales are read. In strongly typed networks, all there are in TensorRT 11, DQ returns "
-        "the type of its scale, and nothing casts it to that of the data.",
-        "FP16 scales in a model for TensorRT 8.6; FP32 scales around FP16 data for TensorRT 11.",
+        "Up to 8.6 only FP32 scales are read. TensorRT 10 documents one type for scale and data. Later on FP32 scales "
+        "go with any data; a 16-bit scale beside data of another type is refused with FP8, and with INT4 every scale "
+        "of another type than the result.",
+        "FP16 scales in a model for TensorRT 8.6; FP32 scales on INT4 weights whose DQ returns FP16.",
+    ),
+    "W_SCALE_DTYPE": Told(
+        "The model is read and built, and nothing is said: the kernel that would compute on INT8 takes no DQ that "
+        "turns a 16-bit scale into another type, so Q and DQ are kernels, and the product is one of floats.",
+        "An FP32 model with FP16 scales, each DQ with output_dtype=FP32.",
     ),
     "E_ZP_MISSING": Told(
         "The importer of these releases demands the third input.",
@@ -72,7 +78,8 @@ LINT = {
         "it. Custom ones: write a plugin, or export operators of ONNX instead. The finding says which it is.",
     ),
     "E_QDQ_TYPE": Told(
-        "INT8 is the one integer type that all releases have kernels for.",
+        "INT8 is the one type of codes that all releases have kernels for; since TensorRT 10 there are FP8 (E4M3), and "
+        "INT4 and FP4 in blocks (section 7).",
         "Q to INT16, or to FLOAT8E5M2.",
     ),
     "W_CODES_CLIPPED": Told(
@@ -91,6 +98,19 @@ LINT = {
     "W_DQ_ONLY_WEIGHTS": Told(
         "INT8 initializers behind a DQ are documented since TensorRT 10; 8.4 and below refuse them.",
         "A model written with `qdq quantize --weights int8`.",
+    ),
+    "E_GPU_TYPE": Told(
+        "The file is read everywhere; the engine is built for one GPU, and there is no other type to fall back to.",
+        "An FP8 model for an A100 (`qdq inspect model.onnx --gpu sm80`).",
+    ),
+    "W_GPU_TYPE": Told(
+        "Without units for such products the weights are turned into floats first, which saves memory and no time.",
+        "INT8 weights alone on a T4 (`qdq inspect model.onnx --gpu sm75`).",
+    ),
+    "W_FLOAT_REST": Told(
+        "Up to TensorRT 10 trtexec can let the builder run the rest in FP16. TensorRT 11 has no such option: an FP32 "
+        "rest moves twice the bytes, and INT8 may then be slower than the float model in FP16.",
+        "A Q/DQ model whose attention, normalization and activations are FP32 and move most of the bytes.",
     ),
     "W_GROUP_ALIGN": Told(
         "Kernels for groups read four channels at once. Where none fits, the layer may run in float, or the build "

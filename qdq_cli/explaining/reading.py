@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qdq_cli.explaining.record import GUIDE, IMPORTER, LOG, MEASURED, ONNX, TOOLKITS, Entry
+from qdq_cli.explaining.record import COMPILER, GUIDE, IMPORTER, LOG, MEASURED, ONNX, TOOLKITS, Entry
 
 VERSIONS = (
     Entry(
@@ -134,16 +134,19 @@ LEGALITY = (
     ),
     Entry(
         "A11",
-        "In a strongly typed network the scale has the type of the float data.",
-        "DQ returns the type of its scale, and TensorRT adds no casts there. TensorRT 11 knows no other networks.",
-        "FP16 data takes an FP16 scale, FP32 data an FP32 one.",
+        "A scale is FP32, or has the type of the floats around it.",
+        "DQ returns the type of its scale, or since opset 23 the one that `output_dtype` names. An FP32 scale goes "
+        "with any of them. A 16-bit scale whose DQ returns another type is read by TensorRT 11, and its operator runs "
+        "in float; with FP8 it is refused. INT4 returns the type of its scale and no other. TensorRT 10 documents one "
+        "type for scale and data.",
+        "FP16 data takes FP16 scales, or FP32 scales and output_dtype=FP16 on each DQ; FP32 data takes FP32 scales.",
         "Store the scale in the type of the data.",
-        f"{GUIDE}; {IMPORTER}",
+        f"{GUIDE}; {IMPORTER}; {COMPILER}",
     ),
     Entry(
         "A12",
-        "Q reads float, DQ reads INT8.",
-        "No other pair of types has INT8 kernels.",
+        "Q reads float; DQ reads INT8, and since TensorRT 10 FP8, and INT4 and FP4 in blocks.",
+        "Kernels have no other types (section 7).",
         "A DQ on INT32, as some tools write it for biases, is refused.",
         "Quantize to INT8.",
         GUIDE,

@@ -1,4 +1,4 @@
-"""An inspection as a drawing: INT8 layers green, float layers blue, stand-alone Q/DQ red; Graphviz makes the SVG."""
+"""An inspection as a drawing: layers on codes green, float ones blue, stand-alone Q/DQ red; Graphviz draws it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from qdq_cli.inspecting.inspect import Inspection
 from qdq_cli.process.errors import UsageError
 from qdq_cli.process.printable import printable
-from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, Standalone
+from qdq_cli.targets.tensorrt.precision import ElementType
+from qdq_cli.targets.tensorrt.simulation import Layer, Standalone
 
-COLOURS = {"int8": "#a5d86e", "float": "#9ec5f0", "standalone": "#f28b82"}
-"""Fill colours as NVIDIA's own figures have them: INT8 green, float blue, stand-alone Q/DQ red."""
+COLOURS = {"codes": "#a5d86e", "float": "#9ec5f0", "standalone": "#f28b82"}
+"""Fill colours as NVIDIA's own figures have them: INT8 and other codes green, float blue, stand-alone Q/DQ red."""
 
 SECONDS_TO_DRAW = 120
 
@@ -36,13 +37,13 @@ def dot_of(inspection: Inspection) -> str:
 
 
 def _colour(layer: Layer) -> str:
-    return COLOURS["int8" if layer.quantized else "float"]
+    return COLOURS["codes" if layer.quantized else "float"]
 
 
 def _layer_label(layer: Layer) -> str:
     more = (f"+ {', '.join(layer.nodes[1:4])}{', ...' if len(layer.nodes) > 4 else ''}",) if layer.nodes[1:] else ()
     doubt = ("(uncertain)",) if layer.uncertain else ()
-    return _quoted(layer.op_type, layer.name, *more, *doubt)
+    return _quoted(f"{layer.op_type}, {layer.precision.value}", layer.name, *more, *doubt)
 
 
 def _edges(inspection: Inspection) -> Iterator[str]:
@@ -63,7 +64,7 @@ def _edges(inspection: Inspection) -> Iterator[str]:
             through = next(
                 (dequantizes[operand.tensor, name] for name in layer.nodes if (operand.tensor, name) in dequantizes), ""
             )
-            if operand.type is ElementType.INT8:
+            if operand.type is not ElementType.FLOAT:
                 through = quantizes.get(operand.tensor, "")
             if through:
                 yield f"  {through} -> l{number};"

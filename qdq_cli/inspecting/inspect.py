@@ -30,9 +30,11 @@ from qdq_cli.process.writable import check_apart, check_writable
 from qdq_cli.quantizing.destinations import check_outputs
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
-from qdq_cli.targets.tensorrt.cost import Cost, LayerCost, measure
+from qdq_cli.targets.tensorrt.cost import measure
+from qdq_cli.targets.tensorrt.cost_record import Cost, LayerCost, TypeCost
 from qdq_cli.targets.tensorrt.findings import Finding, Severity, check_wanted
-from qdq_cli.targets.tensorrt.lint import lint, lint_simulation
+from qdq_cli.targets.tensorrt.gpus import TypeNeed, lint_gpu, needs_of
+from qdq_cli.targets.tensorrt.lint import lint, lint_rest, lint_simulation
 from qdq_cli.targets.tensorrt.predict import prediction_of
 from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
 from qdq_cli.targets.tensorrt.table import TENSORRT
@@ -45,23 +47,26 @@ class Summary:
 
     Args:
         weighted_ops: Weighted operators of the model.
-        weighted_quantized: Those that run on INT8 operands.
-        quantized_to_quantized: Those that also write INT8.
-        conversions: Those that write float: the INT8/float borders inside kernels.
+        weighted_quantized: Those that run on codes: INT8, FP8, MXFP8 or NVFP4.
+        quantized_to_quantized: Those that also write codes.
+        conversions: Those that write float: the borders of codes and floats inside kernels.
         standalone: Stand-alone Q/DQ kernels inside the network; the target is 0.
         boundary: Stand-alone Q/DQ kernels at graph inputs and outputs.
         reasons: Reason code -> number of stand-alone kernels.
         errors: Findings with an E_ code.
         warnings: Findings with a W_ code.
         macs: Multiply-accumulates, of one sample where the batch is symbolic.
-        quantized_macs: Those in INT8.
+        quantized_macs: Those on codes.
         quantized_macs_percent: The share; None where operators of unknown cost would change it.
         traffic_elements: Activation elements that kernels read and write.
-        quantized_traffic_elements: Those that are INT8.
+        quantized_traffic_elements: Those that are codes.
         quantized_traffic_percent: The share.
         batch_is_symbolic: Whether costs are those of one sample.
         unknown_costs: Kernels whose cost is unknown, because a dimension is; they are in no other figure.
         unknown_macs: Those of them that form products.
+        by_type: Kernels, operators, MACs, activation traffic and weights of each type, in bytes and of known shapes.
+        traffic_bytes: Activations that kernels read and write, of known shapes.
+        weight_bytes: Constant weights of weighted operators, as the engine stores them.
     """
 
     weighted_ops: int
@@ -82,6 +87,9 @@ class Summary:
     batch_is_symbolic: bool
     unknown_costs: int
     unknown_macs: int
+    by_type: tuple[TypeCost, ...]
+    traffic_bytes: int
+    weight_bytes: int
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,8 @@ class Inspection:
         opset: Its opset.
         size_bytes: Its size, external data included.
         trt: The TensorRT release asked about; None for all.
+        gpu: The GPU asked about, such as `sm89`; None for all.
+        types: The types that the engine needs units for, each with the GPUs that have them.
         quantized: Whether the model holds Q/DQ; if not, everything is about the model after quantization by `plan`.
         summary: The numbers.
         findings: Errors and warnings of the lint, in graph order.
@@ -116,6 +126,8 @@ class Inspection:
     opset: int
     size_bytes: int
     trt: str | None
+    gpu: str | None
+    types: tuple[TypeNeed, ...]
     quantized: bool
     summary: Summary
     findings: tuple[Finding, ...]
@@ -214,13 +226,17 @@ def _inspection(source: files.ModelFile, subject: _Subject, config: InspectConfi
     found = lint(model)
     operators = {node.name or "": node.op_type for node in model.graph}
     simulation, cost = measure(model, deconv_absorbs_q=config.deconv_absorbs_q)
-    said = verdict((*found, *lint_simulation(simulation)), config.trt)
+    predicted = (*lint_simulation(simulation), *lint_gpu(simulation, config.gpu))
+    rest = () if report is not None else lint_rest(cost)
+    said = verdict((*found, *predicted, *rest), config.trt)
     return Inspection(
         schema_version=SCHEMA_VERSION,
         model=str(config.model),
         opset=subject.opset,
         size_bytes=source.size_bytes,
         trt=None if config.trt is None else config.trt.value,
+        gpu=None if config.gpu is None else config.gpu.value,
+        types=needs_of(simulation),
         quantized=report is None,
         summary=_summary(simulation, said.findings, cost, batched=subject.batched),
         findings=said.findings,
@@ -309,6 +325,9 @@ def _summary(simulation: Simulation, findings: tuple[Finding, ...], cost: Cost, 
         batch_is_symbolic=batched,
         unknown_costs=cost.unknown,
         unknown_macs=cost.unknown_macs,
+        by_type=cost.by_type,
+        traffic_bytes=sum(entry.traffic_bytes for entry in cost.by_type),
+        weight_bytes=sum(entry.weight_bytes for entry in cost.by_type),
     )
 
 

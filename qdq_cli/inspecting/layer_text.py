@@ -7,12 +7,27 @@ import difflib
 from qdq_cli.inspecting.inspect import Inspection
 from qdq_cli.process.errors import UsageError
 from qdq_cli.screen.amounts import share_text, short_count, size_text
-from qdq_cli.screen.lines import Paint, elided, plain, wrapped
-from qdq_cli.targets.tensorrt.cost import LayerCost
-from qdq_cli.targets.tensorrt.simulation import ElementType, Layer
+from qdq_cli.screen.lines import Paint, beside, elided, plain, wrapped
+from qdq_cli.targets.tensorrt.cost_record import LayerCost
+from qdq_cli.targets.tensorrt.precision import Precision
+from qdq_cli.targets.tensorrt.simulation import Layer
 
 STANDALONE = "W_STANDALONE"
 """How the codes of stand-alone Q/DQ start; their kernels are shown with more than the finding says."""
+
+
+SHORT = {
+    Precision.INT8: "i8",
+    Precision.FP8: "f8",
+    Precision.MXFP8: "mx8",
+    Precision.NVFP4: "nv4",
+    Precision.INT4: "i4",
+    Precision.FP16: "f16",
+    Precision.BF16: "b16",
+    Precision.FP32: "f32",
+    Precision.OTHER: "other",
+}
+"""Type -> how it is written in the table of layers."""
 
 
 def layer_lines(inspection: Inspection, paint: Paint = plain) -> list[str]:
@@ -23,11 +38,23 @@ def layer_lines(inspection: Inspection, paint: Paint = plain) -> list[str]:
         name = elided(f"{layer.op_type} {layer.name}" + (f" +{len(layer.nodes) - 1}" * (len(layer.nodes) > 1)), 42)
         lines.append(_columns(paint(f"{_types(layer):<12}", colour), name, cost, layer.uncertain))
     for found, cost in zip(inspection.standalone, inspection.standalone_costs, strict=True):
-        kind = "i8<-f" if found.op_type == "QuantizeLinear" else "f<-i8"
+        ends = SHORT[found.precision], SHORT[found.float_precision]
+        kind = "<-".join(ends if found.op_type == "QuantizeLinear" else reversed(ends))
         name = elided(f"{found.reason.value} {found.tensor}", 42)
         lines.append(_columns(paint(f"{kind:<12}", "red"), name, cost, found.uncertain))
-    legend = ["i8: INT8, f: float; +N: N more nodes in the kernel;", "last column ?: uncertain (--node says why)"]
-    return [*lines, "", *legend]
+    return [*lines, "", *_legend(inspection)]
+
+
+def _legend(inspection: Inspection) -> list[str]:
+    """Explain the short names of the types that are there, and the marks."""
+    named = [f"{SHORT[precision]}: {precision.value}" for precision in SHORT if _occurs(inspection, precision)]
+    alone = any(layer.weight is not None and layer.weight.alone for layer in inspection.layers)
+    marks = [*named, *(["+i4: weights alone in INT4"] if alone else []), "+N: N more nodes in the kernel"]
+    return [*beside("; ".join(marks) + ";", label_width=0), "last column ?: uncertain (--node says why)"]
+
+
+def _occurs(inspection: Inspection, precision: Precision) -> bool:
+    return any(entry.type == precision.value for entry in inspection.summary.by_type)
 
 
 def _columns(types: str, name: str, cost: LayerCost, uncertain: str) -> str:
@@ -37,11 +64,11 @@ def _columns(types: str, name: str, cost: LayerCost, uncertain: str) -> str:
 
 
 def _types(layer: Layer) -> str:
-    short = {ElementType.INT8: "i8", ElementType.FLOAT: "f"}
-    inputs = [short[operand.type] for operand in layer.inputs]
+    inputs = [SHORT[operand.precision] for operand in layer.inputs]
     if len(inputs) > 2:
         inputs = [f"{len(inputs)}x{'/'.join(sorted(set(inputs)))}"]
-    return f"{'/'.join(inputs)}->{short[layer.output_type]}"
+    weight = f"+{SHORT[layer.weight.precision]}" if layer.weight is not None and layer.weight.alone else ""
+    return f"{'/'.join(inputs)}{weight}->{SHORT[layer.output_precision]}"
 
 
 def node_lines(inspection: Inspection, name: str) -> list[str]:
@@ -71,17 +98,17 @@ def node_lines(inspection: Inspection, name: str) -> list[str]:
 
 def _layer_story(inspection: Inspection, layer: Layer, cost: LayerCost, name: str) -> list[str]:
     if name == layer.name:
-        kernel = "an INT8 kernel" if layer.quantized else "a float kernel"
+        kernel = f"{_article(layer)} {layer.precision.value} kernel"
         lines = wrapped(f"{layer.op_type} '{name}' runs in {kernel} ({_types(layer)}).", 0)
     else:
         role = "is absorbed by" if name in layer.absorbed else "is part of"
-        kernel = f"the {'INT8' if layer.quantized else 'float'} kernel"
+        kernel = f"the {layer.precision.value} kernel"
         lines = wrapped(f"'{name}' {role} {kernel} of {layer.op_type} '{layer.name}' ({_types(layer)}).", 0)
     if len(layer.nodes) > 1:
         lines += wrapped(f"Nodes: {', '.join(layer.nodes)}")
     for operand in layer.inputs:
-        lines += wrapped(f"reads {operand.tensor} as {operand.type.value}")
-    lines += wrapped(f"writes {', '.join(layer.outputs)} as {layer.output_type.value}")
+        lines += wrapped(f"reads {operand.tensor} as {operand.precision.value}")
+    lines += wrapped(f"writes {', '.join(layer.outputs)} as {layer.output_precision.value}")
     for reason in layer.because or ("No rule makes it INT8: its operator has no INT8 form (class F).",):
         lines += wrapped(f"- {reason}")
     lines += wrapped(f"Uncertain: {layer.uncertain}") if layer.uncertain else []
@@ -89,6 +116,10 @@ def _layer_story(inspection: Inspection, layer: Layer, cost: LayerCost, name: st
         share = macs_share(cost.macs, inspection.summary.macs)
         lines.append(f"  It makes {short_count(cost.macs)} multiply-accumulates ({share}).")
     return lines
+
+
+def _article(layer: Layer) -> str:
+    return "a" if layer.precision in (Precision.BF16, Precision.OTHER) else "an"
 
 
 def _unknown_node(inspection: Inspection, name: str) -> UsageError:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
+from qdq_cli.config.forms import Gpu
 from qdq_cli.inspecting.inspect import Inspection, Summary
 from qdq_cli.inspecting.layer_text import STANDALONE, macs_share
 from qdq_cli.quantizing.plan_text import next_rows, plan_lines, plan_rows
 from qdq_cli.screen.amounts import share_text, short_count, size_text
 from qdq_cli.screen.lines import WIDTH, Paint, labelled, plain, quoted, row, wrapped
-from qdq_cli.screen.sentences import count_text
-from qdq_cli.targets.tensorrt.cost import LayerCost
+from qdq_cli.screen.sentences import any_of, count_text
+from qdq_cli.targets.tensorrt.cost_record import LayerCost
 from qdq_cli.targets.tensorrt.findings import ALL, RULES, Finding, Severity
+from qdq_cli.targets.tensorrt.gpus import GPUS, named
+from qdq_cli.targets.tensorrt.precision import ElementType, Precision
 from qdq_cli.targets.tensorrt.simulation import Layer, LayerKind, Reason, Standalone
 
 MAX_NAMES = 3
@@ -55,8 +58,10 @@ def _numbers(inspection: Inspection) -> list[str]:
     if inspection.plan is not None:
         lines += plan_rows(inspection.plan, WIDTH)
     lines += row("TensorRT", _releases(inspection))
-    lines += row("INT8", f"{_int8(summary)}")
+    lines += [line for label, text in _types(inspection) for line in row(label, text)]
     lines += row("cost", _cost(summary))
+    lines += row("moved", _moved_by_type(summary)) if summary.traffic_bytes or summary.weight_bytes else []
+    lines += row("GPU", _gpus(inspection))
     lines += row("stand-alone", _alone(summary))
     lines += row("findings", _counted(inspection))
     lines += row("note", f"{_refusing(inspection)} {REFUSED}") if summary.errors else []
@@ -107,16 +112,30 @@ def _next(inspection: Inspection) -> list[str]:
     return labelled("next", [f"qdq fix {quoted(inspection.model)}"]) if repairs else []  # whole, to be copied
 
 
-def _int8(summary: Summary) -> str:
+def _types(inspection: Inspection) -> Iterator[tuple[str, str]]:
+    """Yield a row for each type of codes: how many weighted operators compute in it, or store their weights so."""
+    summary = inspection.summary
+    found = [entry for entry in summary.by_type if entry.weighted_ops and Precision(entry.type).is_quantized]
+    alone = [entry for entry in summary.by_type if entry.weights_alone]
+    whole = count_text(summary.weighted_ops, "weighted operator")
     if not summary.weighted_ops:
-        return "no weighted operators"
-    return (
-        f"{summary.weighted_quantized} of {count_text(summary.weighted_ops, 'weighted operator')}, "
-        f"{summary.quantized_to_quantized} of them write INT8 too"
-    )
+        yield "INT8", "no weighted operators"
+    elif not found and not alone:
+        yield "INT8", f"0 of {whole}, 0 of them write INT8 too"
+    for entry in found:
+        writing = sum(_writes_codes(layer, entry.type) for layer in inspection.layers)
+        yield entry.type, f"{entry.weighted_ops} of {whole}, {writing} of them write {entry.type} too"
+    for entry in alone:
+        yield f"{entry.type} weights", f"{entry.weights_alone} of {whole}, which compute in float"
+
+
+def _writes_codes(layer: Layer, kind: str) -> bool:
+    is_weighted = layer.kind is LayerKind.WEIGHTED and layer.precision.value == kind
+    return is_weighted and layer.output_type is not ElementType.FLOAT
 
 
 def _cost(summary: Summary) -> str:
+    types = _coded(summary)
     parts = []
     if summary.quantized_macs_percent is not None:
         whole = "the" if summary.unknown_macs else short_count(summary.macs)
@@ -124,11 +143,44 @@ def _cost(summary: Summary) -> str:
     if summary.quantized_traffic_percent is not None:
         share = share_text(summary.quantized_traffic_percent)
         parts.append(f"{share} of {short_count(summary.traffic_elements)} activation elements moved")
-    text = " and ".join(parts) + " in INT8" if parts else "unknown"
+    text = " and ".join(parts) + f" in {types}" if parts else "unknown"
     if not summary.unknown_costs:
         return text + (", one sample" if summary.batch_is_symbolic and parts else "")
     unknown = f"unknown for {count_text(summary.unknown_costs, 'kernel')} of unknown shape (--input-shape)"
     return f"{unknown}; {text} of those that are known" if parts else unknown
+
+
+def _coded(summary: Summary) -> str:
+    """Name the types that products compute in; INT8 where none does."""
+    found = [entry.type for entry in summary.by_type if entry.macs and Precision(entry.type).is_quantized]
+    return " and ".join(found) or "INT8"
+
+
+def _moved_by_type(summary: Summary) -> str:
+    """Say how many bytes kernels move, and the weights have, with the share of each type."""
+    traffic = {entry.type: entry.traffic_bytes for entry in summary.by_type if entry.traffic_bytes}
+    weights = {entry.type: entry.weight_bytes for entry in summary.by_type if entry.weight_bytes}
+    parts = [(traffic, summary.traffic_bytes, "activations"), (weights, summary.weight_bytes, "weights")]
+    return "; ".join(f"{size_text(whole)} of {noun} ({_shares(found, whole)})" for found, whole, noun in parts if whole)
+
+
+def _shares(found: Mapping[str, int], whole: int) -> str:
+    if len(found) == 1:
+        return next(iter(found))
+    return ", ".join(f"{kind} {share_text(100 * size / whole)}" for kind, size in found.items())
+
+
+def _gpus(inspection: Inspection) -> str:
+    """Say which GPUs have units for every type, and for which types others have none."""
+    if inspection.gpu is not None:
+        lacking = [need.type for need in inspection.types if inspection.gpu not in need.gpus]
+        return named(Gpu(inspection.gpu)) + (f", which has no {any_of(lacking)}" if lacking else "")
+    able = [gpu for gpu in GPUS if all(gpu.value in need.gpus for need in inspection.types)]
+    picky = [need.type for need in inspection.types if len(need.gpus) < len(GPUS)]
+    if not able:
+        return "none has units for all of " + ", ".join(picky)
+    newer = f"{able[0].value} ({GPUS[able[0]].architecture}) and newer" if len(able) > 1 else named(able[0])
+    return newer + (f", for {' and '.join(picky)}" if picky else "")
 
 
 def _findings(findings: Iterable[Finding], paint: Paint) -> list[str]:

@@ -12,19 +12,25 @@ from pathlib import Path
 import onnx
 import onnx.shape_inference
 
+from qdq_cli.model.dynamic import spell_for_inference
 from qdq_cli.model.wire import file_mentions
 
 _CRASHES = ("ai.onnx.ml", "LabelEncoder")
+
+_ONNX = ("", "ai.onnx")
 
 
 def inferred_graph(proto: onnx.ModelProto) -> onnx.GraphProto | None:
     """Infer element types and shapes as far as they can be; None where ONNX gives up on the model.
 
     Args:
-        proto: The model; a LabelEncoder whose input is not declared is taken out of it, and its outputs stay unknown.
+        proto: The model, used for nothing else: a LabelEncoder whose input is not declared is taken out of it, and its
+            outputs stay unknown; operators that quantize in blocks are written as ones whose shapes ONNX knows.
     """
-    for graph in _graphs(proto.graph):
-        _without_label_encoders(graph)
+    if any(entry.domain not in _ONNX for entry in proto.opset_import):
+        for graph in _graphs(proto.graph):
+            _without_label_encoders(graph)
+            spell_for_inference(graph)
     try:
         return onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True).graph
     except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):

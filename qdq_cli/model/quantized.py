@@ -9,7 +9,10 @@ import onnx_ir as ir
 from qdq_cli.model.nodes import every_node
 from qdq_cli.process.errors import ModelError
 
-QUANTIZING = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinear", "QGemm", "QAttention")
+QUANTIZING = (
+    *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinear", "QGemm", "QAttention"),
+    *("TRT_FP4", "TRT_MXFP8", "TRT_FP8", "TRT_INT4"),
+)
 """How the operators begin that make, take or compute on codes."""
 
 INTEGER_SUFFIX = "Integer"

@@ -87,6 +87,21 @@ def stored_type(node: ir.Node) -> ir.DataType:
     return codes.dtype if codes is not None and codes.dtype is not None else ir.DataType.UINT8
 
 
+def returned_type(node: ir.Node) -> ir.DataType | None:
+    """Return the float type a DQ returns: the one it names (opset 23), else that of its scale; None where unknown."""
+    said = int_attribute(node, "output_dtype", 0)
+    scale = input_at(node, 1)
+    return ir.DataType(said) if said else None if scale is None else scale.dtype
+
+
+def returns_another_type(node: ir.Node) -> bool:
+    """Say whether a DQ with a scale of 16 bits returns another type: its operator then runs in float (A11)."""
+    scale = input_at(node, 1)
+    if scale is None or scale.dtype not in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
+        return False
+    return returned_type(node) is not scale.dtype
+
+
 def mark_indirect(value: ir.Value) -> None:
     """Let each Q and DQ that reads a value remember its slots: an Identity of a constant is about to go."""
     for use in value.uses():

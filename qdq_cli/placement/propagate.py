@@ -25,6 +25,9 @@ from qdq_cli.model.nodes import input_at, is_op, name_of, only_consumer
 from qdq_cli.model.scales import TensorScale, holds_constant, is_dequantize, is_quantize, tensor_scale
 from qdq_cli.placement.operators import OpClass, commutes, operator_of
 
+_COMPARING = ("MaxPool", "GlobalMaxPool", "ReduceMax", "ReduceMin")
+"""Commuting operators that select by value; the others only move values."""
+
 
 @dataclass(frozen=True)
 class Propagation:
@@ -364,8 +367,13 @@ def _is_read(value: ir.Value) -> bool:
 
 
 def _keeps_codes(node: ir.Node, scale: TensorScale) -> bool:
-    """Say whether a node computes the right thing on codes: zero padding writes the code 0, which must mean 0.0."""
-    return not is_op(node, "Pad") or scale.zero_point == 0
+    """Say whether a node computes the right thing on codes.
+
+    Zero padding writes the code 0, which must mean 0.0; what compares values has no form on floats of 8 bits.
+    """
+    if is_op(node, "Pad"):
+        return scale.zero_point == 0
+    return scale.qtype.is_integer() or not is_op(node, *_COMPARING)
 
 
 def _drop_fill_value(node: ir.Node) -> None:

@@ -105,8 +105,8 @@ def test_layers_are_listed_with_their_types(folder, capsys):
     assert inspect(folder, "plain", "--layers") == 0
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 80 for line in lines)
-    assert any(line.startswith("i8/f->f") and "layer1.0.conv2" in line for line in lines)
-    assert any(line.startswith("i8<-f") and "MIXED_FANOUT maxpool" in line for line in lines)
+    assert any(line.startswith("i8/f32->f32") and "layer1.0.conv2" in line for line in lines)
+    assert any(line.startswith("i8<-f32") and "MIXED_FANOUT maxpool" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_layers_are_listed_with_their_types(folder, capsys):
         ("layer1.0.add", "is part of the INT8 kernel of Conv 'layer1.0.conv2'"),
         ("maxpool_QuantizeLinear", "becomes a stand-alone QuantizeLinear kernel: MIXED_FANOUT"),
         ("layer1.0.conv1_w_QuantizeLinear", "is absorbed by the INT8 kernel of Conv 'layer1.0.conv1'"),
-        ("maxpool", "MaxPool 'maxpool' runs in a float kernel (f->f)."),
+        ("maxpool", "MaxPool 'maxpool' runs in an FP32 kernel (f32->f32)."),
     ],
 )
 def test_a_node_is_explained(folder, capsys, node, expected):
@@ -206,10 +206,10 @@ def test_profiles_filter_findings(folder, capsys):
 @pytest.mark.parametrize("code", RULES)
 def test_every_lint_code_is_found_in_a_file(code, tmp_path, capsys):
     onnx.save(faulty.MODELS[code](), tmp_path / "model.onnx")
-    release = ("--trt", RULES[code].profiles[0].value)
-    shown = document(tmp_path, "model", capsys, *release)
+    asked = ("--trt", RULES[code].profiles[0].value, "--gpu", "sm75")
+    shown = document(tmp_path, "model", capsys, *asked)
     assert code in {entry["code"] for entry in shown["advice" if RULES[code].is_advice else "findings"]}
-    assert inspect(tmp_path, "model", "--fail-on", code, *release) == 5
+    assert inspect(tmp_path, "model", "--fail-on", code, *asked) == 5
 
 
 def test_advice_is_no_finding(folder, capsys):
@@ -291,8 +291,8 @@ def test_dot_colours_layers_and_standalone_kernels(folder, tmp_path):
     text = target.read_text()
     assert text.startswith("digraph qdq {") and text.endswith("}\n")
     assert text.count(drawing.COLOURS["standalone"]) == 10
-    assert text.count(drawing.COLOURS["int8"]) == 22
-    assert 'label="GlobalAveragePool\\navgpool", fillcolor="' + drawing.COLOURS["float"] in text
+    assert text.count(drawing.COLOURS["codes"]) == 22
+    assert 'label="GlobalAveragePool, FP32\\navgpool", fillcolor="' + drawing.COLOURS["float"] in text
 
 
 def test_every_edge_of_the_drawing_ends_at_a_node(folder, tmp_path):

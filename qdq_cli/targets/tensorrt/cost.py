@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 import onnx_ir as ir
 
@@ -19,77 +18,11 @@ from qdq_cli.model.scales import is_pair_half
 from qdq_cli.placement.operators import count_weighted, counts_as_weighted
 from qdq_cli.preparing.prepare import infer_shapes
 from qdq_cli.preparing.settle import give_shapes, settle_one_sample, settle_shapes
+from qdq_cli.targets.tensorrt.cost_record import Cost, LayerCost, by_type
+from qdq_cli.targets.tensorrt.onnx_types import bits_of, precision_of
+from qdq_cli.targets.tensorrt.precision import BITS, Precision
 from qdq_cli.targets.tensorrt.simulate import simulate_in_place
-from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, Simulation, Standalone
-
-_HALF = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
-
-
-@dataclass(frozen=True)
-class LayerCost:
-    """Cost of one layer, or of one stand-alone Q or DQ.
-
-    Args:
-        name: The layer's name, or the first ONNX node of a stand-alone kernel.
-        macs: Multiply-accumulates; 0 for a layer without products, None where shapes are unknown or an optimizer's
-            operator hides them. For If, Loop and Scan, those of each body once.
-        quantized_elements: Activation elements read and written as INT8.
-        float_elements: Activation elements read and written as FP32 or FP16.
-        size_bytes: Both in bytes.
-    """
-
-    name: str
-    macs: int | None
-    quantized_elements: int | None
-    float_elements: int | None
-    size_bytes: int | None
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Cost of a whole simulation.
-
-    Args:
-        layers: One entry for each layer, in the simulation's order.
-        standalone: One entry for each stand-alone Q or DQ, in the simulation's order.
-        macs: Multiply-accumulates of all weighted operators and Einsums with known shapes.
-        quantized_macs: Those that run in INT8.
-        traffic_elements: Activation elements read and written by all kernels.
-        quantized_traffic_elements: Those that are INT8.
-        unknown: Layers without cost because a dimension is not known.
-        every_product: Whether all layers that form products run in INT8 (True), none does (False), or some do (None).
-    """
-
-    layers: tuple[LayerCost, ...]
-    standalone: tuple[LayerCost, ...]
-    macs: int
-    quantized_macs: int
-    traffic_elements: int
-    quantized_traffic_elements: int
-    unknown: int
-    every_product: bool | None = None
-
-    @property
-    def unknown_macs(self) -> int:
-        """Layers whose multiply-accumulates are not known."""
-        return sum(entry.macs is None for entry in self.layers)
-
-    @property
-    def quantized_macs_percent(self) -> float | None:
-        """Share of the multiply-accumulates in INT8; None without any, or where unknown ones would change it."""
-        if self.unknown_macs:
-            return None if self.every_product is None else 100.0 * self.every_product
-        return self.known_macs_percent
-
-    @property
-    def known_macs_percent(self) -> float | None:
-        """Share of the known multiply-accumulates in INT8; None where none are known."""
-        return 100 * self.quantized_macs / self.macs if self.macs else None
-
-    @property
-    def quantized_traffic_percent(self) -> float | None:
-        """Share of the activation traffic in INT8, counted in elements."""
-        return 100 * self.quantized_traffic_elements / self.traffic_elements if self.traffic_elements else None
+from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
 
 
 def cost_of(model: ir.Model, simulation: Simulation) -> Cost:
@@ -148,7 +81,17 @@ def price(sizes: Sizes, simulation: Simulation) -> Cost:
         quantized_traffic_elements=int8,
         unknown=sum(entry.size_bytes is None or entry.macs is None for entry in everything),
         every_product=_every_product(layers, simulation),
+        by_type=by_type(simulation, layers, standalone),
+        rest_bytes=_rest_bytes(simulation, sizes),
     )
+
+
+def _rest_bytes(simulation: Simulation, sizes: Sizes) -> int:
+    ends = [end for layer in simulation.layers for end in _ends(layer)]
+    ends += [(found.tensor, found.float_precision) for found in simulation.standalone]
+    inner = (tensor for tensor, precision in ends if not precision.is_quantized and tensor not in sizes.ends)
+    floats = (tensor for tensor in inner if precision_of(sizes.dtype(tensor)) is Precision.FP32)
+    return _total(sizes.elements(tensor) for tensor in floats) * int(BITS[Precision.FP32]) // 8
 
 
 def _every_product(layers: tuple[LayerCost, ...], simulation: Simulation) -> bool | None:
@@ -173,7 +116,8 @@ class Sizes:
         self._macs: Mapping[str, int | None] = {node.name or "": _macs(node) for node in graph if _forms_products(node)}
         made = [value for node in graph if not is_pair_half(node) for value in node.outputs]  # layers name no codes
         values = (*graph.inputs, *made)
-        self._values = {value.name or "": (value.shape, value.const_value, value.dtype in _HALF) for value in values}
+        self.ends = frozenset(value.name or "" for value in (*graph.inputs, *graph.outputs))
+        self._values = {value.name or "": (value.shape, value.const_value, value.dtype) for value in values}
 
     def macs(self, node: str) -> int | None:
         """Return the multiply-accumulates of a node; 0 for one without products, None where shapes are unknown."""
@@ -185,12 +129,12 @@ class Sizes:
         dims = _known_dims(shape, data)
         return None if dims is None else math.prod(dims)
 
-    def float_bytes(self, tensor: str) -> int:
-        """Return the bytes of an element of a tensor where it is float."""
-        return 2 if self._values.get(tensor, _UNKNOWN)[2] else 4
+    def dtype(self, tensor: str) -> ir.DataType | None:
+        """Return the element type of a tensor in the model; None where it is unknown."""
+        return self._values.get(tensor, _UNKNOWN)[2]
 
 
-_UNKNOWN = (None, None, False)
+_UNKNOWN = (None, None, None)
 
 
 def _dims(value: ir.Value | None) -> tuple[int, ...] | None:
@@ -206,25 +150,35 @@ def _known_dims(shape: ir.Shape | None, data: ir.TensorProtocol | None) -> tuple
 
 
 def _layer_cost(layer: Layer, sizes: Sizes) -> LayerCost:
-    ends = [(operand.tensor, operand.type) for operand in layer.inputs] + [
-        (tensor, layer.output_type) for tensor in layer.outputs
-    ]
-    return _cost(layer.name, sizes.macs(layer.name), ends, sizes)
+    return _cost(layer.name, sizes.macs(layer.name), _ends(layer), sizes)
+
+
+def _ends(layer: Layer) -> list[tuple[str, Precision]]:
+    """Return the tensors that a layer reads and writes, each with the type it does so in."""
+    ends = [(operand.tensor, operand.precision) for operand in layer.inputs]
+    return ends + [(tensor, layer.output_precision) for tensor in layer.outputs]
 
 
 def _standalone_cost(found: Standalone, sizes: Sizes) -> LayerCost:
-    ends = [(found.tensor, ElementType.FLOAT), (found.tensor, ElementType.INT8)]
-    return _cost(found.nodes[0], 0, ends, sizes)
+    return _cost(found.nodes[0], 0, [(found.tensor, Precision.FP32), (found.tensor, found.precision)], sizes)
 
 
-def _cost(name: str, macs: int | None, ends: list[tuple[str, ElementType]], sizes: Sizes) -> LayerCost:
-    counted = [(sizes.elements(tensor), kind, sizes.float_bytes(tensor)) for tensor, kind in ends]
-    if any(count is None for count, _, _ in counted):
-        return LayerCost(name, macs, None, None, None)
-    int8 = sum(count or 0 for count, kind, _ in counted if kind is ElementType.INT8)
-    floats = [(count or 0, width) for count, kind, width in counted if kind is ElementType.FLOAT]
-    size = int8 + sum(count * width for count, width in floats)
-    return LayerCost(name, macs, int8, sum(count for count, _ in floats), size)
+def _cost(name: str, macs: int | None, ends: list[tuple[str, Precision]], sizes: Sizes) -> LayerCost:
+    """Measure what is read and written; floats have the type of the tensor in the model."""
+    codes = floats = 0
+    sizes_of: dict[str, float] = {}
+    for tensor, passed_as in ends:
+        count = sizes.elements(tensor)
+        if count is None:
+            return LayerCost(name, macs, None, None, None)
+        if passed_as.is_quantized:
+            codes, kind, bits = codes + count, passed_as, BITS[passed_as]
+        else:
+            dtype = sizes.dtype(tensor)
+            floats, kind, bits = floats + count, precision_of(dtype), bits_of(dtype)
+        sizes_of[kind.value] = sizes_of.get(kind.value, 0) + count * bits / 8
+    sizes_by_type = {kind: math.ceil(size) for kind, size in sizes_of.items()}
+    return LayerCost(name, macs, codes, floats, sum(sizes_by_type.values()), sizes_by_type)
 
 
 def _forms_products(node: ir.Node) -> bool:

@@ -14,6 +14,7 @@ ALL = tuple(TensorRT)
 UP_TO_8_4 = (TensorRT.V8_4,)
 UP_TO_8_6 = (TensorRT.V8_4, TensorRT.V8_6)
 FROM_10 = (TensorRT.V10, TensorRT.V11)
+FROM_11 = (TensorRT.V11,)
 
 
 class Severity(Enum):
@@ -71,8 +72,15 @@ _TABLE = (
     Rule(
         "E_SCALE_DTYPE",
         "A9-A11",
-        "an FP32 scale; since TensorRT 10 one of the data's own type",
+        "an FP32 scale; since TensorRT 10 one of the data's own type, and for INT4 that of the result",
         "Store the scale in FP32, or in the type of the data for TensorRT 10 and above.",
+    ),
+    Rule(
+        "W_SCALE_DTYPE",
+        "A11",
+        "an FP32 scale, or a DQ that returns the type of its scale",
+        "Store the scale in FP32, or in the type that the DQ returns: as it is, the operator runs in float.",
+        FROM_11,
     ),
     Rule(
         "E_ZP_MISSING",
@@ -180,6 +188,28 @@ _TABLE = (
         "float weights behind Q and DQ",
         "Store float weights behind Q and DQ (`qdq quantize --weights fp32`), or use TensorRT 10 and above.",
         UP_TO_8_6,
+    ),
+    Rule(
+        "E_GPU_TYPE",
+        "7.4",
+        "types that the GPU of --gpu has units for: the builder refuses any other",
+        "It depends on the type; the finding names the GPUs that have it.",
+        FROM_10,
+    ),
+    Rule(
+        "W_GPU_TYPE",
+        "7.4",
+        "types that the GPU of --gpu has units for: these weights are made float before they are used",
+        "It depends on the type; the finding names the GPUs that have it.",
+        FROM_10,
+    ),
+    Rule(
+        "W_FLOAT_REST",
+        "4.8",
+        "a float rest in FP16 or BF16: TensorRT 11 runs what is not quantized in the type that the file gives it",
+        "Export the float model in FP16, and quantize that.",
+        FROM_11,
+        is_advice=True,
     ),
     Rule(
         "W_GROUP_ALIGN",

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from qdq_cli.model.dynamic import MXFP8_DEQUANTIZE, is_block_dequantize, is_dynamic_quantize
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import (
+    FLOAT_TYPES,
     constant_at,
     constant_ints,
     input_at,
@@ -29,8 +31,8 @@ from qdq_cli.placement.operators import is_weighted
 from qdq_cli.preparing.prepare import lift_constants
 
 _ONNX_NODE = "qdq.onnx_node"
-_PERHAPS_NO_OPS = ("Identity", "Dropout", "Pad", "Reshape")
-_CHANGED = frozenset({"Shape", "Size", "Split", *_PERHAPS_NO_OPS})
+_PERHAPS_NO_OPS = ("Identity", "Dropout", "Pad", "Reshape", "Cast")
+_CHANGED = frozenset({"Shape", "Size", "Split", MXFP8_DEQUANTIZE, *_PERHAPS_NO_OPS})
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,9 @@ def import_in_place(model: ir.Model) -> Imported:
     lift_constants(model)
     mark_shape_computations(model.graph)
     nodes = tuple(model.graph)
-    tensors = _tensor_names(nodes)
     changing = [node for node in nodes if node.op_type in _CHANGED]  # few, so that each step need not look at all
+    _spell_dequantize(changing)
+    tensors = _tensor_names(nodes)
     _let_shapes_go(changing)
     _remove_no_ops(model.graph, changing)
     _split_into_slices(model.graph, changing)
@@ -109,11 +112,22 @@ def _tensor_names(nodes: Sequence[ir.Node]) -> dict[ir.Value, str]:
     names: dict[ir.Value, str] = {}
     for node in nodes:
         source = input_at(node, 0) if is_pair_half(node) else None
-        if source is not None and is_dequantize(node) and not is_quantize(source.producer()):
+        if source is not None and is_dequantize(node) and not _makes_codes(source.producer()):
             source = None  # codes that an operator moved: the float tensor is what DQ writes
         for value in node.outputs:
             names[value] = (value.name if source is None else names.get(source, source.name)) or ""
     return names
+
+
+def _makes_codes(node: ir.Node | None) -> bool:
+    return is_quantize(node) or is_dynamic_quantize(node)
+
+
+def _spell_dequantize(nodes: Sequence[ir.Node]) -> None:
+    """Let TensorRT's own DQ of blocks be one of ONNX, which says the same."""
+    for node in nodes:
+        if is_block_dequantize(node):
+            node.op_type, node.domain = "DequantizeLinear", ""
 
 
 def _let_shapes_go(nodes: Sequence[ir.Node]) -> None:
@@ -138,6 +152,8 @@ def _is_no_op(node: ir.Node) -> bool:
     """Say whether a node hands its first input through (S1)."""
     if is_op(node, "Identity"):
         return True
+    if is_op(node, "Cast"):
+        return _is_beside_codes(node)
     if is_op(node, "Dropout"):
         training = constant_at(node, 2)
         mode_known = input_at(node, 2) is None or (training is not None and not bool(training.item()))
@@ -149,6 +165,17 @@ def _is_no_op(node: ir.Node) -> bool:
         before, after = static_dims(input_at(node, 0)), static_dims(node.outputs[0])
         return before is not None and None not in before and before == after
     return False
+
+
+def _is_beside_codes(cast: ir.Node) -> bool:
+    """Say whether a Cast from float to float is one with the DQ before it, or with the Qs that read it alone."""
+    source, result = input_at(cast, 0), cast.outputs[0]
+    if source is None or source.dtype not in FLOAT_TYPES or result.dtype not in FLOAT_TYPES or result.is_graph_output():
+        return False
+    if is_dequantize(source.producer()):
+        return True
+    readers = [use.node for use in result.uses()]
+    return bool(readers) and all(map(is_quantize, readers)) and not holds_constant(source)
 
 
 def _split_into_slices(graph: ir.Graph, nodes: Sequence[ir.Node]) -> None:

@@ -14,27 +14,30 @@ from qdq_cli.model.nodes import (
     input_at,
     int_attribute,
     is_activation,
+    is_constant,
     is_op,
     may_have_one_shape,
     only_consumer,
     rank,
 )
-from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize, stored_type
+from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize, returns_another_type, stored_type
 from qdq_cli.placement.absorption import absorbing_lead, is_scaling
 from qdq_cli.placement.operators import is_weighted
 from qdq_cli.placement.target import Epilogue
 from qdq_cli.placement.topology import pointwise_chain
 from qdq_cli.targets.tensorrt.assembly import (
-    EIGHT_BITS,
     Assembly,
     Kernel,
     Slot,
     activation_dequantize,
+    blocks_of,
     trailing_quantize,
     unshuffled,
 )
 from qdq_cli.targets.tensorrt.importing import is_shuffle, onnx_name
+from qdq_cli.targets.tensorrt.onnx_types import coded_precision
 from qdq_cli.targets.tensorrt.operators import OPERATORS
+from qdq_cli.targets.tensorrt.precision import Precision
 from qdq_cli.targets.tensorrt.simulation import LayerKind
 
 DECONV = "Whether a Q fuses behind ConvTranspose differs between versions (section 9, item 2)."
@@ -42,6 +45,8 @@ OWNER = "Both branches of the Add could absorb it; 8.4 took the one that comes l
 LEFT_WEIGHT = "INT8 with the constant on the left is not documented (section 1.5)."
 MOVED_WEIGHT = "The weight passes a shuffle behind its DQ; some versions cannot fuse that (A22)."
 DEEP_WEIGHT = "Per-channel scales of a constant of rank 3 or more are documented for 2-D weights only (section 1.5)."
+ALONE = "Weights alone fuse into matrix products; a convolution may make them float in a kernel of its own (section 7)."
+MX = "MXFP8 may be made float before the product: nothing public shows in which type its kernels multiply (section 7)."
 ATTENTION = "A fused attention kernel may take this product with its neighbours (section 3.3)."
 
 
@@ -96,11 +101,37 @@ def _float_because(node: ir.Node, operands: Operands) -> str:
     """Say why a weighted operator is not quantized, or "" where it is (A31, A32)."""
     if is_op(node, "Einsum"):
         return "TensorRT computes Einsum in float."
+    found: set[Precision] = set()
     for slot in operands.data:
-        if activation_dequantize(slot) is None:
-            name = slot.value.name if slot.value is not None else "nothing"
-            return f"Its input '{name}' does not come from a per-tensor DQ, so it stays float (A31)."
-    return "" if operands.weight is None else weight_obstacle(operands.weight)
+        dequantize = _quantized_operand(slot)
+        if dequantize is None:
+            return _not_quantized(slot)
+        found.add(coded_precision(dequantize))
+    if operands.weight is not None:
+        if obstacle := weight_obstacle(operands.weight):
+            return obstacle
+        weight = unshuffled(operands.weight.value)
+        producer = None if weight is None else weight.producer()
+        found.update(() if producer is None else {coded_precision(producer)})
+    if len(found) > 1:
+        types = " and ".join(sorted(precision.value for precision in found))
+        return f"Its operands are {types}, which no kernel multiplies, so it computes in float (A32)."
+    return ""
+
+
+def _quantized_operand(slot: Slot) -> ir.Node | None:
+    return activation_dequantize(slot) or blocks_of(slot)
+
+
+def _not_quantized(slot: Slot) -> str:
+    producer = None if slot.value is None else slot.value.producer()
+    name = slot.value.name if slot.value is not None else "nothing"
+    if producer is not None and is_dequantize(producer) and returns_another_type(producer):
+        return f"Its input '{name}' comes from a DQ {_OTHER_TYPE}"
+    return f"Its input '{name}' does not come from a per-tensor DQ, so it stays float (A31)."
+
+
+_OTHER_TYPE = "that returns another type than its 16-bit scale, so it computes in float (A11)."
 
 
 def weight_obstacle(slot: Slot) -> str:
@@ -109,8 +140,12 @@ def weight_obstacle(slot: Slot) -> str:
     producer = None if weight is None else weight.producer()
     name = "nothing" if weight is None else weight.name
     if producer is not None and is_dequantize(producer) and holds_constant(weight):
-        stored = stored_type(producer)
-        return "" if stored in EIGHT_BITS else f"Its weight is stored as {stored.name}, so it computes in float (A32)."
+        if returns_another_type(producer):
+            return f"The DQ of its weight is one {_OTHER_TYPE}"
+        found = coded_precision(producer)
+        if found.is_quantized:
+            return ""
+        return f"Its weight is stored as {stored_type(producer).name}, so it computes in float (A32)."
     kind = "is not behind Q and DQ" if holds_constant(weight) else "is computed at run time"
     return f"Its weight '{name}' {kind}, so it stays float (A31)."
 
@@ -178,23 +213,52 @@ def _decide_types(assembly: Assembly, kernel: Kernel, *, deconv_absorbs_q: bool)
     """Decide INT8 or float for the operands, the residual and the result (A31; 4.4, cases 1-5)."""
     operands = operands_of(kernel.lead)
     obstacle = _float_because(kernel.lead, operands)
+    kernel.weight = operands.weight
     if len(kernel.nodes) > 1:
         absorbed = ", ".join(f"'{onnx_name(node)}'" for node in kernel.nodes[1:])
         kernel.because.insert(0, f"It absorbs {absorbed} (4.4).")
     if obstacle:
-        kernel.because.insert(0, obstacle)
+        kernel.because.insert(0, _of_weights_alone(assembly, kernel, operands) or obstacle)
         return
-    kernel.int8 = True
-    kernel.because.insert(0, "Its operands come from DQ, so it runs in INT8 (A31).")
-    assembly.absorb(operands.data)
-    if operands.weight is not None:
-        assembly.absorb([operands.weight])
+    kernel.codes = codes = _codes_of(operands)
+    kernel.because.insert(0, f"Its operands come from DQ, so it runs in {codes.value} (A31).")
+    for slot in (*operands.data, *((operands.weight,) if operands.weight is not None else ())):
+        _absorb_operand(assembly, slot)
     kernel.uncertain.extend(_doubts(kernel, operands))
     _decide_output(assembly, kernel, deconv_absorbs_q=deconv_absorbs_q)
 
 
+def _codes_of(operands: Operands) -> Precision:
+    dequantize = _quantized_operand(operands.data[0])
+    assert dequantize is not None
+    return coded_precision(dequantize)
+
+
+def _absorb_operand(assembly: Assembly, slot: Slot) -> None:
+    """Absorb the DQ in a slot, and the one that makes the scales of its blocks (NVFP4)."""
+    assembly.absorb([slot])
+    dequantize = blocks_of(slot)
+    scale = None if dequantize is None else Slot(dequantize, 1)
+    if scale is not None and scale.value is not None and is_dequantize(scale.value.producer()):
+        assembly.absorb([scale])
+
+
+def _of_weights_alone(assembly: Assembly, kernel: Kernel, operands: Operands) -> str:
+    """Say that only the weight is stored as codes, and absorb its DQ, where it is so; else "" (section 7)."""
+    weight = None if operands.weight is None else unshuffled(operands.weight.value)
+    producer = None if weight is None else weight.producer()
+    if operands.weight is None or producer is None or not is_dequantize(producer):
+        return ""
+    if not is_constant(input_at(producer, 0)) or any(activation_dequantize(slot) for slot in operands.data):
+        return ""
+    assembly.absorb([operands.weight])
+    if is_op(kernel.lead, "Conv", "ConvTranspose"):
+        kernel.uncertain.append(ALONE)
+    return f"Its weight alone is {coded_precision(producer).value}, so it computes in float (section 7)."
+
+
 def _decide_output(assembly: Assembly, kernel: Kernel, *, deconv_absorbs_q: bool) -> None:
-    quantize = trailing_quantize(kernel.result)
+    quantize = trailing_quantize(kernel.result, kernel.codes)
     if quantize is None:
         kernel.because.append(_float_output_because(kernel.result))
         return
@@ -208,9 +272,10 @@ def _decide_output(assembly: Assembly, kernel: Kernel, *, deconv_absorbs_q: bool
             kernel.because.append("Its residual is float, so its result is float too (4.4, case 4).")
             return
         assembly.absorb([kernel.residual])
-        kernel.because.append("Residual and result are both INT8 (4.4, case 3).")
+        kernel.because.append(f"Residual and result are both {coded_precision(quantize).value} (4.4, case 3).")
     kernel.trailing = quantize
-    kernel.because.append(f"Only the Q '{onnx_name(quantize)}' reads its result, so it writes INT8 (4.4, case 1).")
+    written = coded_precision(quantize).value
+    kernel.because.append(f"Only the Q '{onnx_name(quantize)}' reads its result, so it writes {written} (4.4, case 1).")
 
 
 def _float_output_because(result: ir.Value) -> str:
@@ -230,6 +295,8 @@ def _is_activated(kernel: Kernel) -> bool:
 def _doubts(kernel: Kernel, operands: Operands) -> list[str]:
     lead, doubts = kernel.lead, []
     weight = operands.weight
+    if kernel.codes is Precision.MXFP8:
+        doubts.append(MX)
     if lead.op_type == "ConvTranspose" and trailing_quantize(kernel.result) is not None:
         doubts.append(DECONV)
     if weight is None:

@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import onnx_ir as ir
 
+from qdq_cli.model.dynamic import is_dynamic_quantize
 from qdq_cli.model.foreign import hides_product
 from qdq_cli.model.nodes import input_at, is_constant, is_op, is_shape_computation
 from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize
@@ -21,11 +22,14 @@ from qdq_cli.targets.tensorrt.assembly import (
     unshuffled,
 )
 from qdq_cli.targets.tensorrt.einsum import FLOAT, is_product
+from qdq_cli.targets.tensorrt.onnx_types import coded_precision, precision_of
 from qdq_cli.targets.tensorrt.operators import OPERATORS
+from qdq_cli.targets.tensorrt.precision import Precision
 from qdq_cli.targets.tensorrt.simulation import LayerKind
 
 POINTWISE = "Whether pointwise kernels read INT8 and write float depends on the GPU (section 9, item 11)."
 FOREIGN = "ONNX Runtime's optimizer made it, and TensorRT has no such operator (section 1.9)."
+DYNAMIC = "It computes the scales of its blocks while the network runs, so it is a kernel of its own (section 7)."
 NORM = (
     "A batch normalization outside a convolution in INT8 is documented for pre-activation networks only (section 2.2)."
 )
@@ -48,6 +52,8 @@ def build_leftovers(assembly: Assembly) -> None:
             _build_pooling(assembly, node)
         elif node in assembly.on_codes:
             _build_commuting(assembly, node)
+        elif is_dynamic_quantize(node):
+            assembly.add(Kernel(node, LayerKind.OTHER, [node], node.outputs[0], because=[DYNAMIC]))
         elif hides_product(node):
             assembly.add(Kernel(node, LayerKind.WEIGHTED, [node], node.outputs[0], because=[FOREIGN]))
         elif is_product(node):
@@ -73,8 +79,9 @@ def _why_not_on_codes(node: ir.Node) -> list[str]:
 
 
 def _build_commuting(assembly: Assembly, node: ir.Node) -> None:
-    kernel = Kernel(node, LayerKind.COMMUTING, [node], node.outputs[0], int8=True)
-    kernel.because.append("It moves or selects values, so it works on the INT8 codes (class C; R4, R5).")
+    codes = precision_of(node.outputs[0].dtype)
+    kernel = Kernel(node, LayerKind.COMMUTING, [node], node.outputs[0], codes=codes)
+    kernel.because.append(f"It moves or selects values, so it works on the {codes.value} codes (class C; R4, R5).")
     if node.op_type in _DOUBTS:
         kernel.uncertain.append(_DOUBTS[node.op_type])
     assembly.add(kernel)
@@ -84,12 +91,15 @@ def _build_pooling(assembly: Assembly, node: ir.Node) -> None:
     """Average pooling is one INT8 kernel with a DQ before and a Q behind, and float otherwise (4.5)."""
     kernel = Kernel(node, LayerKind.POOLING, [node], node.outputs[0])
     read, quantize = Slot(node, 0), trailing_quantize(node.outputs[0])
-    if activation_dequantize(read) is None:
+    dequantize = activation_dequantize(read)
+    if dequantize is None:
         kernel.because.append("Its input does not come from a DQ, so it stays float (4.5).")
+    elif coded_precision(dequantize) is not Precision.INT8:
+        kernel.because.append("Averages have an INT8 form and no FP8 form, so it stays float (section 7).")
     elif quantize is None:
         kernel.because.append("Its result is not read by a Q alone, so it stays float (4.5).")
     else:
-        kernel.int8, kernel.trailing = True, quantize
+        kernel.codes, kernel.trailing = Precision.INT8, quantize
         kernel.because.append("DQ before it and Q behind it: one INT8 kernel (4.5).")
         assembly.absorb([read])
     assembly.add(kernel)
@@ -116,13 +126,15 @@ def _build_pointwise(assembly: Assembly, nodes: list[ir.Node]) -> None:
 
 
 def _quantize_pointwise(assembly: Assembly, kernel: Kernel, reads: list[Slot], results: list[ir.Value]) -> None:
-    kernel.int8 = True
+    dequantize = activation_dequantize(reads[0])
+    kernel.codes = codes = Precision.INT8 if dequantize is None else coded_precision(dequantize)
     kernel.trailing = trailing_quantize(results[0]) if len(results) == 1 else None
     assembly.absorb(reads)
     if kernel.trailing is not None:
-        kernel.because.append("All it reads comes from DQ and only a Q reads its result: one INT8 kernel (4.5).")
+        said = f"All it reads comes from DQ and only a Q reads its result: one {codes.value} kernel (4.5)."
+        kernel.because.append(said)
     else:
-        kernel.because.append("All it reads comes from DQ, so it may read INT8 and write float (4.5).")
+        kernel.because.append(f"All it reads comes from DQ, so it may read {codes.value} and write float (4.5).")
         kernel.uncertain.append(POINTWISE)
     if any(is_op(node, "BatchNormalization") for node in kernel.nodes):
         kernel.uncertain.append(NORM)

@@ -11,7 +11,9 @@ from qdq_cli.model.nodes import every_body, is_op
 from qdq_cli.model.opset import MIN_OPSET
 from qdq_cli.model.scales import is_dequantize, is_pair_half, is_quantize
 from qdq_cli.placement.operators import is_weighted, operator_of
+from qdq_cli.screen.amounts import share_text, size_text
 from qdq_cli.targets.tensorrt.assembly import unshuffled
+from qdq_cli.targets.tensorrt.cost_record import Cost
 from qdq_cli.targets.tensorrt.findings import Finding, finding
 from qdq_cli.targets.tensorrt.lint_operators import (
     Origins,
@@ -22,8 +24,12 @@ from qdq_cli.targets.tensorrt.lint_operators import (
     lint_weighted,
 )
 from qdq_cli.targets.tensorrt.lint_scales import default_axis, lint_node
+from qdq_cli.targets.tensorrt.precision import Precision
 from qdq_cli.targets.tensorrt.releases import NEWEST_OPSET
 from qdq_cli.targets.tensorrt.simulation import Simulation, Standalone
+
+MIN_REST_PERCENT = 10.0
+"""Least share of the activation bytes in FP32 that is spoken of, what the network takes and returns left out."""
 
 
 def lint(model: ir.Model) -> tuple[Finding, ...]:
@@ -41,6 +47,17 @@ def lint(model: ir.Model) -> tuple[Finding, ...]:
 def lint_simulation(simulation: Simulation) -> tuple[Finding, ...]:
     """Return W_STANDALONE_Q and W_STANDALONE_DQ for kernels inside the network; boundaries are unavoidable (P16)."""
     return tuple(_of_standalone(found) for found in simulation.removable)
+
+
+def lint_rest(cost: Cost) -> Iterator[Finding]:
+    """Yield W_FLOAT_REST for a quantized model whose FP32 tensors are a share of the traffic worth a line."""
+    if not any(entry.weighted_ops for entry in cost.by_type if Precision(entry.type).is_quantized):
+        return
+    whole = sum(entry.traffic_bytes for entry in cost.by_type)
+    share = 100 * cost.rest_bytes / whole if whole else 0.0
+    if share >= MIN_REST_PERCENT:
+        found = f"{share_text(share)} of the {size_text(whole)} that kernels read and write are FP32 between them"
+        yield finding("W_FLOAT_REST", "", "", found)
 
 
 def _of_standalone(found: Standalone) -> Finding:

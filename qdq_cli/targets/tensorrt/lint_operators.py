@@ -17,14 +17,22 @@ from qdq_cli.model.nodes import (
     is_op,
     static_dims,
 )
-from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize, stored_type, tensor_scale
+from qdq_cli.model.scales import (
+    holds_constant,
+    is_dequantize,
+    is_quantize,
+    returns_another_type,
+    stored_type,
+    tensor_scale,
+)
 from qdq_cli.placement.absorption import absorbing_lead
 from qdq_cli.placement.operators import data_slots, is_depthwise, is_weighted, operator_of
 from qdq_cli.placement.target import Epilogue
 from qdq_cli.targets.tensorrt.assembly import EIGHT_BITS, Slot, activation_dequantize, unshuffled
 from qdq_cli.targets.tensorrt.findings import Finding, finding
 from qdq_cli.targets.tensorrt.kernels import Operands, feeds_weight, operands_of, weight_obstacle
-from qdq_cli.targets.tensorrt.lint_scales import label, scale_count
+from qdq_cli.targets.tensorrt.lint_scales import scale_count
+from qdq_cli.targets.tensorrt.lint_types import label
 from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.unsupported import reads_stored_constant, refusal
 
@@ -146,8 +154,11 @@ def _half_quantized(node: ir.Node, operands: Operands, data: list[bool]) -> Iter
     weight = None if operands.weight is None else unshuffled(operands.weight.value)
     producer = None if weight is None else weight.producer()
     quantized = is_dequantize(producer)
-    if quantized and producer is not None and stored_type(producer) not in EIGHT_BITS:
-        return  # weights of 4 bits or FP8 are meant to stand alone (rules, section 7)
+    if quantized and producer is not None and not any(data) and is_stored_alone(producer):
+        yield from _dq_only(node, input_at(producer, 0))
+        return  # weights alone, for operators that compute in float (rules, section 7)
+    if any(_returns_another_type(slot) for slot in operands.data):
+        return  # W_SCALE_DTYPE says why it runs in float
     sides = [*data, quantized] if operands.weight is not None else data
     if any(sides) and not all(sides):
         if operands.weight is None:
@@ -155,6 +166,21 @@ def _half_quantized(node: ir.Node, operands: Operands, data: list[bool]) -> Iter
         else:
             found = "Q/DQ on the weight only" if quantized else "Q/DQ on the data only"
         yield finding("W_WEIGHT_ONLY_OR_ACT_ONLY", label(node), _output(node), found)
+
+
+def _returns_another_type(slot: Slot) -> bool:
+    producer = None if slot.value is None else slot.value.producer()
+    return producer is not None and is_dequantize(producer) and returns_another_type(producer)
+
+
+def is_stored_alone(dequantize: ir.Node) -> bool:
+    """Say whether a DQ reads a stored weight that may go without Q/DQ on the data: INT8, INT4 and other codes."""
+    return is_constant(input_at(dequantize, 0)) or stored_type(dequantize) not in EIGHT_BITS
+
+
+def _dq_only(node: ir.Node, codes: ir.Value | None) -> Iterator[Finding]:
+    if codes is not None and is_constant(codes) and codes.dtype in EIGHT_BITS:
+        yield finding("W_DQ_ONLY_WEIGHTS", label(node), codes.name or "", "an integer weight behind DQ")
 
 
 def _weight_axis(node: ir.Node, slot: Slot | None, default_axis: int) -> Iterator[Finding]:
@@ -216,11 +242,7 @@ def _quantized_operator(node: ir.Node, weight: Slot | None) -> Iterator[Finding]
     producer = None if weight is None or weight.value is None else (unshuffled(weight.value) or weight.value).producer()
     if weight is None or producer is None:
         return
-    codes = input_at(producer, 0)
-    if is_constant(codes):
-        yield finding(
-            "W_DQ_ONLY_WEIGHTS", label(node), (codes.name if codes else "") or "", "an integer weight behind DQ"
-        )
+    yield from _dq_only(node, input_at(producer, 0))
     dims = static_dims(weight.value) or _source_dims(producer)
     if dims is not None and None not in dims:
         yield from _channels(node, tuple(dim or 0 for dim in dims))

@@ -5,24 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from qdq_cli.model.codes import CodeRange, code_range
-from qdq_cli.model.nodes import FLOAT_TYPES, constant_at, input_at, int_attribute, is_constant, is_op, static_dims
+from qdq_cli.model.nodes import constant_at, input_at, int_attribute, is_constant, is_op, static_dims
 from qdq_cli.model.opset import MIN_OPSET
 from qdq_cli.model.scales import (
     element_count,
     holds_constant,
     indirect_slots,
     is_pair_half,
-    is_quantize,
     stored_type,
 )
-from qdq_cli.targets.tensorrt.findings import FROM_10, UP_TO_8_6, Finding, finding
+from qdq_cli.targets.tensorrt.findings import UP_TO_8_6, Finding, finding
+from qdq_cli.targets.tensorrt.lint_types import (
+    Half,
+    is_made_for_blocks,
+    label,
+    lint_scale_type,
+    lint_types,
+    name_in,
+)
 
 MAX_SCALES_READ = 1 << 20
 """A scale with more elements is no per-channel scale; its values are not read."""
@@ -41,23 +47,6 @@ UNSHIFT = f"Store INT8 with zero point 0, the same numbers; `qdq fix` does for U
 
 UNSIGNED = "Quantize to INT8, with ranges that are symmetric around zero; nothing else repairs it."
 
-NEWER_TYPES = frozenset({ir.DataType.FLOAT8E4M3FN, ir.DataType.INT4, ir.DataType.FLOAT4E2M1})
-"""Stored types TensorRT 10 and above read (rules, section 7)."""
-
-
-class _Half(NamedTuple):
-    """One Q or DQ with its operands, each looked up once."""
-
-    node: ir.Node
-    data: ir.Value | None
-    scale: ir.Value | None
-    zero_point: ir.Value | None
-    scales: int | None
-    stored: ir.DataType
-    block_size: int
-    axis: int
-    indirect: frozenset[int]
-
 
 def default_axis(opset: int) -> int:
     """Return the axis of a per-channel Q or DQ that names none: ONNX's since opset 13; TensorRT's before that (A20)."""
@@ -69,10 +58,10 @@ def lint_node(node: ir.Node, opset: int = MIN_OPSET) -> Iterator[Finding]:
     data, scale, zero_point = input_at(node, 0), input_at(node, 1), input_at(node, 2)
     block_size, axis = int_attribute(node, "block_size", 0), int_attribute(node, "axis", default_axis(opset))
     scales, indirect = scale_count(node), indirect_slots(node)
-    half = _Half(node, data, scale, zero_point, scales, stored_type(node), block_size, axis, indirect)
+    half = Half(node, data, scale, zero_point, scales, stored_type(node), block_size, axis, indirect, opset)
     yield from _scale(half)
     yield from _zero_point(half)
-    yield from _types(half)
+    yield from lint_types(half)
     yield from _axis(half)
     yield from _clipped(half)
 
@@ -89,16 +78,7 @@ def is_shifted(node: ir.Node) -> bool:
     return zero is not None and zero.dtype == np.uint8 and bool(np.all(zero == SHIFT))
 
 
-def _name(value: ir.Value | None) -> str:
-    return "" if value is None or value.name is None else value.name
-
-
-def label(node: ir.Node) -> str:
-    """Return the name of a node, or one made of its operator and first output."""
-    return node.name or f"{node.op_type}_{_name(node.outputs[0]) if node.outputs else ''}"
-
-
-def _scale(half: _Half) -> Iterator[Finding]:
+def _scale(half: Half) -> Iterator[Finding]:
     node, scale = half.node, half.scale
     if scale is None:
         yield finding("E_SCALE_NOT_CONST", label(node), "", "no scale at all")
@@ -106,24 +86,26 @@ def _scale(half: _Half) -> Iterator[Finding]:
     source, maker = scale, scale.producer()
     if maker is not None and is_op(maker, "Cast") and (before := input_at(maker, 0)) is not None:
         source = before  # one Cast is let through (A8)
+    if is_made_for_blocks(half):
+        return
     if not is_constant(source):
         producer = source.producer()
         found = f"computed by {producer.op_type}" if producer is not None else "a graph input"
-        yield finding("E_SCALE_NOT_CONST", label(node), _name(scale), found)
+        yield finding("E_SCALE_NOT_CONST", label(node), name_in(scale), found)
     elif 1 in half.indirect:
-        yield finding("E_SCALE_NOT_CONST", label(node), _name(scale), THROUGH_IDENTITY, UP_TO_8_6)
-    yield from _scale_type(half, scale)
+        yield finding("E_SCALE_NOT_CONST", label(node), name_in(scale), THROUGH_IDENTITY, UP_TO_8_6)
+    yield from lint_scale_type(half)
     array = constant_at(node, 1) if (half.scales or 0) <= MAX_SCALES_READ else None
     if array is not None and array.dtype.kind in "fV" and not _all_positive(array):
         with np.errstate(invalid="ignore"):  # signalling NaNs
             values = np.ravel(array).astype(np.float64)
         wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
         found = f"{values[wrong[0]]:g}" if values.size == 1 else f"{wrong.size} of {values.size} elements"
-        entry = finding("E_SCALE_NONPOS", label(node), _name(scale), found)
+        entry = finding("E_SCALE_NONPOS", label(node), name_in(scale), found)
         yield entry if np.isfinite(values).all() else replace(entry, fix=NOT_FINITE)
     elif array is not None and is_denormal(array).any():
         found = f"{int(is_denormal(array).sum())} of {array.size} scales below the smallest normal number"
-        yield replace(finding("E_SCALE_NONPOS", label(node), _name(scale), found), expected=NORMAL)
+        yield replace(finding("E_SCALE_NONPOS", label(node), name_in(scale), found), expected=NORMAL)
 
 
 def is_denormal(scales: NDArray[np.generic]) -> NDArray[np.bool_]:
@@ -145,85 +127,62 @@ def _all_positive(scales: NDArray[np.generic]) -> bool:
         return bool(values.min() > 0 and values.max() < math.inf)  # of NaN, both are NaN
 
 
-def _scale_type(half: _Half, scale: ir.Value) -> Iterator[Finding]:
-    dtype, node = scale.dtype, half.node
-    if dtype is None or dtype == ir.DataType.FLOAT8E8M0:
-        return
-    if dtype not in FLOAT_TYPES:
-        yield finding("E_SCALE_DTYPE", label(node), _name(scale), f"a {dtype.name} scale")
-    elif dtype != ir.DataType.FLOAT:
-        yield finding("E_SCALE_DTYPE", label(node), _name(scale), f"a {dtype.name} scale", UP_TO_8_6)
-    given = None if half.data is None else half.data.dtype
-    if given is not None and given != dtype and {given, dtype} <= FLOAT_TYPES and is_quantize(node):
-        found = f"a {dtype.name} scale on {given.name} data"
-        yield finding("E_SCALE_DTYPE", label(node), _name(scale), found, FROM_10)
-
-
-def _zero_point(half: _Half) -> Iterator[Finding]:
+def _zero_point(half: Half) -> Iterator[Finding]:
     node, value = half.node, half.zero_point
     if value is None:
         if half.stored in (ir.DataType.INT8, ir.DataType.UINT8):
-            yield finding("E_ZP_MISSING", label(node), _name(half.data), "two inputs")
-            yield finding("W_ZP_MISSING", label(node), _name(half.data), "two inputs")
+            yield finding("E_ZP_MISSING", label(node), name_in(half.data), "two inputs")
+        if half.stored is ir.DataType.UINT8:  # a DQ of INT8 codes, or a Q that names its type, says the same to all
+            yield finding("W_ZP_MISSING", label(node), name_in(half.data), "two inputs")
         return
     if value.dtype == ir.DataType.UINT8:
-        entry = finding("E_ZP_DTYPE", label(node), _name(value), "a UINT8 zero point")
+        entry = finding("E_ZP_DTYPE", label(node), name_in(value), "a UINT8 zero point")
         yield replace(entry, fix=UNSHIFT if is_shifted(node) else UNSIGNED)
     if not is_constant(value):
-        yield finding("E_ZP_NONZERO", label(node), _name(value), "a zero point that is computed at run time")
+        yield finding("E_ZP_NONZERO", label(node), name_in(value), "a zero point that is computed at run time")
         return
     if 2 in half.indirect:
-        entry = finding("E_ZP_NONZERO", label(node), _name(value), THROUGH_IDENTITY, UP_TO_8_6)
+        entry = finding("E_ZP_NONZERO", label(node), name_in(value), THROUGH_IDENTITY, UP_TO_8_6)
         yield replace(entry, expected="the zero point as an initializer or Constant", rule="A8", fix=INLINE)
     size = element_count(value) or 0
     if half.scales is not None and size != half.scales:
-        yield finding("E_ZP_SIZE", label(node), _name(value), f"{size} zero points and {half.scales} scales")
+        yield finding("E_ZP_SIZE", label(node), name_in(value), f"{size} zero points and {half.scales} scales")
     array = constant_at(node, 2) if size <= MAX_SCALES_READ else None
     if array is not None and array.astype(np.float32).any():
         first = np.ravel(array)[np.flatnonzero(np.ravel(array).astype(np.float32))[0]]
-        entry = finding("E_ZP_NONZERO", label(node), _name(value), f"zero point {first}")
+        entry = finding("E_ZP_NONZERO", label(node), name_in(value), f"zero point {first}")
         yield replace(entry, fix=UNSHIFT) if is_shifted(node) else entry
 
 
-def _types(half: _Half) -> Iterator[Finding]:
-    node, data, stored = half.node, half.data, half.stored
-    if data is not None and data.dtype is not None and data.dtype not in FLOAT_TYPES and is_quantize(node):
-        yield finding("E_QDQ_TYPE", label(node), _name(data), f"Q of {data.dtype.name} data")
-    if stored in NEWER_TYPES:
-        yield finding("E_QDQ_TYPE", label(node), _name(data), f"{stored.name}", UP_TO_8_6)
-    elif stored not in (ir.DataType.INT8, ir.DataType.UINT8):
-        yield finding("E_QDQ_TYPE", label(node), _name(data), f"{stored.name}")
-    elif half.block_size:
-        yield finding("E_QDQ_TYPE", label(node), _name(data), f"{stored.name} with a scale for each block")
-
-
-def _axis(half: _Half) -> Iterator[Finding]:
+def _axis(half: Half) -> Iterator[Finding]:
     """Check per-channel scales: only on weights, with an axis, as long as the tensor is there (A2-A5, A20)."""
     node, count, data = half.node, half.scales, half.data
     if count is None or count == 1 or half.block_size or data is None:
         return
     if not holds_constant(data):
-        yield finding("E_ACT_PER_AXIS", label(node), _name(data), f"{count} scales on an activation")
+        yield finding("E_ACT_PER_AXIS", label(node), name_in(data), f"{count} scales on an activation")
         return
     if "axis" not in node.attributes:
-        yield finding("E_AXIS_MISSING", label(node), _name(data), f"{count} scales and no axis")
+        yield finding("E_AXIS_MISSING", label(node), name_in(data), f"{count} scales and no axis")
     dims = _dims(data)
     if dims is not None:
         axis = half.axis
         inside = -len(dims) <= axis < len(dims)
         length = dims[axis] if inside else None
         if not inside or (length is not None and length != count):
-            yield finding("E_AXIS_LEN", label(node), _name(data), f"{count} scales along axis {axis} of {_shape(dims)}")
+            yield finding(
+                "E_AXIS_LEN", label(node), name_in(data), f"{count} scales along axis {axis} of {_shape(dims)}"
+            )
 
 
-def _clipped(half: _Half) -> Iterator[Finding]:
+def _clipped(half: Half) -> Iterator[Finding]:
     """Say what a clip of stored integers that stood before a DQ means (A1)."""
     found = code_range(half.node)
     if found is None:
         return
     names = " and ".join(f"'{name}'" for name in found.nodes)
     text = f"{names} between Q and DQ lets {found.low} to {found.high} through: {meaning_of(found)}"
-    yield finding("W_CODES_CLIPPED", label(half.node), _name(half.data), text)
+    yield finding("W_CODES_CLIPPED", label(half.node), name_in(half.data), text)
 
 
 def meaning_of(found: CodeRange) -> str:

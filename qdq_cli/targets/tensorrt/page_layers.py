@@ -7,10 +7,10 @@ import onnx_ir as ir
 from qdq_cli.screen.amounts import share_text
 from qdq_cli.screen.page import Badge, Block, Cell, Facts, Note, Section, Table, Tone
 from qdq_cli.screen.page_text import NOTHING, number
-from qdq_cli.targets.tensorrt.cost import Cost, LayerCost, weigh
+from qdq_cli.targets.tensorrt.cost import weigh
+from qdq_cli.targets.tensorrt.cost_record import Cost, LayerCost
+from qdq_cli.targets.tensorrt.precision import Precision
 from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
-
-_TONES = {True: Badge("INT8", Tone.INT8), False: Badge("float", Tone.FLOAT)}
 
 
 def layer_section(model: ir.Model) -> Section:
@@ -37,17 +37,23 @@ def layer_section(model: ir.Model) -> Section:
 
 def _totals(simulation: Simulation, cost: Cost) -> tuple[tuple[str, Cell], ...]:
     rows: list[tuple[str, Cell]] = [
-        ("in INT8", f"{simulation.weighted_quantized} of {simulation.weighted_total} weighted operators"),
+        (f"in {_coded(cost)}", f"{simulation.weighted_quantized} of {simulation.weighted_total} weighted operators"),
         ("stand-alone", f"{len(simulation.removable)} inside, {len(simulation.boundaries)} at the boundary"),
     ]
     if cost.quantized_macs_percent is not None:
         whole = "" if cost.unknown_macs else f" of {number(cost.macs / 1e6)} M"
-        rows.append(("MACs in INT8", f"{share_text(cost.quantized_macs_percent)}{whole}"))
+        rows.append((f"MACs in {_coded(cost)}", f"{share_text(cost.quantized_macs_percent)}{whole}"))
     if cost.quantized_traffic_percent is not None:
-        rows.append(
-            ("traffic in INT8", f"{share_text(cost.quantized_traffic_percent)} of the activation elements moved")
-        )
-    return tuple(rows)
+        share = share_text(cost.quantized_traffic_percent)
+        rows.append((f"traffic in {_coded(cost)}", f"{share} of the activation elements moved"))
+    moved = [f"{entry.type} {number(entry.traffic_bytes / 1e3)}" for entry in cost.by_type if entry.traffic_bytes]
+    return (*rows, ("moved, kB", ", ".join(moved))) if moved else tuple(rows)
+
+
+def _coded(cost: Cost) -> str:
+    """Name the types that products compute in; INT8 where none does."""
+    found = [entry.type for entry in cost.by_type if entry.weighted_ops and Precision(entry.type).is_quantized]
+    return " and ".join(found) or Precision.INT8.value
 
 
 def _layers(simulation: Simulation, cost: Cost) -> Table:
@@ -59,10 +65,11 @@ def _layers(simulation: Simulation, cost: Cost) -> Table:
 def _layer_row(layer: Layer, cost: LayerCost) -> tuple[Cell, ...]:
     more = f" +{len(layer.nodes) - 1}" if len(layer.nodes) > 1 else ""
     doubt = " ?" if layer.uncertain else ""
-    reads = ", ".join(dict.fromkeys(operand.type.value for operand in layer.inputs))
+    reads = ", ".join(dict.fromkeys(operand.precision.value for operand in layer.inputs))
+    computes = Badge(layer.precision.value, Tone.INT8 if layer.quantized else Tone.FLOAT)
     macs = NOTHING if cost.macs is None else number(cost.macs / 1e6) if cost.macs else ""
     name = f"{layer.name}{more}{doubt}"
-    return name, layer.op_type, _TONES[layer.quantized], reads, layer.output_type.value, macs, _kilobytes(cost)
+    return name, layer.op_type, computes, reads, layer.output_precision.value, macs, _kilobytes(cost)
 
 
 def _kilobytes(cost: LayerCost) -> str:

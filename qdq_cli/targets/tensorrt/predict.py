@@ -8,7 +8,8 @@ import onnx_ir as ir
 
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.screen.page import Section
-from qdq_cli.targets.tensorrt.cost import Cost, cost_of, weigh
+from qdq_cli.targets.tensorrt.cost import cost_of, weigh
+from qdq_cli.targets.tensorrt.cost_record import Cost
 from qdq_cli.targets.tensorrt.page_layers import layer_section
 from qdq_cli.targets.tensorrt.simulate import simulate
 from qdq_cli.targets.tensorrt.simulation import Simulation

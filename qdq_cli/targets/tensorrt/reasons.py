@@ -13,6 +13,7 @@ from qdq_cli.placement.topology import comes_from_inputs
 from qdq_cli.targets.tensorrt.assembly import Assembly, Kernel, Slot, activation_dequantize
 from qdq_cli.targets.tensorrt.importing import onnx_name
 from qdq_cli.targets.tensorrt.kernels import DECONV, operands_of
+from qdq_cli.targets.tensorrt.onnx_types import coded_precision, precision_of
 from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.remedies import LEAVE, REMEDIES
 from qdq_cli.targets.tensorrt.simulation import LayerKind, Reason, Standalone
@@ -49,6 +50,7 @@ def standalone(assembly: Assembly) -> tuple[Standalone, ...]:
 
 
 def _record(assembly: Assembly, node: ir.Node, tensor: str, consumer: str, finding: _Finding) -> Standalone:
+    floats = input_at(node, 0) if is_quantize(node) else node.outputs[0]
     return Standalone(
         op_type=node.op_type,
         nodes=assembly.origins(node),
@@ -58,6 +60,8 @@ def _record(assembly: Assembly, node: ir.Node, tensor: str, consumer: str, findi
         because=finding.because,
         remedy=finding.remedy or REMEDIES[finding.reason],
         uncertain=finding.uncertain,
+        precision=coded_precision(node),
+        float_precision=precision_of(floats.dtype if floats is not None else None),
     )
 
 
@@ -94,7 +98,7 @@ def _why_quantize(assembly: Assembly, node: ir.Node, tensor: ir.Value) -> _Findi
 def _could_write_codes(kernel: Kernel, producer: ir.Node) -> bool:
     """Say whether the producer would write INT8 if this Q were its only reader and its residual fitted."""
     if kernel.kind in (LayerKind.WEIGHTED, LayerKind.POINTWISE):
-        return kernel.int8
+        return kernel.codes is not None
     if kernel.kind is LayerKind.POOLING:
         return activation_dequantize(Slot(producer, 0)) is not None
     return operator_of(producer).op_class is OpClass.COMMUTING and not OPERATORS.obstacle_to_commuting(producer)
@@ -161,7 +165,7 @@ def _depthwise_before(assembly: Assembly, kernel: Kernel) -> ir.Node | None:
     for value in (value for node in kernel.nodes for value in node.inputs if value is not None):
         producer = value.producer()
         before = None if producer is None else assembly.kernel_of.get(producer)
-        if before is not None and before.int8 and before.result is value and _is_grouped(before.lead):
+        if before is not None and before.codes is not None and before.result is value and _is_grouped(before.lead):
             return before.lead
     return None
 
@@ -196,7 +200,7 @@ def _why_read_in_float(assembly: Assembly, slot: Slot) -> _Finding:
         return _why_not_crossed(node, reader)
     if kernel is not None and kernel.kind is LayerKind.POOLING:
         return _Finding(Reason.NONCOMMUTING, f"{reader} averages, and its result is not quantized (4.5).")
-    detail = f" {kernel.because[0]}" if kernel is not None and kernel.because and not kernel.int8 else ""
+    detail = f" {kernel.because[0]}" if kernel is not None and kernel.because and kernel.codes is None else ""
     remedy = f"Take the pair away; {node.op_type} has no INT8 form (P15)." if _has_no_int8_form(node) else ""
     return _Finding(Reason.FLOAT_CONSUMER, f"{reader} reads it in float.{detail}", remedy=remedy)
 

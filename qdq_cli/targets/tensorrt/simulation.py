@@ -7,12 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-
-class ElementType(Enum):
-    """Type of a tensor between kernels; "float" is FP32 or FP16, which the static view does not tell apart (4.8)."""
-
-    INT8 = "INT8"
-    FLOAT = "float"
+from qdq_cli.targets.tensorrt.precision import ElementType, Precision
 
 
 class Reason(Enum):
@@ -52,11 +47,28 @@ class Operand:
 
     Args:
         tensor: Its name in the ONNX model.
-        type: Type it arrives in.
+        type: Type it arrives in; "float" for FP32, FP16 and BF16.
+        precision: The same with floats told apart.
     """
 
     tensor: str
     type: ElementType
+    precision: Precision = Precision.FP32
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The constant weight of a layer, as the engine stores it.
+
+    Args:
+        precision: Its type.
+        size_bytes: Its size; None where a dimension is unknown.
+        alone: Whether it is stored as codes for an operator that computes in float.
+    """
+
+    precision: Precision
+    size_bytes: int | None
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,11 +82,14 @@ class Layer:
         nodes: Names of all ONNX nodes in it, Q and DQ left out, in graph order.
         inputs: The activations it reads.
         outputs: Names of the tensors it writes; several for a pointwise group or an operator with several results.
-        output_type: Type it writes them in.
-        quantized: Whether the kernel computes on INT8 operands.
+        output_type: Type it writes them in; "float" for FP32, FP16 and BF16.
+        quantized: Whether the kernel computes on codes: INT8, FP8, MXFP8 or NVFP4.
         absorbed: Names of the Q and DQ nodes that are part of it, those of its weight included.
         because: The rules that led there, in order, as sentences.
         uncertain: What public sources leave open about this prediction; "" where they agree (rules, section 9).
+        precision: Type it computes in.
+        output_precision: Type it writes in, with floats told apart.
+        weight: For a weighted operator with a constant weight: how that is stored.
     """
 
     name: str
@@ -88,6 +103,9 @@ class Layer:
     absorbed: tuple[str, ...] = ()
     because: tuple[str, ...] = ()
     uncertain: str = ""
+    precision: Precision = Precision.FP32
+    output_precision: Precision = Precision.FP32
+    weight: Stored | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +121,8 @@ class Standalone:
         because: The reason as a sentence that names the nodes involved.
         remedy: What would remove it.
         uncertain: What public sources leave open about it; "" where they agree.
+        precision: Type of the codes.
+        float_precision: Type of the floats.
     """
 
     op_type: str
@@ -113,6 +133,8 @@ class Standalone:
     because: str
     remedy: str
     uncertain: str = ""
+    precision: Precision = Precision.INT8
+    float_precision: Precision = Precision.FP32
 
 
 @dataclass(frozen=True)
@@ -142,17 +164,17 @@ class Simulation:
 
     @property
     def weighted_quantized(self) -> int:
-        """Weighted operators that run on INT8 operands."""
+        """Weighted operators that run on codes: INT8, FP8, MXFP8 or NVFP4."""
         return sum(layer.quantized for layer in self.weighted)
 
     @property
     def quantized_to_quantized(self) -> int:
-        """Weighted operators that read and write INT8."""
-        return sum(layer.quantized and layer.output_type is ElementType.INT8 for layer in self.weighted)
+        """Weighted operators that read and write codes."""
+        return sum(layer.quantized and layer.output_type is not ElementType.FLOAT for layer in self.weighted)
 
     @property
     def conversions(self) -> int:
-        """INT8 weighted operators that write float: conversions that cost nothing, but double or quadruple traffic."""
+        """Quantized weighted operators that write float: conversions that cost nothing, but multiply traffic."""
         return self.weighted_quantized - self.quantized_to_quantized
 
     @property

@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto
 
 from tests.networks import Network
+from tests.targets.tensorrt.forms import FP8, FP16, FP32, INT8, convolutions, weights_alone
 
 
 def start(channels: int = 32, opset: int = 17) -> tuple[Network, str]:
@@ -122,10 +123,17 @@ def float_neighbour(*, before: bool) -> onnx.ModelProto:
     return net.proto(y if before else net.op("Softmax", net.pair(y)))
 
 
+def float_rest() -> onnx.ModelProto:
+    """A normalization and an activation that stay FP32 between quantized convolutions."""
+    net, x = start()
+    return net.proto(net.conv(net.op("Softmax", net.op("Sin", net.conv(x, 32))), 32))
+
+
 MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "E_SCALE_NONPOS": lambda: on_the_input(np.float32(0)),
     "E_SCALE_NOT_CONST": computed_scale,
     "E_SCALE_DTYPE": on_half_data,
+    "W_SCALE_DTYPE": lambda: convolutions(23, INT8, FP32, FP16),
     "E_ZP_MISSING": lambda: on_the_input(np.float32(0.5), None),
     "W_ZP_MISSING": lambda: on_the_input(np.float32(0.5), None),
     "E_ZP_NONZERO": lambda: on_the_input(np.float32(0.5), np.int8(3)),
@@ -142,6 +150,9 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "W_OPSET": lambda: on_the_input(np.float32(0.5), opset=21),
     "W_WEIGHT_ONLY_OR_ACT_ONLY": lambda: with_weight(lambda net: net.constant(net.weight(32, 32, 1, 1))),
     "W_DQ_ONLY_WEIGHTS": lambda: with_weight(stored_weight),
+    "E_GPU_TYPE": lambda: convolutions(19, FP8),
+    "W_GPU_TYPE": lambda: weights_alone(13, INT8, FP32),
+    "W_FLOAT_REST": float_rest,
     "W_GROUP_ALIGN": lambda: conv(6, 6, 3),
     "W_CHANNEL_ALIGN": lambda: conv(3, 32),
     "W_CONV1D": lambda: with_weight(lambda net: net.quantized_weight(net.weight(32, 32, 3)), shape=(1, 32, 8)),
