@@ -47,19 +47,28 @@ def _walk(
 
     def take(value: ir.Value, computed: Interval | None) -> None:
         seen = known.get(value.name or "")
-        reach = bound(value, computed) if seen is None else Interval(seen.minimum, seen.maximum)
-        if reach is not None:
+        if seen is None or seen.is_empty:
+            reach = bound(value, computed)
+        else:
+            reach = Interval(seen.minimum, seen.maximum)
+        if reach is not None and is_single(value):  # integers wrap and truncate
             found[value] = reach
 
     for value in (*model.graph.inputs, *model.graph.initializers.values()):
         take(value, constant_interval(value) if is_constant(value) else None)
     for node in model.graph:
         rule = rule_of(node)
-        operands = [None if value is None else found.get(value) for value in node.inputs]
+        operands = [_finite(found, value) for value in node.inputs]
         results = rule(node, operands) if rule is not None else ()
         for number, value in enumerate(node.outputs):
             take(value, results[number] if number < len(results) else None)
     return found
+
+
+def _finite(found: Bounds, value: ir.Value | None) -> Interval | None:
+    """Return the bounds of an operand; None where it was seen to be infinite, with which no rule reckons."""
+    reach = None if value is None else found.get(value)
+    return reach if reach is not None and reach.is_bounded else None
 
 
 def to_observe(model: ir.Model, known: Mapping[str, Extremes], limit: float, reach: float) -> tuple[str, ...]:

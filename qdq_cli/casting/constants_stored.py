@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from qdq_cli.casting.formats import FloatFormat
+from qdq_cli.casting.masks import clamp
 from qdq_cli.casting.scales import held_scale, recoded
 from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
@@ -62,7 +63,7 @@ class Constants:
         assert tensor is not None
         array = tensor.numpy()
         if source.name in self.clamped:
-            array = np.clip(array, -self.form.largest, self.form.largest)
+            array = clamp(source, array, self.form)
         target.type = ir.TensorType(self.form.dtype)
         target.const_value = ir.Tensor(self.form.rounded(array), dtype=self.form.dtype, name=target.name)
 

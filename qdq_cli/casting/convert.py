@@ -14,6 +14,7 @@ import onnx_ir as ir
 from qdq_cli.casting import reasons
 from qdq_cli.casting.constants_stored import Constants, Use
 from qdq_cli.casting.formats import FORMATS, FloatFormat
+from qdq_cli.casting.masks import clamp
 from qdq_cli.casting.plan import FloatPlan, is_free
 from qdq_cli.casting.scales import is_held
 from qdq_cli.casting.slots import NONE, Slots, is_single, low_slots
@@ -150,6 +151,8 @@ class _Conversion:
         elif is_op(node, "ConstantOfShape"):
             value = node.attributes.get("value")
             array = np.zeros(1, np.float32) if value is None else value.as_tensor().numpy()
+            if node.outputs[0].name in self.plan.clamped:
+                array = clamp(node.outputs[0], array, self.form)
             tensor = ir.Tensor(self.form.rounded(array), dtype=self.form.dtype)
             node.attributes["value"] = ir.AttrTensor("value", tensor)
 

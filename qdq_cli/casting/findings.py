@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from qdq_cli.casting.bounds import Bounds
-from qdq_cli.casting.formats import FloatFormat
+from qdq_cli.casting.formats import FloatFormat, limit
 from qdq_cli.casting.intervals import Interval
 
 
@@ -40,6 +40,7 @@ class Scene:
         clamped: Constants that are clamped to the type, so that their size does not matter.
         masks: Tensors that hold large negative numbers for a Softmax to ignore.
         single_scales: Whether scales stay FP32, in a Q and a DQ that take them beside 16-bit data.
+        keep_io: Whether graph inputs and outputs stay FP32.
     """
 
     graph: ir.Graph
@@ -50,10 +51,16 @@ class Scene:
     clamped: frozenset[ir.Value] = frozenset()
     masks: frozenset[ir.Value] = frozenset()
     single_scales: bool = False
+    keep_io: bool = True
 
     def reach(self, value: ir.Value | None) -> Interval | None:
         """Return how far a tensor reaches; None where nothing bounds it."""
         return None if value is None else self.bounds.get(value)
+
+    def may_overflow(self, value: ir.Value) -> bool:
+        """Say whether nothing keeps a tensor below the limit of the type."""
+        found = self.bounds.get(value)
+        return found is None or found.amax > limit(self.form)
 
 
 def touching(value: ir.Value, graph: ir.Graph) -> Iterator[ir.Node]:

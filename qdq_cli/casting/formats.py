@@ -33,6 +33,11 @@ class FloatFormat:
     digits: int
 
     @property
+    def is_narrow(self) -> bool:
+        """Whether it reaches less far than FP32."""
+        return self.largest < 1e38
+
+    @property
     def smallest(self) -> float:
         """Its smallest value above 0; a value below half of it becomes 0."""
         return self.smallest_normal * 2.0 ** (1 - self.digits)

@@ -42,6 +42,10 @@ class Interval:
         """Whether both ends are numbers."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
+    def holds(self, other: Interval) -> bool:
+        """Say whether another interval lies in it."""
+        return self.low <= other.low and other.high <= self.high
+
     def with_zero(self) -> Interval:
         """The smallest interval around it that holds 0."""
         return Interval(min(self.low, 0.0), max(self.high, 0.0))
@@ -84,6 +88,11 @@ def around(*numbers: float) -> Interval | None:
     if any(math.isnan(number) for number in numbers):
         return None
     return Interval(min(numbers), max(numbers)).widened()
+
+
+def above_zero(found: Interval | None) -> Interval | None:
+    """Return the part of an interval that is not negative: what is a square, or an exponential, rounds to none."""
+    return None if found is None else Interval(max(found.low, 0.0), max(found.high, 0.0))
 
 
 def product(one: Interval, other: Interval) -> Interval | None:

@@ -15,6 +15,7 @@ from qdq_cli.casting.intervals import (
     Operands,
     Results,
     Rule,
+    above_zero,
     around,
     at,
     extremes_of,
@@ -69,14 +70,15 @@ def grid(node: ir.Node, x: Operands) -> Results:
 
 def fixed(bounds: Interval) -> Rule:
     """Make the rule of operators whose results never leave an interval."""
-    return lambda node, x: [bounds.widened()] * len(node.outputs)
+    around_it = above_zero(bounds.widened()) if bounds.low >= 0 else bounds.widened()
+    return lambda node, x: [around_it] * len(node.outputs)
 
 
 def monotone(function: Callable[[float], float]) -> Rule:
-    """Functions that never fall."""
+    """Make the rule of functions that never fall, and are never negative."""
 
     def rule(node: ir.Node, x: Operands) -> Results:
-        return [None if x[0] is None else around(function(x[0].low), function(x[0].high))]
+        return [None if x[0] is None else above_zero(around(function(x[0].low), function(x[0].high)))]
 
     return rule
 
@@ -168,8 +170,7 @@ def mul(node: ir.Node, x: Operands) -> Results:
 def square(x: Interval) -> Interval | None:
     """Bound the squares of the values of an interval."""
     least = 0.0 if x.low <= 0.0 <= x.high else min(x.low**2, x.high**2)
-    found = around(least, x.amax**2)
-    return None if found is None else Interval(max(found.low, 0.0), found.high)
+    return above_zero(around(least, x.amax**2))
 
 
 def div(node: ir.Node, x: Operands) -> Results:
@@ -209,7 +210,7 @@ def power(node: ir.Node, x: Operands) -> Results:
 
 def sqrt(node: ir.Node, x: Operands) -> Results:
     """Bound Sqrt."""
-    return [None if x[0] is None else around(math.sqrt(max(x[0].low, 0.0)), math.sqrt(max(x[0].high, 0.0)))]
+    return monotone(lambda number: math.sqrt(max(number, 0.0)))(node, x)
 
 
 def log(node: ir.Node, x: Operands) -> Results:

@@ -6,21 +6,27 @@ A plan is a value: nothing is changed until `convert.converted` carries it out.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from calibrators import Extremes
 from qdq_cli.casting import reasons
 from qdq_cli.casting.bounds import bounds_of, float_values
+from qdq_cli.casting.constant_rules import constants
 from qdq_cli.casting.cut import FAR, KEEPING, Tensor, single_side
 from qdq_cli.casting.findings import Finding, Scene
 from qdq_cli.casting.formats import FORMATS, FloatFormat
-from qdq_cli.casting.reach import out_of_reach
+from qdq_cli.casting.guards import guards, small_divisors
+from qdq_cli.casting.masks import find_masks
+from qdq_cli.casting.pair_scales import pair_scales
+from qdq_cli.casting.reach import out_of_reach, seen_values
 from qdq_cli.casting.slots import NONE, first_opset, low_slots
 from qdq_cli.casting.structure import FOLLOWING, structural, touches_single
+from qdq_cli.casting.sums import sums
+from qdq_cli.casting.whole_numbers import whole_numbers
 from qdq_cli.config.forms import FloatType, ScaleType
-from qdq_cli.model.nodes import ONNX_DOMAIN, is_op
+from qdq_cli.model.nodes import ONNX_DOMAIN, is_op, name_of
 from qdq_cli.model.opset import HALF_OPSET, opset_of
 from qdq_cli.model.scales import is_pair_half
 from qdq_cli.process.errors import ModelError
@@ -67,7 +73,16 @@ class FloatPlan:
 
 Rule = Callable[[Scene], Iterator[Finding]]
 
-RULES: tuple[Rule, ...] = (structural, out_of_reach)
+RULES: tuple[Rule, ...] = (
+    structural,
+    out_of_reach,
+    constants,
+    guards,
+    small_divisors,
+    sums,
+    whole_numbers,
+    pair_scales,
+)
 """In the order of precedence: an operator has the reason that the first of them gives."""
 
 
@@ -76,6 +91,8 @@ def make_float_plan(
     float_type: FloatType,
     extremes: Mapping[str, Extremes],
     scales: ScaleType = ScaleType.DATA,
+    *,
+    keep_io: bool = True,
 ) -> FloatPlan:
     """Decide which operators of a prepared FP32 model stay FP32.
 
@@ -84,6 +101,7 @@ def make_float_plan(
         float_type: Type of the others.
         extremes: Tensor name -> what was observed. What is missing is bounded from what is there, where that can be.
         scales: Type of the scales of Q and DQ.
+        keep_io: Whether graph inputs and outputs stay FP32; it decides where Casts are worth it.
 
     Raises:
         ModelError: The model is FP16 or BF16 already.
@@ -92,15 +110,7 @@ def make_float_plan(
     if float_type is FloatType.FP32:
         return FloatPlan(float_type, opset)
     _refuse_half(model)
-    form = FORMATS[float_type]
-    scene = Scene(
-        model.graph,
-        form,
-        needed_opset(model, form, scales),
-        bounds_of(model, extremes),
-        frozenset(value for value in float_values(model.graph) if value.name in extremes),
-        single_scales=scales is ScaleType.FP32,
-    )
+    scene = replace(_scene(model, FORMATS[float_type], extremes, scales), keep_io=keep_io)
     found: dict[ir.Node, Finding] = {}
     for rule in RULES:
         for finding in rule(scene):
@@ -108,7 +118,23 @@ def make_float_plan(
     for node in islands(scene, frozenset(found)):
         found[node] = Finding(node, reasons.ISLAND)
     kept = tuple(_kept(found[node]) for node in model.graph if node in found and not _is_boundary(found[node]))
-    return FloatPlan(float_type, scene.opset, kept, (), _unobserved(scene))
+    clamped = tuple(name_of(value) for value in scene.clamped)
+    return FloatPlan(float_type, scene.opset, kept, tuple(sorted(clamped)), _unobserved(scene))
+
+
+def _scene(model: ir.Model, form: FloatFormat, extremes: Mapping[str, Extremes], scales: ScaleType) -> Scene:
+    bounds = bounds_of(model, extremes)
+    masks = find_masks(model.graph, form, bounds)
+    return Scene(
+        model.graph,
+        form,
+        needed_opset(model, form, scales),
+        bounds,
+        seen_values(model.graph, extremes),
+        masks.clamped,
+        masks.tensors,
+        single_scales=scales is ScaleType.FP32,
+    )
 
 
 def _kept(finding: Finding) -> Kept:
@@ -123,7 +149,12 @@ def _is_boundary(finding: Finding) -> bool:
 
 
 def _unobserved(scene: Scene) -> tuple[str, ...]:
-    return tuple(value.name or "" for value in float_values(scene.graph) if scene.reach(value) is None)
+    """Return the tensors that were not observed and that nothing keeps from leaving the type."""
+    return tuple(
+        value.name or ""
+        for value in float_values(scene.graph)
+        if value not in scene.seen and value not in scene.masks and scene.may_overflow(value)
+    )
 
 
 def _refuse_half(model: ir.Model) -> None:
@@ -163,6 +194,7 @@ def islands(scene: Scene, single: frozenset[ir.Node]) -> frozenset[ir.Node]:
     prices: dict[Hashable, int] = {
         node: _price(node) for node in scene.graph if touches_single(node) and node not in single and node not in free
     }
+    prices |= {} if scene.keep_io else dict.fromkeys(scene.graph.inputs, FAR)  # they are 16-bit then
     tensors = [tensor for value in float_values(scene.graph) if (tensor := _tensor(value, scene, free)) is not None]
     return frozenset(node for node in single_side(single - free, prices, tensors) if isinstance(node, ir.Node))
 
@@ -178,9 +210,11 @@ def _price(node: ir.Node) -> int:
 
 def _tensor(value: ir.Value, scene: Scene, free: frozenset[ir.Node]) -> Tensor | None:
     """Return a tensor as the cut sees it; None where its type is free: a DQ gives either."""
-    maker = value.producer()
+    maker: Hashable | None = value.producer()
     if maker in free:
         return None
+    if maker is None and not scene.keep_io:
+        maker = value
     inner = [use.node for use in value.uses() if use.node.graph is not scene.graph]
     readers = tuple(
         dict.fromkeys(
@@ -189,7 +223,7 @@ def _tensor(value: ir.Value, scene: Scene, free: frozenset[ir.Node]) -> Tensor |
             if use.node.graph is scene.graph and use.node not in free and takes(use.node, use.idx, scene)
         )
     )
-    read_single = value.is_graph_output() or bool(inner)
+    read_single = (value.is_graph_output() and scene.keep_io) or bool(inner)
     return Tensor(maker, readers, read_single) if readers or read_single else None
 
 

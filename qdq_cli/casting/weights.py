@@ -97,7 +97,7 @@ def channel_sums(node: ir.Node) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any
     if weight is None:
         return None
     array, doubt = weight
-    reduced = _reduced_axes(node, array.ndim, slot or 0)
+    reduced = reduced_axes_of_weight(node, array.ndim, slot or 0)
     if reduced is None:
         return None
     wide = grouped(node, array)
@@ -134,7 +134,7 @@ def _is_weight(value: ir.Value | None) -> bool:
     return is_constant(codes) or (maker is not None and is_quantize(maker) and is_constant(input_at(maker, 0)))
 
 
-def _reduced_axes(node: ir.Node, dims: int, slot: int) -> tuple[int, ...] | None:
+def reduced_axes_of_weight(node: ir.Node, dims: int, slot: int) -> tuple[int, ...] | None:
     """Return the axes of a weight that one output element sums over, after `grouped`."""
     if node.op_type == "Conv":
         return tuple(range(1, dims)) if dims > 2 else None
