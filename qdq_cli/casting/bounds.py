@@ -47,10 +47,7 @@ def _walk(
 
     def take(value: ir.Value, computed: Interval | None) -> None:
         seen = known.get(value.name or "")
-        if seen is None or seen.is_empty:
-            reach = bound(value, computed)
-        else:
-            reach = Interval(seen.minimum, seen.maximum)
+        reach = bound(value, computed) if seen is None or seen.is_empty else Interval(seen.minimum, seen.maximum)
         if reach is not None and is_single(value):  # integers wrap and truncate
             found[value] = reach
 
