@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qdq_cli.commands.fields import option_of
-from qdq_cli.commands.options import DISPLAY, MODEL, Params, command_of
+from qdq_cli.commands.options import DISPLAY, MODEL, Params, command_of, record_of
 from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.config.fix import FixConfig
 from qdq_cli.screen import console
@@ -25,6 +25,7 @@ _OUTPUT = (
         help="Ranges for residual branches whose tensor has no Q: a calibration cache, another tool's table, or JSON "
         "{tensor: amax}.",
     ),
+    option_of(FixConfig, "plugins"),
     option_of(FixConfig, "samples"),
 )
 
@@ -60,4 +61,4 @@ def config_of(params: Params) -> FixConfig:
         from qdq_cli.cache.exchange import ranges_in
 
         ranges = ranges_in(params["ranges"])
-    return FixConfig(params["model"], params["output"], ranges, params["samples"])
+    return record_of(FixConfig, params, {"ranges": ranges})

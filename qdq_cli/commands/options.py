@@ -114,7 +114,7 @@ RECOVERY = (
 )
 EXCLUDE_AFTER_RECOVERY = option_of(QuantizeConfig, "exclude_after_recovery")
 
-OUTPUT = options_of(QuantizeConfig, "output", "weights", "form", "trt", "dry_run")
+OUTPUT = options_of(QuantizeConfig, "output", "weights", "form", "trt", "plugins", "dry_run")
 REPORT = option_of(QuantizeConfig, "report")
 
 VERIFY = options_of(VerifyConfig)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qdq_cli.config.checked import Checked
 from qdq_cli.config.fields import Interval, option, ruled
+from qdq_cli.config.limits import plugins_field
 from qdq_cli.config.ranges import RANGE
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class FixConfig(Checked):
         model: A Q/DQ model of any tool.
         output: Where the result goes; None: `MODEL.fixed.onnx` beside the model.
         ranges: Tensor name -> range, or a number for [-amax, amax]: for residual branches without a Q on their tensor.
+        plugins: Custom operators that the deployment has plugins for: a name, or `domain::name`.
         samples: Random samples to compare the result with the input on; 0 for none.
     """
 
@@ -33,6 +35,7 @@ class FixConfig(Checked):
         None, "Where the result goes. [default: MODEL.fixed.onnx]", names=("-o", "--output"), metavar="FILE"
     )
     ranges: Mapping[str, Range] = ruled(dict, RANGE)
+    plugins: tuple[str, ...] = plugins_field()
     samples: int = option(
         4,
         "Compare the outputs before and after on N random samples; 0 for none.",

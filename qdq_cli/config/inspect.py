@@ -9,7 +9,7 @@ from pathlib import Path
 from qdq_cli.config.checked import Checked
 from qdq_cli.config.fields import Interval, option
 from qdq_cli.config.forms import Gpu, TensorRT
-from qdq_cli.config.limits import int8_macs_field
+from qdq_cli.config.limits import int8_macs_field, plugins_field
 from qdq_cli.config.placement import PlanConfig
 
 
@@ -46,6 +46,7 @@ class InspectConfig(Checked):
         trt: Report only what holds for this release; None for all.
         gpu: Report which types this GPU lacks; None to name the GPUs that each type needs.
         plan: For a model without Q/DQ: which operators would be quantized.
+        plugins: Custom operators that the deployment has plugins for: a name, or `domain::name`.
         input_shape: `NAME:1x3x224x224` for dynamic inputs, so that costs are known.
         deconv_absorbs_q: Assume that ConvTranspose with an activation absorbs the Q behind it (section 9, item 2).
         writes: Option -> file that views are written to afterwards; none may be one of the model's.
@@ -59,6 +60,7 @@ class InspectConfig(Checked):
         None, "Report the types that this GPU has no units for. [default: name the GPUs that each type needs]"
     )
     plan: PlanConfig = field(default_factory=PlanConfig)
+    plugins: tuple[str, ...] = plugins_field()
     input_shape: tuple[str, ...] = option(
         (), "Shape of a dynamic input, so that costs are known. Repeatable.", metavar="NAME:DxDxD"
     )

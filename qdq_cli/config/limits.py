@@ -1,4 +1,4 @@
-"""Fields that several commands have: limits on the outputs, and the page about a run."""
+"""Fields that several commands have: limits on the outputs, custom operators, and the page about a run."""
 
 from __future__ import annotations
 
@@ -28,6 +28,16 @@ def agreement_field() -> Any:
 def int8_macs_field(text: str) -> Any:
     """Declare the field with the least share of the multiply-accumulates in INT8, in percent; `text` is its help."""
     return option(None, text, metavar="PERCENT", rule=PERCENT)
+
+
+def plugins_field() -> Any:
+    """Declare the field with the custom operators that a deployment has plugins for."""
+    return option(
+        (),
+        "Custom operator that the deployment has a plugin for: NAME in any domain, or DOMAIN::NAME. Repeatable.",
+        names=("--plugin", "plugins"),
+        metavar="NAME",
+    )
 
 
 def report_field() -> Any:

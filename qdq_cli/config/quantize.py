@@ -9,7 +9,7 @@ from qdq_cli.config.checked import Checked
 from qdq_cli.config.data import DataConfig
 from qdq_cli.config.fields import Interval, OneOf, option, ruled
 from qdq_cli.config.forms import DEFAULT_TARGET, TARGETS, Form, TensorRT, WeightForm
-from qdq_cli.config.limits import agreement_field, int8_macs_field, report_field, sqnr_field
+from qdq_cli.config.limits import agreement_field, int8_macs_field, plugins_field, report_field, sqnr_field
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.config.recovery import RECOVERY_STEPS
@@ -50,6 +50,7 @@ class QuantizeConfig(Checked):
         output: Where the result goes; None: `MODEL.qdq.onnx` beside the model.
         target: Name of what the model is quantized for.
         trt: TensorRT release that must read the result; None: the oldest that can.
+        plugins: Custom operators that the deployment has plugins for: a name, or `domain::name`.
         weights: How weights are stored.
         form: How INT8 regions are written.
         dry_run: Plan only.
@@ -70,6 +71,7 @@ class QuantizeConfig(Checked):
     trt: TensorRT | None = option(
         None, "TensorRT release that must read the result. [default: the oldest that can, 8.4 for most]"
     )
+    plugins: tuple[str, ...] = plugins_field()
     weights: WeightForm = option(
         WeightForm.FP32,
         "fp32: read by every TensorRT. int8: a quarter of the size, TensorRT 10 and above. "

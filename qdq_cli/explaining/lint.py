@@ -77,6 +77,22 @@ LINT = {
         "Integer operators: quantize again in the QDQ format. Operators of ONNX Runtime's optimizer: export without "
         "it. Custom ones: write a plugin, or export operators of ONNX instead. The finding says which it is.",
     ),
+    "E_UNSUPPORTED_FORM": Told(
+        "ONNX allows more than a layer of TensorRT computes: the importer stops at what it has no layer for, or reads "
+        "an attribute it does not know as if it were not there.",
+        "A MaxPool that has Indices, a Resize with antialiasing, an LSTM of layout 1, a constant of INT16.",
+        "`qdq fix` repairs what has an equal form. The finding says what else helps, and the releases it holds in.",
+    ),
+    "W_MINOR_RELEASE": Told(
+        "Operators come with minor releases too: one says TensorRT 10, and means 10.0 to 10.16.",
+        "An Attention of opset 23, which is read since 10.14.",
+        "Build with the release that the finding names, or a newer one.",
+    ),
+    "W_DOUBLE": Told(
+        "The importer turns FP64 into FP32, with what is too large as the largest number; inputs and outputs of the "
+        "engine are FP32 as well.",
+        "A model of a tabular toolkit whose features are FP64.",
+    ),
     "E_QDQ_TYPE": Told(
         "INT8 is the one type of codes that all releases have kernels for; since TensorRT 10 there are FP8 (E4M3), and "
         "INT4 and FP4 in blocks (section 7).",

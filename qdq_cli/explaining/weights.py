@@ -138,9 +138,10 @@ CONDITIONS = (
     ),
     Entry(
         "1.9",
-        "Operators without importer are refused: integer operators, those of other domains, INT8 constants without DQ.",
+        "What has no importer is refused: integer operators, other domains, some forms and types, INT8 without DQ.",
         "TensorRT reads Q and DQ around float operators, and no QLinearConv, ConvInteger, DynamicQuantizeLinear or "
-        "com.microsoft operators; plugins go by their name. An INT8 constant is for a DQ alone.",
+        "com.microsoft operators; plugins go by their name. Of the operators it knows, some forms and types have no "
+        "layer, and which ones depends on the release. An INT8 constant is for a DQ alone.",
         "A model in the QOperator format of ONNX Runtime.",
         "Quantize again in the QDQ format; the finding says more about each operator.",
         f"{IMPORTER}; operator page of onnx-tensorrt",

@@ -31,6 +31,7 @@ from qdq_cli.process.errors import DataError, ModelError
 from qdq_cli.quantizing.meter import OutputMeter
 from qdq_cli.quantizing.report import Distance
 from qdq_cli.targets.tensorrt.findings import Finding, Severity
+from qdq_cli.targets.tensorrt.importer.plugins import check_plugins
 from qdq_cli.targets.tensorrt.lint import lint
 from qdq_cli.targets.tensorrt.lint_scales import default_axis
 from qdq_cli.targets.tensorrt.simulate import simulate
@@ -56,19 +57,20 @@ def fix_model(config: FixConfig) -> RepairReport:
 
     Raises:
         ModelError: The model cannot be read, is malformed, or the result cannot be written.
-        UsageError: The output is the input.
+        UsageError: The output is the input, or nothing in the model goes by the name of a plugin.
         DataError: The ranges are those of another model.
     """
     target = files.check_target(config.model, config.destination)
     source = files.load(config.model)
     files.check_data_target(source, target)
     model, interface = source.model, _interface(source.model)
+    check_plugins(model.graph, config.plugins)
     make_readable(model)
     _check_names(model.graph, config.ranges)
-    before = lint(model), simulate(model)
+    before = lint(model, config.plugins), simulate(model)
     model, repairs, left = repaired(model, config.ranges)
     _restore(model, interface)
-    after = lint(model), simulate(model)
+    after = lint(model, config.plugins), simulate(model)
     with files.staged(model, target, external=source.external) as staged:
         notes = list(check_written(staged.path, source.path))
         outputs, note = _compare(source.path, staged.path, config)

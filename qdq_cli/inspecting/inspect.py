@@ -34,6 +34,7 @@ from qdq_cli.targets.tensorrt.cost import measure
 from qdq_cli.targets.tensorrt.cost_record import Cost, LayerCost, TypeCost
 from qdq_cli.targets.tensorrt.findings import Finding, Severity, check_wanted
 from qdq_cli.targets.tensorrt.gpus import TypeNeed, lint_gpu, needs_of
+from qdq_cli.targets.tensorrt.importer.plugins import check_plugins
 from qdq_cli.targets.tensorrt.lint import lint, lint_rest, lint_simulation
 from qdq_cli.targets.tensorrt.predict import prediction_of
 from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
@@ -109,7 +110,7 @@ class Inspection:
         findings: Errors and warnings of the lint, in graph order.
         advice: What the lint has to say that is no fault of the model, in graph order.
         releases: The TensorRT releases all of this is about.
-        newer_form: What about the model TensorRT 8 does not read, such as "opset 18"; then it is not spoken of.
+        newer_form: What about the model older releases do not read, such as "opset 18"; then they are not spoken of.
         layers: Predicted kernels.
         layer_costs: Cost of each of them, in the same order.
         standalone: Stand-alone Q/DQ kernels.
@@ -161,11 +162,14 @@ def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspect
         check_apart(path, option, (other for other in config.writes.values() if other is not path))
     with collector_paused():
         source = files.load(config.model)
+        check_plugins(source.model.graph, config.plugins)
         for option, path in config.writes.items():
             files.check_not_read(path, (source.path, *source.data_files), option)
         if holds_quantization(source.model):
             return _inspection(source, _as_it_is(source.model, config), config)
-        planned = QuantizeConfig(model=config.model, plan=config.plan, trt=config.trt, dry_run=True)
+        planned = QuantizeConfig(
+            model=config.model, plan=config.plan, trt=config.trt, plugins=config.plugins, dry_run=True
+        )
         return _inspection(source, _as_planned(source, config, Run(planned, listener, TENSORRT)), config)
 
 
@@ -180,7 +184,9 @@ def inspect_plan(config: QuantizeConfig, listener: Listener = SILENT) -> Inspect
         ModelError: The model cannot be read or prepared.
         UsageError: An option names something that is not there, or the output could not be written.
     """
-    look = InspectConfig(config.model, trt=config.trt, plan=config.plan, input_shape=config.data.input_shape)
+    look = InspectConfig(
+        config.model, trt=config.trt, plan=config.plan, plugins=config.plugins, input_shape=config.data.input_shape
+    )
     with collector_paused():
         target = check_outputs(config, config.report)
         source = files.load(config.model)
@@ -223,7 +229,7 @@ def _as_planned(source: files.ModelFile, config: InspectConfig, run: Run) -> _Su
 
 def _inspection(source: files.ModelFile, subject: _Subject, config: InspectConfig) -> Inspection:
     model, report = subject.model, subject.plan
-    found = lint(model)
+    found = lint(model, config.plugins)
     operators = {node.name or "": node.op_type for node in model.graph}
     simulation, cost = measure(model, deconv_absorbs_q=config.deconv_absorbs_q)
     predicted = (*lint_simulation(simulation), *lint_gpu(simulation, config.gpu))

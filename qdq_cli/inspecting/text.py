@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
-from qdq_cli.config.forms import Gpu
+from qdq_cli.config.forms import Gpu, TensorRT
 from qdq_cli.inspecting.inspect import Inspection, Summary
 from qdq_cli.inspecting.layer_text import STANDALONE, macs_share
 from qdq_cli.quantizing.plan_text import next_rows, plan_lines, plan_rows
 from qdq_cli.screen.amounts import share_text, short_count, size_text
 from qdq_cli.screen.lines import WIDTH, Paint, labelled, plain, quoted, row, wrapped
-from qdq_cli.screen.sentences import any_of, count_text
+from qdq_cli.screen.sentences import any_of, count_text, some_of
 from qdq_cli.targets.tensorrt.cost_record import LayerCost
 from qdq_cli.targets.tensorrt.findings import ALL, RULES, Finding, Severity
 from qdq_cli.targets.tensorrt.gpus import GPUS, named
@@ -72,9 +72,13 @@ def _releases(inspection: Inspection) -> str:
     """Say which releases the report is about, and why not the others."""
     if inspection.trt is not None:
         return inspection.trt
+    read = [release.value for release in inspection.releases]
+    named = f"{read[0]} to {read[-1]}" if len(read) > 2 else " and ".join(read)
     if not inspection.newer_form:
-        return "8.4 to 11"
-    return f"10 and 11 (8.4 and 8.6 do not read {', '.join(inspection.newer_form)})"
+        return named
+    older = [release.value for release in TensorRT if release not in inspection.releases]
+    verb = "does" if len(older) == 1 else "do"
+    return f"{named} ({' and '.join(older)} {verb} not read {some_of(inspection.newer_form)})"
 
 
 def _alone(summary: Summary) -> str:

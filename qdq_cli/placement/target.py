@@ -6,7 +6,7 @@ is one file with such a record, its tests and a line of documentation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -150,6 +150,40 @@ class Build:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Refused:
+    """An operator, a form of one or a type that releases of a target refuse, wherever it is in a model.
+
+    Args:
+        found: What is refused.
+        nodes: The nodes it is found at; none for what is about an input alone.
+        releases: The releases that refuse it.
+        way_out: What to do about it, in sentences.
+        since: The first minor release that reads it; "" where none does.
+    """
+
+    found: str
+    nodes: tuple[str, ...]
+    releases: tuple[TensorRT, ...]
+    way_out: str
+    since: str = ""
+
+
+class RefusalsOf(Protocol):
+    """Says what of a model releases of a target refuse; Q and DQ are none of it."""
+
+    def __call__(self, model: ir.Model, plugins: Collection[str]) -> tuple[Refused, ...]:
+        """Return each thing once, with the nodes it is found at.
+
+        Args:
+            model: With types and shapes, as far as they are known.
+            plugins: Custom operators that the deployment has.
+
+        Raises:
+            UsageError: Nothing in the model goes by the name of a plugin.
+        """
+
+
 class BuildsOf(Protocol):
     """Says how each release of a target builds a result."""
 
@@ -181,6 +215,7 @@ class Target:
         lowest_opset: The result has this opset at least.
         highest_opset: The result has this opset at most.
         release: Says which release reads a result; None where all that matters is the opset.
+        refusals: Says what of a model its releases refuse; None where nobody knows.
         builds: Says how each release builds it; None where there is nothing to type.
         predictor: Says what it would make of a result; None where nobody knows.
 
@@ -200,6 +235,7 @@ class Target:
     lowest_opset: int = MIN_OPSET
     highest_opset: int | None = None
     release: ReleaseOf | None = None
+    refusals: RefusalsOf | None = None
     builds: BuildsOf | None = None
     predictor: Predictor | None = None
 

@@ -18,6 +18,7 @@ from qdq_cli.model import files
 from qdq_cli.model.quantized import already_quantized
 from qdq_cli.placement.optimized import require_originals
 from qdq_cli.placement.plan import Plan, make_plan
+from qdq_cli.placement.target import Refused
 from qdq_cli.preparing.prepare import Preparation
 from qdq_cli.quantizing.run import Run
 from qdq_cli.recovering.record import Recovery
@@ -33,6 +34,7 @@ class Opened:
         trt: Oldest TensorRT release that reads the result; None for other targets.
         plan: What to quantize.
         holds_quantization: Whether the model came with Q/DQ, or operators on codes.
+        refused: What of the model releases of the target refuse.
     """
 
     source: files.ModelFile
@@ -40,6 +42,7 @@ class Opened:
     trt: TensorRT | None
     plan: Plan
     holds_quantization: bool = False
+    refused: tuple[Refused, ...] = ()
 
     @property
     def already_quantized(self) -> bool:

@@ -43,6 +43,7 @@ from qdq_cli.quantizing.keeping import keep_model, require_named
 from qdq_cli.quantizing.limits import unmet_limit
 from qdq_cli.quantizing.page import quantize_page
 from qdq_cli.quantizing.page_weights import weight_rows
+from qdq_cli.quantizing.refused import refused_of, warning_of_refusals
 from qdq_cli.quantizing.report import Report, SizeBytes, UnmetLimitError
 from qdq_cli.quantizing.reporting import (
     calibrated,
@@ -174,8 +175,10 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
         plan = replace(plan, targets=(), groups=(), candidates=())
     run.say(*(quantized_in_part(plan) if quantized and plan.quantized else ()))
     opset = prepared.opset_before if quantized and not plan.quantized else prepared.opset
-    opened = Opened(source, prepared, release_of(run, prepared, opset), plan, quantized)
+    refused = refused_of(run, prepared.model)
+    opened = Opened(source, prepared, release_of(run, prepared, opset, refused), plan, quantized, refused)
     run.say(*note_of_opset(opened))
+    run.warn(*warning_of_refusals(opened))
     run.warn(*(warnings_about(prepared.model, run.target) if plan.quantized or config.dry_run else ()))
     return opened
 

@@ -9,7 +9,7 @@ from calibrators import ScaleGroup
 from qdq_cli.placement.plan import TensorTarget, WeightTarget
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
-from qdq_cli.placement.target import Build
+from qdq_cli.placement.target import Build, Refused
 from qdq_cli.process.errors import LimitError
 from qdq_cli.recovering.record import Recovery
 
@@ -250,6 +250,7 @@ class Report:
         target: Name of what the model is quantized for.
         activation_type: Stored type of quantized activations, such as `int8`.
         weight_type: Stored type of quantized weights.
+        refused: What of the model releases refuse, whether the result is for them or not.
         builds: How each release that reads the result makes an engine of it; none for targets without a command.
     """
 
@@ -278,6 +279,7 @@ class Report:
     target: str = ""
     activation_type: str = ""
     weight_type: str = ""
+    refused: tuple[Refused, ...] = ()
     builds: tuple[Build, ...] = ()
 
 

@@ -16,7 +16,7 @@ from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
 from qdq_cli.placement.skips import OPTIMIZER_MADE
-from qdq_cli.placement.target import Build, Target
+from qdq_cli.placement.target import Build, Refused, Target
 from qdq_cli.preparing.prepare import Preparation
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import LimitError, ModelError, UsageError
@@ -50,6 +50,7 @@ def planned(run: Run, opened: Opened) -> Report:
         target=run.target.name,
         activation_type=run.target.activations.qtype.name,
         weight_type=run.target.weights.qtype.name,
+        refused=opened.refused,
         builds=_builds(run, opened),
     )
 
@@ -131,15 +132,20 @@ def require_form(config: QuantizeConfig, target: Target) -> None:
         raise UsageError(f"--min-int8-macs needs a prediction, and there is none for {target.title}.")
 
 
-def release_of(run: Run, prepared: Preparation, opset: int) -> TensorRT | None:
+def release_of(run: Run, prepared: Preparation, opset: int, refused: tuple[Refused, ...] = ()) -> TensorRT | None:
     """Return the oldest release that reads the result; None where the target has none.
+
+    What no release reads says nothing about which one to take.
 
     Raises:
         ModelError: The release asked for does not, or the opset is above all that the target reads.
     """
     config, target = run.config, run.target
     if target.release is not None:
-        return target.release(opset, half=prepared.half, weights=config.weights, asked=config.trt)
+        oldest = target.release(opset, half=prepared.half, weights=config.weights, asked=config.trt)
+        barred = {release for entry in refused if entry.since for release in entry.releases}
+        reading = [release for release in list(TensorRT)[list(TensorRT).index(oldest) :] if release not in barred]
+        return reading[0] if reading and config.trt is None else oldest
     if target.highest_opset is not None and opset > target.highest_opset:
         raise ModelError(
             f"{target.title} reads opset {target.highest_opset} at most, and the model has opset {opset}.",

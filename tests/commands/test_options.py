@@ -641,6 +641,17 @@ def test_recovery_has_operators_in_int8_that_are_left_float_then(space: Workspac
     assert reasons(document)["middle"] == "EXCLUDED"
 
 
+@option("--plugin")
+def test_plugins_of_the_deployment_are_not_refused(space: Workspace):
+    """In full in tests/commands/test_plugins.py."""
+    net = Network()
+    net.op("Det", net.conv(net.input("images", ("N", 3, SIDE, SIDE)), 16, scale=None), name="out")
+    save(space, net, "out")
+    (refused,) = document_of(space, "--verify", "0")["refused"]
+    assert (refused["found"], refused["nodes"]) == ("Det", ["out"])
+    assert document_of(space, "--verify", "0", "--plugin", "Det")["refused"] == []
+
+
 def test_no_option_is_forgotten():
     names = {name for param in quantize.params for name in param.opts if name.startswith("-")}
     assert names - TESTED == set()

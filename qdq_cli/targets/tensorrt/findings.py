@@ -158,6 +158,27 @@ _TABLE = (
         "It depends on the operator; the finding says.",
     ),
     Rule(
+        "E_UNSUPPORTED_FORM",
+        "1.9",
+        "operators in the forms and on the types that the importer reads",
+        "It depends on the form; the finding says.",
+    ),
+    Rule(
+        "W_MINOR_RELEASE",
+        "1.9",
+        "what every minor release of TensorRT 10 reads",
+        "Use the minor release that the finding names, or a newer one.",
+        (TensorRT.V10,),
+        is_advice=True,
+    ),
+    Rule(
+        "W_DOUBLE",
+        "1.9",
+        "FP32: TensorRT computes FP64 in it",
+        "Export the model in FP32, so that what is calibrated and compared is what runs.",
+        is_advice=True,
+    ),
+    Rule(
         "E_QDQ_TYPE",
         "A12, 1.9",
         "Q from float to INT8 and DQ from INT8 to float",

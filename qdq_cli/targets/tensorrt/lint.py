@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 import onnx_ir as ir
 
-from qdq_cli.model.nodes import every_body, is_op
-from qdq_cli.model.opset import MIN_OPSET
+from qdq_cli.model.nodes import is_op
+from qdq_cli.model.opset import MIN_OPSET, opset_of
 from qdq_cli.model.scales import is_dequantize, is_pair_half, is_quantize
 from qdq_cli.placement.operators import is_weighted, operator_of
 from qdq_cli.screen.amounts import share_text, size_text
 from qdq_cli.targets.tensorrt.assembly import unshuffled
 from qdq_cli.targets.tensorrt.cost_record import Cost
 from qdq_cli.targets.tensorrt.findings import Finding, finding
+from qdq_cli.targets.tensorrt.lint_importer import lint_import
 from qdq_cli.targets.tensorrt.lint_operators import (
     Origins,
-    lint_any,
     lint_pair,
     lint_stored,
     lint_tensor,
@@ -32,16 +32,17 @@ MIN_REST_PERCENT = 10.0
 """Least share of the activation bytes in FP32 that is spoken of, what the network takes and returns left out."""
 
 
-def lint(model: ir.Model) -> tuple[Finding, ...]:
+def lint(model: ir.Model, plugins: Collection[str] = ()) -> tuple[Finding, ...]:
     """Check a model; nothing is changed, and of the weights only shapes and types are looked at.
 
     Args:
         model: A model with its constants as initializers; with element types and shapes more can be checked.
+        plugins: Custom operators that the deployment has, by name or as `domain::name`.
 
     Returns:
         Findings in graph order; see `Finding.profiles` for the versions each one holds in.
     """
-    return tuple(_findings(model))
+    return tuple(_findings(model, plugins))
 
 
 def lint_simulation(simulation: Simulation) -> tuple[Finding, ...]:
@@ -66,19 +67,16 @@ def _of_standalone(found: Standalone) -> Finding:
     return replace(entry, fix=found.remedy)
 
 
-def _findings(model: ir.Model) -> Iterator[Finding]:
+def _findings(model: ir.Model, plugins: Collection[str]) -> Iterator[Finding]:
     graph = model.graph
     yield from _opset(model)
-    for part in every_body(graph):
-        for node in part:
-            yield from lint_any(node)
+    yield from lint_import(graph, opset_of(model), plugins)
     for value in graph.inputs:
         yield from lint_tensor(value)
     biases = _bias_dequantizes(graph)
     origins: Origins = {}
     opset = model.opset_imports.get("", MIN_OPSET)
     for node in graph:
-        yield from lint_any(node)
         if is_pair_half(node) and node.outputs:
             if node not in biases:
                 yield from lint_stored(node, lint_node(node, opset))

@@ -34,7 +34,6 @@ from qdq_cli.targets.tensorrt.kernels import Operands, feeds_weight, operands_of
 from qdq_cli.targets.tensorrt.lint_scales import scale_count
 from qdq_cli.targets.tensorrt.lint_types import label
 from qdq_cli.targets.tensorrt.operators import OPERATORS
-from qdq_cli.targets.tensorrt.unsupported import reads_stored_constant, refusal
 
 FOLD = "`qdq fix` writes the float numbers it stands for."
 
@@ -43,17 +42,6 @@ _FOLDED_CODES = frozenset({"E_QDQ_TYPE", "E_ZP_DTYPE", "E_ZP_NONZERO", "E_ZP_SIZ
 
 Origins = dict[ir.Value, ir.Node | None]
 """Tensor -> the node that made it, commuting operators left out; fills while a graph is looked through."""
-
-
-def lint_any(node: ir.Node) -> Iterator[Finding]:
-    """Yield what is wrong with a node of any kind by its operator alone."""
-    if (refused := refusal(node)) is not None:
-        found, way_out = refused
-        yield replace(finding("E_UNSUPPORTED_OP", label(node), _output(node), found), fix=way_out)
-    elif (stored := reads_stored_constant(node)) is not None:
-        found = f"an INT8 constant that {node.op_type} reads, not DQ"
-        entry = finding("E_QDQ_TYPE", label(node), stored.name or "", found)
-        yield replace(entry, fix="`qdq fix` carries it out where all it reads is constant.")
 
 
 def lint_stored(node: ir.Node, found: Iterable[Finding]) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from calibrators.qtypes import INT8
 from calibrators.scheme import PerChannel, Scheme
 from qdq_cli.placement.target import Target
+from qdq_cli.targets.tensorrt.importer.refusals import refused_by_releases
 from qdq_cli.targets.tensorrt.obstacles import OBSTACLES
 from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.predict import TensorRTPredictor
@@ -19,6 +20,7 @@ TENSORRT = Target(
     operators=OPERATORS,
     obstacles=OBSTACLES,
     release=oldest_release,
+    refusals=refused_by_releases,
     builds=builds,
     predictor=TensorRTPredictor(),
 )

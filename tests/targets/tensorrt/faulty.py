@@ -129,6 +129,23 @@ def float_rest() -> onnx.ModelProto:
     return net.proto(net.conv(net.op("Softmax", net.op("Sin", net.conv(x, 32))), 32))
 
 
+def pooled(**attributes: object) -> onnx.ModelProto:
+    net, x = start()
+    return net.proto(net.conv(net.op("MaxPool", x, name="pool", kernel_shape=[2, 2], **attributes), 32))
+
+
+def traced() -> onnx.ModelProto:
+    """A diagonal, which TensorRT 10 reads since 10.12."""
+    net, x = start()
+    return net.proto(net.conv(x, 32), net.op("Einsum", net.input("square", (4, 4)), equation="ii->i"))
+
+
+def in_double() -> onnx.ModelProto:
+    net, x = start()
+    wide = net.op("Abs", net.op("Cast", net.conv(x, 32), to=TensorProto.DOUBLE))
+    return net.proto(net.op("Cast", wide, to=TensorProto.FLOAT))
+
+
 MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "E_SCALE_NONPOS": lambda: on_the_input(np.float32(0)),
     "E_SCALE_NOT_CONST": computed_scale,
@@ -146,6 +163,9 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "E_BIAS_QUANTIZED": lambda: with_bias(stored_bias),
     "E_BIAS_NOT_CONST": lambda: with_bias(lambda net: net.op("Abs", net.input("b", (32,)))),
     "E_UNSUPPORTED_OP": another_domain,
+    "E_UNSUPPORTED_FORM": lambda: pooled(dilations=[2, 2]),
+    "W_MINOR_RELEASE": traced,
+    "W_DOUBLE": in_double,
     "E_QDQ_TYPE": lambda: on_the_input(np.float32(0.5), np.int16(0), opset=21),
     "W_OPSET": lambda: on_the_input(np.float32(0.5), opset=21),
     "W_WEIGHT_ONLY_OR_ACT_ONLY": lambda: with_weight(lambda net: net.constant(net.weight(32, 32, 1, 1))),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qdq_cli.config.forms import TensorRT
-from qdq_cli.targets.tensorrt.findings import ALL, FROM_10, UP_TO_8_6, Finding, finding
+from qdq_cli.targets.tensorrt.findings import ALL, FROM_10, UP_TO_8_4, UP_TO_8_6, Finding, finding
 from qdq_cli.targets.tensorrt.lint_operators import FOLD
 from qdq_cli.targets.tensorrt.verdict import verdict
 
@@ -34,6 +34,15 @@ def test_what_tensorrt_8_does_not_read_is_said_once_and_is_no_finding(form: Find
         assert verdict([form, ZERO_POINT], release).findings == (form, ZERO_POINT)
         assert verdict([form], release).newer_form == ()
     assert verdict([form, ZERO_POINT], TensorRT.V10).findings == ()
+
+
+def test_operators_that_only_the_oldest_release_lacks_leave_the_others():
+    newer = finding("E_UNSUPPORTED_OP", "norm", "y", "LayerNormalization, which is read since TensorRT 8.6", UP_TO_8_4)
+    found = verdict([newer, ZERO_POINT, newer])
+    assert (found.findings, found.newer_form, found.releases) == ((ZERO_POINT,), ("LayerNormalization",), ALL[1:])
+    both = verdict([newer, OPSET])
+    assert (both.newer_form, both.releases) == (("opset 18",), FROM_10)
+    assert verdict([newer], TensorRT.V8_4).findings == (newer,)
 
 
 def test_what_holds_everywhere_or_can_be_repaired_is_a_finding_of_every_release():
