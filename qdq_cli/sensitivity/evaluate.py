@@ -12,19 +12,17 @@ import math
 import os
 import re
 import shlex
-import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 from qdq_cli.config.sensitivity import Evaluation
+from qdq_cli.process.children import ended_text, ending, last_lines
 from qdq_cli.process.errors import DataError, UsageError
 
 PLACE = "{model}"
 """Stands for the path of the model in the command."""
 
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]*\w)")
-_SHOWN_LINES = 12
 
 
 def check_command(evaluation: Evaluation) -> None:
@@ -81,14 +79,18 @@ def evaluate(evaluation: Evaluation, model: Path) -> float:
             f"The program of --eval, {words[0]}, cannot be started: {error.strerror}.",
             "Give its path, or the interpreter first: --eval 'python eval.py {model}'.",
         ) from error
-    with _ending(process):
+    with ending(process):
         out, err = process.communicate()
     if process.returncode:
-        raise DataError(f"The program of --eval {_ended(process.returncode)}.", _try_it(evaluation), _said(err))
+        raise DataError(
+            f"The program of --eval {ended_text(process.returncode)}.",
+            _try_it(evaluation),
+            last_lines(err, "Its stderr:"),
+        )
     value = number_of(out)
     if value is None or not math.isfinite(value):
         found = f"printed {value}, which is no finite number" if value is not None else "printed no number on stdout"
-        said = (*_said(out, "stdout"), *_said(err))
+        said = (*last_lines(out, "Its stdout:"), *last_lines(err, "Its stderr:"))
         raise DataError(f"The program of --eval {found}.", _try_it(evaluation), said)
     return value
 
@@ -119,34 +121,6 @@ def _number_of_record(record: object) -> float | None:
     if "value" in numbers:
         return numbers["value"]
     return next(iter(numbers.values())) if len(numbers) == 1 else None
-
-
-@contextlib.contextmanager
-def _ending(process: subprocess.Popen[str]) -> Iterator[None]:
-    """End the program, and on POSIX what it started, where the block is left early."""
-    try:
-        yield
-    finally:
-        if process.poll() is None:
-            if hasattr(os, "killpg"):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
-            process.wait()
-
-
-def _ended(code: int) -> str:
-    return f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
-
-
-def _said(text: str, where: str = "stderr") -> tuple[str, ...]:
-    """The last lines of an output, under a heading."""
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        return ()
-    cut = ("...",) if len(lines) > _SHOWN_LINES else ()
-    return (f"Its {where}:", *cut, *lines[-_SHOWN_LINES:])
 
 
 def _try_it(evaluation: Evaluation) -> str:
