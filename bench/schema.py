@@ -17,6 +17,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from qdq_cli.building.record import BuildReport
 from qdq_cli.cache.drift import Difference
 from qdq_cli.cache.exchange import RangeFile
 from qdq_cli.cache.fit import Fit
@@ -37,6 +38,7 @@ FOLDER = Path(__file__).parents[1] / "docs" / "schema"
 DOCUMENTS: dict[str, type] = {
     "quantize": Report,
     "inspect": Inspection,
+    "build": BuildReport,
     "tune": TuneReport,
     "sensitivity": SensitivityReport,
     "compare": Comparison,

@@ -17,12 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
+    from qdq_cli.building.build import build_model
+    from qdq_cli.building.gates import require_build_gates
+    from qdq_cli.building.record import BuildReport
     from qdq_cli.cache.exchange import export_file
     from qdq_cli.cache.fit import check_fit
     from qdq_cli.cache.grouped import merge_caches
     from qdq_cli.calibrating.calibrate import CalibrationReport, calibrate_model
     from qdq_cli.comparing.compare import compare_models
     from qdq_cli.comparing.record import Comparison
+    from qdq_cli.config.build import BuildConfig, BuildGates
     from qdq_cli.config.cache import CheckConfig, ExportConfig, MergeConfig
     from qdq_cli.config.calibrate import CalibrateConfig, Shard
     from qdq_cli.config.compare import CompareConfig
@@ -51,6 +55,9 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_RECOVERY",
     "RECOVERY_STEPS",
+    "BuildConfig",
+    "BuildGates",
+    "BuildReport",
     "CalibrateConfig",
     "CalibrationReport",
     "CheckConfig",
@@ -86,6 +93,7 @@ __all__ = [
     "UsageError",
     "VerifyConfig",
     "WeightForm",
+    "build_model",
     "calibrate_model",
     "check_fit",
     "compare_models",
@@ -95,11 +103,15 @@ __all__ = [
     "inspect_model",
     "merge_caches",
     "quantize_model",
+    "require_build_gates",
     "require_gates",
     "tune_model",
 ]
 
 _LATER = {
+    "qdq_cli.building.build": ("build_model",),
+    "qdq_cli.building.gates": ("require_build_gates",),
+    "qdq_cli.building.record": ("BuildReport",),
     "qdq_cli.cache.exchange": ("export_file",),
     "qdq_cli.cache.fit": ("check_fit",),
     "qdq_cli.cache.grouped": ("merge_caches",),
@@ -109,6 +121,10 @@ _LATER = {
     ),
     "qdq_cli.comparing.compare": ("compare_models",),
     "qdq_cli.comparing.record": ("Comparison",),
+    "qdq_cli.config.build": (
+        "BuildConfig",
+        "BuildGates",
+    ),
     "qdq_cli.config.cache": (
         "CheckConfig",
         "ExportConfig",

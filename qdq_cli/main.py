@@ -28,6 +28,7 @@ COMMANDS = {
     "tune": "Quantize a model and leave operators float until it meets a target.",
     "sensitivity": "Rank operators and scale groups by what they cost the outputs when quantized alone.",
     "inspect": "Say what TensorRT will do with a Q/DQ model, without TensorRT.",
+    "build": "Build a model with NVIDIA's compiler, on a CPU, and lay it beside the prediction.",
     "compare": "Compare a model with its quantized form, output by output or layer by layer.",
     "fix": "Repair what TensorRT refuses or cannot fuse in a Q/DQ model.",
     "explain": "Say what a rule, a finding, a reason or an exit code means and what to do.",

@@ -10,6 +10,7 @@ import pytest
 
 from qdq_cli.process.errors import ExitCode
 from sample_models.catalog import CATALOG
+from tests.building.fake import use_fake_compiler
 from tests.workspace import REPOSITORY, make_example_folder, qdq
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -30,6 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("line", commands())
 def test_a_command_of_the_readme_runs(line, folder, monkeypatch):
     monkeypatch.chdir(folder)
+    use_fake_compiler(monkeypatch)
     done = qdq(*shlex.split(line)[1:])
     assert done.code == 0, done.err
 

@@ -17,6 +17,7 @@ ROOMS = (
     "sensitivity",
     "fixing",
     "comparing",
+    "building",
     "inspecting",
     "cache",
     "quantizing",
@@ -44,6 +45,7 @@ BARRED = {
     "sensitivity": {"click", "tqdm", "PIL"},
     "fixing": {"click", "tqdm", "PIL"},
     "comparing": {"onnxruntime", "click", "tqdm", "PIL"},
+    "building": {"onnxruntime", "click", "tqdm", "PIL"},
     "inspecting": {"onnxruntime", "click", "tqdm", "PIL"},
     "cache": {"click", "tqdm"},
     "quantizing": {"click", "tqdm", "PIL"},
@@ -97,7 +99,7 @@ def test_arrows_point_down():
     assert up == []
 
 
-ABOUT_TENSORRT = ("main", "commands", "explaining", "fixing", "inspecting", "targets")
+ABOUT_TENSORRT = ("main", "commands", "explaining", "fixing", "building", "inspecting", "targets")
 """Rooms that speak of TensorRT by name: its own commands, what explains its codes, and what is made of them all."""
 
 

@@ -14,6 +14,7 @@ from referencing import Registry, Resource
 
 from bench.schema import DOCUMENTS, FOLDER, pages
 from qdq_cli.process.documents import SCHEMA_VERSION
+from tests.building.fake import use_fake_compiler
 from tests.workspace import Workspace, make_workspace, qdq
 
 PAGES = pages()
@@ -81,6 +82,8 @@ COMMANDS = {
     "inspect of a float model": "inspect {model}",
     "inspect of a quantized model": "inspect {output}",
     "inspect of a dry run": "quantize {model} --dry-run",
+    "build of a float model": "build {model}",
+    "build of a quantized model": "build {output} --against {model}",
     "tune": "tune {model} --calib {arrays} --min-sqnr 30 --no-recover -o tuned.onnx",
     "sensitivity": "sensitivity {model} --calib {arrays} --exact",
     "compare": "compare {model} {output} --data {arrays} --layers",
@@ -95,6 +98,7 @@ COMMANDS = {
     "explain": "explain",
     "error": "quantize {model}",
     "error of a limit": "quantize {model} --calib {arrays} --min-sqnr 190 -o none.onnx",
+    "error of a limit of a build": "build {model} --min-int8-macs 100",
     "error of a limit of a plan": "quantize {model} --dry-run --exclude middle --min-int8-macs 100",
     "error of a limit of an inspection": "inspect {model} --exclude middle --min-int8-macs 100",
     "error of a limit of a comparison": "compare {model} {output} --data {arrays} --min-sqnr 190",
@@ -106,6 +110,7 @@ COMMANDS = {
 
 def test_the_documents_of_every_command_keep_to_their_schemas(space: Workspace, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(space.folder)
+    use_fake_compiler(monkeypatch)
     for number in (1, 2):
         share = ("--shard", f"{number}/2", "-o", f"share-{number}.qcal")
         assert qdq("calibrate", space.model, "--calib", space.arrays, *share).code == 0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,10 +10,10 @@ import click
 from qdq_cli.commands.fields import options_of
 from qdq_cli.commands.options import DISPLAY, MODEL, PLACEMENT, Params, command_of, record_of
 from qdq_cli.commands.paths import FILE_PATH
+from qdq_cli.commands.views import FORMAT, JUNIT_FILE, check_format, github_summary, write_view
 from qdq_cli.config.inspect import Gates, InspectConfig
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.process.collector import collector_paused
-from qdq_cli.process.errors import UsageError
 from qdq_cli.screen import console
 
 if TYPE_CHECKING:
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
 _FILES = {"--svg": "svg", "--dot": "dot", "FILE": "file"}
 """What names a file that is written, on the command line -> among the parameters."""
 
-_FILE = click.Argument(["file"], type=FILE_PATH, required=False, metavar="[FILE]")
-
 _LOOK = options_of(InspectConfig)
 
 _VIEWS = (
@@ -33,13 +29,7 @@ _VIEWS = (
     click.Option(["--node"], multiple=True, metavar="NAME", help="Explain what becomes of a node. Repeatable."),
     click.Option(["--dot"], type=FILE_PATH, metavar="FILE", help="Write the layers as a Graphviz graph."),
     click.Option(["--svg"], type=FILE_PATH, metavar="FILE", help="Draw the layers (needs Graphviz)."),
-    click.Option(
-        ["--format", "format_"],
-        type=click.Choice(["text", "github", "junit"]),
-        default="text",
-        show_default=True,
-        help="github: annotations, and the summary of the run. junit: a report in FILE.",
-    ),
+    FORMAT,
 )
 
 _GATES = options_of(Gates)
@@ -53,7 +43,7 @@ _SECTIONS = {
 }
 
 
-@command_of(_SECTIONS, (MODEL, _FILE))
+@command_of(_SECTIONS, (MODEL, JUNIT_FILE))
 def inspect(params: Params) -> None:
     """Say what TensorRT will do with a Q/DQ model, without TensorRT.
 
@@ -95,8 +85,7 @@ def gates_of(params: Params) -> Gates:
 
     gates = record_of(Gates, params)
     check_wanted(gates.fail_on)
-    if (params["format_"] == "junit") != (params["file"] is not None):
-        raise UsageError("--format junit needs a FILE behind MODEL, and only it takes one.", "See qdq inspect --help.")
+    check_format(params, "inspect")
     return gates
 
 
@@ -105,11 +94,11 @@ def _write_views(inspection: Inspection, params: Params) -> None:
     from qdq_cli.inspecting import drawing, pipelines
 
     if params["svg"] is not None:
-        _write(params["svg"], drawing.svg_of(drawing.dot_of(inspection)))
+        write_view(params["svg"], drawing.svg_of(drawing.dot_of(inspection)))
     if params["dot"] is not None:
-        _write(params["dot"], drawing.dot_of(inspection))
+        write_view(params["dot"], drawing.dot_of(inspection))
     if params["format_"] == "junit":
-        _write(params["file"], pipelines.junit_xml(inspection))
+        write_view(params["file"], pipelines.junit_xml(inspection))
 
 
 def _lines(screen: console.Console, inspection: Inspection, params: Params) -> Iterable[str]:
@@ -118,35 +107,9 @@ def _lines(screen: console.Console, inspection: Inspection, params: Params) -> I
 
     if params["format_"] == "github":
         screen.commands(pipelines.github_annotations(inspection))
-        return _github_summary(pipelines.markdown_summary(inspection))
+        return github_summary(pipelines.markdown_summary(inspection))
     if params["node"]:
         return [line for name in params["node"] for line in layer_text.node_lines(inspection, name)]
     if params["layers"]:
         return layer_text.layer_lines(inspection, screen.paint)
     return text.summary_lines(inspection, screen.paint, full=screen.verbose)
-
-
-def _github_summary(summary: str) -> list[str]:
-    """The summary goes to the file GitHub names, or below the annotations where it names none."""
-    target = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not target:
-        return summary.splitlines()
-    _write(Path(target), summary, append=True)
-    return []
-
-
-def _write(path: Path, text: str, *, append: bool = False) -> None:
-    """Write a file whole or not at all; what is no regular file (/dev/stdout) as it comes."""
-    from calibrators import CacheFileError
-    from calibrators.cache_file import write_atomically
-
-    try:
-        if append or (path.exists() and not path.is_file()):
-            with path.open("a" if append else "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-        else:
-            write_atomically(path, text.encode("utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}.", "Check the folder and its rights.") from error
-    except CacheFileError as error:
-        raise UsageError(error.message, "Check the folder and its rights.") from error

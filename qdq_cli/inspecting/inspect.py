@@ -173,6 +173,21 @@ def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspect
         return _inspection(source, _as_planned(source, config, Run(planned, listener, TENSORRT)), config)
 
 
+def inspect_file(config: InspectConfig) -> Inspection:
+    """Say what TensorRT would do with a model just as it is: one without Q/DQ runs in float, and is not planned.
+
+    Args:
+        config: The model, and how to look at it.
+
+    Raises:
+        ModelError: The model cannot be read or is malformed.
+        UsageError: An option names something that is not there.
+    """
+    with collector_paused():
+        source = files.load(config.model)
+        return _inspection(source, _as_it_is(source.model, config), config)
+
+
 def inspect_plan(config: QuantizeConfig, listener: Listener = SILENT) -> Inspection:
     """Say what `qdq quantize` would do with a model, and TensorRT with the result: a dry run, no model is written.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from xml.etree import ElementTree
 
 from qdq_cli.inspecting.inspect import Inspection
-from qdq_cli.process.printable import printable, printable_line
+from qdq_cli.process.printable import printable_line
 from qdq_cli.screen.amounts import share_text
 from qdq_cli.screen.sentences import some_of
+from qdq_cli.screen.services import annotation, code_text, document_text, prose_text, suite_of
 from qdq_cli.targets.tensorrt.findings import RULES, Finding, Severity
 
 
@@ -16,13 +16,14 @@ def github_annotations(inspection: Inspection) -> list[str]:
     """Return one workflow command a lint code, as GitHub shows it on the run and beside the file; errors first.
 
     GitHub shows ten of each kind for a step, so a code found a hundred times must not hide the others.
-
-    Source: GitHub documentation, "Workflow commands for GitHub Actions": `::error file=,title=::message`, with %
-    escaped, in properties also `:` and `,`; line ends, which it would take too, are made printable as everywhere.
     """
     return [
-        f"::{RULES[code].severity.value} file={_property(inspection.model)},title={_property(_title(found))}::"
-        f"{_message(f'{found[0].found}. Expected: {found[0].expected}. {found[0].fix}')}"
+        annotation(
+            RULES[code].severity.value,
+            inspection.model,
+            _title(found),
+            f"{found[0].found}. Expected: {found[0].expected}. {found[0].fix}",
+        )
         for code, found in _by_code(inspection).items()
     ]
 
@@ -40,14 +41,6 @@ def _title(found: list[Finding]) -> str:
     return f"{found[0].code} {some_of([entry.node for entry in found], 1)}".strip()
 
 
-def _message(text: str) -> str:
-    return printable(text).replace("##", "#\\x23").replace("%", "%25")
-
-
-def _property(text: str) -> str:
-    return _message(text).replace(":", "%3A").replace(",", "%2C")
-
-
 def markdown_summary(inspection: Inspection) -> str:
     """Return the summary of an inspection as Markdown, for the page of a pipeline run."""
     summary = inspection.summary
@@ -55,7 +48,7 @@ def markdown_summary(inspection: Inspection) -> str:
     traffic = "unknown" if summary.quantized_traffic_percent is None else share_text(summary.quantized_traffic_percent)
     unknown = summary.unknown_costs
     lines = [
-        f"### qdq inspect: {_code(inspection.model)}",
+        f"### qdq inspect: {code_text(inspection.model)}",
         "",
         "| | |",
         "| --- | --- |",
@@ -71,36 +64,17 @@ def markdown_summary(inspection: Inspection) -> str:
     if by_code:
         lines += ["| code | count | first at | found | fix |", "| --- | --- | --- | --- | --- |"]
         for code, (first, *others) in by_code.items():
-            cells = (code, str(1 + len(others)), _code(first.node), _prose(first.found), _prose(first.fix))
+            cells = (code, str(1 + len(others)), code_text(first.node), prose_text(first.found), prose_text(first.fix))
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         lines += ["", "`qdq explain CODE` says what a code means, and what to do.", ""]
     return "\n".join(lines)
-
-
-def _code(text: str) -> str:
-    """Write a name as code in Markdown, between more backticks than it holds in a row."""
-    text = printable_line(text)
-    marks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    space = " " if "`" in text else ""
-    return f"{marks}{space}{text}{space}{marks}"
-
-
-def _prose(text: str) -> str:
-    """Write a sentence in Markdown; names in it make no links, pictures or HTML."""
-    return re.sub(r"[<&\[\]]", lambda found: f"&#{ord(found[0])};", printable_line(text))
 
 
 def junit_xml(inspection: Inspection) -> str:
     """Return a JUnit document with one test case a lint code; warnings are reported in the output of passing cases."""
     by_code = _by_code(inspection)
     failed = sum(RULES[code].severity is Severity.ERROR for code in by_code)
-    suite = ElementTree.Element(
-        "testsuite",
-        name=printable_line(f"qdq inspect {inspection.model}"),
-        tests=str(len(RULES)),
-        failures=str(failed),
-        errors="0",
-    )
+    suite = suite_of(f"qdq inspect {inspection.model}", len(RULES), failed)
     for code, rule in RULES.items():
         case = ElementTree.SubElement(suite, "testcase", classname="qdq.inspect", name=code)
         if code not in by_code:
@@ -111,5 +85,4 @@ def junit_xml(inspection: Inspection) -> str:
             ElementTree.SubElement(case, "failure", message=printable_line(message), type=code).text = text
         else:
             ElementTree.SubElement(case, "system-out").text = text
-    ElementTree.indent(suite)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
+    return document_text(suite)

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from qdq_cli.main import COMMANDS, cli
+from tests.building.fake import use_fake_compiler
 from tests.workspace import Workspace, make_example_folder, qdq
 
 Words = tuple[str, ...]
@@ -103,6 +104,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def test_the_examples_run(help_text: str, prepared: Workspace, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(prepared.folder)
+    use_fake_compiler(monkeypatch)  # for qdq build; no other command has a process that would look for it
     for line in examples(help_text):
         program, *arguments = shlex.split(line)
         assert program == "qdq"

@@ -1,0 +1,234 @@
+"""Run NVIDIA's compiler in a process of its own, and turn whatever becomes of it into a record or a sentence.
+
+Everything is told by the process itself, in JSON of our own (`worker.py`): this process never loads the compiler.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qdq_cli.building.layers import kernels_of
+from qdq_cli.building.record import Kernel, Outcome
+from qdq_cli.process.children import ended_text, ending, last_lines
+from qdq_cli.process.errors import LimitError, ModelError, UsageError
+from qdq_cli.process.interrupts import insist
+from qdq_cli.process.scratch import scratch_folder
+
+COMPILER = "TensorRT for RTX"
+INSTALL = "pip install 'qdq[compiler]'"
+WORKER = Path(__file__).with_name("worker.py")
+
+_LOOK_SECONDS = 0.2
+"""How often a waiting run looks whether it was interrupted."""
+
+_PHASES = {"": "starting", "loaded": "reading the model", "parsed": "building the engine"}
+"""Last event of a process -> what it was doing then."""
+
+Shapes = Mapping[str, Sequence[Sequence[int]]]
+"""Dynamic input -> its smallest, its usual and its largest shape."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one build may take.
+
+    Args:
+        seconds: Most time.
+        memory_bytes: Most memory that its process may ask for.
+    """
+
+    seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """One build.
+
+    Args:
+        model: The ONNX file.
+        gpu: Compute capability, such as `sm89`.
+        shapes: Sizes of dynamic inputs.
+        engine: Where the engine goes; None to keep none.
+    """
+
+    model: Path
+    gpu: str
+    shapes: Shapes
+    engine: Path | None = None
+
+
+@dataclass(frozen=True)
+class RawRefusal:
+    """What the importer says about a node that it does not read.
+
+    Args:
+        node: Name of the node, or "".
+        number: Its place in the file; -1 where the importer gives none.
+        op_type: Its operator, or "".
+        said: The importer's sentence.
+    """
+
+    node: str
+    number: int
+    op_type: str
+    said: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the compiler told about one build.
+
+    Args:
+        outcome: What became of the model.
+        version: Version of the compiler.
+        refusals: Nodes that the importer does not read.
+        said: The compiler's sentences where there is no engine.
+        kernels: Layers of the engine.
+        seconds: Time of the build.
+        engine_bytes: Size of the engine.
+        peak_bytes: Most memory that its process held, where the system tells.
+    """
+
+    outcome: Outcome
+    version: str
+    refusals: tuple[RawRefusal, ...] = ()
+    said: tuple[str, ...] = ()
+    kernels: tuple[Kernel, ...] = ()
+    seconds: float = 0.0
+    engine_bytes: int = 0
+    peak_bytes: int | None = None
+
+
+def compile_model(job: Job, limits: Limits) -> Told:
+    """Build a model in a process of its own.
+
+    Raises:
+        UsageError: The compiler is not installed, cannot be loaded, or has no such GPU.
+        ModelError: It crashes, or asks for sizes that are not known.
+        LimitError: It takes more time or memory than it may.
+    """
+    with scratch_folder() as folder:
+        events, complaints = folder / "events", folder / "complaints"
+        with events.open("wb") as out, complaints.open("wb") as err:
+            code = _run(job, limits, (out.fileno(), err.fileno()))
+        found = [json.loads(line) for line in events.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+        return _told(found, code, limits, last_lines(complaints.read_text("utf-8", "replace"), "Its stderr:"))
+
+
+def _run(job: Job, limits: Limits, streams: tuple[int, int]) -> int | None:
+    """Run the process to its end; returns its exit code, or None where it took too long."""
+    order = {
+        "model": str(job.model), "gpu": job.gpu.upper(), "memory_bytes": limits.memory_bytes,
+        "profiles": {name: [list(shape) for shape in shapes] for name, shapes in job.shapes.items()},
+        "engine": None if job.engine is None else str(job.engine),
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-P", str(WORKER)], stdin=subprocess.PIPE, stdout=streams[0], stderr=streams[1],
+        bufsize=0, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    with ending(process), process.stdin:  # which stays open meanwhile: the process ends when this one is gone
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(order).encode() + b"\n")
+        for _ in range(max(1, round(limits.seconds / _LOOK_SECONDS))):
+            try:
+                return process.wait(timeout=min(_LOOK_SECONDS, limits.seconds))
+            except subprocess.TimeoutExpired:
+                insist()
+    return None
+
+
+def _told(events: Sequence[Mapping[str, Any]], code: int | None, limits: Limits, said: tuple[str, ...]) -> Told:
+    """Make the record of what the process told; its last event counts.
+
+    Raises:
+        UsageError, ModelError, LimitError: As for `compile_model`.
+    """
+    last: Mapping[str, Any] = events[-1] if events else {"event": ""}
+    version = next((str(event["version"]) for event in events if event["event"] == "loaded"), "")
+    name = str(last["event"])
+    if name == "built":
+        return Told(
+            Outcome.BUILT, version, kernels=kernels_of(last["layers"]), seconds=last["seconds"],
+            engine_bytes=last["engine_bytes"], peak_bytes=last["peak_bytes"],
+        )  # fmt: skip
+    if name == "refused":
+        return Told(Outcome.REFUSED, version, tuple(RawRefusal(**each) for each in last["refusals"]), _lines(last))
+    if name == "memory" or (name == "failed" and any(map(_is_about_memory, last["said"]))):
+        raise _out_of_memory(limits)
+    if name == "failed":
+        return Told(Outcome.FAILED, version, said=_lines(last))
+    _raise_for(name, last)
+    doing = _PHASES.get(name, "working")
+    if code is None:
+        raise LimitError(
+            f"{COMPILER} was still {doing} after {limits.seconds:g} s, and was ended.",
+            "Allow it more with --time-limit.",
+        )
+    if any(map(_is_about_memory, said)):
+        raise _out_of_memory(limits)
+    raise ModelError(
+        f"{COMPILER} {ended_text(code)} while {doing}, without a word about the model.",
+        "The crash is the compiler's own; `qdq inspect` says what it would predict.",
+        said,
+    )
+
+
+def _raise_for(name: str, event: Mapping[str, Any]) -> None:
+    """Raise what an event means that is no result; nothing for one that is none of these.
+
+    Raises:
+        UsageError: The compiler cannot be used.
+        ModelError: Sizes are missing that the compiler needs.
+    """
+    if name == "missing":
+        raise _missing(str(event["module"]), str(event["said"]))
+    if name == "unknown gpu":
+        raise UsageError("The compiler that is installed knows no such GPU.", f"A newer one may: {INSTALL} -U")
+    if name == "open":
+        raise ModelError(
+            f"Input '{event['input']}' is dynamic for {COMPILER}, and its sizes are not known.",
+            f"Give them: --input-shape {event['input']}:{'x'.join('?' if d < 0 else str(d) for d in event['shape'])}",
+        )
+    if name == "shape input":
+        raise ModelError(
+            f"Input '{event['input']}' holds the shape of another tensor, which {COMPILER} wants to know in advance.",
+            "Export the model with that shape fixed.",
+        )
+
+
+def _missing(module: str, said: str) -> UsageError:
+    if not module.startswith("tensorrt_rtx"):
+        return UsageError(
+            f"{COMPILER} is installed, and cannot be loaded.",
+            "It needs Linux or Windows on x86-64 and CPython 3.11 to 3.13.",
+            (said,),
+        )
+    return UsageError(
+        f"`qdq build` needs NVIDIA's compiler {COMPILER}, which is not installed beside qdq.",
+        f"Install it: {INSTALL} (Linux and Windows on x86-64, CPython up to 3.13; NVIDIA's licence).",
+    )
+
+
+def _is_about_memory(text: str) -> bool:
+    return any(word in text.lower() for word in ("bad_alloc", "out of memory", "outofmemory", "memoryerror"))
+
+
+def _out_of_memory(limits: Limits) -> LimitError:
+    return LimitError(
+        f"{COMPILER} asked for more memory than the {limits.memory_bytes / 1e9:g} GB it may have.",
+        "Allow it more with --memory-limit.",
+    )
+
+
+def _lines(event: Mapping[str, Any]) -> tuple[str, ...]:
+    """The compiler's sentences, each once."""
+    return tuple(dict.fromkeys(" ".join(str(line).split()) for line in event["said"]))

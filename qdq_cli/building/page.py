@@ -1,0 +1,92 @@
+"""The page of `qdq build`: what was built for each GPU, prediction beside fact, other forms, every kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qdq_cli.building.agreement import types_text as kernel_types
+from qdq_cli.building.record import Beside, BuildReport, GpuBuild, Operator, Outcome
+from qdq_cli.building.text import agreement_text, operators_text, traffic_text, types_text
+from qdq_cli.building.variants import AS_IT_IS
+from qdq_cli.screen.amounts import share_text, size_text
+from qdq_cli.screen.page import Badge, Block, Cell, Facts, Note, Page, Section, Table, Tone
+from qdq_cli.screen.sentences import some_of
+
+_FORMS = "Activations and constants that kernels read and write in one run of the usual sizes."
+
+
+def build_page(report: BuildReport) -> Page:
+    """Compose the page of a run."""
+    facts: tuple[tuple[str, Cell], ...] = (
+        ("compiler", report.compiler),
+        *(("input", f"{name} {shape}") for name, shape in report.shapes.items()),
+        *((("engine", report.engine),) if report.engine else ()),
+    )
+    sections = [section for build in report.builds for section in _sections(build)]
+    return Page("Build", report.model, (Section("Summary", "", (Facts(facts),)), *sections))
+
+
+def _sections(build: GpuBuild) -> Iterator[Section]:
+    yield Section(build.gpu, "", (Facts(tuple(_facts(build))), *_refusals(build)))
+    if build.beside:
+        yield Section(f"Forms, {build.gpu}", _FORMS, (_forms(build), *(Note(text) for text in build.verdict)))
+    if build.operators:
+        yield Section(f"Weighted operators, {build.gpu}", "", (_operators(build.operators),))
+    if build.kernels:
+        yield Section(f"Kernels, {build.gpu}", "As the compiler names them.", (_kernels(build),))
+
+
+def _facts(build: GpuBuild) -> Iterator[tuple[str, Cell]]:
+    good = build.outcome is Outcome.BUILT
+    yield "result", Badge(build.outcome.value, Tone.GOOD if good else Tone.WARNING)
+    if not good:
+        return
+    yield "build", f"{build.seconds:.1f} s, engine {size_text(build.engine_bytes)}"
+    yield "weighted", operators_text(build)
+    if build.quantized_macs_percent is not None:
+        yield "MACs in INT8", share_text(build.quantized_macs_percent)
+    if build.agreement is not None:
+        yield "prediction", agreement_text(build.agreement)
+    yield "kernels", types_text(build.types or {})
+    if build.traffic is not None:
+        yield "bytes", traffic_text(build.traffic)
+
+
+def _refusals(build: GpuBuild) -> Iterator[Block]:
+    for refusal in build.refusals:
+        ours = "; ".join(f"{finding.code}: {finding.found}. {finding.fix}" for finding in refusal.findings)
+        yield Note(f"{refusal.op_type} '{refusal.node}': {refusal.said} {ours}".strip(), warning=True)
+    if not build.refusals:
+        yield from (Note(text, warning=True) for text in build.said)
+
+
+def _forms(build: GpuBuild) -> Table:
+    own = Beside(AS_IT_IS, build.outcome, "", len(build.kernels), build.built_types or {}, build.traffic)
+    rows: list[tuple[Cell, ...]] = []
+    for form in (own, *build.beside):
+        if form.traffic is None:
+            rows.append((form.name, "", "", "", f"not built: {form.said}"))
+            continue
+        sizes = (size_text(form.traffic.activation_bytes), size_text(form.traffic.weight_bytes))
+        types = ", ".join(f"{count} {kind}" for kind, count in form.operators.items())
+        rows.append((form.name, str(form.kernels), *sizes, types))
+    return Table(("form", "kernels", "activations", "constants", "operators"), tuple(rows), frozenset({1, 2, 3}))
+
+
+def _operators(operators: tuple[Operator, ...]) -> Table:
+    rows = tuple(
+        (each.name, each.op_type, each.predicted, _built(each), " ".join(each.because)) for each in operators
+    )  # fmt: skip
+    differ = frozenset(number for number, each in enumerate(operators) if each.agrees is False)
+    return Table(("operator", "type", "predicted", "built", "predicted because"), rows, highlight=differ)
+
+
+def _built(operator: Operator) -> Badge:
+    if not operator.built:
+        return Badge("not told")
+    return Badge(operator.built, Tone.FLOAT if operator.built in ("FP32", "FP16", "BF16") else Tone.INT8)
+
+
+def _kernels(build: GpuBuild) -> Table:
+    rows = tuple((kernel.kind, kernel_types(kernel), some_of(kernel.nodes, 4)) for kernel in build.kernels)
+    return Table(("kind", "types", "nodes"), rows)

@@ -1,0 +1,113 @@
+"""Other forms of a model that are built beside it: what its plan would make of it, and the float model it came from."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx_ir as ir
+
+from qdq_cli.config.build import BuildConfig
+from qdq_cli.config.placement import PlanConfig
+from qdq_cli.config.quantize import QuantizeConfig
+from qdq_cli.model import files
+from qdq_cli.placement.draft import draft
+from qdq_cli.process.errors import QdqError, UsageError
+from qdq_cli.process.progress import SILENT
+from qdq_cli.quantizing.pipeline import open_model
+from qdq_cli.quantizing.run import Run
+from qdq_cli.targets.tensorrt.table import TENSORRT
+
+AS_IT_IS = "as it is"
+FP32 = "FP32"
+FP16 = "FP16"
+PLANNED = "INT8 as planned"
+WITH_ATTENTION = "INT8 as planned, with --mha"
+
+Make = Callable[[], ir.Model | None]
+"""Makes a form of the model; None where it would be no other than one before."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A form of the model in a file.
+
+    Args:
+        name: What it is.
+        path: The ONNX file; None where it could not be made.
+        said: Why not.
+    """
+
+    name: str
+    path: Path | None
+    said: str = ""
+
+
+@contextlib.contextmanager
+def written(model: ir.Model, target: Path, *, external: bool) -> Iterator[Path]:
+    """Write a model for the time of the block."""
+    with files.staged(model, target, external=external) as staged:
+        yield staged.path
+
+
+def variants_of(
+    config: BuildConfig, folder: Path, stack: contextlib.ExitStack, *, quantized: bool
+) -> tuple[Variant, ...]:
+    """Make the forms that are built beside a model.
+
+    For a float model what its plan would make of it, with placeholders for scales: they decide nothing about kernels,
+    and nothing is calibrated. For a Q/DQ model the float model it was made from, where that is named.
+
+    Args:
+        config: The model, the float model it came from, and which operators are quantized.
+        folder: Where files may be written.
+        stack: Keeps the files until it is closed.
+        quantized: Whether the model itself holds Q/DQ.
+
+    Raises:
+        UsageError: A float model is named for a float model.
+    """
+    if not quantized and config.against is not None:
+        raise UsageError("--against is for a Q/DQ model, and this one is float.", "Leave it out.")
+    makers = _of_quantized(config) if quantized else _of_float(config)
+    made = [_made(name, make, folder, stack) for name, make in makers]
+    given = () if config.against is None else (Variant(FP32, config.against),)
+    return (*given, *(variant for variant in made if variant is not None))
+
+
+def _of_float(config: BuildConfig) -> list[tuple[str, Make]]:
+    model, plan = config.model, config.plan
+    return [
+        (PLANNED, lambda: _drafted(model, plan)),
+        (WITH_ATTENTION, lambda: None if plan.mha else _drafted(model, replace(plan, mha=True), unlike=plan)),
+    ]
+
+
+def _of_quantized(config: BuildConfig) -> list[tuple[str, Make]]:
+    return []
+
+
+def _made(name: str, make: Make, folder: Path, stack: contextlib.ExitStack) -> Variant | None:
+    """Write one form; None where it would be no other than one before."""
+    try:
+        model = make()
+    except QdqError as error:
+        return Variant(name, None, error.message)
+    if model is None:
+        return None
+    target = folder / f"{name.replace(' ', '_').replace(',', '')}.onnx"
+    return Variant(name, stack.enter_context(written(model, target, external=False)))
+
+
+def _drafted(model: Path, plan: PlanConfig, unlike: PlanConfig | None = None) -> ir.Model | None:
+    """Return what a plan makes of a model; None where it quantizes no more than another one."""
+    opened = open_model(_run(model, plan))
+    if unlike is not None and len(open_model(_run(model, unlike)).plan.targets) == len(opened.plan.targets):
+        return None
+    return draft(opened.prepared.model, opened.plan, copy=False)
+
+
+def _run(model: Path, plan: PlanConfig) -> Run:
+    return Run(QuantizeConfig(model, plan=plan, dry_run=True), SILENT, TENSORRT)

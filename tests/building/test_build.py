@@ -1,0 +1,208 @@
+"""`qdq build` from end to end, with a stand-in for the compiler in a process of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import onnx
+import pytest
+
+from tests.building.fake import use_fake_compiler
+from tests.networks import Network
+from tests.workspace import Outcome, Workspace, make_workspace, qdq
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A model, and its quantized form."""
+    space = make_workspace(tmp_path_factory.mktemp("build"))
+    assert space.quantize().code == 0
+    return space
+
+
+@pytest.fixture
+def space(made: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    use_fake_compiler(monkeypatch)
+    return made
+
+
+def build(model: Path, *options: object) -> Outcome:
+    return qdq("build", model, *options)
+
+
+def test_prediction_stands_beside_fact(space: Workspace):
+    document = build(space.output, "--json").document
+    (found,) = document["builds"]
+    assert (found["gpu"], found["outcome"], document["compiler"]) == ("sm89", "built", "TensorRT for RTX 0.0.fake")
+    types = {operator["name"]: (operator["predicted"], operator["built"]) for operator in found["operators"]}
+    assert types == {
+        "first": ("INT8", "INT8"),
+        "middle": ("INT8", "INT8"),
+        "second": ("INT8", "INT8"),
+        "scores": ("INT8", "INT8"),
+    }
+    assert found["agreement"] == {"agree": 4, "differ": 0, "untold": 0}
+    assert found["built_types"] == {"INT8": 4}
+    assert found["traffic"]["activation_bytes"] > 0
+    assert found["quantized_macs_percent"] == 100.0
+
+
+def test_a_disagreement_names_the_rule_and_fails_where_that_is_asked(space: Workspace, monkeypatch: pytest.MonkeyPatch):
+    use_fake_compiler(monkeypatch, "float")
+    done = build(space.output, "--fail-on", "disagreement")
+    assert done.code == 5
+    assert "3x Conv: INT8 predicted, FP32 built" in done.out
+    assert "at first, middle, second" in done.out
+    assert "Its operands come from DQ, so it runs in INT8 (A31)." in done.out
+    assert "4 weighted operators of 4 run in another type than predicted for sm89" in done.err
+    story = build(space.output, "--node", "middle").out
+    assert "sm89: Conv 'middle': INT8 predicted, FP32 built." in story
+    assert "- predicted because: Its operands come from DQ" in story
+
+
+def test_a_float_model_is_built_as_planned_too(space: Workspace):
+    done = build(space.model)
+    assert done.code == 0, done.err
+    assert "4 of 4 run in the type that qdq inspect predicts" in " ".join(done.out.split())
+    assert "INT8 as planned" in done.out
+    assert "Kernels move" in done.out
+    assert "Bytes are no times" in done.out
+
+
+def test_the_plan_can_be_chosen(space: Workspace):
+    document = build(space.model, "--exclude-op", "Gemm", "--json").document
+    (planned,) = (form for form in document["builds"][0]["beside"] if form["name"] == "INT8 as planned")
+    assert planned["operators"] == {"INT8": 3, "FP32": 1}
+
+
+def test_a_quantized_model_is_held_against_the_float_one(space: Workspace):
+    document = build(space.output, "--against", space.model, "--json").document
+    (found,) = document["builds"]
+    assert "FP32" in {form["name"] for form in found["beside"]}
+    assert found["verdict"]
+    assert build(space.output, "--json").document["builds"][0]["verdict"] == []
+    done = build(space.model, "--against", space.model)
+    assert (done.code, "this one is float" in done.err) == (2, True)
+
+
+def refused_model(folder: Path) -> Path:
+    """A network with an operator that the stand-in does not read, and neither does TensorRT."""
+    net = Network()
+    x = net.input("x", (1, 4, 4))
+    net.op("Det", x, name="the_det")
+    path = folder / "refused.onnx"
+    onnx.save(net.proto("the_det"), path)
+    return path
+
+
+def test_a_refusal_stands_beside_our_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    use_fake_compiler(monkeypatch)
+    model = refused_model(tmp_path)
+    done = build(model)
+    assert done.code == 0
+    assert "refused: the importer does not read 1 node" in done.out
+    assert "the importer: no such operator here: Det" in done.out
+    assert "E_UNSUPPORTED_OP" in done.out
+    failed = build(model, "--fail-on", "refused")
+    assert failed.code == 5
+    assert "refused for sm89 at Det 'the_det'" in failed.err
+
+
+def test_several_gpus_and_one_the_compiler_does_not_know(space: Workspace, monkeypatch: pytest.MonkeyPatch):
+    done = build(space.output, "--gpu", "sm89", "--gpu", "sm86", "--json")
+    assert [found["gpu"] for found in done.document["builds"]] == ["sm86", "sm89"]
+    use_fake_compiler(monkeypatch, "old")
+    other = build(space.output, "--gpu", "sm120")
+    assert other.code == 2
+    assert "knows no such GPU" in other.err
+
+
+def test_the_engine_is_kept_where_that_is_asked(space: Workspace, tmp_path: Path):
+    target = tmp_path / "model.engine"
+    done = build(space.output, "-o", target)
+    assert done.code == 0
+    assert target.read_bytes() == b"engine"
+    assert "for RTX GPUs of sm89" in done.out
+    assert [path.name for path in tmp_path.iterdir()] == ["model.engine"]
+    assert build(space.output, "-o", target, "--gpu", "all").code == 2
+    assert build(space.output, "-o", space.output).code == 2
+
+
+def test_dynamic_inputs_get_three_shapes(space: Workspace):
+    wide = "1x3x16x16/2x3x16x16/8x3x16x16"
+    document = build(space.output, "--input-shape", wide, "--json").document
+    assert document["shapes"] == {"images": wide}
+    (found,) = document["builds"]
+    assert any(-1 in tensor["dims"] for kernel in found["kernels"] for tensor in kernel["reads"])
+    assert found["traffic"]["unknown"] == 0  # those of a build for the usual sizes
+
+
+def test_limits_on_work_and_bytes(space: Workspace):
+    assert build(space.output, "--min-int8-macs", 99).code == 0
+    missed = build(space.model, "--min-int8-macs", 99)
+    assert (missed.code, "at least 99 % was asked for" in missed.err) == (5, True)
+    unknown = build(space.output, "--max-bytes", 1)
+    assert (unknown.code, "--against" in unknown.err) == (5, True)
+
+
+def test_every_kernel_is_listed(space: Workspace):
+    lines = build(space.output, "--layers").out.splitlines()
+    assert any(line.startswith("INT8 -> FP32") and "correlation middle" in line for line in lines)
+    assert build(space.output, "--node", "nobody").code == 2
+
+
+def test_views_of_pipelines_and_a_page(space: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    page = tmp_path / "page.html"
+    done = build(space.output, "--format", "github", "--report", page)
+    assert "| weighted operators | 4 operators: 4 in INT8 |" in done.out
+    assert "made_middle" not in page.read_text(encoding="utf-8")  # nodes are named, not the engine's own names
+    assert "middle" in page.read_text(encoding="utf-8")
+    model, report = refused_model(tmp_path), tmp_path / "junit.xml"
+    assert build(model, report, "--format", "junit").code == 0
+    suite = ElementTree.parse(report).getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("3", "1")
+    assert "::error file=" in build(model, "--format", "github").out
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "code", "said"),
+    [
+        ("crash", (), 3, "was ended by signal 11 while building the engine"),
+        ("hang", ("--time-limit", "2"), 5, "was still building the engine after 2 s"),
+        ("memory", (), 5, "asked for more memory than the 8 GB it may have"),
+        ("unloadable", (), 2, "is installed, and cannot be loaded"),
+    ],
+)
+def test_whatever_happens_is_a_sentence(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch, mode: str, options: tuple[str, ...], code: int, said: str
+):
+    use_fake_compiler(monkeypatch, mode)
+    done = build(space.output, *options)
+    assert done.code == code, done.err
+    assert said in done.err
+    assert done.out == ""
+
+
+def test_a_model_that_is_read_and_not_built(space: Workspace, monkeypatch: pytest.MonkeyPatch):
+    use_fake_compiler(monkeypatch, "fail")
+    done = build(space.output)
+    assert done.code == 0
+    assert "not built: the importer reads the model" in done.out
+    assert "the compiler: nothing can be made of this" in done.out
+
+
+def test_without_the_compiler_the_way_to_it_is_told(made: Workspace, monkeypatch: pytest.MonkeyPatch):
+    blocked = made.folder / "blocked"
+    blocked.mkdir(exist_ok=True)
+    (blocked / "tensorrt_rtx_libs.py").write_text(
+        "raise ModuleNotFoundError('no', name='tensorrt_rtx_libs')\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(blocked))
+    done = build(made.output, "--json")
+    assert done.code == 2
+    assert "is not installed beside qdq" in done.err
+    assert "pip install 'qdq[compiler]'" in done.err
+    assert json.loads(done.out)["error"]["kind"] == "usage"
