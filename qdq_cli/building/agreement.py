@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from qdq_cli.building.record import Agreement, Kernel, KernelTensor, Operator, Traffic
 from qdq_cli.inspecting.inspect import Inspection
-from qdq_cli.targets.tensorrt.simulation import ElementType, Layer, LayerKind
+from qdq_cli.targets.tensorrt.precision import Precision
+from qdq_cli.targets.tensorrt.simulation import Layer, LayerKind
 
 FLOATS = ("FP32", "BF16", "FP16")
 """Types a float operator may run in, widest first."""
@@ -15,8 +16,10 @@ FLOATS = ("FP32", "BF16", "FP16")
 NARROW = ("INT8", "FP8", "INT4", "FP4")
 """Types that an operator runs in where two of its operands have one of them."""
 
-FLOAT = "float"
 INT8 = "INT8"
+
+_SPELLED = {Precision.MXFP8: "FP8", Precision.NVFP4: "FP4", Precision.OTHER: ""}
+"""Predicted types that the compiler calls otherwise: blocks have scales beside them."""
 
 _PAIR_HALVES = ("QuantizeLinear", "DequantizeLinear")
 
@@ -62,19 +65,13 @@ def _fitness(kernel: Kernel, node: str) -> tuple[bool, bool]:
 
 
 def _operator(layer: Layer, macs: int | None, kernel: Kernel | None, quantizer: str | None) -> Operator:
-    predicted, built = predicted_type(layer), "" if kernel is None else computed_type(kernel, quantizer)
-    agrees = None if not built else built in FLOATS if predicted == FLOAT else built == predicted
-    because = () if agrees is not False else layer.because
+    predicted = _SPELLED.get(layer.precision, layer.precision.value)
+    built = "" if kernel is None else computed_type(kernel, quantizer)
+    agrees = built == predicted if built and predicted else None
+    because = layer.because if agrees is False else ()
     return Operator(
         layer.name, layer.op_type, macs, predicted, built, agrees, because, "" if kernel is None else kernel.name
     )
-
-
-def predicted_type(layer: Layer) -> str:
-    """Return the type that an operator is predicted to run in; float types are one."""
-    if not layer.quantized:
-        return FLOAT
-    return next((operand.type.value for operand in layer.inputs if operand.type is not ElementType.FLOAT), INT8)
 
 
 def computed_type(kernel: Kernel, quantizer: str | None) -> str:

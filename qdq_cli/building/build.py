@@ -28,7 +28,7 @@ from qdq_cli.building.variants import AS_IT_IS, Variant, variants_of
 from qdq_cli.building.verdict import verdict_of
 from qdq_cli.calibrating.calibration_data import input_specs
 from qdq_cli.config.build import BuildConfig
-from qdq_cli.config.forms import TensorRT
+from qdq_cli.config.forms import Gpu, TensorRT
 from qdq_cli.config.inspect import InspectConfig
 from qdq_cli.inspecting.inspect import Inspection, inspect_file
 from qdq_cli.model import files
@@ -41,6 +41,7 @@ from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.process.scratch import scratch_folder
 from qdq_cli.process.writable import check_apart, check_writable
 from qdq_cli.screen.render import write_page
+from qdq_cli.targets.tensorrt.findings import Severity
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class _Subject:
         op_types: Node -> its operator.
         quantizers: Node -> the Q that its data comes from.
         profiles: Sizes of dynamic inputs.
-        inspection: What is predicted.
+        inspections: GPU -> what is predicted.
         variants: Other forms of the model.
         quantized: Whether it holds Q/DQ.
     """
@@ -61,7 +62,7 @@ class _Subject:
     op_types: Mapping[str, str]
     quantizers: Mapping[str, str]
     profiles: Mapping[str, Profile]
-    inspection: Inspection
+    inspections: Mapping[str, Inspection]
     variants: tuple[Variant, ...]
     quantized: bool
 
@@ -87,14 +88,14 @@ def build_model(config: BuildConfig, listener: Listener = SILENT) -> BuildReport
             listener.note(f"Input '{name}' is dynamic and is built for {profile}; --input-shape chooses other sizes.")
     with scratch_folder() as folder, contextlib.ExitStack() as stack:
         path = named(source, folder, stack)
-        inspection = _predicted(config.model, profiles)
+        inspections = {gpu: _predicted(config.model, profiles, Gpu(gpu)) for gpu in config.gpus}
         variants = variants_of(config, folder, stack, quantized=quantized)
         subject = _Subject(
-            path, operators_by_name(source.model), quantizers_by_name(source.model), profiles, inspection, variants,
+            path, operators_by_name(source.model), quantizers_by_name(source.model), profiles, inspections, variants,
             quantized,
         )  # fmt: skip
         builds, version = _builds(config, subject, listener)
-    summary = inspection.summary
+    summary = next(iter(inspections.values())).summary
     report = BuildReport(
         schema_version=SCHEMA_VERSION,
         model=str(config.model),
@@ -108,7 +109,6 @@ def build_model(config: BuildConfig, listener: Listener = SILENT) -> BuildReport
         engine=None if config.output is None or builds[0].outcome is not Outcome.BUILT else str(config.output),
         predicted_standalone=summary.standalone,
         predicted_boundary=summary.boundary,
-        predicted_errors=summary.errors,
     )
     if config.report is not None:
         write_page(build_page(report), config.report)
@@ -132,9 +132,9 @@ def _check_files(config: BuildConfig, source: files.ModelFile) -> None:
         raise UsageError("-o keeps the engine of one GPU, and several are named.", "Name one with --gpu.")
 
 
-def _predicted(model: Path, profiles: Mapping[str, Profile]) -> Inspection:
+def _predicted(model: Path, profiles: Mapping[str, Profile], gpu: Gpu) -> Inspection:
     shapes = tuple(f"{name}:{'x'.join(map(str, profile.usual))}" for name, profile in profiles.items())
-    return inspect_file(InspectConfig(model, trt=TensorRT.V11, input_shape=shapes))
+    return inspect_file(InspectConfig(model, trt=TensorRT.V11, gpu=gpu, input_shape=shapes))
 
 
 def _builds(config: BuildConfig, subject: _Subject, listener: Listener) -> tuple[tuple[GpuBuild, ...], str]:
@@ -191,13 +191,15 @@ def _shapes(profiles: Mapping[str, Profile], *, usual: bool = False) -> Mapping[
 
 def _described(gpu: str, told: Told, subject: _Subject, work: _Work) -> GpuBuild:
     """Make the record of one build; sizes that the engine leaves open are those of a build for the usual ones alone."""
+    inspection = subject.inspections[gpu]
+    errors = tuple(entry for entry in inspection.findings if entry.severity is Severity.ERROR)
     if told.outcome is not Outcome.BUILT:
-        refusals = tuple(_refusal(raw, subject.inspection) for raw in told.refusals)
-        return GpuBuild(gpu, told.outcome, refusals, told.said)
+        refusals = tuple(_refusal(raw, inspection) for raw in told.refusals)
+        return GpuBuild(gpu, told.outcome, refusals, told.said, errors=errors)
     kernels, sized = told.kernels, told.kernels
     if not all(profile.is_fixed for profile in subject.profiles.values()):
         sized = work.compile(Job(subject.path, gpu, _shapes(subject.profiles, usual=True))).kernels
-    operators = operators_of(kernels, subject.inspection, subject.quantizers)
+    operators = operators_of(kernels, inspection, subject.quantizers)
     return GpuBuild(
         gpu=gpu,
         outcome=told.outcome,
@@ -207,11 +209,12 @@ def _described(gpu: str, told: Told, subject: _Subject, work: _Work) -> GpuBuild
         types=types_of(kernels),
         operators=operators,
         built_types=built_types(operators),
-        agreement=agreement_of(operators, subject.inspection.summary.weighted_ops - len(operators)),
+        agreement=agreement_of(operators, inspection.summary.weighted_ops - len(operators)),
         quantized_macs_percent=macs_percent(operators),
         conversions=conversions_of(kernels, subject.op_types),
         traffic=traffic_of(sized),
         kernels=kernels,
+        errors=errors,
     )
 
 
@@ -231,7 +234,7 @@ def _beside(variant: Variant, gpu: str, profiles: Mapping[str, Profile], work: _
             said = (*(raw.said for raw in told.refusals), *told.said)
             return Beside(variant.name, told.outcome, said[0] if said else "", 0, {}, None)
         model = files.load(variant.path).model
-        inspection = _predicted(variant.path, profiles)
+        inspection = _predicted(variant.path, profiles, Gpu(gpu))
     except QdqError as error:
         return Beside(variant.name, None, error.message, 0, {}, None)
     counts = built_types(operators_of(told.kernels, inspection, quantizers_by_name(model)))

@@ -82,7 +82,7 @@ class Operator:
         name: Name of its node.
         op_type: Its operator.
         macs: Its multiply-accumulates; None where they are not known.
-        predicted: Type that `qdq inspect` predicts: `INT8`, or `float` for any float type.
+        predicted: Type that `qdq inspect` predicts; "" where it predicts none.
         built: Type it really runs in; "" where the compiler tells of no kernel of it.
         agrees: Whether both are the same; None where one is not known.
         because: Where they differ: the rules that led to the prediction, as sentences.
@@ -179,6 +179,7 @@ class GpuBuild:
         kernels: The layers of the engine, in their order.
         beside: Other forms of the model.
         verdict: Whether INT8 is worth it here, in sentences; empty where there is nothing to compare.
+        errors: Errors that `qdq inspect` finds for this GPU and TensorRT 11.
     """
 
     gpu: str
@@ -198,6 +199,7 @@ class GpuBuild:
     kernels: tuple[Kernel, ...] = ()
     beside: tuple[Beside, ...] = ()
     verdict: tuple[str, ...] = ()
+    errors: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,6 @@ class BuildReport:
         engine: Path of the engine that was kept; None without `-o`.
         predicted_standalone: Q/DQ kernels of their own that `qdq inspect` predicts inside the network.
         predicted_boundary: Those it predicts at graph inputs and outputs.
-        predicted_errors: Errors that `qdq inspect` finds for the newest TensorRT.
     """
 
     schema_version: int
@@ -233,4 +234,3 @@ class BuildReport:
     engine: str | None
     predicted_standalone: int
     predicted_boundary: int
-    predicted_errors: int

@@ -72,6 +72,19 @@ def _refusals(build: GpuBuild, paint: Paint, most: int) -> list[str]:
     if not build.refusals:
         for said in build.said[:most]:
             lines += ["", *wrapped(f"the compiler: {said}", 0)]
+    return lines + _errors(build, paint, most)
+
+
+def _errors(build: GpuBuild, paint: Paint, most: int) -> list[str]:
+    """Show what the lint says about a model that is not built, beyond the nodes that the importer names."""
+    named = {finding for refusal in build.refusals for finding in refusal.findings}
+    others = [finding for finding in build.errors if finding not in named]
+    if not build.errors:
+        return ["", *wrapped(f"qdq inspect finds no error in it for {build.gpu}", 0)]
+    lines = ["", f"qdq inspect finds {count_text(len(others), 'further error')}"] if others and named else []
+    for finding in others[:most]:
+        lines += ["", paint(f"{finding.code}  rule {finding.rule}", "red")]
+        lines += wrapped(f"{f'{finding.node}: ' if finding.node else ''}{finding.found}. {finding.fix}")
     return lines
 
 

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from qdq_cli.casting.convert import converted
+from qdq_cli.casting.plan import make_float_plan
 from qdq_cli.config.build import BuildConfig
+from qdq_cli.config.forms import FloatType
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.model import files
 from qdq_cli.placement.draft import draft
+from qdq_cli.preparing.reading import make_readable
 from qdq_cli.process.errors import QdqError, UsageError
 from qdq_cli.process.progress import SILENT
 from qdq_cli.quantizing.pipeline import open_model
@@ -24,7 +28,11 @@ AS_IT_IS = "as it is"
 FP32 = "FP32"
 FP16 = "FP16"
 PLANNED = "INT8 as planned"
-WITH_ATTENTION = "INT8 as planned, with --mha"
+WITH_ATTENTION = "INT8 as planned, --mha"
+REST = ", FP16 rest"
+AS_IT_IS_REST = f"{AS_IT_IS}{REST}"
+
+_HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 Make = Callable[[], ir.Model | None]
 """Makes a form of the model; None where it would be no other than one before."""
@@ -79,14 +87,42 @@ def variants_of(
 
 def _of_float(config: BuildConfig) -> list[tuple[str, Make]]:
     model, plan = config.model, config.plan
+
+    def more() -> ir.Model | None:
+        return None if plan.mha else _drafted(model, replace(plan, mha=True), unlike=plan)
+
     return [
+        (FP16, lambda: _halved(open_model(_run(model, plan)).prepared.model)),
         (PLANNED, lambda: _drafted(model, plan)),
-        (WITH_ATTENTION, lambda: None if plan.mha else _drafted(model, replace(plan, mha=True), unlike=plan)),
+        (f"{PLANNED}{REST}", lambda: _halved(_drafted(model, plan))),
+        (WITH_ATTENTION, more),
+        (f"{WITH_ATTENTION}{REST}", lambda: _halved(more())),
     ]
 
 
 def _of_quantized(config: BuildConfig) -> list[tuple[str, Make]]:
-    return []
+    against = config.against
+    forms: list[tuple[str, Make]] = [(AS_IT_IS_REST, lambda: _halved(_read(config.model)))]
+    if against is not None:
+        forms.append((FP16, lambda: _halved(_read(against))))
+    return forms
+
+
+def _read(path: Path) -> ir.Model:
+    model = files.load(path).model
+    make_readable(model)
+    return model
+
+
+def _halved(model: ir.Model | None) -> ir.Model | None:
+    """Return a model with FP16 for every FP32 that nothing structural forbids; None where it has 16-bit floats already.
+
+    Nothing is known of its values: what overflows does not matter to kernels, and nothing here is run.
+    """
+    held = () if model is None else (*model.graph.inputs, *model.graph.initializers.values())
+    if model is None or any(value.dtype in _HALF for value in held):
+        return None
+    return converted(model, make_float_plan(model, FloatType.FP16, {})).model
 
 
 def _made(name: str, make: Make, folder: Path, stack: contextlib.ExitStack) -> Variant | None:

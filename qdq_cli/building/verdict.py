@@ -33,23 +33,22 @@ def verdict_of(forms: Sequence[Beside], *, quantized: bool) -> tuple[str, ...]:
     if base is None or not in_int8:
         return ()
     best = min(in_int8, key=_bytes)
-    others = [form for form in in_int8 if form is not best]
-    compared = "".join(f", {size_text(_bytes(form))} in '{form.name}'" for form in others)
-    sentence = (
-        f"Kernels move {size_text(_bytes(best))} in '{best.name}'{compared}, against {size_text(_bytes(base))} in "
-        f"'{base.name}': "
-        f"{_judged(_bytes(best) / _bytes(base) if _bytes(base) else 1.0)}."
-    )
-    return sentence, LIMITS
+    own = built.get(AS_IT_IS, best) if quantized else best
+    size = f"against {size_text(_bytes(base))} in '{base.name}'"
+    sentences = [f"Kernels move {size_text(_bytes(own))} in '{own.name}', {size}: {_judged(own, base)}."]
+    if _bytes(best) < (1 - SAME) * _bytes(own):
+        sentences.append(f"In '{best.name}' they move {size_text(_bytes(best))}: {_judged(best, base)}.")
+    return (*sentences, LIMITS)
 
 
 def _bytes(form: Beside) -> int:
     return form.traffic.total_bytes if form.traffic is not None else 0
 
 
-def _judged(ratio: float) -> str:
+def _judged(form: Beside, base: Beside) -> str:
+    ratio = _bytes(form) / _bytes(base) if _bytes(base) else 1.0
     if ratio < 1 - SAME:
         return f"INT8 saves {100 * (1 - ratio):.0f} % of the traffic here"
     if ratio > 1 + SAME:
-        return f"INT8 moves {100 * (ratio - 1):.0f} % more here, and saves nothing"
+        return f"INT8 moves {100 * (ratio - 1):.0f} % more, and saves nothing here"
     return "INT8 saves no traffic here"

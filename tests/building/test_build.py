@@ -206,3 +206,12 @@ def test_without_the_compiler_the_way_to_it_is_told(made: Workspace, monkeypatch
     assert "is not installed beside qdq" in done.err
     assert "pip install 'qdq[compiler]'" in done.err
     assert json.loads(done.out)["error"]["kind"] == "usage"
+
+
+def test_the_same_model_with_fp16_around(space: Workspace):
+    document = build(space.output, "--against", space.model, "--json").document
+    forms = {form["name"]: form["operators"] for form in document["builds"][0]["beside"]}
+    assert forms == {"FP32": {"FP32": 4}, "as it is, FP16 rest": {"INT8": 4}, "FP16": {"FP16": 4}}
+    held = build(space.output, "--against", space.model, "--max-bytes", 0.01)
+    assert (held.code, "times the" in held.err) == (5, True)
+    assert build(space.output, "--against", space.model, "--max-bytes", 100).code == 0
