@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from qdq_cli.cache.fit import check_fit
     from qdq_cli.cache.grouped import merge_caches
     from qdq_cli.calibrating.calibrate import CalibrationReport, calibrate_model
+    from qdq_cli.calls.calibrate import Calibrated, calibrate
+    from qdq_cli.calls.compare import compare
+    from qdq_cli.calls.fix import fix
+    from qdq_cli.calls.inspect import inspect
+    from qdq_cli.calls.quantize import quantize
+    from qdq_cli.calls.result import Result
+    from qdq_cli.calls.tune import tune
     from qdq_cli.comparing.compare import compare_models
     from qdq_cli.comparing.record import Comparison
     from qdq_cli.config.build import BuildConfig, BuildGates
@@ -59,6 +66,7 @@ __all__ = [
     "BuildGates",
     "BuildReport",
     "CalibrateConfig",
+    "Calibrated",
     "CalibrationReport",
     "CheckConfig",
     "CompareConfig",
@@ -83,6 +91,7 @@ __all__ = [
     "RangeConfig",
     "RepairReport",
     "Report",
+    "Result",
     "SensitivityConfig",
     "SensitivityReport",
     "Shard",
@@ -94,17 +103,23 @@ __all__ = [
     "VerifyConfig",
     "WeightForm",
     "build_model",
+    "calibrate",
     "calibrate_model",
     "check_fit",
+    "compare",
     "compare_models",
     "export_file",
     "find_sensitivities",
+    "fix",
     "fix_model",
+    "inspect",
     "inspect_model",
     "merge_caches",
+    "quantize",
     "quantize_model",
     "require_build_gates",
     "require_gates",
+    "tune",
     "tune_model",
 ]
 
@@ -119,6 +134,16 @@ _LATER = {
         "CalibrationReport",
         "calibrate_model",
     ),
+    "qdq_cli.calls.calibrate": (
+        "Calibrated",
+        "calibrate",
+    ),
+    "qdq_cli.calls.compare": ("compare",),
+    "qdq_cli.calls.fix": ("fix",),
+    "qdq_cli.calls.inspect": ("inspect",),
+    "qdq_cli.calls.quantize": ("quantize",),
+    "qdq_cli.calls.result": ("Result",),
+    "qdq_cli.calls.tune": ("tune",),
     "qdq_cli.comparing.compare": ("compare_models",),
     "qdq_cli.comparing.record": ("Comparison",),
     "qdq_cli.config.build": (

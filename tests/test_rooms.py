@@ -12,6 +12,7 @@ from tests.test_promises import FILES, imports, place
 ROOMS = (
     "main",  # the package itself, its entry point and what it exports
     "commands",
+    "calls",
     "explaining",
     "tuning",
     "sensitivity",
@@ -41,6 +42,7 @@ ROOMS = (
 BARRED = {
     "commands": {"numpy", "numba", "scipy", "onnx", "onnx_ir", "onnxruntime", "PIL", "tqdm"},
     "explaining": {"numpy", "numba", "scipy", "onnx", "onnx_ir", "onnxruntime", "click", "tqdm", "PIL"},
+    "calls": {"onnxruntime", "click", "tqdm", "PIL"},
     "tuning": {"click", "tqdm", "PIL"},
     "sensitivity": {"click", "tqdm", "PIL"},
     "fixing": {"click", "tqdm", "PIL"},

@@ -13,10 +13,11 @@ from qdq_cli.config.preprocess import PIXEL_MAX, Preprocessing
 from qdq_cli.data.batches import BatchPlan, full_runs, plan_batches
 from qdq_cli.data.doubts import ENOUGH_SAMPLES
 from qdq_cli.data.fitness import Expectations, Expected, preprocessing_expected
+from qdq_cli.data.given import Taken
 from qdq_cli.data.image_input import choose_preprocessing, is_picture
 from qdq_cli.data.inputs import InputSpec, batch_axis, parse_input_shapes, with_shapes
 from qdq_cli.data.samples import SampleSet, open_samples
-from qdq_cli.data.selection import Selection, select
+from qdq_cli.data.selection import DEFAULT_SAMPLES, Selection, select
 from qdq_cli.data.sources import Globs
 from qdq_cli.model.pixel_scale import takes_pixels
 from qdq_cli.process.errors import DataError
@@ -63,9 +64,9 @@ def open_data(model: ir.Model, config: DataConfig, hold_back: int) -> Samples | 
         DataError: Nothing usable is there, or it does not fit the inputs.
         UsageError: Options contradict each other or the model.
     """
-    if not config.calib:
+    if not config.has_samples:
         return None
-    opened = _open(model, config)
+    opened = _open(model, config, (config.samples or DEFAULT_SAMPLES) + hold_back)
     every, selection = opened.every, _select(opened.every, config, hold_back)
     batches = plan_batches(every, selection.calibration, config.batch_size)
     notes = (*every.notes, *_about_the_rest(every, config, selection))
@@ -100,9 +101,9 @@ def open_every(model: ir.Model, config: DataConfig, most: int | None = None) -> 
         DataError: None are given or usable, or they do not fit the inputs.
         UsageError: Options contradict each other or the model.
     """
-    if not config.calib:
+    if not config.has_samples:
         raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
-    opened = _open(model, config)
+    opened = _open(model, config, config.samples or most)
     every = opened.every
     count = config.samples or min(len(every), most or len(every))
     selection = replace(select(len(every), count, config.seed, 0), held_back=())
@@ -119,12 +120,15 @@ class _Opened:
     expectations: Expectations
 
 
-def _open(model: ir.Model, config: DataConfig) -> _Opened:
+def _open(model: ir.Model, config: DataConfig, most: int | None) -> _Opened:
+    """Open the samples; of those that a program gives one by one, no more than `most` are asked for."""
     declared = input_specs(model)
     shapes = parse_input_shapes(config.input_shape, declared)
     specs = with_shapes(declared, shapes)
     preprocessing = choose_preprocessing(config.preprocess, config.overrides, specs)
-    every = open_samples(config.calib, specs, preprocessing, Globs(config.include_data, config.exclude_data))
+    taken = None if config.given is None else Taken(config.given, most, config.batch_size or 1)
+    globs = Globs(config.include_data, config.exclude_data)
+    every = open_samples(config.calib, specs, preprocessing, globs, taken)
     return _Opened(
         every, feeding_text(every.preprocessing, shapes), Expectations(specs, _expected(model, every, preprocessing))
     )

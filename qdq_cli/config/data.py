@@ -10,6 +10,20 @@ from qdq_cli.config.fields import Interval, option
 from qdq_cli.config.preprocess import Overrides
 
 
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Calibration samples that a program hands over instead of naming files.
+
+    Args:
+        samples: An array, arrays by name, a sequence or an iterable of either, or a function that makes an iterable
+            anew each time it is called (`qdq_cli.data.given`).
+        name: What sentences call them.
+    """
+
+    samples: object
+    name: str = "calib"
+
+
 @dataclass(frozen=True)
 class DataConfig(Checked):
     """Where calibration samples come from and how they become model inputs.
@@ -24,6 +38,7 @@ class DataConfig(Checked):
         seed: Choose the samples at random with this seed instead of evenly spread.
         strict: Refuse data that looks unfit instead of warning of it.
         include_data, exclude_data: Globs of the files of folders to take, and to leave out.
+        given: Samples in memory, behind those of `calib`.
     """
 
     calib: tuple[Path, ...] = option(
@@ -58,3 +73,9 @@ class DataConfig(Checked):
     exclude_data: tuple[str, ...] = option(
         (), "Leave these files of a folder out ('labels'). Repeatable.", metavar="GLOB"
     )
+    given: Given | None = None
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether there is calibration data at all."""
+        return bool(self.calib) or self.given is not None

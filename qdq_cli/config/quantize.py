@@ -14,6 +14,9 @@ from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.config.recovery import RECOVERY_STEPS
 
+DEFAULT_VERIFY = 16
+"""Samples held back to compare on."""
+
 
 @dataclass(frozen=True)
 class VerifyConfig(Checked):
@@ -26,7 +29,7 @@ class VerifyConfig(Checked):
     """
 
     samples: int = option(
-        16,
+        DEFAULT_VERIFY,
         "Compare with the FP32 model on N samples that calibration did not see; 0 for none.",
         names=("--verify",),
         metavar="N",

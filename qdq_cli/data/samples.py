@@ -6,16 +6,16 @@ import bisect
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from qdq_cli.config.preprocess import Preprocessing
 from qdq_cli.data.array_samples import cut_arrays, match_names
-from qdq_cli.data.arrays import StoredArray, list_npz, open_in_npz, open_npy
+from qdq_cli.data.arrays import list_npz, open_in_npz, open_npy
+from qdq_cli.data.cutting import Opened, joined, open_stored
 from qdq_cli.data.doubts import Doubt
-from qdq_cli.data.image_samples import ImagePart, ImageSetup, PixelPart, set_up_images
+from qdq_cli.data.given import Taken, open_given
+from qdq_cli.data.image_samples import ImagePart, set_up_images
 from qdq_cli.data.inputs import InputSpec
 from qdq_cli.data.sample import Part, Sample
 from qdq_cli.data.sources import ALL_FILES, Found, Globs, find_files
@@ -110,6 +110,7 @@ def open_samples(
     specs: Sequence[InputSpec],
     preprocessing: Preprocessing | None = None,
     globs: Globs = ALL_FILES,
+    taken: Taken | None = None,
 ) -> SampleSet:
     """Open calibration data.
 
@@ -119,6 +120,7 @@ def open_samples(
         specs: The model's inputs, with the shapes the user chose for dynamic dimensions (`with_shapes`).
         preprocessing: What the user chose for pictures; None assumes one by the number of channels.
         globs: Which files of the folders are taken.
+        taken: Samples in memory, put behind those of the paths.
 
     Raises:
         DataError: A path is missing or empty, a file is damaged, or names, shapes or types do not fit the inputs.
@@ -129,6 +131,7 @@ def open_samples(
     found = [find_files(Path(path), globs) for path in paths]
     _require_matches(globs, found)
     opened = [_open(each, specs, preprocessing) for each in found]
+    opened += [] if taken is None else [open_given(taken, specs, preprocessing)]
     used = next((each.setup for each in opened if each.setup), None)
     notes = [note for each in opened for note in each.notes]
     if used is None and preprocessing is not None:
@@ -148,28 +151,17 @@ def _require_matches(globs: Globs, found: Sequence[Found]) -> None:
             )
 
 
-@dataclass(frozen=True)
-class _Opened:
-    parts: tuple[Part, ...]
-    notes: tuple[str, ...] = ()
-    setup: ImageSetup | None = None
-
-
-def _open(found: Found, specs: Sequence[InputSpec], preprocessing: Preprocessing | None) -> _Opened:
+def _open(found: Found, specs: Sequence[InputSpec], preprocessing: Preprocessing | None) -> Opened:
     if found.kind == "image":
         setup = set_up_images(specs, preprocessing)
-        return _Opened((ImagePart(found.files, setup),), found.notes, setup)
+        return Opened((ImagePart(found.files, setup),), found.notes, setup)
     if found.kind == "tensor":
-        return _Opened(_open_tensors(found, specs), found.notes)
-    opened = [_open_arrays(path, specs, preprocessing) for path in found.files]
-    parts = tuple(part for each in opened for part in each.parts)
-    notes = [note for each in opened for note in each.notes if note]
-    if len(notes) > 1:
-        notes = [notes[0], f"{found.root}: {len(notes) - 1} more files alike."]
-    return _Opened(parts, (*found.notes, *notes), next((each.setup for each in opened if each.setup), None))
+        return Opened(_open_tensors(found, specs), found.notes)
+    opened = joined(found.root, [_open_arrays(path, specs, preprocessing) for path in found.files])
+    return replace(opened, notes=(*found.notes, *opened.notes))
 
 
-def _open_arrays(path: Path, specs: Sequence[InputSpec], preprocessing: Preprocessing | None) -> _Opened:
+def _open_arrays(path: Path, specs: Sequence[InputSpec], preprocessing: Preprocessing | None) -> Opened:
     """Open one .npy or .npz file."""
     if path.suffix.lower() == ".npy":
         if len(specs) != 1:
@@ -178,24 +170,10 @@ def _open_arrays(path: Path, specs: Sequence[InputSpec], preprocessing: Preproce
                 f"{path} holds one array, but the model has {len(specs)} inputs: {names}.",
                 "Give a .npz whose arrays are named like the inputs.",
             )
-        stored, note = {specs[0].name: open_npy(path)}, ""
-    else:
-        members, note = match_names(path, list_npz(path), specs)
-        stored = {name: open_in_npz(path, member) for name, member in members.items()}
-    if preprocessing is not None and _are_pixels(stored, specs):
-        setup = set_up_images(specs, preprocessing)
-        return _Opened((PixelPart(path, stored[specs[0].name], setup),), (note,), setup)
-    return _Opened((cut_arrays(path, stored, specs),), (note,))
-
-
-def _are_pixels(stored: dict[str, StoredArray], specs: Sequence[InputSpec]) -> bool:
-    """8-bit arrays for one float input of an image's rank are pixels once the user says how to scale them."""
-    return (
-        len(specs) == 1
-        and stored[specs[0].name].dtype == np.uint8
-        and specs[0].dtype.kind not in "iub"
-        and specs[0].rank in (3, 4)
-    )
+        return open_stored(path, {specs[0].name: open_npy(path)}, specs, preprocessing)
+    members, note = match_names(path, list_npz(path), specs)
+    stored = {name: open_in_npz(path, member) for name, member in members.items()}
+    return replace(open_stored(path, stored, specs, preprocessing), notes=(note,))
 
 
 def _open_tensors(found: Found, specs: Sequence[InputSpec]) -> tuple[Part, ...]:

@@ -104,6 +104,11 @@ def load(path: Path) -> ModelFile:
     return ModelFile(path, model, size_bytes, data_files, proto if was_sorted else None)
 
 
+def read_whole(path: Path) -> onnx.ModelProto:
+    """Read a model of our own as a protobuf, the weights in its data file included."""
+    return onnx.load(path)
+
+
 def _require_unicode(path: Path) -> None:
     try:
         str(path).encode("utf-8")

@@ -34,7 +34,7 @@ def check_asides(config: QuantizeConfig, report: Path | None, others: Sequence[P
         UsageError: One cannot, or is another file of the run.
     """
     cache = config.ranges.cache
-    if cache is not None and config.data.calib:
+    if cache is not None and config.data.has_samples:
         is_there = os.path.isfile(cache)  # noqa: PTH113 - Path.is_file() fails where a name is too long
         if config.ranges.recalibrate or not is_there:
             check_writable(cache, "--cache", "--cache")

@@ -57,7 +57,7 @@ from qdq_cli.quantizing.reporting import (
     unmet_macs,
     why_nothing,
 )
-from qdq_cli.quantizing.run import Run
+from qdq_cli.quantizing.run import Outcome, Run
 from qdq_cli.running.unknown import notes_about
 from qdq_cli.screen.page import BoxRow
 from qdq_cli.screen.render import write_page
@@ -67,7 +67,9 @@ if TYPE_CHECKING:
     from qdq_cli.recovering.start import Start
 
 
-def quantize_model(config: QuantizeConfig, listener: Listener = SILENT, target: Target | None = None) -> Report:
+def quantize_model(
+    config: QuantizeConfig, listener: Listener = SILENT, target: Target | None = None, outcome: Outcome | None = None
+) -> Report:
     """Quantize an FP32 or FP16 ONNX model with Q/DQ nodes, to INT8 for TensorRT unless another target is named.
 
     Args:
@@ -75,6 +77,7 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT, target: 
             enough for most models.
         listener: Told about progress and notes; silent by default.
         target: What to quantize for, where it is none of those that `config.target` can name.
+        outcome: Gets what the run found besides its report.
 
     Returns:
         The report. The model is at `report.output` then, complete and checked; with `dry_run` no
@@ -85,7 +88,7 @@ def quantize_model(config: QuantizeConfig, listener: Listener = SILENT, target: 
         QdqError: What keeps the model from being finished; nothing is left under the output name then.
         CalibratorError: The ranges cannot be chosen from what was observed.
     """
-    run = Run(config, listener, target or target_named(config.target))
+    run = Run(config, listener, target or target_named(config.target), outcome=outcome or Outcome())
     path = check_outputs(config, config.report)
     opened = open_model(run)
     files.check_data_target(opened.source, path)
@@ -166,7 +169,7 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
         source = source or files.load(config.model)
         quantized = holds_quantization(source.model)
     with run.stage("prepare"):
-        runs = not (config.ranges.manual or config.ranges.imported) or bool(config.data.calib)
+        runs = not (config.ranges.manual or config.ranges.imported) or config.data.has_samples
         prepared = prepare(source.model, source.proto, lowest=run.target.lowest_opset, runs=runs, copy=False)
     run.say(*prepared.notes, *notes_about(prepared.unknown))
     source = replace(source, model=prepared.model, proto=None)  # the file as it was read is used up
@@ -177,6 +180,7 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
     opset = prepared.opset_before if quantized and not plan.quantized else prepared.opset
     refused = refused_of(run, prepared.model)
     opened = Opened(source, prepared, release_of(run, prepared, opset, refused), plan, quantized, refused)
+    run.outcome.model, run.outcome.plan = prepared.model, plan
     run.say(*note_of_opset(opened))
     run.warn(*warning_of_refusals(opened))
     run.warn(*(warnings_about(prepared.model, run.target) if plan.quantized or config.dry_run else ()))
@@ -313,6 +317,7 @@ def write_model(run: Run, work: Groundwork, target: Path, written: Rewritten) ->
     """
     config, opened, samples, observed, ranges = run.config, work.opened, work.samples, work.observed, work.ranges
     run.say(*ranges.notes, *written.notes)
+    run.outcome.plan = work.plan
     report = replace(
         planned(run, opened),
         calibration=calibrated(config, samples, observed, work.plan, ranges),
@@ -346,7 +351,9 @@ def _observe(
     observed = again
     tell_doubts(observed.doubts, run.warn, strict=run.config.data.strict)
     with run.stage("observe"):
-        calibration.save_cache(model, observed, samples, ranges, (run.target, run.config.plan))
+        placement = run.target, run.config.plan
+        calibration.save_cache(model, observed, samples, ranges, placement)
+    run.outcome.observed, run.outcome.samples, run.outcome.placement = observed, samples, placement
     run.say(*observed.notes)
     return plan, observed
 

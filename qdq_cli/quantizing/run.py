@@ -7,12 +7,37 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import onnx_ir as ir
+
+from qdq_cli.calibrating.calibration import Observation
+from qdq_cli.calibrating.calibration_data import Samples
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.quantize import QuantizeConfig
+from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.target import Target
 from qdq_cli.process.clock import Clock
 from qdq_cli.process.interrupts import insist
 from qdq_cli.process.progress import Listener
 from qdq_cli.quantizing.report import Report, Seconds
+
+
+@dataclass
+class Outcome:
+    """What a run leaves for those who want more of it than its report; filled in as it goes on.
+
+    Args:
+        plan: What is quantized in the end.
+        model: The prepared float model.
+        samples: The calibration data.
+        observed: What calibration saw, before recovery changed anything.
+        placement: What for, and with which options, for the table of it.
+    """
+
+    plan: Plan | None = None
+    model: ir.Model | None = None
+    samples: Samples | None = None
+    observed: Observation | None = None
+    placement: tuple[Target, PlanConfig] | None = None
 
 
 @dataclass
@@ -24,6 +49,7 @@ class Run:
     target: Target
     clock: Clock = field(default_factory=Clock)
     notes: list[str] = field(default_factory=list)
+    outcome: Outcome = field(default_factory=Outcome)
 
     def stage(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Add the time of the block to a stage."""

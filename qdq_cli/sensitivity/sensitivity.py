@@ -47,7 +47,7 @@ def find_sensitivities(config: SensitivityConfig, listener: Listener = SILENT) -
         check_command(config.evaluation)
     check_asides(config.quantize, config.report)
     run = Run(config.quantize, listener, target_named(config.quantize.target))
-    if not config.quantize.data.calib:
+    if not config.quantize.data.has_samples:
         raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
     opened = open_model(run)
     require_float(opened)

@@ -23,7 +23,7 @@ from qdq_cli.quantizing.groundwork import Opened, leave_float, require_float
 from qdq_cli.quantizing.keeping import require_named
 from qdq_cli.quantizing.pipeline import open_model, open_samples, plan_of, recover_accuracy, rewrite_model, write_model
 from qdq_cli.quantizing.report import Report
-from qdq_cli.quantizing.run import Run
+from qdq_cli.quantizing.run import Outcome, Run
 from qdq_cli.screen.amounts import decibels
 from qdq_cli.screen.render import write_page
 from qdq_cli.sensitivity.evaluate import check_command
@@ -47,12 +47,13 @@ _FOR_NOTHING = 1e-3
 _MUCH_DB = 2.0
 
 
-def tune_model(config: TuneConfig, listener: Listener = SILENT) -> TuneReport:
+def tune_model(config: TuneConfig, listener: Listener = SILENT, outcome: Outcome | None = None) -> TuneReport:
     """Quantize a model so that it meets a target, with as little as possible left float.
 
     Args:
         config: What to do.
         listener: Told about progress and notes; silent by default.
+        outcome: Gets what the run found besides its report.
 
     Returns:
         The report. Where the target is not met, the best that was found is written to another file.
@@ -65,7 +66,8 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT) -> TuneReport:
     _check(config)
     target = check_outputs(config.quantize, config.report)
     check_outputs(replace(config.quantize, output=_second_best(config.quantize)), config.report)
-    run = Run(replace(config.quantize, recover=()), listener, target_named(config.quantize.target))  # recovery waits
+    waiting = replace(config.quantize, recover=())  # until everything in INT8 was measured
+    run = Run(waiting, listener, target_named(config.quantize.target), outcome=outcome or Outcome())
     opened = open_model(run)
     require_float(opened)
     require_named(config.quantize)
@@ -132,7 +134,7 @@ def _check(config: TuneConfig) -> None:
         raise UsageError(
             "--exclude-after-recovery names what tuning chooses by itself.", "Leave it out, or give --exclude."
         )
-    if not config.quantize.data.calib:
+    if not config.quantize.data.has_samples:
         raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
 
 
