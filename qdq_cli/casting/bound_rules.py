@@ -18,14 +18,15 @@ def rule_of(node: ir.Node) -> Rule | None:
     return RULES.get(node.op_type) if node.domain == ONNX_DOMAIN else None
 
 
-_MOVING = (
+MOVING = (
     *("Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather", "GatherND"),
     *("GatherElements", "Expand", "Tile", "DepthToSpace", "SpaceToDepth", "Dropout", "MaxPool", "GlobalMaxPool"),
     *("ReduceMax", "ReduceMin", "ReverseSequence", "Compress", "TopK"),
 )
+"""Operators whose results are values of their first operand."""
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(_MOVING, mapped.same),
+    **dict.fromkeys(MOVING, mapped.same),
     **dict.fromkeys(("Concat", "Max", "Min"), mapped.choice),
     "Mean": mapped.mean_of,
     "Where": mapped.where,

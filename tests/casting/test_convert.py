@@ -8,6 +8,8 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from calibrators import Extremes
 from qdq_cli.casting.convert import Converted, converted
@@ -16,6 +18,7 @@ from qdq_cli.config.forms import FloatType, ScaleType
 from qdq_cli.model.opset import opset_of
 from qdq_cli.preparing.prepare import prepare
 from tests.networks import Network, proto_of, run
+from tests.placement.random_networks import CHANNELS, build, recipes
 
 F = np.float32
 HALF, SINGLE = ir.DataType.FLOAT16, ir.DataType.FLOAT
@@ -204,3 +207,37 @@ def test_scales_stay_fp32_on_request():
         if node.op_type == "DequantizeLinear":
             assert (node.inputs[1].dtype, node.outputs[0].dtype) == (SINGLE, HALF)
             assert node.attributes["output_dtype"].as_int() == int(HALF)
+
+
+def observed(model: ir.Model, x: np.ndarray) -> dict[str, Extremes]:
+    """The extremes of every float tensor of a model that is run on one sample."""
+    every = model.clone()
+    names = [value for node in every.graph for value in node.outputs if value.dtype is SINGLE]
+    every.graph.outputs[:] = names
+    found = zip((value.name or "" for value in names), run(every, {"x": x}), strict=True)
+    return {"x": Extremes(x.min(), x.max()), **{name: Extremes(array.min(), array.max()) for name, array in found}}
+
+
+@settings(max_examples=40, deadline=None)
+@given(recipes(), st.integers(0, 1000), st.sampled_from([0.01, 1.0, 300.0]))
+def test_a_random_network_stays_close(recipe: list, seed: int, size: float):
+    net, outputs = build(recipe)
+    model = prepare(net.model(*outputs)).model
+    x = (np.random.default_rng(seed).standard_normal((1, CHANNELS, 8, 8)) * size).astype(F)
+    known = observed(model, x)
+    result = converted(model, make_float_plan(model, FloatType.FP16, known))
+    proto_of(result.model)
+    for one, other in zip(run(model, {"x": x}), run(result.model, {"x": x}), strict=True):
+        assert np.isfinite(other).all()
+        amax = max(np.abs(one).max(), *(known[name].amax for name in known))
+        assert np.abs(other - one).max() <= 0.01 * amax
+
+
+def test_a_quantized_network_stays_close():
+    for seed in range(5):
+        model = prepared(quantized(), "second")
+        x = np.random.default_rng(seed).uniform(-1.5, 1.5, (1, 4, 8, 8)).astype(F)
+        result = half(model, observed(model, x))
+        one, other = run(model, {"x": x})[0], run(result.model, {"x": x})[0]
+        assert np.abs(other - one).max() <= 0.03 * np.abs(one).max()
+        assert np.abs(other - one).mean() <= 0.003 * np.abs(one).max()
