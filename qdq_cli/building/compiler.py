@@ -16,6 +16,7 @@ from typing import Any
 
 from qdq_cli.building.layers import kernels_of
 from qdq_cli.building.record import Kernel, Outcome
+from qdq_cli.config.build import DEFAULT_GPU
 from qdq_cli.process.children import ended_text, ending, last_lines
 from qdq_cli.process.errors import LimitError, ModelError, UsageError
 from qdq_cli.process.interrupts import insist
@@ -48,18 +49,22 @@ class Limits:
     memory_bytes: int
 
 
+LOADING = Limits(seconds=60.0, memory_bytes=8 * 10**9)
+"""What loading the compiler may take."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One build.
 
     Args:
-        model: The ONNX file.
+        model: The ONNX file; None to load the compiler and no more.
         gpu: Compute capability, such as `sm89`.
         shapes: Sizes of dynamic inputs.
         engine: Where the engine goes; None to keep none.
     """
 
-    model: Path
+    model: Path | None
     gpu: str
     shapes: Shapes
     engine: Path | None = None
@@ -115,18 +120,40 @@ def compile_model(job: Job, limits: Limits) -> Told:
         ModelError: It crashes, or asks for sizes that are not known.
         LimitError: It takes more time or memory than it may.
     """
+    return _told(*_events(job, limits), limits)
+
+
+def require_compiler() -> None:
+    """Make sure that the compiler is installed and can be loaded.
+
+    Raises:
+        UsageError: It is not so.
+        ModelError: It crashes while it is loaded.
+        LimitError: It takes too long to load.
+    """
+    events, code, said = _events(Job(None, DEFAULT_GPU, {}), LOADING)
+    if not events or events[-1]["event"] != "ready":
+        _told(events, code, said, LOADING)
+
+
+Events = Sequence[Mapping[str, Any]]
+
+
+def _events(job: Job, limits: Limits) -> tuple[Events, int | None, tuple[str, ...]]:
+    """Run the process; returns what it told, its exit code (None where it took too long), and its last complaints."""
     with scratch_folder() as folder:
         events, complaints = folder / "events", folder / "complaints"
         with events.open("wb") as out, complaints.open("wb") as err:
             code = _run(job, limits, (out.fileno(), err.fileno()))
         found = [json.loads(line) for line in events.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        return _told(found, code, limits, last_lines(complaints.read_text("utf-8", "replace"), "Its stderr:"))
+        return found, code, last_lines(complaints.read_text("utf-8", "replace"), "Its stderr:")
 
 
 def _run(job: Job, limits: Limits, streams: tuple[int, int]) -> int | None:
     """Run the process to its end; returns its exit code, or None where it took too long."""
     order = {
-        "model": str(job.model), "gpu": job.gpu.upper(), "memory_bytes": limits.memory_bytes,
+        "model": None if job.model is None else str(job.model),
+        "gpu": job.gpu.upper(), "memory_bytes": limits.memory_bytes,
         "profiles": {name: [list(shape) for shape in shapes] for name, shapes in job.shapes.items()},
         "engine": None if job.engine is None else str(job.engine),
     }  # fmt: skip
@@ -146,7 +173,7 @@ def _run(job: Job, limits: Limits, streams: tuple[int, int]) -> int | None:
     return None
 
 
-def _told(events: Sequence[Mapping[str, Any]], code: int | None, limits: Limits, said: tuple[str, ...]) -> Told:
+def _told(events: Events, code: int | None, said: tuple[str, ...], limits: Limits) -> Told:
     """Make the record of what the process told; its last event counts.
 
     Raises:

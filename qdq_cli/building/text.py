@@ -29,10 +29,20 @@ def build_lines(report: BuildReport, paint: Paint = plain, *, full: bool = False
     lines += row("compiler", f"{report.compiler}, on this machine, without a GPU")
     for name, shape in report.shapes.items():
         lines += row("input", f"{name} {shape}" + ("  (assumed; --input-shape)" if name in report.assumed else ""))
-    for build in report.builds:
-        lines += _block(report, build, paint, 10**9 if full else MAX_SHOWN)
+    lines += block_lines(report, paint, 10**9 if full else MAX_SHOWN)
     lines += ["", *row("engine", f"{report.engine}  (for RTX GPUs of {report.builds[0].gpu})")] if report.engine else []
     return lines
+
+
+def block_lines(report: BuildReport, paint: Paint = plain, most: int = MAX_SHOWN) -> list[str]:
+    """Return what became of the model, a block for each GPU.
+
+    Args:
+        report: What was found.
+        paint: Colours a text.
+        most: Most entries of a list.
+    """
+    return [line for build in report.builds for line in _block(report, build, paint, most)]
 
 
 def _block(report: BuildReport, build: GpuBuild, paint: Paint, most: int) -> list[str]:

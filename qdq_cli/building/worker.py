@@ -67,6 +67,9 @@ def _run(job: Mapping[str, Any], tell: Tell) -> None:
     if job["gpu"] not in trt.ComputeCapability.__members__:
         tell({"event": "unknown gpu"})
         return
+    if job["model"] is None:
+        tell({"event": "ready"})
+        return
     try:
         _build(trt, job, tell)
     except _FAILURES as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -25,14 +26,24 @@ from qdq_cli.commands.options import (
 )
 from qdq_cli.commands.parsed import quantize_config
 from qdq_cli.commands.shown import show_report
+from qdq_cli.config.build import GPUS
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.config.recovery import DEFAULT_RECOVERY
 from qdq_cli.screen import console
+
+if TYPE_CHECKING:
+    from qdq_cli.quantizing.report import Report
 
 _TUNE = click.Option(
     ["--tune"],
     is_flag=True,
     help="Leave operators float where --min-sqnr or --min-agreement asks for it, instead of failing; as qdq tune does.",
+)
+
+_BUILD = click.Option(
+    ["--build"],
+    type=click.Choice(GPUS),
+    help="Build the result with NVIDIA's compiler for this GPU, where that is installed, as qdq build --against does.",
 )
 
 _SECTIONS = {
@@ -41,7 +52,7 @@ _SECTIONS = {
     "Placement": PLACEMENT,
     "Recovery": (*RECOVERY, EXCLUDE_AFTER_RECOVERY),
     "Output": (*OUTPUT, REPORT),
-    "Verification": (*VERIFY, option_of(QuantizeConfig, "min_int8_macs"), _TUNE),
+    "Verification": (*VERIFY, option_of(QuantizeConfig, "min_int8_macs"), _TUNE, _BUILD),
     "Display": DISPLAY,
 }
 
@@ -62,16 +73,18 @@ def quantize(params: Params) -> None:
     """
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
     config = quantize_config(params)
+    if params["build"] is not None and (params["tune"] or config.dry_run):
+        raise click.UsageError("--build is for a result that is written once; qdq build takes the others.")
     if params["tune"]:
         _tune(config, screen, params)
         return
     if config.dry_run:
         _show_plan(config, screen)
         return
-    _quantize(config, screen)
+    _quantize(config, screen, params["build"])
 
 
-def _quantize(config: QuantizeConfig, screen: console.Console) -> None:
+def _quantize(config: QuantizeConfig, screen: console.Console, gpu: str | None) -> None:
     """Quantize the model and show the report, where a limit is not met too.
 
     Raises:
@@ -80,13 +93,31 @@ def _quantize(config: QuantizeConfig, screen: console.Console) -> None:
     from qdq_cli.quantizing.pipeline import quantize_model
     from qdq_cli.quantizing.report import UnmetLimitError
 
+    if gpu is not None:
+        from qdq_cli.building.compiler import require_compiler
+
+        require_compiler()  # hours of calibration must not end at a compiler that is not there
     try:
         report = quantize_model(config, screen)
     except UnmetLimitError as error:
         if not screen.as_json:
             show_report(screen, error.report)
         raise
+    if gpu is None:
+        show_report(screen, report)
+    else:
+        _show_built(config, screen, report, gpu)
+
+
+def _show_built(config: QuantizeConfig, screen: console.Console, report: Report, gpu: str) -> None:
+    """Build the result, and show that behind the report."""
+    from qdq_cli.building.reported import built_result
+    from qdq_cli.building.text import block_lines
+
+    report, build = built_result(report, config, gpu, screen)
     show_report(screen, report)
+    if not screen.as_json:
+        screen.write(block_lines(build, screen.paint))
 
 
 def _tune(config: QuantizeConfig, screen: console.Console, params: Params) -> None:

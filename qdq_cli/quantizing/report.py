@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from calibrators import ScaleGroup
+from qdq_cli.placement.built import Built
 from qdq_cli.placement.plan import TensorTarget, WeightTarget
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
@@ -252,6 +253,7 @@ class Report:
         weight_type: Stored type of quantized weights.
         refused: What of the model releases refuse, whether the result is for them or not.
         builds: How each release that reads the result makes an engine of it; none for targets without a command.
+        built: What a compiler made of the result, where that was asked for.
     """
 
     schema_version: int
@@ -281,6 +283,7 @@ class Report:
     weight_type: str = ""
     refused: tuple[Refused, ...] = ()
     builds: tuple[Build, ...] = ()
+    built: Built | None = None
 
 
 class UnmetLimitError(LimitError):

@@ -215,3 +215,23 @@ def test_the_same_model_with_fp16_around(space: Workspace):
     held = build(space.output, "--against", space.model, "--max-bytes", 0.01)
     assert (held.code, "times the" in held.err) == (5, True)
     assert build(space.output, "--against", space.model, "--max-bytes", 100).code == 0
+
+
+def test_a_result_is_built_behind_its_report(space: Workspace, tmp_path: Path):
+    written = ("quantize", space.model, "--calib", space.arrays, "--build", "sm86", "-o", tmp_path / "out.onnx")
+    done = qdq(*written)
+    assert done.code == 0, done.err
+    assert "4 operators: 4 in INT8" in done.out
+    assert "INT8 saves" in done.out or "INT8 moves" in done.out
+    built = qdq(*written, "--json").document["built"]
+    assert (built["gpu"], built["outcome"], built["operators"], built["agree"]) == ("sm86", "built", {"INT8": 4}, 4)
+    again = qdq("quantize", space.output, "--calib", space.arrays, "--build", "sm89", "--json").document
+    assert (again["output"], again["built"]["outcome"]) == (None, "built")
+    assert qdq("quantize", space.model, "--dry-run", "--build", "sm89").code == 2
+
+
+def test_a_missing_compiler_is_told_before_the_work(space: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    use_fake_compiler(monkeypatch, "unloadable")
+    target = tmp_path / "out.onnx"
+    assert qdq("quantize", space.model, "--calib", space.arrays, "--build", "sm89", "-o", target).code == 2
+    assert not target.exists()
