@@ -66,7 +66,7 @@ def inline_operands(model: ir.Model) -> Outcome:
         )
         node.replace_input_with(slot, made[value])
         done.append(repair_of("A8", node, f"its {_OPERANDS[slot]}, computed from constants, is an initializer", True))
-    _remove_unread(graph, made)
+    remove_unread(graph, made)
     return done, []
 
 
@@ -115,7 +115,7 @@ def restore_constants(model: ir.Model) -> Outcome:
     for entry in spread:
         if arrays.keys() >= entry.ends.keys():
             done += _write_float(graph, names, entry, arrays)
-    _remove_unread(graph, [value for entry in spread for value in entry.ends])
+    remove_unread(graph, [value for entry in spread for value in entry.ends])
     return done, left
 
 
@@ -192,7 +192,7 @@ def _write_float(
     return done
 
 
-def _remove_unread(graph: ir.Graph, values: Iterable[ir.Value]) -> None:
+def remove_unread(graph: ir.Graph, values: Iterable[ir.Value]) -> None:
     """Remove the nodes that made values nothing reads any more, and what fed them alone."""
     work = [node for value in values if (node := value.producer()) is not None]
     while work:

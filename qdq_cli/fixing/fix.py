@@ -13,6 +13,7 @@ from qdq_cli.data.ranges import unmatched
 from qdq_cli.fixing import legality, placement
 from qdq_cli.fixing.clips import carry_out_clips
 from qdq_cli.fixing.constants import inline_operands, restore_constants
+from qdq_cli.fixing.importing import repair_import
 from qdq_cli.fixing.inputs import random_batches
 from qdq_cli.fixing.record import Left, Outcome, Repair, RepairReport, State
 from qdq_cli.fixing.scales import mend_scales
@@ -32,6 +33,7 @@ from qdq_cli.quantizing.meter import OutputMeter
 from qdq_cli.quantizing.report import Distance
 from qdq_cli.targets.tensorrt.findings import Finding, Severity
 from qdq_cli.targets.tensorrt.importer.plugins import check_plugins
+from qdq_cli.targets.tensorrt.importer.refusals import OLDEST_BROADCASTING
 from qdq_cli.targets.tensorrt.lint import lint
 from qdq_cli.targets.tensorrt.lint_scales import default_axis
 from qdq_cli.targets.tensorrt.simulate import simulate
@@ -144,6 +146,7 @@ def _repair_legality(model: ir.Model) -> tuple[ir.Model, list[Repair], list[Left
 
     take(legality.move_to_onnx_domain(model.graph))
     take(inline_operands(model))
+    take(repair_import(model))
     default = default_axis(opset_of(model))
     model, raised = _raised_for_axes(model)
     take(raised)
@@ -158,11 +161,18 @@ def _repair_legality(model: ir.Model) -> tuple[ir.Model, list[Repair], list[Left
 
 
 def _raised_for_axes(model: ir.Model) -> tuple[ir.Model, Outcome]:
-    """Raise a model below opset 13 to it, which has the axis of Q and DQ, if one of them lacks it (A20)."""
+    """Raise a model below opset 13 to it, which has the axis of Q and DQ, if one of them lacks it (A20).
+
+    One of opset 6 and below is raised too: its elementwise operators broadcast as no importer reads it.
+    """
     opset = opset_of(model)
     lacking = [node.name or "" for node in model.graph if is_pair_half(node) and legality.lacks_axis(node)]
-    if opset >= MIN_OPSET or not lacking:
+    outdated = [] if opset >= OLDEST_BROADCASTING else [node.name or "" for node in model.graph]
+    if opset >= MIN_OPSET or not (lacking or outdated):
         return model, ([], [])
+    rule, what, reason = ("1.9", "broadcasting", "broadcasts as TensorRT does")
+    if lacking:
+        rule, what, reason = ("A20", "axis", "has the axis of Q and DQ")
     ranges = {node.name: code_range(node) for node in model.graph}
     try:
         normalize_imports(model)
@@ -170,15 +180,15 @@ def _raised_for_axes(model: ir.Model) -> tuple[ir.Model, Outcome]:
     except ModelError as error:
         return model, (
             [],
-            [Left("A20", name, f"its axis takes opset {MIN_OPSET}. {error.message}") for name in lacking],
+            [Left(rule, name, f"its {what} takes opset {MIN_OPSET}. {error.message}") for name in lacking or outdated],
         )
     for node in model.graph:
         set_code_range(node, ranges.get(node.name))
     lift_constants(model)
     name_everything(model)
     infer_shapes(model)
-    text = f"the model was raised from opset {opset} to {MIN_OPSET}, which has the axis of Q and DQ"
-    return model, ([Repair("A20", "", "", text, True)], [])
+    text = f"the model was raised from opset {opset} to {MIN_OPSET}, which {reason}"
+    return model, ([Repair(rule, "", "", text, True)], [])
 
 
 def _repair_placement(model: ir.Model, ranges: Mapping[str, Range]) -> Outcome:

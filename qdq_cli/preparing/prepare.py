@@ -34,6 +34,7 @@ from qdq_cli.model.wire import root_cause, to_proto, weights_left_out, without_w
 from qdq_cli.placement.operators import OpClass, operator_of
 from qdq_cli.preparing.batch_norm import fold_batch_norms
 from qdq_cli.preparing.einsum import replace_einsums
+from qdq_cli.preparing.outputs import drop_unread_outputs
 from qdq_cli.preparing.shapes import fold_known
 from qdq_cli.process.errors import ModelError
 from qdq_cli.running.unknown import mark_behind_unknown
@@ -100,6 +101,7 @@ def prepare(
     lift_constants(model)
     name_everything(model)
     _infer_as_read(model, proto)
+    drop_unread_outputs(model.graph)
     half = _is_half(model)
     model = raised(model, max(lowest, HALF_OPSET if half else MIN_OPSET))
     folded_constants, folded_norms = _fold(model)
