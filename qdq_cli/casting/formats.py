@@ -71,3 +71,12 @@ measured (docs/float-types.md), and a tensor that comes within two bits of the e
 def limit(form: FloatFormat) -> float:
     """Return the largest magnitude that a tensor of a type may be seen to have."""
     return form.largest / MARGIN
+
+
+_COARSE = 2.0**7
+"""A number this many times the smallest of a type is held to an eighth digit."""
+
+
+def coarse_below(form: FloatFormat) -> float:
+    """Return the size below which a type holds numbers by fewer than eight binary digits."""
+    return form.smallest * _COARSE

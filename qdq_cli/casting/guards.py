@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from qdq_cli.casting import reasons
 from qdq_cli.casting.findings import Finding, Scene
-from qdq_cli.casting.formats import FloatFormat
+from qdq_cli.casting.formats import FloatFormat, coarse_below
 from qdq_cli.model.nodes import constant_at, consumers, input_at, is_constant, is_op
 
 _MOVING = frozenset(
@@ -40,14 +40,6 @@ _SUMMING = frozenset(
 
 _GUARDING = {"Add": (0, 1), "Max": (0, 1), "Clip": (1,), "Sub": (1,)}
 """Operators that keep their result from 0, and where the number stands."""
-
-_COARSE = 2.0**7
-"""A number this many times the smallest of a type has an eighth digit."""
-
-
-def coarse_below(form: FloatFormat) -> float:
-    """Return the size below which a type holds numbers by fewer than eight binary digits."""
-    return form.smallest * _COARSE
 
 
 def guards(scene: Scene) -> Iterator[Finding]:

@@ -24,6 +24,7 @@ from qdq_cli.casting.reach import out_of_reach, seen_values
 from qdq_cli.casting.slots import NONE, first_opset, low_slots
 from qdq_cli.casting.structure import FOLLOWING, structural, touches_single
 from qdq_cli.casting.sums import sums
+from qdq_cli.casting.vanishing import vanishing
 from qdq_cli.casting.whole_numbers import whole_numbers
 from qdq_cli.config.forms import FloatType, ScaleType
 from qdq_cli.model.nodes import ONNX_DOMAIN, is_op, name_of
@@ -76,6 +77,7 @@ Rule = Callable[[Scene], Iterator[Finding]]
 RULES: tuple[Rule, ...] = (
     structural,
     out_of_reach,
+    vanishing,
     constants,
     guards,
     small_divisors,

@@ -1,4 +1,4 @@
-"""Operators that stay FP32 because of what their tensors hold: too large for the type, or too small."""
+"""Operators that stay FP32 because their tensors come too near to the end of the type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from qdq_cli.model.scales import is_dequantize
 
 
 def out_of_reach(scene: Scene) -> Iterator[Finding]:
-    """Find what makes and what reads tensors that were seen to leave the type, or to lie below its full precision.
+    """Find what makes and what reads tensors that were seen to come near to the largest value of the type.
 
     A bound that was computed says that a tensor is small, never that it is large: it is no observation.
     """
@@ -28,10 +28,6 @@ def out_of_reach(scene: Scene) -> Iterator[Finding]:
         if found.amax > limit(form) and value in scene.seen:
             detail = f"'{value.name}' reaches {found.amax:.4g}, and {form.name} ends at {form.largest:.4g}"
             yield from (Finding(node, reasons.OVERFLOW, detail) for node in touching(value, scene.graph))
-        elif 0.0 < found.amax < form.smallest_normal:
-            least = f"{form.name} is exact from {form.smallest_normal:.2g} on"
-            detail = f"'{value.name}' stays below {found.amax:.2g}, and {least}"
-            yield from (Finding(node, reasons.VANISHES, detail) for node in touching(value, scene.graph))
 
 
 _TIGHT = frozenset(

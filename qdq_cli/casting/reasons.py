@@ -33,7 +33,7 @@ REASONS: dict[str, str] = {
     COORDINATES: "reads coordinates, which a 16-bit type rounds to more than a pixel's share",
     SPECTRUM: "sums a whole axis at full precision: a Fourier transform or a determinant",
     OVERFLOW: "a tensor it makes or reads comes too near to the largest value of the type",
-    VANISHES: "a tensor it makes or reads lies wholly below the smallest normal value of the type",
+    VANISHES: "a tensor it makes or reads is too small for the type, and large again behind it",
     CONSTANT_OVERFLOW: "a constant it reads is too large for the type",
     CONSTANT_VANISHES: "a constant it reads is too small for the type",
     GUARD: "keeps a division from zero by a number that the type does not hold",

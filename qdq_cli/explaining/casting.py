@@ -54,9 +54,10 @@ CASTS = {
         "Nothing needs to be done. BF16 reaches as far as FP32, with three digits fewer.",
     ),
     "VANISHES": Told(
-        "Below its smallest normal value, 6.1e-05, FP16 has fewer digits the smaller a number is, and none below "
-        "3e-08.",
-        "A variance that is 1e-06 everywhere.",
+        "Below its smallest normal value, 6.1e-05, FP16 has fewer digits the smaller a number is: seven at 7.6e-06, "
+        "none below 3e-08. A tensor that nothing makes large again may vanish, as attention that was pruned does; one "
+        "that something divides by, normalizes or multiplies by large numbers may not.",
+        "A variance that is 1e-06 everywhere, below a root.",
         "Nothing needs to be done.",
     ),
     "CONSTANT_OVERFLOW": Told(

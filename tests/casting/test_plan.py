@@ -182,10 +182,28 @@ def test_squares_that_leave_the_type_are_found_without_being_observed():
     assert plan_of(model, {}).unobserved == ("x", "first", "squares")
 
 
-def test_tensors_below_the_smallest_normal_value_stay():
-    model = network(lambda net, x: net.op("Mul", net.op("Mul", x, net.constant(F(1e-3)), name="down"), x, name="up"))
-    assert codes(model, {**SMALL, "down": Extremes(-3e-5, 3e-5)}) == {"down": "VANISHES", "up": "VANISHES"}
-    assert codes(model, {**SMALL, "down": Extremes(-3e-4, 3e-4)}) == {}
+def test_tensors_that_are_small_and_large_again_stay():
+    def build(net: Network, x: str) -> str:
+        down = net.op("Transpose", net.op("Mul", x, x, name="down"), name="moved", perm=[0, 1, 2])
+        return net.op("Mul", down, net.constant(F(1e4)), name="up")
+
+    model = network(build)
+    for size, kept in ((1e-3, {"down", "moved", "up"}), (1e-2, set())):
+        assert set(codes(model, {"first": Extremes(-size, size)})) == kept
+    known = {"first": Extremes(-1e-3, 1e-3)}
+    assert set(codes(model, known).values()) == {"VANISHES"}
+    one, other = ran(model, known, rows(-1e-3, 1e-3))
+    np.testing.assert_allclose(other, one, rtol=1e-2, atol=1e-5)
+
+
+def test_tensors_that_nobody_misses_may_vanish():
+    """A head of attention that training has pruned: 1e-40, where subnormal numbers end."""
+
+    def build(net: Network, x: str) -> str:
+        scores = net.op("MatMul", x, net.op("Transpose", x, perm=[0, 2, 1]), name="scores")
+        return net.op("MatMul", net.op("Softmax", scores, name="softmax", axis=-1), x, name="out")
+
+    assert codes(network(build), {"first": Extremes(-1e-40, 1e-40)}) == {}
 
 
 def test_a_model_built_to_overflow_stays_finite():
