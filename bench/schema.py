@@ -17,6 +17,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from qdq_cli.building.engine import EngineReport
 from qdq_cli.building.record import BuildReport
 from qdq_cli.cache.drift import Difference
 from qdq_cli.cache.exchange import RangeFile
@@ -39,6 +40,7 @@ DOCUMENTS: dict[str, type] = {
     "quantize": Report,
     "inspect": Inspection,
     "build": BuildReport,
+    "inspect-engine": EngineReport,
     "tune": TuneReport,
     "sensitivity": SensitivityReport,
     "compare": Comparison,

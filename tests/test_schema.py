@@ -14,7 +14,7 @@ from referencing import Registry, Resource
 
 from bench.schema import DOCUMENTS, FOLDER, pages
 from qdq_cli.process.documents import SCHEMA_VERSION
-from tests.building.fake import use_fake_compiler
+from tests.building.fake import use_fake_compiler, write_engine
 from tests.workspace import Workspace, make_workspace, qdq
 
 PAGES = pages()
@@ -82,6 +82,7 @@ COMMANDS = {
     "inspect of a float model": "inspect {model}",
     "inspect of a quantized model": "inspect {output}",
     "inspect of a dry run": "quantize {model} --dry-run",
+    "inspect-engine": "inspect {output} --layer-info layers.json --profile times.json",
     "build of a float model": "build {model}",
     "build of a quantized model": "build {output} --against {model}",
     "tune": "tune {model} --calib {arrays} --min-sqnr 30 --no-recover -o tuned.onnx",
@@ -111,6 +112,7 @@ COMMANDS = {
 def test_the_documents_of_every_command_keep_to_their_schemas(space: Workspace, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(space.folder)
     use_fake_compiler(monkeypatch)
+    write_engine(space.folder)
     for number in (1, 2):
         share = ("--shard", f"{number}/2", "-o", f"share-{number}.qcal")
         assert qdq("calibrate", space.model, "--calib", space.arrays, *share).code == 0

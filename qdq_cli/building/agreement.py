@@ -23,12 +23,17 @@ _SPELLED = {Precision.MXFP8: "FP8", Precision.NVFP4: "FP4", Precision.OTHER: ""}
 
 _PAIR_HALVES = ("QuantizeLinear", "DequantizeLinear")
 
-_NO_PRODUCT = frozenset({"kgen", "maxpool", "avgpool", "signal", "wait", "shape_call"})
-"""The compiler's words for kernels that are generated, pool, or wait; all others form products."""
+_NO_PRODUCT = frozenset({
+    *("kgen", "maxpool", "avgpool", "signal", "wait", "shape_call"),
+    *("Reformat", "NoOp", "PointWise", "PointWiseV2", "PointWiseExpression", "Shuffle", "Slice", "Scale", "Constant"),
+    *("ElementWise", "Quantize", "Dequantize", "Identity", "Cast", "CudaPooling", "CaskPooling", "Pooling", "Softmax"),
+})  # fmt: skip
+"""Words for layers that are generated, pool, move, convert or wait: those of TensorRT for RTX, then those of engines of
+TensorRT; all others form products."""
 
 
 def operators_of(
-    kernels: Sequence[Kernel], inspection: Inspection, quantizers: Mapping[str, str]
+    kernels: Sequence[Kernel], inspection: Inspection, quantizers: Mapping[str, str], *, floats_alike: bool = False
 ) -> tuple[Operator, ...]:
     """Return every weighted operator of a model as predicted and as built, in graph order.
 
@@ -36,11 +41,12 @@ def operators_of(
         kernels: The layers of the engine.
         inspection: What is predicted for the same file.
         quantizers: Node -> the Q that its data comes from.
+        floats_alike: Take all float types as one: builders that are not strongly typed choose among them.
     """
     homes = homes_of(kernels)
     layers = zip(inspection.layers, inspection.layer_costs, strict=True)
     return tuple(
-        _operator(layer, cost.macs, homes.get(layer.name), quantizers.get(layer.name))
+        _operator(layer, cost.macs, homes.get(layer.name), quantizers.get(layer.name), floats_alike=floats_alike)
         for layer, cost in layers
         if layer.kind is LayerKind.WEIGHTED
     )
@@ -64,10 +70,13 @@ def _fitness(kernel: Kernel, node: str) -> tuple[bool, bool]:
     return kernel.kind not in _NO_PRODUCT, kernel.nodes[:1] == (node,)
 
 
-def _operator(layer: Layer, macs: int | None, kernel: Kernel | None, quantizer: str | None) -> Operator:
+def _operator(
+    layer: Layer, macs: int | None, kernel: Kernel | None, quantizer: str | None, *, floats_alike: bool
+) -> Operator:
     predicted = _SPELLED.get(layer.precision, layer.precision.value)
     built = "" if kernel is None else computed_type(kernel, quantizer)
-    agrees = built == predicted if built and predicted else None
+    alike = built == predicted or (floats_alike and built in FLOATS and predicted in FLOATS)
+    agrees = alike if built and predicted else None
     because = layer.because if agrees is False else ()
     return Operator(
         layer.name, layer.op_type, macs, predicted, built, agrees, because, "" if kernel is None else kernel.name

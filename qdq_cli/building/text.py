@@ -59,7 +59,7 @@ def _block(report: BuildReport, build: GpuBuild, paint: Paint, most: int) -> lis
     if build.traffic is not None:
         lines += row("bytes", traffic_text(build.traffic))
     lines += row("Q/DQ", _conversions(report, build))
-    lines += _differing(build.operators, paint, most)
+    lines += differing_lines(build.operators, paint, most)
     return lines + beside_lines(build)
 
 
@@ -145,7 +145,7 @@ def _conversions(report: BuildReport, build: GpuBuild) -> str:
     return f"{count_text(count, 'kernel')} that only {verbs}; predicted: {predicted}"
 
 
-def _differing(operators: Iterable[Operator], paint: Paint, most: int) -> list[str]:
+def differing_lines(operators: Iterable[Operator], paint: Paint, most: int) -> list[str]:
     """Show the operators that run in another type than predicted, those of one kind and one chain of rules together."""
     kinds: dict[tuple[str, str, str, str], list[Operator]] = defaultdict(list)
     for operator in operators:

@@ -32,11 +32,25 @@ _VIEWS = (
     FORMAT,
 )
 
+_ENGINE = (
+    click.Option(
+        ["--layer-info"],
+        type=FILE_PATH,
+        metavar="FILE",
+        help="Lay the prediction beside an engine: what trtexec --exportLayerInfo=FILE --profilingVerbosity=detailed "
+        "wrote on the device.",
+    ),
+    click.Option(
+        ["--profile"], type=FILE_PATH, metavar="FILE", help="With times: what trtexec --exportProfile=FILE wrote there."
+    ),
+)
+
 _GATES = options_of(Gates)
 
 _SECTIONS = {
     "Inspection": _LOOK,
     "Views": _VIEWS,
+    "Engine of a device": _ENGINE,
     "Limits": _GATES,
     "Plan of a model without Q/DQ": PLACEMENT,
     "Display": DISPLAY,
@@ -63,10 +77,32 @@ def inspect(params: Params) -> None:
 
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
     gates = gates_of(params)
+    if params["layer_info"] is not None or params["profile"] is not None:
+        _show_engine(screen, params)
+        return
     inspection = inspect_model(config_of(params), screen)
     _write_views(inspection, params)
     lines = () if screen.as_json else _lines(screen, inspection, params)
     screen.result(inspection, lambda: lines, lambda: require_gates(inspection, gates))
+
+
+def _show_engine(screen: console.Console, params: Params) -> None:
+    """Show an engine beside the prediction.
+
+    Raises:
+        click.UsageError: There are times, and no layers that they belong to.
+    """
+    from qdq_cli.building.engine import compare_engine
+    from qdq_cli.building.engine_text import engine_layer_lines, engine_lines
+
+    if params["layer_info"] is None:
+        raise click.UsageError("--profile needs the layers that its times belong to: --layer-info.")
+    report = compare_engine(config_of(params), params["layer_info"], params["profile"])
+    table = params["layers"]
+    screen.result(
+        report,
+        lambda: engine_layer_lines(report) if table else engine_lines(report, screen.paint, full=screen.verbose),
+    )
 
 
 def config_of(params: Params) -> InspectConfig:
