@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from qdq_cli.fixing.record import Left, Outcome, Repair, repair_of
 from qdq_cli.model.insertion import add_initializer, take_over_output
@@ -72,7 +73,9 @@ def undilate_pools(graph: ir.Graph) -> Outcome:
     for node in list(graph):
         if not is_op(node, "MaxPool") or not is_spread(node):
             continue
-        found = _windows(node)
+        found = "its Indices are read" if has_outputs(1)(node) else windows_of(node)
+        if not isinstance(found, str) and sum(window.kernel for window in found if not window.is_plain) > MOST_SLICES:
+            found = f"the equal form takes more than {MOST_SLICES} Slices"
         if isinstance(found, str):
             left.append(Left("1.9", node.name or "", f"its dilations stay: {found}"))
             continue
@@ -83,7 +86,7 @@ def undilate_pools(graph: ir.Graph) -> Outcome:
     return done, left
 
 
-def _windows(node: ir.Node) -> list[Window] | str:
+def windows_of(node: ir.Node) -> list[Window] | str:
     """Return the window of each spatial axis, or why there is no equal form of a node."""
     value = input_at(node, 0)
     dims, kernel = static_dims(value), ints_attribute(node, "kernel_shape") or ()
@@ -91,8 +94,6 @@ def _windows(node: ir.Node) -> list[Window] | str:
         return "the shape of its input is not known"
     if value.dtype not in _LEAST:
         return "its input is of no float type"
-    if has_outputs(1)(node):
-        return "its Indices are read"
     if node.graph is None or node.graph.opset_imports.get("", PAD_OPSET) < PAD_OPSET:
         return f"the equal form takes opset {PAD_OPSET}"
     if string_attribute(node, "auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
@@ -101,13 +102,17 @@ def _windows(node: ir.Node) -> list[Window] | str:
     windows = [window for window in found if window is not None]
     if len(windows) < len(found):
         return "how many windows there are depends on an open dimension"
-    if sum(window.kernel for window in windows if not window.is_plain) > MOST_SLICES:
-        return f"the equal form takes more than {MOST_SLICES} Slices"
     declared = static_dims(node.outputs[0])
     for size, said in zip([window.size for window in windows], (declared or ())[2:], strict=False):
         if None not in (size, said) and size != said:
             return "its declared size is not the one it has"
     return windows
+
+
+def _least_of(node: ir.Node) -> float:
+    """Return the least finite number of the type that a MaxPool is on."""
+    value = input_at(node, 0)
+    return 0.0 if value is None or value.dtype is None else _LEAST[value.dtype]
 
 
 def _window(node: ir.Node, number: int, size: int | None) -> Window | None:
@@ -135,9 +140,9 @@ def _window(node: ir.Node, number: int, size: int | None) -> Window | None:
 
 def _replace(graph: ir.Graph, names: Names, node: ir.Node, windows: Sequence[Window]) -> None:
     """Put the equal form in the place of a MaxPool."""
-    writer = _Writer(graph, names, node)
+    writer = Writer(graph, names, node)
     spread = [window for window in windows if not window.is_plain]
-    value = writer.padded(node.inputs[0], spread)
+    value = writer.padded(node.inputs[0], spread, _least_of(node))
     for window in spread:
         value = writer.maximum([writer.slice(value, window, tap) for tap in range(window.kernel)])
     if any(window.is_plain and (window.kernel > 1 or window.stride > 1) for window in windows):
@@ -146,15 +151,15 @@ def _replace(graph: ir.Graph, names: Names, node: ir.Node, windows: Sequence[Win
     graph.remove(node, safe=True)
 
 
-class _Writer:
+class Writer:
     """Writes the nodes that stand for one MaxPool in front of it; constants of equal numbers are one initializer."""
 
     def __init__(self, graph: ir.Graph, names: Names, node: ir.Node) -> None:
         self._graph, self._names, self._node = graph, names, node
         self._constants: dict[tuple[int, ...], ir.Value] = {}
 
-    def padded(self, value: ir.Value | None, windows: Sequence[Window]) -> ir.Value:
-        """Pad a tensor along the axes of some windows."""
+    def padded(self, value: ir.Value | None, windows: Sequence[Window], number: float) -> ir.Value:
+        """Pad a tensor with a number along the axes of some windows."""
         if value is None or value.dtype is None:
             raise ValueError("a MaxPool without input reached a repair")
         rank = len(static_dims(value) or ())
@@ -163,9 +168,8 @@ class _Writer:
             pads[window.axis], pads[window.axis + rank] = window.begin, window.end
         if not any(pads):
             return value
-        least = np.asarray(_LEAST[value.dtype]).astype(value.dtype.numpy())
-        fill = add_initializer(self._graph, self._names.value(f"{self._node.name}_least"), least)
-        return self._node_of("Pad", [value, self._ints(pads), fill])
+        fill = self.constant("fill", np.asarray(number).astype(value.dtype.numpy()))
+        return self.node("Pad", [value, self.ints(pads), fill])
 
     def slice(self, value: ir.Value, window: Window, tap: int) -> ir.Value:
         """Take one element of each window along an axis."""
@@ -173,12 +177,12 @@ class _Writer:
         end = -rest or _TO_THE_END
         if window.size is not None:
             end = start + (window.size - 1) * window.stride + 1
-        parts = [self._ints([number]) for number in (start, end, window.axis, window.stride)]
-        return self._node_of("Slice", [value, *parts])
+        parts = [self.ints([number]) for number in (start, end, window.axis, window.stride)]
+        return self.node("Slice", [value, *parts])
 
     def maximum(self, values: list[ir.Value]) -> ir.Value:
         """Take the largest of several tensors, element by element."""
-        return self._node_of("Max", values)
+        return self.node("Max", values)
 
     def pool(self, value: ir.Value, windows: Sequence[Window]) -> ir.Value:
         """Pool along the axes that have no dilation, as the MaxPool did."""
@@ -188,18 +192,23 @@ class _Writer:
             ir.AttrInt64s("strides", [window.stride for window in plain]),
             ir.AttrInt64s("pads", [*(window.begin for window in plain), *(window.end for window in plain)]),
         ]
-        return self._node_of("MaxPool", [value], attributes)
+        return self.node("MaxPool", [value], attributes)
 
-    def _ints(self, numbers: Sequence[int]) -> ir.Value:
+    def ints(self, numbers: Sequence[int]) -> ir.Value:
+        """Return a list of numbers as a constant."""
         key = tuple(numbers)
         if key not in self._constants:
-            name = self._names.value(f"{self._node.name}_{'_'.join(map(str, key[:2]))}")
-            self._constants[key] = add_initializer(self._graph, name, np.asarray(numbers, np.int64))
+            self._constants[key] = self.constant("_".join(map(str, key[:2])), np.asarray(numbers, np.int64))
         return self._constants[key]
 
-    def _node_of(self, op_type: str, inputs: Sequence[ir.Value], attributes: Sequence[ir.Attr] = ()) -> ir.Value:
+    def constant(self, word: str, array: NDArray[np.generic]) -> ir.Value:
+        """Return an array as a constant whose name ends in a word."""
+        return add_initializer(self._graph, self._names.value(f"{self._node.name}_{word}"), array)
+
+    def node(self, op_type: str, inputs: Sequence[ir.Value], attributes: Sequence[ir.Attr] = ()) -> ir.Value:
+        """Write a node; returns what it makes, whose type and shape are left to inference."""
         name = f"{self._node.name}_{op_type}"
-        result = ir.Value(name=self._names.value(name), type=self._node.outputs[0].type)
+        result = ir.Value(name=self._names.value(name))
         node = ir.Node("", op_type, list(inputs), attributes, outputs=[result], name=self._names.node(name))
         self._graph.insert_before(self._node, node)
         return result

@@ -111,10 +111,53 @@ def test_pools_that_keep_their_dilations(shape, attributes, why, tmp_path):
     assert not report.repairs and why in report.left[0].why and report.left[0].node == "pool"
 
 
-def test_pools_whose_indices_are_read_stay(tmp_path):
-    sum_of = helper.make_node("Cast", ["i"], ["y"], to=FLOAT)
-    report, _ = fix(model_of([pool("p", "i", kernel_shape=[2], dilations=[2]), sum_of], (1, 1, 6)), tmp_path)
-    assert [entry.why for entry in report.left] == ["its dilations stay: its Indices are read"]
+def unpooled(shape: Sequence[int | str], kernel: int, half: float = 0.5, **attributes: Any) -> onnx.ModelProto:
+    """A pooling, something in between, and the unpooling of it into the picture it came from."""
+    window = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    nodes = [
+        pool("p", "i", kernel_shape=[kernel, kernel], strides=[2, 2], **attributes),
+        helper.make_node("Mul", ["p", "half"], ["small"]),
+        helper.make_node("MaxUnpool", ["small", "i", "size"], ["y"], name="unpool", **window),
+    ]
+    sizes = np.array([dim if isinstance(dim, int) else 1 for dim in shape])
+    constants = {"half": np.float32(half), "size": sizes}
+    return model_of(nodes, shape, {name: np.asarray(array) for name, array in constants.items()}, result=sizes.tolist())
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "attributes"),
+    [
+        ((1, 3, 8, 10), 2, {}),
+        ((2, 3, 8, 10), 3, {"pads": [1, 1, 1, 1]}),
+        ((1, 2, 8, 8), 3, {"dilations": [2, 2], "pads": [2, 2, 2, 2]}),
+    ],
+)
+def test_indices_that_a_max_unpool_reads_are_found_by_argmax(shape, kernel, attributes, tmp_path):
+    proto = unpooled(shape, kernel, **attributes)
+    report, fixed = fix(proto, tmp_path)
+    assert [repair.node for repair in report.repairs][:2] == ["unpool", "pool"] and report.after.errors == 0
+    assert "MaxUnpool" not in operators(fixed)
+    for seed in range(3):
+        numbers = np.random.default_rng(seed).integers(-3, 4, shape)  # many are equal, and half of them negative
+        assert_equal(proto, fixed, {"x": numbers.astype(np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("proto", "why"),
+    [
+        (unpooled((1, 2, 12, 12), 5, pads=[2, 2, 2, 2]), "more than 16 Slices"),
+        (unpooled(("n", 2, 8, 8), 2, storage_order=1), "columns first"),
+        (
+            model_of([pool("p", "i", kernel_shape=[2]), helper.make_node("Cast", ["i"], ["y"], to=FLOAT)], (1, 1, 6)),
+            "something else than MaxUnpool reads them",
+        ),
+        (unpooled((1, 2, "h", 8), 2), "the size of its picture is not known"),
+    ],
+)
+def test_indices_that_stay(proto, why, tmp_path):
+    onnx.save(proto, tmp_path / "model.onnx")
+    report = fix_model(FixConfig(tmp_path / "model.onnx", tmp_path / "fixed.onnx", {}, samples=0))
+    assert not report.repairs and why in report.left[0].why and report.left[0].node == "pool"
 
 
 def test_integer_pools_stay(tmp_path):

@@ -297,6 +297,10 @@ BODIES: Mapping[str, tuple[str, onnx.ModelProto]] = {
         "Loop",
         with_bodies("Loop", {"body": loop_body(stacks=True)}, "", "c", "x", outputs=2),
     ),
+    "whose body reads a condition or a round that it is not given": (
+        "Loop",
+        with_bodies("Loop", {"body": loop_body()}, "n", "", "x"),
+    ),
     "that carries a tensor which grows": ("Loop", with_bodies("Loop", {"body": loop_body(grows=True)}, "n", "t", "x")),
 }
 """Form of a control-flow operator that is refused -> the operator, and a model of it."""

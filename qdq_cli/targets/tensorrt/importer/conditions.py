@@ -33,6 +33,8 @@ _ACTIVATIONS = frozenset(
 )
 _DEFAULT_ACTIVATIONS = {"GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh"), "RNN": ("Tanh",)}
 
+_NO_LIMIT = 2**31 - 1
+
 LRN_WIDEST = 15
 """Widest window of a local response normalization; the narrowest is 1, and all are odd."""
 
@@ -259,7 +261,23 @@ def scans_without_end(node: ir.Node) -> bool:
     """Ask whether a Loop stacks what each round gives, and nothing says how many rounds there are at most."""
     bodies = list(inner_graphs(node))
     stacks = bool(bodies) and len(bodies[0].outputs) > len(bodies[0].inputs) - 1
-    return stacks and input_at(node, 0) is None
+    return stacks and not _is_limited(node)
+
+
+def reads_what_is_not_given(node: ir.Node) -> bool:
+    """Ask whether the body of a Loop reads a condition, or the number of its round, that the Loop has not."""
+    missing = (not _is_limited(node), input_at(node, 1) is None)
+    return any(
+        value.uses() and absent
+        for body in inner_graphs(node)
+        for value, absent in zip(body.inputs[:2], missing, strict=False)
+    )
+
+
+def _is_limited(node: ir.Node) -> bool:
+    """Say whether a Loop has a number of rounds; exporters write one above 31 bits for none."""
+    most = constant_ints(node, 0)
+    return input_at(node, 0) is not None and (most is None or max(most, default=0) < _NO_LIMIT)
 
 
 def grows(node: ir.Node) -> bool:

@@ -14,6 +14,7 @@ V11 = (11, 0)
 _CONSTANT = "Export it with a constant: `qdq quantize` and `qdq fix` carry out what is computed from constants alone."
 _UNDILATED = "`qdq fix` writes a MaxPool without them where its shape is known; else export it so."
 _ONE_OUTPUT = "`qdq fix` takes outputs away that nothing reads; else export the model without them."
+_INDICES = "`qdq fix` takes them away where nothing reads them, and finds them with ArgMax for a MaxUnpool."
 _SAME = "Export each direction as an operator of its own."
 _MODES = "Export it with half_pixel, pytorch_half_pixel, asymmetric or align_corners."
 _PLAIN = "Export it without."
@@ -175,6 +176,11 @@ LIMITS: Mapping[str, tuple[Limit, ...]] = {
     "LayerNormalization": (Limit("with more than one output", ask.has_outputs(1), _ONE_OUTPUT),),
     "Loop": (
         Limit("that stacks results and has no trip count", ask.scans_without_end, "Export it with a trip count."),
+        Limit(
+            "whose body reads a condition or a round that it is not given",
+            ask.reads_what_is_not_given,
+            "Give the Loop a condition of true and a number of rounds.",
+        ),
         Limit("that carries a tensor which grows", ask.grows, "Collect the parts as scan outputs."),
     ),
     "LpNormalization": (Limit("by another norm than L1 and L2", _POWER, "Write it with Pow and ReduceSum."),),
@@ -183,7 +189,7 @@ LIMITS: Mapping[str, tuple[Limit, ...]] = {
         Limit("of one vector by several matrices", ask.is_vector_by_stack, "Unsqueeze the vector.", first=V11),
     ),
     "MaxPool": (
-        Limit("with Indices", ask.has_outputs(1), f"{_ONE_OUTPUT} MaxUnpool, which reads them, has no importer."),
+        Limit("with Indices", ask.has_outputs(1), _INDICES),
         Limit("with dilations", ask.is_spread, _UNDILATED),
         _RANKS,
     ),

@@ -97,7 +97,8 @@ _LOSS = "It belongs to training: export the network for inference."
 _TEXT = "TensorRT has tensors of numbers alone: prepare text outside of the model."
 _LISTS = "TensorRT has no sequences or optional values: export the model with plain tensors."
 _WITHOUT = "Export the model without it, or write a plugin of its name and say so with --plugin."
-_POSITIONS = "Export the network with pooling by strides or Resize; no release passes positions on."
+_POSITIONS = "`qdq fix` writes it with the MaxPool it belongs to, where sizes are known; else export with a Resize."
+_REGIONS = "Export the network with RoiAlign."
 _BITS = "Compute it outside of the model, or with arithmetic on INT32."
 
 _NEVER: tuple[tuple[str, str], ...] = (
@@ -109,7 +110,8 @@ _NEVER: tuple[tuple[str, str], ...] = (
         "ConcatFromSequence Optional OptionalGetElement OptionalHasElement SequenceAt SequenceConstruct SequenceEmpty "
         "SequenceErase SequenceInsert SequenceLength SequenceMap SplitToSequence",
     ),
-    (_POSITIONS, "MaxUnpool MaxRoiPool"),
+    (_POSITIONS, "MaxUnpool"),
+    (_REGIONS, "MaxRoiPool"),
     (_BITS, "BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor BitCast"),
     (
         _WITHOUT,
