@@ -25,6 +25,7 @@ from qdq_cli.cache.fit import Fit
 from qdq_cli.cache.summary import CacheSummary
 from qdq_cli.calibrating.calibrate import CalibrationReport
 from qdq_cli.comparing.record import Comparison
+from qdq_cli.converting.record import Conversion
 from qdq_cli.explaining.explain import Explanations
 from qdq_cli.fixing.record import RepairReport
 from qdq_cli.inspecting.inspect import Inspection
@@ -44,6 +45,7 @@ DOCUMENTS: dict[str, type] = {
     "tune": TuneReport,
     "sensitivity": SensitivityReport,
     "compare": Comparison,
+    "convert": Conversion,
     "fix": RepairReport,
     "calibrate": CalibrationReport,
     "cache-show": CacheSummary,

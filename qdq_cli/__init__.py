@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from qdq_cli.config.cache import CheckConfig, ExportConfig, MergeConfig
     from qdq_cli.config.calibrate import CalibrateConfig, Shard
     from qdq_cli.config.compare import CompareConfig
+    from qdq_cli.config.convert import ConvertConfig
     from qdq_cli.config.data import DataConfig
     from qdq_cli.config.fix import FixConfig
-    from qdq_cli.config.forms import Form, TensorRT, WeightForm
+    from qdq_cli.config.forms import FloatType, Form, ScaleType, TensorRT, WeightForm
     from qdq_cli.config.inspect import Gates, InspectConfig
     from qdq_cli.config.placement import PlanConfig
     from qdq_cli.config.preprocess import Overrides, Preprocessing
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from qdq_cli.config.recovery import DEFAULT_RECOVERY, RECOVERY_STEPS
     from qdq_cli.config.sensitivity import Evaluation, SensitivityConfig
     from qdq_cli.config.tune import TuneConfig
+    from qdq_cli.converting.convert import convert_model
+    from qdq_cli.converting.record import Conversion
     from qdq_cli.fixing.fix import fix_model
     from qdq_cli.fixing.record import RepairReport
     from qdq_cli.inspecting.inspect import Inspection, inspect_model, require_gates
@@ -71,11 +74,14 @@ __all__ = [
     "CheckConfig",
     "CompareConfig",
     "Comparison",
+    "Conversion",
+    "ConvertConfig",
     "DataConfig",
     "DataError",
     "Evaluation",
     "ExportConfig",
     "FixConfig",
+    "FloatType",
     "Form",
     "Gates",
     "InspectConfig",
@@ -92,6 +98,7 @@ __all__ = [
     "RepairReport",
     "Report",
     "Result",
+    "ScaleType",
     "SensitivityConfig",
     "SensitivityReport",
     "Shard",
@@ -108,6 +115,7 @@ __all__ = [
     "check_fit",
     "compare",
     "compare_models",
+    "convert_model",
     "export_file",
     "find_sensitivities",
     "fix",
@@ -160,10 +168,13 @@ _LATER = {
         "Shard",
     ),
     "qdq_cli.config.compare": ("CompareConfig",),
+    "qdq_cli.config.convert": ("ConvertConfig",),
     "qdq_cli.config.data": ("DataConfig",),
     "qdq_cli.config.fix": ("FixConfig",),
     "qdq_cli.config.forms": (
+        "FloatType",
         "Form",
+        "ScaleType",
         "TensorRT",
         "WeightForm",
     ),
@@ -190,6 +201,8 @@ _LATER = {
         "SensitivityConfig",
     ),
     "qdq_cli.config.tune": ("TuneConfig",),
+    "qdq_cli.converting.convert": ("convert_model",),
+    "qdq_cli.converting.record": ("Conversion",),
     "qdq_cli.fixing.fix": ("fix_model",),
     "qdq_cli.fixing.record": ("RepairReport",),
     "qdq_cli.inspecting.inspect": (

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "quantize": "Quantize an FP32 ONNX model to INT8 with Q/DQ nodes.",
     "calibrate": "Observe a model's tensors on samples and write the calibration cache.",
+    "convert": "Make an FP32 model FP16 or BF16 as far as its values allow.",
     "cache": "Look into calibration caches, compare, merge and convert them.",
     "tune": "Quantize a model and leave operators float until it meets a target.",
     "sensitivity": "Rank operators and scale groups by what they cost the outputs when quantized alone.",

@@ -134,6 +134,31 @@ def _job(model: ir.Model, plan: Plan, tensors: Sequence[str], known: Observation
     return Job(model, tensors, extremes=[name for name in watched if name not in known.extremes])
 
 
+def observe_extremes(
+    model: ir.Model, tensors: Sequence[str], samples: Samples | None, listener: Listener, known: Observation
+) -> Observation:
+    """Run samples for the extremes of tensors that were not observed before; nothing is run where there are none.
+
+    Args:
+        model: The prepared float model.
+        tensors: Names.
+        samples: The calibration data; None where there is none.
+        listener: Told about progress.
+        known: What was observed before.
+
+    Raises:
+        DataError: A sample cannot be used.
+        ModelError: The model cannot be run.
+    """
+    missing = [name for name in tensors if name not in known.histograms and name not in known.extremes]
+    if not missing or samples is None:
+        return known
+    seen = run_samples(Job(model, (), extremes=missing), samples, listener)
+    if known is NOTHING:
+        return _with_seen(known, seen, samples)
+    return replace(known, extremes={**known.extremes, **seen.extremes})
+
+
 def _for_cache(known: Observation, job: Job, samples: Samples, listener: Listener) -> Observation:
     """Run the samples, with the keys by which a cache knows them."""
     keys = SampleKeys(samples.every, samples.selection.calibration, listener)

@@ -1,7 +1,8 @@
-"""A twin of a BF16 model that ONNX Runtime's CPU can run: FP32 operators whose results are rounded to BF16.
+"""A twin of an FP16 or BF16 model that ONNX Runtime's CPU runs as it is: FP32 operators whose results are rounded.
 
-ONNX Runtime's CPU has hardly an operator of BF16, but its Cast there and back rounds to nearest, ties to even. What the
-twin computes is what a machine computes that sums in FP32 and stores BF16, as TensorRT's does.
+ONNX Runtime's CPU has hardly an operator of BF16, and runs most of those of FP16 in FP32 without rounding in between,
+so that nothing overflows; but its Cast there and back rounds to nearest, ties to even. What the twin computes is what a
+machine computes that sums in FP32 and stores 16 bits, as TensorRT's does.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from qdq_cli.model.lowering import lower_opset
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import int_attribute, is_op
 
-_BF16, _SINGLE = ir.DataType.BFLOAT16, ir.DataType.FLOAT
+_SINGLE = ir.DataType.FLOAT
+_LOW = {ir.DataType.BFLOAT16: "bf16", ir.DataType.FLOAT16: "fp16"}
+"""The types whose values are rounded -> what ends the names of what is rounded to them."""
 
 _EXACT = frozenset({*MOVING, "Concat", "Relu", "Neg", "Abs", "Pad"})
-"""Operators whose results are BF16 values where their operands are."""
+"""Operators whose results are values of the type where their operands are."""
 
 
 def twin(model: ir.Model) -> ir.Model:
-    """Return a model of FP32 tensors that hold what the BF16 tensors of a model hold.
+    """Return a model of FP32 tensors that hold what the FP16 and BF16 tensors of a model hold.
 
     Every tensor keeps its name: what is rounded has it, so that layers can be compared one by one. The opset is lowered
     where that says the same, as ONNX Runtime runs Q/DQ of newer ones less well.
@@ -33,18 +36,18 @@ def twin(model: ir.Model) -> ir.Model:
     """
     result = model.clone()
     graph = result.graph
-    stored = [value for value in _values(graph) if value.dtype is _BF16]
-    for value in stored:
+    low = {value: value.dtype for value in _values(graph) if value.dtype in _LOW}
+    for value in low:
         value.type = ir.TensorType(_SINGLE)
         if value.const_value is not None:
             value.const_value = ir.Tensor(value.const_value.numpy().astype(np.float32), name=value.name)
-    names, low = Names(graph), frozenset(stored)
+    names = Names(graph)
     for node in list(graph):
         _restate(node)
         if not is_op(node, *_EXACT):
             for value in node.outputs:
-                if value in low:
-                    _round(graph, value, names)
+                if (dtype := low.get(value)) is not None:
+                    _round(graph, value, dtype, names)
     lower_opset(result)
     return result
 
@@ -56,22 +59,22 @@ def _values(graph: ir.Graph) -> Iterator[ir.Value]:
 
 
 def _restate(node: ir.Node) -> None:
-    """Let attributes that name BF16 name FP32."""
+    """Let attributes that name a type of 16 bits name FP32."""
     for name in ("to", "output_dtype"):
-        if name in node.attributes and int_attribute(node, name, 0) == _BF16:
+        if name in node.attributes and int_attribute(node, name, 0) in _LOW:
             node.attributes[name] = ir.AttrInt64(name, int(_SINGLE))
     value = node.attributes.get("value")
-    if is_op(node, "ConstantOfShape") and value is not None and value.as_tensor().dtype is _BF16:
+    if is_op(node, "ConstantOfShape") and value is not None and value.as_tensor().dtype in _LOW:
         array = value.as_tensor().numpy().astype(np.float32)
         node.attributes["value"] = ir.AttrTensor("value", ir.Tensor(array))
 
 
-def _round(graph: ir.Graph, value: ir.Value, names: Names) -> None:
+def _round(graph: ir.Graph, value: ir.Value, dtype: ir.DataType, names: Names) -> None:
     """Round a tensor behind what makes it; the rounded one takes its name and its readers."""
     maker = value.producer()
     assert maker is not None
     rounded = ir.Value(type=ir.TensorType(_SINGLE), shape=value.shape)
-    coarse = ir.Value(name=names.value(f"{value.name}_bf16"), type=ir.TensorType(_BF16), shape=value.shape)
+    coarse = ir.Value(name=names.value(f"{value.name}_{_LOW[dtype]}"), type=ir.TensorType(dtype), shape=value.shape)
     ir.convenience.replace_all_uses_with(value, rounded, replace_graph_outputs=True)
     first = _cast(value, coarse, names)
     graph.insert_after(maker, first)
@@ -83,5 +86,5 @@ def _round(graph: ir.Graph, value: ir.Value, names: Names) -> None:
 
 def _cast(source: ir.Value, result: ir.Value, names: Names) -> ir.Node:
     dtype = result.type.dtype if result.type is not None else _SINGLE
-    name = names.node(f"{source.name}_to_{'bf16' if dtype is _BF16 else 'fp32'}")
+    name = names.node(f"{source.name}_to_{_LOW.get(dtype, 'fp32')}")
     return ir.Node("", "Cast", [source], [ir.AttrInt64("to", int(dtype))], outputs=[result], name=name)

@@ -114,7 +114,18 @@ RECOVERY = (
 )
 EXCLUDE_AFTER_RECOVERY = option_of(QuantizeConfig, "exclude_after_recovery")
 
-OUTPUT = options_of(QuantizeConfig, "output", "weights", "form", "trt", "plugins", "dry_run")
+OUTPUT = options_of(
+    QuantizeConfig,
+    "output",
+    "weights",
+    "form",
+    "trt",
+    "plugins",
+    "float_type",
+    "scale_type",
+    "keep_io_types",
+    "dry_run",
+)
 REPORT = option_of(QuantizeConfig, "report")
 
 VERIFY = options_of(VerifyConfig)

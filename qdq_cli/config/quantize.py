@@ -8,7 +8,8 @@ from pathlib import Path
 from qdq_cli.config.checked import Checked
 from qdq_cli.config.data import DataConfig
 from qdq_cli.config.fields import Interval, OneOf, option, ruled
-from qdq_cli.config.forms import DEFAULT_TARGET, TARGETS, Form, TensorRT, WeightForm
+from qdq_cli.config.floats import keep_io_types_field, scale_type_field
+from qdq_cli.config.forms import DEFAULT_TARGET, TARGETS, FloatType, Form, ScaleType, TensorRT, WeightForm
 from qdq_cli.config.limits import agreement_field, int8_macs_field, plugins_field, report_field, sqnr_field
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
@@ -56,6 +57,9 @@ class QuantizeConfig(Checked):
         plugins: Custom operators that the deployment has plugins for: a name, or `domain::name`.
         weights: How weights are stored.
         form: How INT8 regions are written.
+        float_type: Type of what is not quantized; None: FP32, but FP16 for TensorRT 11 and an FP32 model.
+        scale_type: Type of the scales beside a float rest of 16 bits.
+        keep_io_types: Whether graph inputs and outputs stay FP32 then.
         dry_run: Plan only.
         recover: Steps of recovery to take, out of `RECOVERY_STEPS`; none by default.
         exclude_after_recovery: Names or globs of nodes that are recovered in INT8 with all others, and left float then.
@@ -84,6 +88,13 @@ class QuantizeConfig(Checked):
         Form.PAIRS,
         "pairs: Q/DQ at both ends of a run of data-moving operators. int8-regions: these run on INT8 tensors.",
     )
+    float_type: FloatType | None = option(
+        None,
+        "Type of what is not quantized; fp16 and bf16 leave FP32 what would overflow or vanish in them. "
+        "[default: fp32, but fp16 with --trt 11]",
+    )
+    scale_type: ScaleType = scale_type_field()
+    keep_io_types: bool = keep_io_types_field()
     dry_run: bool = option(
         False, "Show the plan and what TensorRT will do with its result, as qdq inspect does; write nothing."
     )

@@ -22,6 +22,11 @@ def record_provenance(model: ir.Model, recovery: Iterable[str] = ()) -> None:
         model.metadata_props["qdq.recovery"] = steps
 
 
+def record_float_type(model: ir.Model, float_type: str) -> None:
+    """Write the type that was given to what is not quantized into the model's metadata."""
+    model.metadata_props["qdq.float_type"] = float_type
+
+
 def recovery_of(model: ir.Model) -> tuple[str, ...]:
     """Read back the steps of recovery that a model was written with; none for other models."""
     return tuple(model.metadata_props.get("qdq.recovery", "").replace("+", " ").replace(",", " ").split())

@@ -20,6 +20,7 @@ from qdq_cli.placement.optimized import require_originals
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.target import Refused
 from qdq_cli.preparing.prepare import Preparation
+from qdq_cli.quantizing.float_rest import FloatForm
 from qdq_cli.quantizing.run import Run
 from qdq_cli.recovering.record import Recovery
 
@@ -35,6 +36,7 @@ class Opened:
         plan: What to quantize.
         holds_quantization: Whether the model came with Q/DQ, or operators on codes.
         refused: What of the model releases of the target refuse.
+        form: How what is not quantized is written; None where it stays as it is.
     """
 
     source: files.ModelFile
@@ -43,6 +45,12 @@ class Opened:
     plan: Plan
     holds_quantization: bool = False
     refused: tuple[Refused, ...] = ()
+    form: FloatForm | None = None
+
+    @property
+    def has_half(self) -> bool:
+        """Whether floats of the result are FP16 or BF16."""
+        return self.prepared.half or self.form is not None
 
     @property
     def already_quantized(self) -> bool:

@@ -31,7 +31,8 @@ def keep_model(run: Run, opened: Opened, target: Path) -> Report:
     """End a run on a model that is quantized already: it stays as it is, and is copied where an output was named.
 
     Raises:
-        UsageError: A limit on accuracy is set, and there is no float model to measure it against.
+        UsageError: A limit on accuracy is set, and there is no float model to measure it against; or a float type is
+            asked for.
         UnmetLimitError: Too little of it runs in INT8.
     """
     config = run.config
@@ -41,10 +42,15 @@ def keep_model(run: Run, opened: Opened, target: Path) -> Report:
             "be measured against.",
             "Quantize the float model it was made from, or hold the two against each other with qdq compare.",
         )
+    if opened.form is not None and config.float_type is not None:
+        raise UsageError(
+            f"{config.model} is quantized already, and quantize leaves it as it is.",
+            f"qdq convert gives what is not quantized another type, with --float-type {config.float_type.value}.",
+        )
     with run.stage("predict"):
         model = opened.prepared.model
         prediction = predicted(run, opened, model, None)
-    report = replace(planned(run, opened), tensorrt=prediction)
+    report = replace(planned(run, replace(opened, form=None)), tensorrt=prediction)
     unmet = unmet_macs(prediction, config.min_int8_macs)
     if unmet is not None:
         raise UnmetLimitError(run.finish(replace(report, unmet_limit=unmet.message)), unmet.hint)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from calibrators import DIVERGENCE, Histogram, profile, share_outside
 from calibrators.methods.mse import sqnr_db_at
 from qdq_cli.placement.selection import Skip
+from qdq_cli.quantizing.float_text import float_section
 from qdq_cli.quantizing.plan_text import divergence_text, int8_work, is_plan, quantized
 from qdq_cli.quantizing.report import Calibration, Report, Verification
 from qdq_cli.recovering.page import recovery_section
@@ -54,7 +55,7 @@ def quantize_page(
         Section(
             "Summary", "", (*_unmet(report), Facts(tuple(_summary(report))), *(Note(text) for text in report.notes))
         ),
-        *((_verification(report.verification),) if report.verification else ()),
+        *((verification_section(report.verification),) if report.verification else ()),
         *((recovery_section(report.recovery),) if report.recovery else ()),
         *((layers,) if layers else ()),
         *((_errors(observed), _histograms(report, observed)) if report.amax else ()),
@@ -65,6 +66,7 @@ def quantize_page(
             (BoxPlots("amax of a channel", weights),),
         ),
         Section("Kept float", KEPT_FLOAT, tuple(_skips(report.skips))),
+        *((float_section(report.float_rest),) if report.float_rest else ()),
     )
     return Page(
         "Quantization plan" if is_plan(report) else "Quantization",
@@ -112,7 +114,15 @@ def _calibration(found: Calibration) -> str:
     return "\n".join(lines)
 
 
-def _verification(found: Verification) -> Section:
+def verification_section(
+    found: Verification, models: tuple[str, str] = ("The Q/DQ model", "the FP32 model")
+) -> Section:
+    """Return the section about the distance of a result from the model it was made from.
+
+    Args:
+        found: What was measured.
+        models: What the two are called.
+    """
     seen = "held back" if found.held_back else "that calibration saw too"
     rows: list[tuple[Cell, ...]] = [
         (
@@ -130,7 +140,8 @@ def _verification(found: Verification) -> Section:
     kept = 5 if any(distance.top1_agreement is not None for distance in found.outputs.values()) else 4
     return Section(
         "Verification",
-        f"The Q/DQ model against the FP32 model on {count_text(found.samples, 'sample')} {seen}, in ONNX Runtime.",
+        f"{models[0]} against {models[1]} on {count_text(found.samples, 'sample')} {seen}, in ONNX Runtime"
+        f"{', by a twin that rounds every value' if found.twin else ''}.",
         (*_low(found), Table(columns[:kept], tuple(row[:kept] for row in rows), frozenset(range(1, kept)))),
     )
 

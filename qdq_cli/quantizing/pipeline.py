@@ -7,7 +7,6 @@ story has parts, which other commands tell with something of their own in betwee
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,7 +24,6 @@ from qdq_cli.data.doubts import tell_doubts
 from qdq_cli.judging.aside import FEW_SAMPLES, split
 from qdq_cli.judging.candidate import Candidate, quantized_model
 from qdq_cli.model import files
-from qdq_cli.model.check import check_written
 from qdq_cli.model.provenance import record_provenance
 from qdq_cli.model.quantized import holds_quantization
 from qdq_cli.placement.draft import draft
@@ -34,30 +32,31 @@ from qdq_cli.placement.plan import Plan, make_plan, observing, shrinkable
 from qdq_cli.placement.rewrite import Rewritten
 from qdq_cli.placement.target import Target
 from qdq_cli.preparing.prepare import prepare
-from qdq_cli.process.errors import DataError, LimitError, UsageError
+from qdq_cli.process.errors import DataError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing import verification
 from qdq_cli.quantizing.destinations import check_outputs
+from qdq_cli.quantizing.float_rest import Finished, FloatForm, completed, in_float_type, planned_rest
 from qdq_cli.quantizing.groundwork import Groundwork, Opened, leave_float, recovered, require_float, without_wide
 from qdq_cli.quantizing.keeping import keep_model, require_named
-from qdq_cli.quantizing.limits import unmet_limit
 from qdq_cli.quantizing.page import quantize_page
 from qdq_cli.quantizing.page_weights import weight_rows
 from qdq_cli.quantizing.refused import refused_of, warning_of_refusals
-from qdq_cli.quantizing.report import Report, SizeBytes, UnmetLimitError
+from qdq_cli.quantizing.report import Report, UnmetLimitError
 from qdq_cli.quantizing.reporting import (
     calibrated,
+    finished,
+    form_of,
     note_of_opset,
     planned,
-    predicted,
     quantized_in_part,
     release_of,
     require_form,
     require_something_to_judge,
-    unmet_macs,
     why_nothing,
 )
 from qdq_cli.quantizing.run import Outcome, Run
+from qdq_cli.quantizing.writing import write_verified
 from qdq_cli.running.unknown import notes_about
 from qdq_cli.screen.page import BoxRow
 from qdq_cli.screen.render import write_page
@@ -138,7 +137,10 @@ def _with_page(
 
 def finish_plan(run: Run, opened: Opened) -> Report:
     """End a dry run: return its report, and write its page, if one was asked for, with the layers of a draft."""
-    report, config = run.finish(planned(run, opened)), run.config
+    report, config = planned(run, opened), run.config
+    if opened.form is not None:
+        report = replace(report, float_rest=planned_rest(opened.prepared.model, opened.form))
+    report = run.finish(report)
     if config.report is not None:
         model, plan = opened.prepared.model, opened.plan
         predictor = run.target.predictor
@@ -178,8 +180,9 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
         plan = replace(plan, targets=(), groups=(), candidates=())
     run.say(*(quantized_in_part(plan) if quantized and plan.quantized else ()))
     opset = prepared.opset_before if quantized and not plan.quantized else prepared.opset
-    refused = refused_of(run, prepared.model)
-    opened = Opened(source, prepared, release_of(run, prepared, opset, refused), plan, quantized, refused)
+    form, refused = form_of(run, prepared), refused_of(run, prepared.model)
+    opened = Opened(source, prepared, None, plan, quantized, refused, form)
+    opened = replace(opened, trt=release_of(run, opened, opset))
     run.outcome.model, run.outcome.plan = prepared.model, plan
     run.say(*note_of_opset(opened))
     run.warn(*warning_of_refusals(opened))
@@ -289,8 +292,8 @@ def _start(run: Run, work: Groundwork, samples: Samples) -> Start:
     )
 
 
-def rewrite_model(run: Run, work: Groundwork) -> Rewritten:
-    """Return the quantized model, which says where it comes from.
+def rewrite_model(run: Run, work: Groundwork) -> Finished:
+    """Return the quantized model, which says where it comes from, its float rest in the type it is to have.
 
     Raises:
         ModelError: A weight holds NaN or Inf, or a tensor is BF16.
@@ -300,10 +303,22 @@ def rewrite_model(run: Run, work: Groundwork) -> Rewritten:
         written = quantized_model(work.model, work.candidate, weights=config.weights, form=config.form)
         steps = () if work.recovery is None else (step.step for step in work.recovery.steps)
         record_provenance(written.model, steps)
-    return written
+    if work.opened.form is None:
+        return Finished(written.model, written.notes)
+    return _in_float_type(run, work, written, work.opened.form)
 
 
-def write_model(run: Run, work: Groundwork, target: Path, written: Rewritten) -> Report:
+def _in_float_type(run: Run, work: Groundwork, written: Rewritten, form: FloatForm) -> Finished:
+    """Give what is not quantized its float type; what an equalized model holds is observed first."""
+    known = replace(work.observed, extremes={}) if work.candidate.base else work.observed
+    with run.stage("observe"):
+        observed = completed(work.floats, form, known, work.samples, run.listener)
+    with run.stage("cast"):
+        made = in_float_type(written.model, form, observed)
+    return replace(made, notes=(*written.notes, *made.notes))
+
+
+def write_model(run: Run, work: Groundwork, target: Path, written: Finished) -> Report:
     """Write the quantized model and verify it.
 
     Args:
@@ -319,13 +334,13 @@ def write_model(run: Run, work: Groundwork, target: Path, written: Rewritten) ->
     run.say(*ranges.notes, *written.notes)
     run.outcome.plan = work.plan
     report = replace(
-        planned(run, opened),
+        finished(run, opened, written),
         calibration=calibrated(config, samples, observed, work.plan, ranges),
         recovery=work.recovery,
         amax=tuple(kept.amax for kept in ranges.groups),
         chosen=ranges.chosen,
     )
-    report, unmet = _write(run, work, written.model, (target, report))
+    report, unmet = write_verified(run, work, written, (target, report))
     if not report.weighted_ops.quantized and unmet is None:
         run.warn(
             f"Nothing of {config.model} is quantized: {why_nothing(report)}. {config.destination} is a float model."
@@ -356,38 +371,3 @@ def _observe(
     run.outcome.observed, run.outcome.samples, run.outcome.placement = observed, samples, placement
     run.say(*observed.notes)
     return plan, observed
-
-
-def _write(run: Run, work: Groundwork, model: ir.Model, to: tuple[Path, Report]) -> tuple[Report, LimitError | None]:
-    """Write, check and verify a quantized model in a temporary place; it gets its name only when all went well.
-
-    Args:
-        run: The run.
-        work: What it was made from.
-        model: It.
-        to: Its path, and the report so far.
-
-    Returns:
-        The report, completed, and the limit that is not met.
-    """
-    config, source = run.config, work.opened.source
-    target, report = to
-    with contextlib.ExitStack() as stack:
-        with run.stage("save"):
-            staged = stack.enter_context(files.staged(model, target, external=source.external))
-            run.say(*check_written(staged.path, source.path))
-        with run.stage("predict"):
-            prediction = predicted(run, work.opened, model, work.samples)
-        with run.stage("verify"):
-            seen = work.observed
-            result = verification.Result(report.opset, seen.digests, seen.histograms, seen.samples)
-            models = (source.path, staged.path)
-            compared = verification.verify(models, work.samples, config.verify, run.listener, result)
-            unmet = unmet_macs(prediction, config.min_int8_macs) or unmet_limit(compared, config.verify)
-        report = replace(report, verification=compared, tensorrt=prediction)
-        if unmet is not None:
-            return replace(report, unmet_limit=unmet.message), unmet
-        with run.stage("save"):
-            staged.commit()
-        sizes = SizeBytes(source.size_bytes, staged.size_bytes)
-        return replace(report, output=str(config.destination), size_bytes=sizes), None

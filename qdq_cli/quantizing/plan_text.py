@@ -9,6 +9,7 @@ from collections.abc import Callable
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
 from qdq_cli.placement.target import Build
+from qdq_cli.quantizing.float_text import float_lines, kept_lines
 from qdq_cli.quantizing.report import Report
 from qdq_cli.screen.amounts import share_text
 from qdq_cli.screen.lines import beside, labelled, plain, quoted
@@ -31,7 +32,8 @@ def _how(report: Report, group: int) -> str:
 def plan_rows(report: Report, width: int = 80, paint: Paint = plain) -> list[str]:
     """Return the rows about a plan: how much is quantized, and what is kept float for which reasons."""
     counts = labelled("plan", beside(quantized(report), width), paint)
-    return counts + labelled("kept float", kept_float(report, width), paint)
+    rest = [] if report.float_rest is None else labelled("float rest", float_lines(report.float_rest, width), paint)
+    return counts + labelled("kept float", kept_float(report, width), paint) + rest
 
 
 def next_rows(report: Report, paint: Paint = plain) -> list[str]:
@@ -58,6 +60,7 @@ def plan_lines(report: Report, width: int = 80, *, full: bool) -> list[str]:
         if skips:
             out += ["", title]
             out += [f"  {skip.code:<24} {skip.op_type} {skip.node} ({skip.input})" for skip in skips]
+    out += [] if report.float_rest is None else kept_lines(report.float_rest)
     if not full and len(out) > MAX_PLAN_LINES:
         out = [*out[:MAX_PLAN_LINES], f"... {len(out) - MAX_PLAN_LINES} more lines; -v shows all"]
     return out
@@ -133,12 +136,12 @@ def next_commands(report: Report, width: int = 80) -> list[str]:
         return [f"qdq quantize {quoted(report.model)} --dry-run -v"]
     if report.output is None:
         return [f"qdq quantize {quoted(report.model)} --calib FOLDER"]
-    builds = [line for build in report.builds for line in _build(build, report.output, width)]
+    builds = [line for build in report.builds for line in build_lines(build, report.output, width)]
     alone = report.tensorrt is not None and report.tensorrt.standalone
     return [*builds, f"qdq inspect {quoted(report.output)}"] if alone and builds else builds
 
 
-def _build(build: Build, model: str, width: int) -> list[str]:
+def build_lines(build: Build, model: str, width: int) -> list[str]:
     """Write for which releases a command is, the command as a whole, and what has to be known about it."""
     command = build.command.format(model=quoted(model))
     return [f"{build.releases}: {command}", *beside(build.note, width)]

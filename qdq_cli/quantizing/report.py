@@ -12,6 +12,7 @@ from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
 from qdq_cli.placement.target import Build, Refused
 from qdq_cli.process.errors import LimitError
+from qdq_cli.quantizing.float_record import FloatRest
 from qdq_cli.recovering.record import Recovery
 
 
@@ -167,6 +168,8 @@ class Verification:
         default_session: What the session makes of the result that users make without a thought.
         low: Output name -> why it is low, for those below 15 dB or 80 % agreement; the worst first.
         rows: Output name -> rows, where their number depends on the data and differs between the models.
+        twin: Whether an FP32 twin was run for a result in FP16 or BF16, every value rounded to it, which ONNX Runtime's
+            CPU does not do.
     """
 
     samples: int
@@ -176,6 +179,7 @@ class Verification:
     default_session: DefaultSession | None = None
     low: Mapping[str, LowOutput] = field(default_factory=dict)
     rows: Mapping[str, Rows] = field(default_factory=dict)
+    twin: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,6 +207,7 @@ class Seconds:
         choose: Choosing ranges.
         recover: Recovering accuracy.
         rewrite: Inserting Q and DQ.
+        cast: Giving what is not quantized another float type.
         predict: Simulating the target.
         verify: Comparing with the FP32 model.
         save: Writing the result.
@@ -215,6 +220,7 @@ class Seconds:
     choose: float = 0.0
     recover: float = 0.0
     rewrite: float = 0.0
+    cast: float = 0.0
     predict: float = 0.0
     verify: float = 0.0
     save: float = 0.0
@@ -254,6 +260,8 @@ class Report:
         refused: What of the model releases refuse, whether the result is for them or not.
         builds: How each release that reads the result makes an engine of it; none for targets without a command.
         built: What a compiler made of the result, where that was asked for.
+        float_rest: What became of the operators that are not quantized where these are FP16 or BF16; None where they
+            stay as they were.
     """
 
     schema_version: int
@@ -284,6 +292,7 @@ class Report:
     refused: tuple[Refused, ...] = ()
     builds: tuple[Build, ...] = ()
     built: Built | None = None
+    float_rest: FloatRest | None = None
 
 
 class UnmetLimitError(LimitError):

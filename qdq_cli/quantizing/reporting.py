@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import onnx_ir as ir
 
 from calibrators import DIVERGENCE
 from qdq_cli.calibrating.calibration import Observation, Ranges
 from qdq_cli.calibrating.calibration_data import Samples, input_specs
-from qdq_cli.config.forms import TensorRT
+from qdq_cli.config.forms import FloatType, TensorRT
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
+from qdq_cli.model.opset import opset_of
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
 from qdq_cli.placement.skips import OPTIMIZER_MADE
-from qdq_cli.placement.target import Build, Refused, Target
+from qdq_cli.placement.target import Build, Target
 from qdq_cli.preparing.prepare import Preparation
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import LimitError, ModelError, UsageError
+from qdq_cli.quantizing.float_rest import Finished, FloatForm, wanted_form
 from qdq_cli.quantizing.groundwork import Opened
 from qdq_cli.quantizing.report import Activations, Calibration, Report, Seconds, SizeBytes, WeightedOps
 from qdq_cli.quantizing.run import Run
@@ -59,7 +62,18 @@ def _builds(run: Run, opened: Opened) -> tuple[Build, ...]:
     """How each release builds the result; none where the target has no releases, or nothing to type."""
     if opened.trt is None or run.target.builds is None:
         return ()
-    return run.target.builds(opened.trt, half=opened.prepared.half, asked=run.config.trt)
+    return run.target.builds(opened.trt, half=opened.has_half, asked=run.config.trt)
+
+
+def finished(run: Run, opened: Opened, written: Finished) -> Report:
+    """The report as far as a model that is about to be written says it.
+
+    Raises:
+        ModelError: The release asked for does not read the opset that the float type needs.
+    """
+    opset = opset_of(written.model)
+    release = release_of(run, opened, opset)
+    return replace(planned(run, replace(opened, trt=release)), opset=opset, float_rest=written.rest)
 
 
 def calibrated(
@@ -132,18 +146,23 @@ def require_form(config: QuantizeConfig, target: Target) -> None:
         raise UsageError(f"--min-int8-macs needs a prediction, and there is none for {target.title}.")
 
 
-def release_of(run: Run, prepared: Preparation, opset: int, refused: tuple[Refused, ...] = ()) -> TensorRT | None:
+def release_of(run: Run, opened: Opened, opset: int) -> TensorRT | None:
     """Return the oldest release that reads the result; None where the target has none.
 
     What no release reads says nothing about which one to take.
+
+    Args:
+        run: The run.
+        opened: The model; its release is not read.
+        opset: Opset of the result.
 
     Raises:
         ModelError: The release asked for does not, or the opset is above all that the target reads.
     """
     config, target = run.config, run.target
     if target.release is not None:
-        oldest = target.release(opset, half=prepared.half, weights=config.weights, asked=config.trt)
-        barred = {release for entry in refused if entry.since for release in entry.releases}
+        oldest = target.release(opset, half=opened.has_half, weights=config.weights, asked=config.trt)
+        barred = {release for entry in opened.refused if entry.since for release in entry.releases}
         reading = [release for release in list(TensorRT)[list(TensorRT).index(oldest) :] if release not in barred]
         return reading[0] if reading and config.trt is None else oldest
     if target.highest_opset is not None and opset > target.highest_opset:
@@ -152,6 +171,20 @@ def release_of(run: Run, prepared: Preparation, opset: int, refused: tuple[Refus
             f"Export the model with opset {target.highest_opset}.",
         )
     return None
+
+
+def form_of(run: Run, prepared: Preparation) -> FloatForm | None:
+    """Say how what is not quantized is written; None where it stays as it is.
+
+    TensorRT 11 has no precision flags: what the file has in FP32 runs in FP32 there.
+
+    Raises:
+        ModelError: The model is FP16 or BF16 already, and another type was asked for.
+    """
+    config = run.config
+    default = FloatType.FP16 if config.trt is TensorRT.V11 else FloatType.FP32
+    forms = config.scale_type, config.keep_io_types
+    return wanted_form(prepared.model, config.model, config.float_type, default, forms)
 
 
 def quantized_in_part(plan: Plan) -> tuple[str, ...]:

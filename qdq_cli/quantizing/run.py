@@ -40,16 +40,12 @@ class Outcome:
     placement: tuple[Target, PlanConfig] | None = None
 
 
-@dataclass
-class Run:
-    """The clock and the notes of one run."""
+class Course:
+    """What the runs of all commands do: they keep their time, and pass notes on while they keep them for the report."""
 
-    config: QuantizeConfig
     listener: Listener
-    target: Target
-    clock: Clock = field(default_factory=Clock)
-    notes: list[str] = field(default_factory=list)
-    outcome: Outcome = field(default_factory=Outcome)
+    clock: Clock
+    notes: list[str]
 
     def stage(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Add the time of the block to a stage."""
@@ -71,6 +67,18 @@ class Run:
         new = [text for text in dict.fromkeys(texts) if text not in self.notes]
         self.notes += new
         return new
+
+
+@dataclass
+class Run(Course):
+    """The clock and the notes of one run."""
+
+    config: QuantizeConfig
+    listener: Listener
+    target: Target
+    clock: Clock = field(default_factory=Clock)
+    notes: list[str] = field(default_factory=list)
+    outcome: Outcome = field(default_factory=Outcome)
 
     def finish(self, report: Report) -> Report:
         """Complete the report with the times and notes."""

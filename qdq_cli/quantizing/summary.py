@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from qdq_cli.placement.prediction import Prediction
+from qdq_cli.quantizing.float_text import float_lines, unweighed_lines
 from qdq_cli.quantizing.plan_text import (
     Paint,
     divergence_text,
@@ -42,12 +43,15 @@ def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list
         ("plan" if is_plan(report) else "quantized", beside(quantized(report), width)),
         ("kept float", kept_float(report, width)),
     ]
+    if report.float_rest is not None:
+        rest = report.float_rest
+        rows.append(("float rest", [*float_lines(rest, width), *unweighed_lines(rest, width)]))
     if report.calibration is not None:
         rows.append(("calibration", _calibration(report.calibration, width)))
     if report.recovery is not None:
         rows.append(("recovery", _recovery(report.recovery, width)))
     if report.verification is not None:
-        rows.append(("verification", _verification(report.verification, width)))
+        rows.append(("verification", verification_lines(report.verification, width)))
     if report.tensorrt is not None and (report.weighted_ops.quantized or report.already_quantized):
         rows.append(("TensorRT", _prediction(report.tensorrt, width)))
     if report.output is not None:
@@ -103,10 +107,18 @@ def _recovery(recovery: Recovery, width: int) -> list[str]:
     return lines
 
 
-def _verification(verification: Verification, width: int) -> list[str]:
+def verification_lines(verification: Verification, width: int, reference: str = "FP32") -> list[str]:
+    """Return how far the outputs of a result are from those of the model it was made from.
+
+    Args:
+        verification: What was measured.
+        width: Columns of the screen.
+        reference: What that model is called.
+    """
     samples = count_text(verification.samples, "sample")
     seen = f"{samples} held back" if verification.held_back else f"{samples} that calibration saw too"
-    lines = [f"{seen}, against FP32:"]
+    twin = ", by a twin that rounds every value" if verification.twin else ""
+    lines = beside(f"{seen}, against {reference}{twin}:", width)
     told: set[str] = set()
     for name in _shown(verification):
         lines += beside(f"{name}: {_distance(verification.outputs[name])}", width, indent=2)

@@ -17,7 +17,7 @@ from qdq_cli.preparing.paired import Pair, paired
 from qdq_cli.process.errors import LimitError, UsageError
 from qdq_cli.process.progress import Listener
 from qdq_cli.quantizing.default_session import DefaultRun, judged
-from qdq_cli.quantizing.low import Again, reasons_of
+from qdq_cli.quantizing.low import reasons_of
 from qdq_cli.quantizing.meter import OutputMeter
 from qdq_cli.quantizing.report import Verification
 from qdq_cli.running.runner import Outputs, Runner
@@ -32,12 +32,16 @@ class Result:
         calibrated: Keys of the samples that a cache was calibrated on, wherever that was.
         seen: Tensor -> what calibration saw of it.
         samples: How many samples calibrated.
+        twin: File that is run in its place where ONNX Runtime's CPU does not run its float type, or runs it in FP32.
+        by_default: Whether its default session is looked at too.
     """
 
     opset: int
     calibrated: frozenset[str] = frozenset()
     seen: Mapping[str, Histogram] = field(default_factory=dict)
     samples: int = 0
+    twin: Path | None = None
+    by_default: bool = True
 
 
 def require_samples(config: VerifyConfig, samples: Samples | None) -> None:
@@ -79,10 +83,11 @@ def verify(
     if samples is None or config.samples == 0:
         return None
     groups, unseen = verification_runs(samples, config.samples)
-    if (pair := paired(*models)) is None:
+    runs = result.twin or models[1]
+    if (pair := paired(models[0], runs)) is None:
         _require_no_limits(config)
         return None
-    default = None if pair.cut else DefaultRun(models[1])  # which has to know all operators
+    default = DefaultRun(models[1]) if result.by_default and not pair.cut else None  # it has to know all operators
     ran = _run_both(pair, default, samples, groups, listener)
     again = partial(_once_more, pair.reference, samples, groups)
     found = Verification(
@@ -91,17 +96,15 @@ def verify(
         ran.outputs.distances(),
         ran.outputs.not_compared(),
         rows=ran.outputs.rows(),
+        twin=result.twin is not None,
     )
-    return found if default is None else _explained(found, default, models[1], result, again)
-
-
-def _explained(found: Verification, default: DefaultRun, path: Path, result: Result, again: Again) -> Verification:
-    """Add what the default session makes of the result, and why outputs are low."""
+    if pair.cut:
+        return found
     at = {name: distance.sqnr_db for name, distance in found.outputs.items()}
     return replace(
         found,
-        default_session=judged(default, at, path, result.opset, again),
-        low=reasons_of(found.outputs, path, again, result.seen, result.samples),
+        default_session=None if default is None else judged(default, at, models[1], result.opset, again),
+        low=reasons_of(found.outputs, runs, again, result.seen, result.samples),
     )
 
 

@@ -292,7 +292,12 @@ class Runner:
         options = SessionOptions(threads=threads or cores(), optimize=default, fuse=default, entries=entries)
         self._session = make_session(source, options)
         self.inputs = tuple(value.name for value in self._session.get_inputs())
+        self._halves = {value.name for value in self._session.get_inputs() if value.type == "tensor(float16)"}
         self.outputs = tuple(names.get(value.name, value.name) for value in self._session.get_outputs())
+
+    def _fed(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        """Return what an input is fed: samples of an FP32 model serve one whose inputs became FP16."""
+        return array.astype(np.float16) if name in self._halves and array.dtype == np.float32 else array
 
     def run(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """Return all outputs by name; sequences and maps as `plain` makes tensors of them.
@@ -304,7 +309,7 @@ class Runner:
             DataError: An input has no array.
         """
         insist()
-        feed = {name: array_for(name, batch.arrays) for name in self.inputs}
+        feed = {name: self._fed(name, array_for(name, batch.arrays)) for name in self.inputs}
         options = ort.RunOptions()
         with hearing_by_asking(), _run_errors(batch), ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
             future = pool.submit(self._session.run, None, feed, options)

@@ -1,12 +1,16 @@
-"""The twin of a BF16 model: FP32 tensors that hold exactly what NumPy rounds to BF16, run by ONNX Runtime's CPU."""
+"""The twin of an FP16 or BF16 model: FP32 tensors that hold what NumPy rounds to the type, run by ONNX Runtime."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
+import pytest
 
+from calibrators import Extremes
 from qdq_cli.casting.convert import converted
 from qdq_cli.casting.plan import make_float_plan
 from qdq_cli.casting.twin import twin
@@ -21,8 +25,12 @@ def bf16(array: np.ndarray) -> np.ndarray:
     return array.astype(ml_dtypes.bfloat16).astype(F)
 
 
-def twin_of(model: ir.Model, *, keep_io: bool = True) -> ir.Model:
-    plan = make_float_plan(model, FloatType.BF16, {}, keep_io=keep_io)
+def rounded(array: np.ndarray, kind: FloatType) -> np.ndarray:
+    return array.astype(np.float16).astype(F) if kind is FloatType.FP16 else bf16(array)
+
+
+def twin_of(model: ir.Model, kind: FloatType = FloatType.BF16, *, keep_io: bool = True) -> ir.Model:
+    plan = make_float_plan(model, kind, {}, keep_io=keep_io)
     return twin(converted(model, plan, keep_io=keep_io).model)
 
 
@@ -34,7 +42,9 @@ def alone(op_type: str, *arrays: np.ndarray, **attributes: object) -> np.ndarray
     return run(model, dict(zip(names, arrays, strict=True)))[0]
 
 
-def test_every_operator_is_rounded_as_numpy_rounds():
+@pytest.mark.parametrize("kind", [FloatType.FP16, FloatType.BF16])
+def test_every_operator_is_rounded_as_numpy_rounds(kind: FloatType):
+    low = partial(rounded, kind=kind)
     rng = np.random.default_rng(0)
     first, second = (rng.standard_normal((16, 16)).astype(F) for _ in range(2))
     net = Network()
@@ -43,14 +53,24 @@ def test_every_operator_is_rounded_as_numpy_rounds():
     moved = net.op("Transpose", net.op("Add", hidden, net.constant(F(0.3))), perm=[0, 1])
     model = prepare(net.model(net.op("MatMul", moved, net.constant(second)))).model
     data = rng.standard_normal((4, 16)).astype(F)
-    wanted = bf16(alone("MatMul", bf16(data), bf16(first)))
-    wanted = bf16(bf16(alone("Sigmoid", wanted)) + bf16(F(0.3)))
-    wanted = bf16(alone("MatMul", wanted, bf16(second)))
-    result = twin_of(model)
+    wanted = low(alone("MatMul", low(data), low(first)))
+    wanted = low(low(alone("Sigmoid", wanted)) + low(F(0.3)))
+    wanted = low(alone("MatMul", wanted, low(second)))
+    result = twin_of(model, kind)
     np.testing.assert_array_equal(run(result, {"x": data})[0], wanted)
     options = onnxruntime.SessionOptions()  # with every optimization: none may take the rounding out
     session = onnxruntime.InferenceSession(serialized(result), options, providers=["CPUExecutionProvider"])
-    np.testing.assert_array_equal(session.run(None, {"x": data})[0], bf16(session.run(None, {"x": data})[0]))
+    np.testing.assert_array_equal(session.run(None, {"x": data})[0], low(session.run(None, {"x": data})[0]))
+
+
+def test_what_overflows_in_fp16_overflows_in_its_twin():
+    """In ONNX Runtime's CPU it does not: that computes the square and its root in FP32."""
+    net = Network()
+    x = net.input("x", (1, 4))
+    model = prepare(net.model(net.op("Sqrt", net.op("Mul", x, x)))).model
+    plan = make_float_plan(model, FloatType.FP16, {"x": Extremes(0.0, 10.0)}, keep_io=False)
+    result = twin(converted(model, plan, keep_io=False).model)
+    assert run(result, {"x": F([[1.0, 255.0, 256.0, 1000.0]])})[0].tolist() == [[1.0, 255.0, np.inf, np.inf]]
 
 
 def test_rounding_there_and_back_is_to_nearest_ties_to_even():

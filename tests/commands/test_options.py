@@ -615,6 +615,13 @@ def test_options_of_display_are_in_another_module():
     assert (Path(__file__).parent / "test_output.py").is_file()
 
 
+@option("--float-type", "--scale-type", "--keep-io-types")
+def test_the_type_of_what_is_not_quantized(space: Workspace):
+    """In full in tests/quantizing/test_float_rest.py."""
+    document = document_of(space, "--float-type", "fp16", "--scale-type", "fp32", "--no-keep-io-types")
+    assert (document["float_rest"]["float_type"], document["opset"]) == ("fp16", 23)
+
+
 @option("--tune")
 def test_tuning_leaves_operators_float_until_the_limit_is_reached(space: Workspace):
     """In full in tests/tuning."""

@@ -22,7 +22,7 @@ from calibrators import Range
 from qdq_cli.commands.fields import option_of
 from qdq_cli.config.checked import Checked
 from qdq_cli.config.fields import Interval, Made, OneOf, told_of
-from qdq_cli.config.forms import Form, TensorRT, WeightForm
+from qdq_cli.config.forms import FloatType, Form, ScaleType, TensorRT, WeightForm
 from qdq_cli.config.inspect import Gates
 from qdq_cli.process.errors import QdqError, UsageError
 from qdq_cli.screen.console import Console
@@ -38,6 +38,7 @@ OPTIONS = [(name, item) for name, item in FIELDS if told_of(item).help]
 REQUIRED: dict[str, dict[str, Any]] = {
     "CheckConfig": {"model": "m.onnx", "file": "m.qcal"},
     "CalibrateConfig": {"model": "m.onnx"},
+    "ConvertConfig": {"model": "m.onnx"},
     "CompareConfig": {"reference": "m.onnx", "quantized": "m.qdq.onnx"},
     "Evaluation": {"command": "python eval.py {model}"},
     "ExportConfig": {"file": "m.qcal", "format": "json"},
@@ -72,7 +73,7 @@ WORDS = sorted(
             "x=6",
         ),
         *("0.485,0.456,0.406", "8.6.1", "8.6", "10", "fp16", "entropy", "mes", "gptq", "gptqq", "regions", "calibrate"),
-        *(member.value for kind in (Form, WeightForm, TensorRT) for member in kind),
+        *(member.value for kind in (FloatType, Form, ScaleType, WeightForm, TensorRT) for member in kind),
         *("rgb", "pad", "center", "nchw", "EntropyCalibration2", "json", "m.onnx", "é", "9" * 5000),
     }
 )
@@ -323,7 +324,9 @@ def test_the_rules_say_what_they_hold():
 
 def test_the_enums_have_no_other_members():
     assert {kind for kind in CONFIGURATIONS.values() if isinstance(kind, type) and issubclass(kind, Enum)} == {
+        FloatType,
         Form,
+        ScaleType,
         TensorRT,
         WeightForm,
     }

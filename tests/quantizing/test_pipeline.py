@@ -20,7 +20,7 @@ from qdq_cli.data.values import SampleValues
 from qdq_cli.placement.rewrite import Rewritten
 from qdq_cli.process.documents import json_text
 from qdq_cli.process.errors import LimitError, ModelError, QdqError, UsageError
-from qdq_cli.quantizing import pipeline
+from qdq_cli.quantizing import pipeline, writing
 from qdq_cli.quantizing.report import Report, UnmetLimitError
 from tests.listeners import Ear
 from tests.networks import Network
@@ -116,7 +116,7 @@ def test_a_failure_at_any_stage_leaves_nothing(space: Workspace, monkeypatch: py
 
     for place, name in (
         (pipeline, "prepare"), (pipeline, "make_plan"), (pipeline, "quantized_model"),
-        (pipeline, "check_written"), (pipeline.verification, "verify"),
+        (writing, "check_written"), (pipeline.verification, "verify"),
     ):  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setattr(place, name, fail)

@@ -1,0 +1,153 @@
+"""Give what is not quantized its float type: observe what is still unknown, plan, convert."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx_ir as ir
+
+from calibrators import Extremes
+from qdq_cli.calibrating.calibration import Observation, observe_extremes
+from qdq_cli.calibrating.calibration_data import Samples
+from qdq_cli.casting.bounds import bounds_of, unbounded
+from qdq_cli.casting.convert import converted
+from qdq_cli.casting.formats import FORMATS, limit
+from qdq_cli.casting.plan import FloatPlan, is_free, make_float_plan
+from qdq_cli.casting.structure import touches_single
+from qdq_cli.config.forms import FloatType, ScaleType
+from qdq_cli.model.nodes import every_node
+from qdq_cli.model.provenance import record_float_type
+from qdq_cli.process.errors import ModelError
+from qdq_cli.process.progress import Listener
+from qdq_cli.quantizing.float_record import FloatRest
+
+
+@dataclass(frozen=True)
+class FloatForm:
+    """How the float rest is written.
+
+    Args:
+        float_type: Its type.
+        scales: Type of the scales beside it.
+        keep_io: Whether graph inputs and outputs stay FP32.
+    """
+
+    float_type: FloatType
+    scales: ScaleType = ScaleType.DATA
+    keep_io: bool = True
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A model as it will be written.
+
+    Args:
+        model: The model.
+        notes: Sentences the user should read.
+        rest: What became of the operators that are not quantized; None where they stay as they were.
+    """
+
+    model: ir.Model
+    notes: tuple[str, ...]
+    rest: FloatRest | None = None
+
+
+def wanted_form(
+    model: ir.Model, path: Path, asked: FloatType | None, default: FloatType, forms: tuple[ScaleType, bool]
+) -> FloatForm | None:
+    """Say how the float rest of a model is written; None where it stays as it is.
+
+    Args:
+        model: The prepared model.
+        path: Its file.
+        asked: The type that was asked for; None where nothing was said.
+        default: The type then, where the model is all FP32.
+        forms: Type of the scales beside the rest, and whether graph inputs and outputs stay FP32.
+
+    Raises:
+        ModelError: Another type was asked for than the 16-bit one that the model has.
+    """
+    found = half_type(model)
+    wanted = asked or (default if found is None else FloatType.FP32)
+    if asked is not None and found not in (None, asked):
+        raise ModelError(
+            f"{path} is {found.value.upper()} already, and cannot become {asked.value.upper()}.",
+            "Start from the FP32 model, or leave --float-type out.",
+        )
+    return None if wanted in (FloatType.FP32, found) else FloatForm(wanted, *forms)
+
+
+def half_type(model: ir.Model) -> FloatType | None:
+    """Return the 16-bit float type that a model has anywhere, of its graph inputs and weights first; None for none."""
+    every = (
+        *model.graph.inputs,
+        *model.graph.initializers.values(),
+        *(value for node in every_node(model.graph) for value in node.outputs),
+    )
+    types = {form.dtype: kind for kind, form in FORMATS.items()}
+    return next((types[value.dtype] for value in every if value.dtype in types), None)
+
+
+def completed(
+    model: ir.Model, form: FloatForm, known: Observation, samples: Samples | None, listener: Listener
+) -> Observation:
+    """Run the samples once more where what was observed does not say how large every tensor gets.
+
+    That is so where nothing was observed (ranges by hand), where a calibration cache of an earlier release served, and
+    where a tensor is far larger than the choice of what to observe took it for. Without samples such a tensor counts as
+    large as it may get by what was observed, if that is bounded.
+
+    Args:
+        model: The float model.
+        form: How the float rest is written.
+        known: What was observed.
+        samples: The calibration data; None where there is none, and what is known has to do.
+        listener: Told about progress.
+
+    Raises:
+        DataError: A sample cannot be used.
+        ModelError: The model cannot be run.
+    """
+    seen = known.known_extremes
+    missing = unbounded(model, seen, limit(FORMATS[form.float_type]))
+    if samples is not None:
+        return observe_extremes(model, missing, samples, listener, known)
+    reach = {value.name: found for value, found in bounds_of(model, seen).items() if value.name in missing}
+    bounds = {name: Extremes(found.low, found.high) for name, found in reach.items() if name}
+    return replace(known, extremes={**known.extremes, **bounds})
+
+
+def planned_rest(model: ir.Model, form: FloatForm) -> FloatRest:
+    """Say what is known of the float rest before anything is observed."""
+    return _rest(make_float_plan(model, form.float_type, {}, form.scales, keep_io=form.keep_io), model, None)
+
+
+def in_float_type(model: ir.Model, form: FloatForm, observed: Observation) -> Finished:
+    """Give the float rest of a model its type.
+
+    Args:
+        model: A prepared model, with Q/DQ or without; left as it is.
+        form: How the float rest is written.
+        observed: What calibration saw of its tensors.
+
+    Raises:
+        ModelError: The model is FP16 or BF16 already, or cannot be raised to the opset that the type needs.
+    """
+    plan = make_float_plan(model, form.float_type, observed.known_extremes, form.scales, keep_io=form.keep_io)
+    made = converted(model, plan, keep_io=form.keep_io, scales=form.scales)
+    record_float_type(made.model, form.float_type.value)
+    return Finished(made.model, made.notes, _rest(plan, model, made.casts))
+
+
+def _rest(plan: FloatPlan, model: ir.Model, casts: int | None) -> FloatRest:
+    return FloatRest(
+        float_type=plan.float_type.value,
+        operators=sum(touches_single(node) and not is_free(node) for node in model.graph),
+        kept=plan.kept,
+        reasons=dict(Counter(kept.code for kept in plan.kept).most_common()),
+        casts=casts,
+        clamped=plan.clamped,
+        unobserved=None if casts is None else plan.unobserved,
+    )

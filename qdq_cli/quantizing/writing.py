@@ -1,0 +1,80 @@
+"""Write a result, check it, verify it; it gets its name only when all went well."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from qdq_cli.casting.twin import twin
+from qdq_cli.config.forms import FloatType
+from qdq_cli.model import files
+from qdq_cli.model.check import check_written
+from qdq_cli.process.errors import LimitError
+from qdq_cli.quantizing import verification
+from qdq_cli.quantizing.float_rest import Finished
+from qdq_cli.quantizing.groundwork import Groundwork
+from qdq_cli.quantizing.limits import unmet_limit
+from qdq_cli.quantizing.report import Report, SizeBytes
+from qdq_cli.quantizing.reporting import predicted, unmet_macs
+from qdq_cli.quantizing.run import Run
+
+
+@contextlib.contextmanager
+def with_twin(result: verification.Result, staged: files.Staged, finished: Finished) -> Iterator[verification.Result]:
+    """Let a twin be verified in place of a result with a float rest of 16 bits.
+
+    ONNX Runtime's CPU runs hardly an operator in BF16, and most of those in FP16 in FP32, without rounding in between:
+    what overflows in the type does not overflow there.
+
+    Args:
+        result: What is known of the result.
+        staged: Its file.
+        finished: It.
+    """
+    if finished.rest is None:
+        yield result
+        return
+    beside = staged.target.with_name(f"{staged.target.name}.twin")
+    with files.staged(twin(finished.model), beside, external=False) as file:
+        yield replace(result, twin=file.path, by_default=finished.rest.float_type != FloatType.BF16.value)
+
+
+def write_verified(
+    run: Run, work: Groundwork, finished: Finished, to: tuple[Path, Report]
+) -> tuple[Report, LimitError | None]:
+    """Write, check and verify a quantized model in a temporary place; it gets its name only when all went well.
+
+    Args:
+        run: The run.
+        work: What it was made from.
+        finished: It.
+        to: Its path, and the report so far.
+
+    Returns:
+        The report, completed, and the limit that is not met.
+    """
+    config, source = run.config, work.opened.source
+    target, report = to
+    with contextlib.ExitStack() as stack:
+        with run.stage("save"):
+            staged = stack.enter_context(files.staged(finished.model, target, external=source.external))
+            run.say(*check_written(staged.path, source.path))
+        with run.stage("predict"):
+            prediction = predicted(run, work.opened, finished.model, work.samples)
+        with run.stage("verify"):
+            seen = work.observed
+            result = verification.Result(report.opset, seen.digests, seen.histograms, seen.samples)
+            if work.samples is not None and config.verify.samples:
+                result = stack.enter_context(with_twin(result, staged, finished))
+            models = (source.path, staged.path)
+            compared = verification.verify(models, work.samples, config.verify, run.listener, result)
+            unmet = unmet_macs(prediction, config.min_int8_macs) or unmet_limit(compared, config.verify)
+        report = replace(report, verification=compared, tensorrt=prediction)
+        if unmet is not None:
+            return replace(report, unmet_limit=unmet.message), unmet
+        with run.stage("save"):
+            staged.commit()
+        sizes = SizeBytes(source.size_bytes, staged.size_bytes)
+        return replace(report, output=str(config.destination), size_bytes=sizes), None
