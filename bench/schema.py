@@ -29,6 +29,7 @@ from qdq_cli.converting.record import Conversion
 from qdq_cli.explaining.explain import Explanations
 from qdq_cli.fixing.record import RepairReport
 from qdq_cli.inspecting.inspect import Inspection
+from qdq_cli.migrating.record import MigrationReport
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.failures import ErrorDocument
 from qdq_cli.quantizing.report import Report
@@ -47,6 +48,7 @@ DOCUMENTS: dict[str, type] = {
     "compare": Comparison,
     "convert": Conversion,
     "fix": RepairReport,
+    "migrate": MigrationReport,
     "calibrate": CalibrationReport,
     "cache-show": CacheSummary,
     "cache-diff": Difference,

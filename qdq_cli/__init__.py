@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from qdq_cli.config.fix import FixConfig
     from qdq_cli.config.forms import FloatType, Form, ScaleType, TensorRT, WeightForm
     from qdq_cli.config.inspect import Gates, InspectConfig
+    from qdq_cli.config.migrate import MigrateConfig
     from qdq_cli.config.placement import PlanConfig
     from qdq_cli.config.preprocess import Overrides, Preprocessing
     from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
     from qdq_cli.fixing.fix import fix_model
     from qdq_cli.fixing.record import RepairReport
     from qdq_cli.inspecting.inspect import Inspection, inspect_model, require_gates
+    from qdq_cli.migrating.migrate import migrate_model
+    from qdq_cli.migrating.record import MigrationReport
     from qdq_cli.process.errors import DataError, LimitError, ModelError, QdqError, UsageError
     from qdq_cli.quantizing.pipeline import quantize_model
     from qdq_cli.quantizing.report import Report, UnmetLimitError
@@ -88,6 +91,8 @@ __all__ = [
     "Inspection",
     "LimitError",
     "MergeConfig",
+    "MigrateConfig",
+    "MigrationReport",
     "ModelError",
     "Overrides",
     "PlanConfig",
@@ -123,6 +128,7 @@ __all__ = [
     "inspect",
     "inspect_model",
     "merge_caches",
+    "migrate_model",
     "quantize",
     "quantize_model",
     "require_build_gates",
@@ -182,6 +188,7 @@ _LATER = {
         "Gates",
         "InspectConfig",
     ),
+    "qdq_cli.config.migrate": ("MigrateConfig",),
     "qdq_cli.config.placement": ("PlanConfig",),
     "qdq_cli.config.preprocess": (
         "Overrides",
@@ -210,6 +217,8 @@ _LATER = {
         "inspect_model",
         "require_gates",
     ),
+    "qdq_cli.migrating.migrate": ("migrate_model",),
+    "qdq_cli.migrating.record": ("MigrationReport",),
     "qdq_cli.process.errors": (
         "DataError",
         "LimitError",

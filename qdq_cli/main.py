@@ -32,6 +32,7 @@ COMMANDS = {
     "build": "Build a model with NVIDIA's compiler, on a CPU, and lay it beside the prediction.",
     "compare": "Compare a model with its quantized form, output by output or layer by layer.",
     "fix": "Repair what TensorRT refuses or cannot fuse in a Q/DQ model.",
+    "migrate": "Write a model for TensorRT 11 from what an older build was made of.",
     "explain": "Say what a rule, a finding, a reason or an exit code means and what to do.",
 }
 """Name of each sub-command (a module of `qdq_cli.commands`) and its line in `qdq --help`."""

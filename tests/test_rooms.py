@@ -16,6 +16,7 @@ ROOMS = (
     "explaining",
     "tuning",
     "sensitivity",
+    "migrating",
     "fixing",
     "comparing",
     "building",
@@ -46,6 +47,7 @@ BARRED = {
     "calls": {"onnxruntime", "click", "tqdm", "PIL"},
     "tuning": {"click", "tqdm", "PIL"},
     "sensitivity": {"click", "tqdm", "PIL"},
+    "migrating": {"onnxruntime", "click", "tqdm", "PIL"},
     "fixing": {"click", "tqdm", "PIL"},
     "comparing": {"onnxruntime", "click", "tqdm", "PIL"},
     "building": {"onnxruntime", "click", "tqdm", "PIL"},
@@ -103,7 +105,7 @@ def test_arrows_point_down():
     assert up == []
 
 
-ABOUT_TENSORRT = ("main", "commands", "explaining", "fixing", "building", "inspecting", "targets")
+ABOUT_TENSORRT = ("main", "commands", "explaining", "migrating", "fixing", "building", "inspecting", "targets")
 """Rooms that speak of TensorRT by name: its own commands, what explains its codes, and what is made of them all."""
 
 

@@ -29,7 +29,7 @@ RANGES = (
         "IInt8MinMaxCalibrator: language models. All are deprecated since 10.1 and gone from 11, where ranges come "
         "with the model as Q/DQ; on DLA too, which 11.4.1 has again (AGX Orin, JetPack 7.2.2 on; Thor has none).",
         "A table written for DLA has EntropyCalibration2 in its first line.",
-        "",
+        "`qdq migrate MODEL --cache TABLE` writes the Q/DQ model that a table and its float model stand for.",
         f"{GUIDE}; NvInfer.h of 10.7 to 11.0; {MIGRATION}",
     ),
     Entry(
@@ -96,7 +96,7 @@ TABLES = (
         "option. ONNX Runtime's TensorRT provider reads it too where it was built for 10 or older, or a FlatBuffers "
         "file of names and amax. A Q/DQ model needs none: where one is in the network, tables are ignored.",
         "ONNX Runtime's own file is called calibration.flatbuffers.",
-        "",
+        "For 11 `qdq migrate MODEL --cache TABLE` makes a Q/DQ model of a table.",
         f"trtexec and ONNX Runtime, their source; {MIGRATION}",
     ),
     Entry(

@@ -75,7 +75,7 @@ def fix_model(config: FixConfig) -> RepairReport:
     after = lint(model, config.plugins), simulate(model)
     with files.staged(model, target, external=source.external) as staged:
         notes = list(check_written(staged.path, source.path))
-        outputs, note = _compare(source.path, staged.path, config)
+        outputs, note = compare_on_random(source.path, staged.path, config.samples)
         staged.commit()
     return RepairReport(
         schema_version=SCHEMA_VERSION,
@@ -298,15 +298,15 @@ def _restore(model: ir.Model, interface: _Interface) -> None:
         value.type, value.shape = interface[value.name or ""]
 
 
-def _compare(original: Path, repaired: Path, config: FixConfig) -> tuple[dict[str, Distance], tuple[str, ...]]:
+def compare_on_random(original: Path, result: Path, samples: int) -> tuple[dict[str, Distance], tuple[str, ...]]:
     """Run both models on seeded random data, ONNX Runtime's optimizations off; a note says why where that fails."""
-    if config.samples == 0:
+    if samples == 0:
         return {}, ()
     outputs = OutputMeter()
     try:
-        if (pair := paired(original, repaired)) is None:
+        if (pair := paired(original, result)) is None:
             return {}, ("The outputs were not compared: all lie behind operators that ONNX Runtime does not know.",)
-        for batch in random_batches(files.load(original).model, config.samples):
+        for batch in random_batches(files.load(original).model, samples):
             outputs.observe(pair.reference.run(batch), pair.candidate.run(batch))
     except ModelError as error:
         return {}, (f"The outputs were not compared: {error.message}",)

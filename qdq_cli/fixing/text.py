@@ -25,11 +25,11 @@ def report_lines(report: RepairReport, *, full: bool = False) -> list[str]:
     lines += row("repairs", str(len(report.repairs)) if report.repairs else "nothing to repair")
     lines += row("before", _state(report.before)) + row("after", _state(report.after))
     for number, (name, distance) in enumerate(report.outputs.items()):
-        lines += row("outputs" if number == 0 else "", f"{name}: {_distance(distance)}")
+        lines += row("outputs" if number == 0 else "", f"{name}: {distance_text(distance)}")
     for note in report.notes:
         lines += row("note", note)
-    lines += _repairs(report.repairs, full=full)
-    lines += _left(report.left, full=full)
+    lines += repair_lines(report.repairs, full=full)
+    lines += left_lines(report.left, full=full)
     if report.findings:
         codes = names_text(entry.code for entry in report.findings)
         remain = f"{count_text(len(report.findings), 'error')} {'remains' if len(report.findings) == 1 else 'remain'}"
@@ -37,7 +37,7 @@ def report_lines(report: RepairReport, *, full: bool = False) -> list[str]:
     return lines
 
 
-def _left(left: tuple[Left, ...], *, full: bool) -> list[str]:
+def left_lines(left: tuple[Left, ...], *, full: bool) -> list[str]:
     """List what was left: each by itself, or by rule and reason."""
     if not left:
         return []
@@ -59,13 +59,15 @@ def _state(state: State) -> str:
     )
 
 
-def _distance(distance: Distance) -> str:
+def distance_text(distance: Distance) -> str:
+    """Write how far an output is from the one it was compared with."""
     if distance.equal:
         return "equal before and after"
     return f"SQNR {decibels(distance.sqnr_db)}, cosine {distance.cosine:.6f}, max error {distance.max_error:.3g}"
 
 
-def _repairs(repairs: tuple[Repair, ...], *, full: bool) -> list[str]:
+def repair_lines(repairs: tuple[Repair, ...], *, full: bool) -> list[str]:
+    """List repairs: each by itself, or by rule with the first as an example."""
     if full:
         return ["", *(line for entry in repairs for line in wrapped(f"{entry.rule}  {entry.node}: {entry.done}"))]
     by_rule: dict[tuple[str, bool], list[Repair]] = defaultdict(list)
