@@ -51,6 +51,8 @@ def draft_from_table(source: files.ModelFile, config: MigrateConfig, table: Tabl
     model = opened.prepared.model
     lacking = _lacking(opened.plan, run)
     _require_enough(table, opened.plan, lacking)
+    if given.keys().isdisjoint(name for group in opened.plan.groups for name in group.tensors):  # nothing needs one
+        run = replace(run, config=config.quantizing({}))
     samples = open_samples(run, opened)
     run, opened = (run, opened) if samples is not None or not lacking else _without(run, opened)
     work = lay_groundwork(run, opened, samples)

@@ -63,6 +63,8 @@ def migrate_model(config: MigrateConfig, listener: Listener = SILENT) -> Migrati
     notes = tuple(dict.fromkeys((*made.notes, *checked, *_unseen(draft, made), *why_not)))
     for note in notes:
         listener.note(note)
+    if not draft.weighted_ops.quantized:
+        listener.warning(f"Nothing of {config.model} is quantized; {config.destination} is a float model.")
     report = _report(config, draft, made, SizeBytes(source.size_bytes, staged.size_bytes))
     return replace(report, compared=found, notes=(*draft.notes, *notes))
 

@@ -30,12 +30,13 @@ def report_lines(report: MigrationReport, *, full: bool = False) -> list[str]:
     ops = report.weighted_ops
     lines += row("quantized", f"{ops.quantized} of {count_text(ops.total, 'weighted operator')}")
     lines += labelled("float rest", _rest(report.rest))
-    lines += labelled("changed", _changed(report.changes)) if report.table is not None else []
+    lines += labelled("changed", _changed(report))
     lines += labelled("outputs", _compared(report.compared)) if report.compared is not None else []
     sizes = f"opset {report.opset}, {size_text(report.size_bytes.after or 0)}"
     lines += row("output", f"{short_path(report.output)}  ({sizes})")
     lines += labelled("next", [line for build in report.builds for line in build_lines(build, report.output, WIDTH)])
-    lines += repair_lines(report.repairs, full=full) + left_lines(report.left, full=full)
+    lines += repair_lines(report.repairs, full=full) if report.repairs else []
+    lines += left_lines(report.left, full=full)
     lines += _remaining(report)
     return lines + (_everything(report) if full else [])
 
@@ -67,9 +68,18 @@ def _rest(rest: FloatRest | None) -> list[str]:
     return ["as it came"] if rest is None else float_lines(rest)
 
 
-def _changed(changes: tuple[Change, ...]) -> list[str]:
-    if not changes:
+def _changed(report: MigrationReport) -> list[str]:
+    if report.table is None:
+        return beside(_BY_THE_FILE) if report.rest is not None else []
+    if not report.changes:
         return ["nothing that could run in INT8 by the table is float now"]
+    return _float_now(report.changes)
+
+
+_BY_THE_FILE = "what is not quantized has the types of the file, where --fp16 took the faster of FP32 and FP16"
+
+
+def _float_now(changes: tuple[Change, ...]) -> list[str]:
     verb = "is" if len(changes) == 1 else "are"
     lines = beside(f"{count_text(len(changes), 'operator')} could run in INT8 by the table and {verb} float now:")
     by_reason: dict[str, Counter[str]] = defaultdict(Counter)

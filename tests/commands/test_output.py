@@ -29,6 +29,24 @@ def test_the_summary_is_on_stdout_and_nothing_on_stderr(space: Workspace):
     assert labels == ["model", "quantized", "calibration", "verification", "TensorRT", "output", "seconds", "next"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ((), ["TensorRT 8.4 to 10: {} --int8 --fp16", "TensorRT 11: {}", "What is not INT8 runs in FP32 there"]),
+        (("--float-type", "fp16"), ["TensorRT 10: {} --stronglyTyped", "TensorRT 11: {}"]),
+        (("--trt", "8.6"), ["TensorRT 8.6: {} --int8 --fp16"]),
+        (("--trt", "11"), ["TensorRT 11: {}"]),
+    ],
+)
+def test_the_last_lines_name_the_command_of_each_release_that_reads_the_result(space: Workspace, asked, expected):
+    done = space.quantize("--verify", "0", *asked)
+    _, _, last = done.out.rpartition("next ")
+    lines = [line.strip() for line in last.splitlines()]
+    for line, start in zip(lines, expected, strict=True):
+        assert line.startswith(start.format(f"trtexec --onnx={space.output}")), done.out
+        assert line.endswith((str(space.output), "--fp16", "--stronglyTyped", "changes it."))
+
+
 def test_json_is_exactly_one_document_with_the_promised_keys(space: Workspace):
     done = space.quantize("--json", "--exclude", "middle")
     document = done.document

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from calibrators import read_cache
 from qdq_cli import DataConfig, MigrateConfig, MigrationReport, migrate_model
@@ -122,6 +122,44 @@ def test_what_ran_in_int8_before_and_is_float_now_is_listed_with_its_reason(tmp_
     assert all(change.reason for change in report.changes)
     for code in codes.values():
         assert qdq("explain", code).code == 0
+
+
+def make_branching(folder: Path) -> Workspace:
+    """A network that is all in the branches of an If, which stay float."""
+    weight = numpy_helper.from_array(np.eye(32, dtype=np.float32), "weight")
+    branches = {}
+    for name in ("then", "else"):
+        nodes = [helper.make_node("MatMul", ["x", "weight"], [f"{name}_product"], name=f"{name}_product")]
+        nodes.append(helper.make_node("Relu", [f"{name}_product"], [f"{name}_out"], name=f"{name}_relu"))
+        out = helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, [4, 32])
+        branches[f"{name}_branch"] = helper.make_graph(nodes, name, [], [out])
+    graph = helper.make_graph(
+        [
+            helper.make_node("Identity", ["data"], ["x"], name="enter"),
+            helper.make_node("If", ["choice"], ["scores"], name="either", **branches),
+        ],
+        "branching",
+        [
+            helper.make_tensor_value_info("data", TensorProto.FLOAT, [4, 32]),
+            helper.make_tensor_value_info("choice", TensorProto.BOOL, []),
+        ],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [4, 32])],
+        [weight],
+    )
+    return make_workspace(folder, helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+
+
+def test_operators_in_a_body_ran_in_int8_and_are_float_now(tmp_path: Path):
+    space, table = make_branching(tmp_path), tmp_path / "old.cache"
+    names = ("data", "x", "then_product", "then_out", "else_product", "else_out", "scores")
+    lines = "".join(f"{name}: 3c010204\n" for name in names)
+    table.write_text(f"TRT-8503-EntropyCalibration2\n{lines}", encoding="utf-8")
+    done = qdq("migrate", space.model, "--cache", table, "-o", tmp_path / "out.onnx", "--json")
+    assert done.code == 0, done.err
+    assert "Nothing of" in done.err
+    changes = {change["node"]: change["code"] for change in done.document["changes"]}
+    assert set(changes.values()) == {"IN_BODY"}
+    assert {"then_product", "then_relu", "else_product", "else_relu"} <= set(changes)
 
 
 def test_two_runs_give_the_same_bytes(space: Workspace, tmp_path: Path):
