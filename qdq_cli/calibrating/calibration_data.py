@@ -18,7 +18,7 @@ from qdq_cli.data.image_input import choose_preprocessing, is_picture
 from qdq_cli.data.inputs import InputSpec, batch_axis, parse_input_shapes, with_shapes
 from qdq_cli.data.samples import SampleSet, open_samples
 from qdq_cli.data.selection import DEFAULT_SAMPLES, Selection, select
-from qdq_cli.data.sources import Globs
+from qdq_cli.data.sifting import Globs
 from qdq_cli.model.pixel_scale import takes_pixels
 from qdq_cli.process.errors import DataError
 
@@ -68,6 +68,7 @@ def open_data(model: ir.Model, config: DataConfig, hold_back: int) -> Samples | 
         return None
     opened = _open(model, config, (config.samples or DEFAULT_SAMPLES) + hold_back)
     every, selection = opened.every, _select(opened.every, config, hold_back)
+    every.expect((*selection.calibration, *selection.held_back[:hold_back]))
     batches = plan_batches(every, selection.calibration, config.batch_size)
     notes = (*every.notes, *_about_the_rest(every, config, selection))
     return Samples(every, selection, batches, opened.feeding, notes, opened.expectations)
@@ -107,6 +108,7 @@ def open_every(model: ir.Model, config: DataConfig, most: int | None = None) -> 
     every = opened.every
     count = config.samples or min(len(every), most or len(every))
     selection = replace(select(len(every), count, config.seed, 0), held_back=())
+    every.expect(selection.calibration)
     batches = plan_batches(every, selection.calibration, config.batch_size)
     return Samples(every, selection, batches, opened.feeding, every.notes, opened.expectations)
 

@@ -6,14 +6,14 @@ An option's parameter name is a field of its record, so that `record_of` builds 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 
 from qdq_cli.commands.fields import option_of, options_of
 from qdq_cli.commands.paths import FILE_PATH
-from qdq_cli.config.data import DataConfig
+from qdq_cli.config.data import SAMPLE_ENDINGS, DataConfig
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.preprocess import Overrides
 from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
@@ -27,6 +27,11 @@ class OptionCommand(click.Command):
     """A command whose callback gets all parsed options as one mapping, and whose help shows them in sections."""
 
     sections: Mapping[str, tuple[click.Option, ...]] = {}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words, the samples that a shell put in the place of a pattern among them."""
+        names = {name for param in self.params for name in param.opts} & set(_TAKE_SAMPLES)
+        return super().parse_args(ctx, with_each_sample(args) if names else args)
 
     def invoke(self, ctx: click.Context) -> None:
         """Call the callback with the parsed options."""
@@ -48,6 +53,36 @@ class OptionCommand(click.Command):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+
+
+_TAKE_SAMPLES = ("--calib", "--data")
+
+
+def with_each_sample(words: Sequence[str]) -> list[str]:
+    """Repeat the option before each sample behind the first: what a shell makes of `--calib images/*.jpg`.
+
+    Only words that are called like samples, archives or lists are taken for such, so that a model that follows stays
+    one.
+    """
+    found: list[str] = []
+    option = ""
+    for place, word in enumerate(words):
+        if word == "--":
+            return [*found, *words[place:]]
+        before = words[place - 1] if place else ""
+        if word.startswith("-") and word != "-":
+            option = word if word in _TAKE_SAMPLES else ""
+        elif option and before != option:
+            if not _is_called_like_a_sample(word):
+                option = ""
+            else:
+                found.append(option)
+        found.append(word)
+    return found
+
+
+def _is_called_like_a_sample(word: str) -> bool:
+    return word.lower().endswith(SAMPLE_ENDINGS)
 
 
 def command_of(sections: Mapping[str, tuple[click.Option, ...]], arguments: tuple[click.Argument, ...]) -> Any:

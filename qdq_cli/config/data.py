@@ -9,6 +9,13 @@ from qdq_cli.config.checked import Checked
 from qdq_cli.config.fields import Interval, option
 from qdq_cli.config.preprocess import Overrides
 
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+ARRAY_ENDINGS = (".npy", ".npz")
+ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+LIST_ENDINGS = (".txt", ".lst", ".list", ".csv", ".tsv")
+SAMPLE_ENDINGS = (*PICTURE_ENDINGS, *ARRAY_ENDINGS, *ARCHIVE_ENDINGS, *LIST_ENDINGS)
+"""How files are called, in lower case, that hold samples or name them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Given:
@@ -29,7 +36,7 @@ class DataConfig(Checked):
     """Where calibration samples come from and how they become model inputs.
 
     Args:
-        calib: Folders or files of samples, in order; empty where a cache or manual ranges serve.
+        calib: Folders, files, archives, lists or patterns, in order; empty where a cache or manual ranges serve.
         preprocess: Name of a preset or path of a JSON/TOML file; None lets the model's input decide.
         overrides: Single fields on top of it.
         input_shape: `NAME:1x3x224x224` for dynamic inputs.
@@ -43,8 +50,9 @@ class DataConfig(Checked):
 
     calib: tuple[Path, ...] = option(
         (),
-        "Calibration data: a folder of images, a folder of .npy/.npz, one .npz with an array for each input, one .npy, "
-        "or a folder in the ONNX test-data layout. Repeatable.",
+        "Calibration data: a folder of images or of .npy/.npz, such files, one .npz with an array for each input, a "
+        "zip or tar archive, a list of paths (.txt, .csv), a pattern ('images/*.jpg'), a folder in the ONNX test-data "
+        "layout. Repeatable.",
         metavar="PATH",
     )
     preprocess: str | None = option(

@@ -17,11 +17,11 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy_format
 
-from calibrators.regular_file import open_regular
-from qdq_cli.data.stored import FilePart, StoredBytes, Unpacked, open_member, unreadable
+from qdq_cli.config.data import ARRAY_ENDINGS
+from qdq_cli.data.stored import FilePart, StoredBytes, Unpacked, open_member, opened, unreadable
 from qdq_cli.process.errors import DataError
 
-EXTENSIONS = frozenset({".npy", ".npz"})
+EXTENSIONS = frozenset(ARRAY_ENDINGS)
 
 _HEADER_ERRORS = (
     ValueError, TypeError, SyntaxError, KeyError, AttributeError, OverflowError, EOFError, MemoryError, RecursionError,
@@ -75,27 +75,34 @@ class StoredArray:
         return np.frombuffer(data, self.dtype).reshape(self.shape)
 
 
-def open_npy(path: Path) -> StoredArray:
+def open_npy(path: Path, whole: StoredBytes | None = None) -> StoredArray:
     """Open a .npy file.
+
+    Args:
+        path: The file.
+        whole: Its bytes, where it is a member of an archive; `path` then is what errors call it.
 
     Raises:
         DataError: No .npy content, pickled or structured elements, or fewer or more bytes than the header says.
     """
     try:
-        part = FilePart(path, 0, path.stat().st_size)
+        part = FilePart(path, 0, path.stat().st_size) if whole is None else whole
     except OSError as error:
         raise unreadable(path, error) from error
     return _open_array(path, "", part.read(0, min(_HEAD_BYTES, part.size_bytes)), part)
 
 
-def list_npz(path: Path) -> dict[str, zipfile.ZipInfo]:
+def list_npz(path: Path, whole: StoredBytes | None = None) -> dict[str, zipfile.ZipInfo]:
     """List the arrays of a .npz file, by name; nothing of them is read, and other members are left alone.
+
+    Args:
+        path, whole: As in `open_npy`.
 
     Raises:
         DataError: No zip archive, or damaged; no arrays in it.
     """
     try:
-        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+        with opened(path, whole) as file, zipfile.ZipFile(file) as archive:
             members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
     except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise unreadable(path, error, "It is no .npz file, or truncated; write it again with numpy.savez.") from error
@@ -104,14 +111,18 @@ def list_npz(path: Path) -> dict[str, zipfile.ZipInfo]:
     return {member.filename.removesuffix(".npy"): member for member in members}
 
 
-def open_in_npz(path: Path, member: zipfile.ZipInfo) -> StoredArray:
+def open_in_npz(path: Path, member: zipfile.ZipInfo, whole: StoredBytes | None = None) -> StoredArray:
     """Open one array of a .npz file.
+
+    Args:
+        path, whole: As in `open_npy`.
+        member: The array.
 
     Raises:
         DataError: The archive is damaged, or the array as `open_npy` refuses it.
     """
-    opened = open_member(path, member, _HEAD_BYTES)
-    return _open_array(path, member.filename.removesuffix(".npy"), opened.head, opened.stored)
+    found = open_member(path, member, _HEAD_BYTES, whole)
+    return _open_array(path, member.filename.removesuffix(".npy"), found.head, found.stored)
 
 
 def _open_array(path: Path, name: str, head: bytes, stored: StoredBytes) -> StoredArray:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calibrators.regular_file import open_regular
 from qdq_cli.config.preprocess import Preprocessing
 from qdq_cli.data.array_samples import Stored
+from qdq_cli.data.blobs import Blob, expect_blobs
 from qdq_cli.data.image_input import (
     ImageInput,
     assumed_preprocessing,
@@ -56,7 +56,7 @@ def set_up_images(specs: Sequence[InputSpec], preprocessing: Preprocessing | Non
 class ImagePart:
     """A list of image files, one sample each."""
 
-    files: tuple[Path, ...]
+    files: tuple[Blob, ...]
     setup: ImageSetup
     kind: Kind = "image"
 
@@ -69,29 +69,37 @@ class ImagePart:
 
     def name(self, index: int) -> str:
         """See `Part`."""
-        return str(self.files[index])
+        return self.files[index].label
 
     def size_bytes(self, index: int) -> int:
         """See `Part`."""
-        try:
-            return self.files[index].stat().st_size
-        except OSError:
-            return 0  # as loading it will say
+        return self.files[index].size_bytes()
 
     def identity(self, index: int) -> str:
-        """See `Part`. Of the file, not of its pixels: releases of Pillow decode some pictures differently."""
-        path = self.files[index]
-        try:
-            with open_regular(path) as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise UnreadableSampleError(path, error.strerror or str(error)) from error
+        """See `Part`."""
+        return blob_digest(self.files[index])
+
+    def expect(self, indices: Sequence[int]) -> None:
+        """Unpack these samples together where one by one would take long."""
+        expect_blobs([self.files[index] for index in indices])
 
     def load(self, index: int) -> Sample:
         """See `Part`."""
-        path = self.files[index]
-        image = decode(path, pixel_mode(self.setup.preprocessing))
-        return _sample(str(path), image, self.setup, str(path.parent / f"*{path.suffix}"))
+        blob = self.files[index]
+        return _sample(blob.label, decode(blob, pixel_mode(self.setup.preprocessing)), self.setup, blob.folder)
+
+
+def blob_digest(blob: Blob) -> str:
+    """Digest (hex) of a picture's file, not of its pixels: releases of Pillow decode some pictures differently.
+
+    Raises:
+        UnreadableSampleError: It cannot be read.
+    """
+    try:
+        with blob.open() as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UnreadableSampleError(blob.label, error.strerror or str(error)) from error
 
 
 @dataclass(frozen=True)

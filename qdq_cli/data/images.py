@@ -20,15 +20,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calibrators.regular_file import open_regular
+from qdq_cli.config.data import PICTURE_ENDINGS
 from qdq_cli.config.preprocess import Preprocessing
+from qdq_cli.data.blobs import Blob, FileBlob
 from qdq_cli.data.image_input import ImageInput
 from qdq_cli.data.unreadable import UnreadableSampleError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
+EXTENSIONS = frozenset(PICTURE_ENDINGS)
 """Files taken for pictures, in lower case."""
 
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM")
@@ -49,11 +50,11 @@ _DECODE_ERRORS = (
 """What Pillow's decoders raise for broken files; most are slips of a decoder that trusted a field."""
 
 
-def decode(path: Path, mode: str) -> Image.Image:
+def decode(source: Path | Blob, mode: str) -> Image.Image:
     """Decode a picture.
 
     Args:
-        path: The file.
+        source: The file, or the member of an archive.
         mode: "RGB" or "L" (gray, ITU-R 601-2 luma).
 
     Raises:
@@ -61,10 +62,11 @@ def decode(path: Path, mode: str) -> Image.Image:
     """
     from PIL import Image, ImageOps
 
+    blob = FileBlob(source) if isinstance(source, Path) else source
     try:
         with (
             _quiet_pillow(),
-            open_regular(path) as file,
+            blob.open() as file,
             Image.open(file, formats=_FORMATS) as image,
             _one_at_a_time(image),
         ):
@@ -74,9 +76,9 @@ def decode(path: Path, mode: str) -> Image.Image:
             pixels = _eight_bits(upright)
             return pixels if pixels.mode == mode else pixels.convert(mode)
     except Image.DecompressionBombError as error:
-        raise UnreadableSampleError(path, "it has more pixels than Pillow's limit allows") from error
+        raise UnreadableSampleError(blob.label, "it has more pixels than Pillow's limit allows") from error
     except _DECODE_ERRORS as error:
-        raise UnreadableSampleError(path, _reason(error, path)) from error
+        raise UnreadableSampleError(blob.label, _reason(error, blob)) from error
 
 
 def _one_at_a_time(image: Image.Image) -> contextlib.AbstractContextManager[object]:
@@ -202,11 +204,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return image
 
 
-def _reason(error: BaseException, path: Path) -> str:
+def _reason(error: BaseException, blob: Blob) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     if type(error).__name__ == "UnidentifiedImageError":
-        return "the file is empty" if path.stat().st_size == 0 else "its content is no known picture format"
+        return "the file is empty" if blob.size_bytes() == 0 else "its content is no known picture format"
     return str(error).rstrip(".") or type(error).__name__
 
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from qdq_cli.config.preprocess import Preprocessing
 from qdq_cli.data.array_samples import cut_arrays, match_names
 from qdq_cli.data.arrays import list_npz, open_in_npz, open_npy
+from qdq_cli.data.blobs import FileBlob, expect_blobs
+from qdq_cli.data.composed import open_table
 from qdq_cli.data.cutting import Opened, joined, open_stored
 from qdq_cli.data.doubts import Doubt
 from qdq_cli.data.given import Taken, open_given
 from qdq_cli.data.image_samples import ImagePart, set_up_images
 from qdq_cli.data.inputs import InputSpec
+from qdq_cli.data.listed import Table, read_list
 from qdq_cli.data.sample import Part, Sample
-from qdq_cli.data.sources import ALL_FILES, Found, Globs, find_files
+from qdq_cli.data.sifting import ALL_FILES, Found, Globs
+from qdq_cli.data.sources import find_all
+from qdq_cli.data.stored import StoredBytes
 from qdq_cli.data.testdata import by_input, open_tensor
 from qdq_cli.process.errors import DataError, UsageError
 
@@ -89,6 +94,21 @@ class SampleSet:
         part, place = self._find(index)
         return part.load(place)
 
+    def expect(self, indices: Iterable[int]) -> None:
+        """Say which samples are going to be read, so that what is packed together is unpacked in one go.
+
+        Raises:
+            DataError: An archive is damaged, or there is no room for them.
+        """
+        by_part: dict[int, list[int]] = {}
+        for index in indices:
+            which = bisect.bisect_right(self._ends, index)
+            by_part.setdefault(which, []).append(self._find(index)[1])
+        for which, places in by_part.items():
+            part = self._parts[which]
+            if isinstance(part, ImagePart):
+                part.expect(places)
+
     def describe(self) -> str:
         """Count the samples for people, e.g. "520 samples from images"."""
         kinds = Counter({part.kind: 0 for part in self._parts})
@@ -128,7 +148,7 @@ def open_samples(
     """
     if not specs:
         raise DataError("The model has no inputs, so there is nothing to calibrate with.", "Check the model.")
-    found = [find_files(Path(path), globs) for path in paths]
+    found = find_all(tuple(map(Path, paths)), globs)
     _require_matches(globs, found)
     opened = [_open(each, specs, preprocessing) for each in found]
     opened += [] if taken is None else [open_given(taken, specs, preprocessing)]
@@ -152,17 +172,25 @@ def _require_matches(globs: Globs, found: Sequence[Found]) -> None:
 
 
 def _open(found: Found, specs: Sequence[InputSpec], preprocessing: Preprocessing | None) -> Opened:
+    if found.kind == "list":
+        listed = read_list(found.root, specs)
+        return open_table(listed, preprocessing) if isinstance(listed, Table) else _open(listed, specs, preprocessing)
     if found.kind == "image":
         setup = set_up_images(specs, preprocessing)
-        return Opened((ImagePart(found.files, setup),), found.notes, setup)
+        blobs = found.members or tuple(map(FileBlob, found.files))
+        return Opened((ImagePart(blobs, setup),), found.notes, setup)
     if found.kind == "tensor":
         return Opened(_open_tensors(found, specs), found.notes)
-    opened = joined(found.root, [_open_arrays(path, specs, preprocessing) for path in found.files])
+    expect_blobs(found.members)
+    files = [(path, None) for path in found.files] + [(Path(blob.label), blob.stored()) for blob in found.members]
+    opened = joined(found.root, [_open_arrays(path, whole, specs, preprocessing) for path, whole in files])
     return replace(opened, notes=(*found.notes, *opened.notes))
 
 
-def _open_arrays(path: Path, specs: Sequence[InputSpec], preprocessing: Preprocessing | None) -> Opened:
-    """Open one .npy or .npz file."""
+def _open_arrays(
+    path: Path, whole: StoredBytes | None, specs: Sequence[InputSpec], preprocessing: Preprocessing | None
+) -> Opened:
+    """Open one .npy or .npz file, or such a member of an archive."""
     if path.suffix.lower() == ".npy":
         if len(specs) != 1:
             names = ", ".join(f"'{spec.name}'" for spec in specs)
@@ -170,9 +198,9 @@ def _open_arrays(path: Path, specs: Sequence[InputSpec], preprocessing: Preproce
                 f"{path} holds one array, but the model has {len(specs)} inputs: {names}.",
                 "Give a .npz whose arrays are named like the inputs.",
             )
-        return open_stored(path, {specs[0].name: open_npy(path)}, specs, preprocessing)
-    members, note = match_names(path, list_npz(path), specs)
-    stored = {name: open_in_npz(path, member) for name, member in members.items()}
+        return open_stored(path, {specs[0].name: open_npy(path, whole)}, specs, preprocessing)
+    members, note = match_names(path, list_npz(path, whole), specs)
+    stored = {name: open_in_npz(path, member, whole) for name, member in members.items()}
     return replace(open_stored(path, stored, specs, preprocessing), notes=(note,))
 
 

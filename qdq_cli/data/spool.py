@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 import threading
 import weakref
+from collections.abc import Callable
+from typing import IO
 
 import numpy as np
 
@@ -29,18 +31,30 @@ class Spool:
         Raises:
             DataError: There is no room for it.
         """
-        start = self.size_bytes
-        try:
-            with self._lock:
+        return self.write(lambda file: file.write(array.tobytes()), label)
+
+    def write(self, fill: Callable[[IO[bytes]], object], label: str) -> int:
+        """Keep what a function writes to a file; returns where it begins.
+
+        Args:
+            fill: The function; a DataError of its own comes through.
+            label: What errors call it.
+
+        Raises:
+            DataError: There is no room for it.
+        """
+        with self._lock:
+            start = self.size_bytes
+            try:
                 self._file.seek(start)
-                self._file.write(array.tobytes())
-        except OSError as error:
-            raise DataError(
-                f"{label} cannot be kept in the temporary folder {tempfile.gettempdir()}: {error.strerror}.",
-                "Name a folder with room in TMPDIR, take fewer samples, or give a function that makes them anew: of "
-                "those nothing is stored.",
-            ) from error
-        self.size_bytes = start + array.nbytes
+                fill(self._file)
+                self.size_bytes = self._file.tell()
+            except OSError as error:
+                raise DataError(
+                    f"{label} cannot be kept in the temporary folder {tempfile.gettempdir()}: "
+                    f"{error.strerror or error}.",
+                    "Name a folder with room in TMPDIR, or take fewer samples.",
+                ) from error
         return start
 
     def read(self, start: int, size_bytes: int) -> bytes:

@@ -16,8 +16,9 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from calibrators.regular_file import open_regular
 from qdq_cli.process.errors import DataError
@@ -128,8 +129,14 @@ class ZipMember:
     stored: StoredBytes
 
 
-def open_member(path: Path, member: zipfile.ZipInfo, head_bytes: int) -> ZipMember:
+def open_member(path: Path, member: zipfile.ZipInfo, head_bytes: int, whole: StoredBytes | None = None) -> ZipMember:
     """Open a member of a zip archive, reading its first `head_bytes` and nothing more.
+
+    Args:
+        path: The archive.
+        member: One of its members.
+        head_bytes: How much to read at once.
+        whole: The bytes of the archive, where it is no file of its own; `path` then is what errors call it.
 
     Raises:
         DataError: The archive is damaged or encrypted.
@@ -138,42 +145,101 @@ def open_member(path: Path, member: zipfile.ZipInfo, head_bytes: int) -> ZipMemb
     if member.flag_bits & 1:
         raise DataError(f"{label} is encrypted.", "Write it without a password.")
     if member.compress_type == zipfile.ZIP_STORED:
-        part = _stored_part(path, member)
+        part = stored_part(path, member, whole)
         return ZipMember(part.read(0, min(head_bytes, part.size_bytes)), part)
     if member.compress_type != zipfile.ZIP_DEFLATED:
         raise DataError(f"{label} is packed in a way NumPy does not write.", "Write it again with numpy.savez.")
     head = io.BytesIO()
     try:
-        _unpack(path, member, head, head_bytes)
+        unpack(path, member, head, head_bytes, whole)
     except OSError as error:
         raise unreadable(path, error) from error
     return ZipMember(
-        head.getvalue(), Unpacked(label, member.file_size, lambda file: _unpack(path, member, file, member.file_size))
+        head.getvalue(),
+        Unpacked(label, member.file_size, lambda file: unpack(path, member, file, member.file_size, whole)),
     )
 
 
-def _stored_part(path: Path, member: zipfile.ZipInfo) -> FilePart:
+class Slice:
+    """Some of the bytes of others."""
+
+    def __init__(self, whole: StoredBytes, offset: int, size_bytes: int) -> None:
+        self._whole = whole
+        self._offset = offset
+        self.size_bytes = size_bytes
+
+    def read(self, start: int, size_bytes: int) -> bytes:
+        """See `StoredBytes`."""
+        return self._whole.read(self._offset + start, size_bytes)
+
+
+class _AsFile(io.RawIOBase):
+    """Stored bytes as a file to read."""
+
+    def __init__(self, stored: StoredBytes) -> None:
+        self._stored = stored
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._stored.size_bytes}[whence]
+        if base + offset < 0:
+            raise ValueError("a place before the beginning")
+        self._place = base + offset
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        size = max(0, min(len(buffer), self._stored.size_bytes - self._place))
+        buffer[:size] = self._stored.read(self._place, size)
+        self._place += size
+        return size
+
+
+def opened(path: Path, whole: StoredBytes | None = None) -> BufferedReader:
+    """Open a file, or bytes that stand for one (`open_member`), to read.
+
+    Raises:
+        OSError: The file cannot be opened.
+    """
+    return open_regular(path) if whole is None else BufferedReader(_AsFile(whole))
+
+
+def _part(path: Path, offset: int, size_bytes: int, whole: StoredBytes | None) -> StoredBytes:
+    return FilePart(path, offset, size_bytes) if whole is None else Slice(whole, offset, size_bytes)
+
+
+def stored_part(path: Path, member: zipfile.ZipInfo, whole: StoredBytes | None = None) -> StoredBytes:
     """The bytes of a member that is stored as it is."""
-    return FilePart(path, _start_of(path, member), member.file_size)
+    return _part(path, _start_of(path, member, whole), member.file_size, whole)
 
 
-def _start_of(path: Path, member: zipfile.ZipInfo) -> int:
+def _start_of(path: Path, member: zipfile.ZipInfo, whole: StoredBytes | None) -> int:
     """Find where a member's bytes begin, behind its local header (PKWARE APPNOTE 4.3.7)."""
-    head = FilePart(path, member.header_offset, _LOCAL_HEADER_BYTES).read(0, _LOCAL_HEADER_BYTES)
+    head = _part(path, member.header_offset, _LOCAL_HEADER_BYTES, whole).read(0, _LOCAL_HEADER_BYTES)
     name_bytes, extra_bytes = int.from_bytes(head[26:28], "little"), int.from_bytes(head[28:30], "little")
     return member.header_offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes
 
 
-def _unpack(path: Path, member: zipfile.ZipInfo, file: IO[bytes], most_bytes: int) -> None:
+def unpack(
+    path: Path, member: zipfile.ZipInfo, file: IO[bytes], most_bytes: int, whole: StoredBytes | None = None
+) -> None:
     """Write the first `most_bytes` of a member to `file`; OSErrors of writing are the caller's.
 
     The directory of the archive, as long as it has members, is not read again for each of them.
+
+    Raises:
+        DataError: The archive is damaged.
     """
-    start = _start_of(path, member)
+    start = _start_of(path, member, whole)
     try:
-        with open_regular(path) as whole:
-            whole.seek(start)
-            packed = zipfile.ZipExtFile(whole, "r", member)
+        with opened(path, whole) as archive:
+            archive.seek(start)
+            packed = zipfile.ZipExtFile(archive, "r", member)
             while most_bytes > 0 and (piece := packed.read(min(most_bytes, _COPY_BYTES))):
                 file.write(piece)
                 most_bytes -= len(piece)

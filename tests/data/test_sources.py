@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdq_cli.data.sources import Globs, find_files, natural_key
+from qdq_cli.data.sifting import Globs, natural_key
+from qdq_cli.data.sources import find_files
 from qdq_cli.process.errors import DataError
 
 
@@ -78,9 +79,9 @@ def test_a_missing_path_is_named(tmp_path):
 
 
 def test_a_file_of_another_kind_is_named(touch):
-    root = touch("notes.txt", "output.pb.gz")
-    with pytest.raises(DataError, match=r"notes\.txt' is no file of a known kind"):
-        find_files(root / "notes.txt")
+    root = touch("notes.md", "output.pb.gz")
+    with pytest.raises(DataError, match=r"notes\.md' is no file of a known kind"):
+        find_files(root / "notes.md")
 
 
 def test_a_folder_without_usable_files_says_what_it_has(touch):
