@@ -16,7 +16,7 @@ from qdq_cli.calls.records import (
     quantize_of,
 )
 from qdq_cli.calls.result import Result
-from qdq_cli.config.forms import DEFAULT_TARGET, FloatType, Form, TensorRT, WeightForm
+from qdq_cli.config.forms import DEFAULT_TARGET, FloatType, Form, ScaleType, TensorRT, WeightForm
 from qdq_cli.config.quantize import DEFAULT_VERIFY
 from qdq_cli.config.ranges import DEFAULT_METHOD, DEFAULT_PERCENTILE
 from qdq_cli.config.sensitivity import Evaluation
@@ -42,6 +42,7 @@ def tune(
     trt: TensorRT | str | None = None,
     plugins: Names = (),
     float_type: FloatType | str | None = None,
+    scale_type: ScaleType | str = ScaleType.DATA,
     weights: WeightForm | str = WeightForm.FP32,
     form: Form | str = Form.PAIRS,
     method: str = DEFAULT_METHOD,
@@ -102,7 +103,7 @@ def tune(
         min_int8_macs: Least share of the multiply-accumulates to keep in INT8, in percent.
         recover: False for no recovery, or the steps.
         target: Name of what the model is quantized for.
-        trt, float_type, weights, form: How the result is written (`QuantizeConfig`).
+        trt, float_type, scale_type, weights, form: How the result is written (`QuantizeConfig`).
         plugins: Custom operators that the deployment has plugins for: a name, or `domain::name`.
         method, percentile: How ranges are chosen (`RangeConfig`).
         ranges: Ranges of tensors, by name, or a file of another tool; they override calibration.
