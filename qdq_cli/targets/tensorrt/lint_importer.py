@@ -24,10 +24,14 @@ def lint_import(graph: ir.Graph, opset: int, plugins: Collection[str] = ()) -> I
     """
     for found in places(graph, opset, plugins):
         yield from _of_refusal(found)
+    for value in graph.inputs:
+        if value.dtype is ir.DataType.DOUBLE:
+            yield finding("W_DOUBLE", "", value.name or "", "an input of FP64")
     for node in every_node(graph):
         if (stored := reads_stored_constant(node)) is not None:
             yield _stored(node, stored)
-    yield from _doubles(graph)
+        if any(value.dtype is ir.DataType.DOUBLE for value in node.outputs):
+            yield finding("W_DOUBLE", label(node), node.outputs[0].name or "", f"{node.op_type} in FP64")
 
 
 def _of_refusal(found: Place) -> Iterator[Finding]:
@@ -48,13 +52,3 @@ def _stored(node: ir.Node, constant: ir.Value) -> Finding:
         "E_QDQ_TYPE", label(node), constant.name or "", f"{article} {kind} constant that {node.op_type} reads, not DQ"
     )
     return replace(entry, fix="`qdq fix` stores it in a type that engines hold.")
-
-
-def _doubles(graph: ir.Graph) -> Iterator[Finding]:
-    """Yield the tensors of FP64: what is put in, and what nodes make."""
-    for value in graph.inputs:
-        if value.dtype is ir.DataType.DOUBLE:
-            yield finding("W_DOUBLE", "", value.name or "", "an input of FP64")
-    for node in every_node(graph):
-        if any(value.dtype is ir.DataType.DOUBLE for value in node.outputs):
-            yield finding("W_DOUBLE", label(node), node.outputs[0].name or "", f"{node.op_type} in FP64")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from qdq_cli.model.foreign import WAY_OUT, is_optimizer_made
-from qdq_cli.model.nodes import ONNX_DOMAIN, every_body, every_node, input_at, is_constant, is_op, rank
+from qdq_cli.model.nodes import ONNX_DOMAIN, every_body, every_node, input_at, is_constant, is_op
 from qdq_cli.model.opset import is_onnx_operator, opset_of
 from qdq_cli.model.scales import is_pair_half
 from qdq_cli.placement.target import Refused
@@ -39,6 +39,9 @@ _READ_TYPES = QUANTIZED_TYPES | {
     *(ir.DataType.INT32, ir.DataType.INT64, ir.DataType.UINT8, ir.DataType.BOOL),
 }
 """Element types that a tensor may have at all."""
+
+_STORED_TYPES = _READ_TYPES | {ir.DataType.FLOAT8E8M0}
+"""Element types that a constant may have: E8M0 is that of block scales."""
 
 _BROADCASTING = ("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Less", "Greater", "Equal")
 
@@ -138,15 +141,14 @@ def refusals(node: ir.Node, opset: int = OLDEST_BROADCASTING, plugins: Collectio
 
 def refused_tensor(value: ir.Value) -> Refusal | None:
     """Return what is refused about a tensor by itself: its type, or how many dimensions it has; None for nothing."""
-    kind = value.type
+    kind, dtype, shape = value.type, value.dtype, value.shape
     if kind is not None and not isinstance(kind, ir.TensorType):
         name = "sequence" if isinstance(kind, ir.SequenceType) else "optional value"
         return Refusal(False, f"a value that is no tensor: {name}", _LISTS)
-    if value.dtype is not None and value.dtype is not ir.DataType.UNDEFINED and value.dtype not in _READ_TYPES:
-        return Refusal(False, f"a tensor of {value.dtype.name}", _TENSORS)
-    dims = rank(value)
-    if dims is not None and dims > MOST_DIMENSIONS:
-        return Refusal(False, f"a tensor of {dims} dimensions", f"Reshape it to {MOST_DIMENSIONS} at most.")
+    if dtype is not None and dtype not in _READ_TYPES and dtype is not ir.DataType.UNDEFINED:
+        return Refusal(False, f"a tensor of {dtype.name}", _TENSORS)
+    if shape is not None and len(shape) > MOST_DIMENSIONS:
+        return Refusal(False, f"a tensor of {len(shape)} dimensions", f"Reshape it to {MOST_DIMENSIONS} at most.")
     return None
 
 
@@ -168,7 +170,7 @@ def reads_stored_constant(node: ir.Node) -> ir.Value | None:
 def _refused_constants(graph: ir.Graph) -> Iterator[Place]:
     """Yield the constants that are refused by their type, each once; nothing need read them."""
     for value in graph.initializers.values():
-        if value.dtype is not None and value.dtype not in (*_READ_TYPES, ir.DataType.FLOAT8E8M0):
+        if value.dtype is not None and value.dtype not in _STORED_TYPES:
             reader = next((use.node for use in value.uses()), None)
             yield Place(reader, value.name or "", Refusal(False, f"a constant of {value.dtype.name}", _TENSORS))
 
@@ -178,11 +180,12 @@ def _forms(node: ir.Node, row: Row, opset: int) -> Iterator[Refusal]:
     for limit in row.limits:
         if limit.holds(node):
             yield Refusal(False, f"{name} {limit.form}", limit.way_out, limit.since, limit.first)
-    yield from _data_types(node, row)
+    if row.types:
+        yield from _data_types(node, row)
     if opset < OLDEST_BROADCASTING and is_op(node, *_BROADCASTING):
         way_out = f"`qdq fix` raises the opset; else export with opset {OLDEST_BROADCASTING} or above."
         yield Refusal(False, f"{name} of opset {opset}, which broadcasts in a way of its own", way_out)
-    if is_op(node, "Cast", "CastLike") and _is_inner(node, ir.DataType.UINT8):
+    if name in ("Cast", "CastLike") and _is_inner(node, ir.DataType.UINT8):
         yield Refusal(False, f"{name} to UINT8 inside the network", _BYTES)
     for value in node.outputs:
         if (found := refused_tensor(value)) is not None:
@@ -192,8 +195,7 @@ def _forms(node: ir.Node, row: Row, opset: int) -> Iterator[Refusal]:
 def _data_types(node: ir.Node, row: Row) -> Iterator[Refusal]:
     """Yield the types of its data that an operator does not take; FP64 is read as FP32."""
     values = [node.outputs[0] if slot < 0 else input_at(node, slot) for slot in row.data]
-    kinds = dict.fromkeys(value.dtype for value in values if value is not None and value.dtype is not None)
-    for kind in kinds if row.types else ():
+    for kind in {value.dtype: None for value in values if value is not None and value.dtype is not None}:
         asked = ir.DataType.FLOAT if kind is ir.DataType.DOUBLE else kind
         if asked in QUANTIZED_TYPES or asked not in _READ_TYPES or row.types.get(asked) == (0, 0):
             continue
