@@ -52,6 +52,19 @@ def operators_of(
     )
 
 
+def types_run(kernels: Sequence[Kernel], weighted: Iterable[str], quantizers: Mapping[str, str]) -> dict[str, int]:
+    """Count weighted operators by the type they run in, most first; those without a kernel are left out.
+
+    Args:
+        kernels: The layers of the engine.
+        weighted: Names of the operators.
+        quantizers: Node -> the Q that its data comes from.
+    """
+    homes = homes_of(kernels)
+    types = (computed_type(homes[name], quantizers.get(name)) for name in weighted if name in homes)
+    return dict(Counter(filter(None, types)).most_common())
+
+
 def homes_of(kernels: Sequence[Kernel]) -> dict[str, Kernel]:
     """Return node -> the kernel that computes it, of all that name it.
 

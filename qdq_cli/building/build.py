@@ -18,9 +18,10 @@ from qdq_cli.building.agreement import (
     operators_of,
     traffic_of,
     types_of,
+    types_run,
 )
 from qdq_cli.building.compiler import COMPILER, Job, Limits, RawRefusal, Told, compile_model
-from qdq_cli.building.names import named, operators_by_name, quantizers_by_name
+from qdq_cli.building.names import named, operators_by_name, quantizers_by_name, weighted_names
 from qdq_cli.building.page import build_page
 from qdq_cli.building.record import Beside, BuildReport, GpuBuild, Outcome, Refusal
 from qdq_cli.building.shapes import Profile, profiles_of
@@ -234,10 +235,9 @@ def _beside(variant: Variant, gpu: str, profiles: Mapping[str, Profile], work: _
             said = (*(raw.said for raw in told.refusals), *told.said)
             return Beside(variant.name, told.outcome, said[0] if said else "", 0, {}, None)
         model = files.load(variant.path).model
-        inspection = _predicted(variant.path, profiles, Gpu(gpu))
     except QdqError as error:
         return Beside(variant.name, None, error.message, 0, {}, None)
-    counts = built_types(operators_of(told.kernels, inspection, quantizers_by_name(model)))
+    counts = types_run(told.kernels, weighted_names(model), quantizers_by_name(model))
     return Beside(variant.name, told.outcome, "", len(told.kernels), counts, traffic_of(told.kernels))
 
 

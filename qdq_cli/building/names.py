@@ -10,6 +10,7 @@ import onnx_ir as ir
 from qdq_cli.model import files
 from qdq_cli.model.nodes import every_node, input_at
 from qdq_cli.model.scales import is_dequantize, is_quantize
+from qdq_cli.placement.operators import counts_as_weighted
 from qdq_cli.preparing.prepare import name_everything
 
 
@@ -31,6 +32,11 @@ def named(source: files.ModelFile, folder: Path, stack: contextlib.ExitStack) ->
 def operators_by_name(model: ir.Model) -> dict[str, str]:
     """Return node -> its operator."""
     return {node.name or "": node.op_type for node in every_node(model.graph)}
+
+
+def weighted_names(model: ir.Model) -> tuple[str, ...]:
+    """Return the names of the weighted operators of the main graph, in its order."""
+    return tuple(node.name or "" for node in model.graph if counts_as_weighted(node))
 
 
 def quantizers_by_name(model: ir.Model) -> dict[str, str]:

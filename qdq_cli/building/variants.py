@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,18 +87,25 @@ def variants_of(
 
 
 def _of_float(config: BuildConfig) -> list[tuple[str, Make]]:
-    model, plan = config.model, config.plan
+    """FP16, the plan, the plan with attention in INT8 where that quantizes more, and both with FP16 around them."""
+    opened = functools.cache(lambda plan: open_model(_run(config.model, plan)))
+    plain, more = config.plan, replace(config.plan, mha=True)
 
-    def more() -> ir.Model | None:
-        return None if plan.mha else _drafted(model, replace(plan, mha=True), unlike=plan)
+    @functools.cache
+    def drafted(plan: PlanConfig) -> ir.Model | None:
+        is_more = plan is plain or len(opened(plan).plan.targets) > len(opened(plain).plan.targets)
+        return draft(opened(plan).prepared.model, opened(plan).plan) if is_more else None
 
-    return [
-        (FP16, lambda: _halved(open_model(_run(model, plan)).prepared.model)),
-        (PLANNED, lambda: _drafted(model, plan)),
-        (f"{PLANNED}{REST}", lambda: _halved(_drafted(model, plan))),
-        (WITH_ATTENTION, more),
-        (f"{WITH_ATTENTION}{REST}", lambda: _halved(more())),
+    forms: list[tuple[str, Make]] = [
+        (FP16, lambda: _halved(opened(plain).prepared.model)),
+        (PLANNED, lambda: drafted(plain)),
+        (f"{PLANNED}{REST}", lambda: _halved(drafted(plain))),
     ]
+    attention: list[tuple[str, Make]] = [
+        (WITH_ATTENTION, lambda: drafted(more)),
+        (f"{WITH_ATTENTION}{REST}", lambda: _halved(drafted(more))),
+    ]
+    return forms + ([] if plain.mha else attention)
 
 
 def _of_quantized(config: BuildConfig) -> list[tuple[str, Make]]:
@@ -135,14 +143,6 @@ def _made(name: str, make: Make, folder: Path, stack: contextlib.ExitStack) -> V
         return None
     target = folder / f"{name.replace(' ', '_').replace(',', '')}.onnx"
     return Variant(name, stack.enter_context(written(model, target, external=False)))
-
-
-def _drafted(model: Path, plan: PlanConfig, unlike: PlanConfig | None = None) -> ir.Model | None:
-    """Return what a plan makes of a model; None where it quantizes no more than another one."""
-    opened = open_model(_run(model, plan))
-    if unlike is not None and len(open_model(_run(model, unlike)).plan.targets) == len(opened.plan.targets):
-        return None
-    return draft(opened.prepared.model, opened.plan, copy=False)
 
 
 def _run(model: Path, plan: PlanConfig) -> Run:
