@@ -21,7 +21,13 @@ from qdq_cli.building.agreement import (
     types_run,
 )
 from qdq_cli.building.compiler import COMPILER, Job, Limits, RawRefusal, Told, compile_model
-from qdq_cli.building.names import named, operators_by_name, quantizers_by_name, weighted_names
+from qdq_cli.building.names import (
+    named,
+    operators_by_name,
+    quantizers_by_name,
+    readers_by_name,
+    weighted_names,
+)
 from qdq_cli.building.page import build_page
 from qdq_cli.building.record import Beside, BuildReport, GpuBuild, Outcome, Refusal
 from qdq_cli.building.shapes import Profile, profiles_of
@@ -42,7 +48,7 @@ from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.process.scratch import scratch_folder
 from qdq_cli.process.writable import check_apart, check_writable
 from qdq_cli.screen.render import write_page
-from qdq_cli.targets.tensorrt.findings import Severity
+from qdq_cli.targets.tensorrt.findings import Finding, Severity
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class _Subject:
         path: The ONNX file that the compiler reads.
         op_types: Node -> its operator.
         quantizers: Node -> the Q that its data comes from.
+        readers: Node -> the nodes that read what it makes.
         profiles: Sizes of dynamic inputs.
         inspections: GPU -> what is predicted.
         variants: Other forms of the model.
@@ -62,6 +69,7 @@ class _Subject:
     path: Path
     op_types: Mapping[str, str]
     quantizers: Mapping[str, str]
+    readers: Mapping[str, Sequence[str]]
     profiles: Mapping[str, Profile]
     inspections: Mapping[str, Inspection]
     variants: tuple[Variant, ...]
@@ -92,9 +100,15 @@ def build_model(config: BuildConfig, listener: Listener = SILENT) -> BuildReport
         inspections = {gpu: _predicted(config.model, profiles, Gpu(gpu)) for gpu in config.gpus}
         variants = variants_of(config, folder, stack, quantized=quantized)
         subject = _Subject(
-            path, operators_by_name(source.model), quantizers_by_name(source.model), profiles, inspections, variants,
-            quantized,
-        )  # fmt: skip
+            path=path,
+            op_types=operators_by_name(source.model),
+            quantizers=quantizers_by_name(source.model),
+            readers=readers_by_name(source.model),
+            profiles=profiles,
+            inspections=inspections,
+            variants=variants,
+            quantized=quantized,
+        )
         builds, version = _builds(config, subject, listener)
     summary = next(iter(inspections.values())).summary
     report = BuildReport(
@@ -195,7 +209,7 @@ def _described(gpu: str, told: Told, subject: _Subject, work: _Work) -> GpuBuild
     inspection = subject.inspections[gpu]
     errors = tuple(entry for entry in inspection.findings if entry.severity is Severity.ERROR)
     if told.outcome is not Outcome.BUILT:
-        refusals = tuple(_refusal(raw, inspection) for raw in told.refusals)
+        refusals = tuple(_refusal(raw, inspection, subject.readers) for raw in told.refusals)
         return GpuBuild(gpu, told.outcome, refusals, told.said, errors=errors)
     kernels, sized = told.kernels, told.kernels
     if not all(profile.is_fixed for profile in subject.profiles.values()):
@@ -219,9 +233,13 @@ def _described(gpu: str, told: Told, subject: _Subject, work: _Work) -> GpuBuild
     )
 
 
-def _refusal(raw: RawRefusal, inspection: Inspection) -> Refusal:
-    """Put beside what the importer says what the lint says about the same node."""
-    findings = tuple(entry for entry in inspection.findings if entry.node and entry.node == raw.node)
+def _refusal(raw: RawRefusal, inspection: Inspection, readers: Mapping[str, Sequence[str]]) -> Refusal:
+    """Put beside what the importer says what the lint says about the same node, or about one that reads its result."""
+
+    def about(*names: str) -> tuple[Finding, ...]:
+        return tuple(entry for entry in inspection.findings if entry.node and entry.node in names)
+
+    findings = about(raw.node) or about(*readers.get(raw.node, ()))
     return Refusal(raw.node, raw.op_type, raw.said, findings)
 
 

@@ -188,7 +188,7 @@ def _told(events: Events, code: int | None, said: tuple[str, ...], limits: Limit
             engine_bytes=last["engine_bytes"], peak_bytes=last["peak_bytes"],
         )  # fmt: skip
     if name == "refused":
-        return Told(Outcome.REFUSED, version, tuple(RawRefusal(**each) for each in last["refusals"]), _lines(last))
+        return Told(Outcome.REFUSED, version, tuple(map(_raw_refusal, last["refusals"])), _lines(last))
     if name == "memory" or (name == "failed" and any(map(_is_about_memory, last["said"]))):
         raise _out_of_memory(limits)
     if name == "failed":
@@ -207,6 +207,11 @@ def _told(events: Events, code: int | None, said: tuple[str, ...], limits: Limit
         "The crash is the compiler's own; `qdq inspect` says what it would predict.",
         said,
     )
+
+
+def _raw_refusal(told: Mapping[str, Any]) -> RawRefusal:
+    said = " ".join(str(told["said"]).split())
+    return RawRefusal(str(told["node"]), int(told["number"]), str(told["op_type"]), said)
 
 
 def _raise_for(name: str, event: Mapping[str, Any]) -> None:

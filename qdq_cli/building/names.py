@@ -39,6 +39,14 @@ def weighted_names(model: ir.Model) -> tuple[str, ...]:
     return tuple(node.name or "" for node in model.graph if counts_as_weighted(node))
 
 
+def readers_by_name(model: ir.Model) -> dict[str, tuple[str, ...]]:
+    """Return node -> the nodes that read what it makes."""
+    return {
+        node.name or "": tuple(use.node.name or "" for value in node.outputs for use in value.uses())
+        for node in every_node(model.graph)
+    }
+
+
 def quantizers_by_name(model: ir.Model) -> dict[str, str]:
     """Return node -> the Q that its data comes from, for the nodes whose data is dequantized right before them."""
     found = {}

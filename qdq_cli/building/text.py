@@ -102,7 +102,8 @@ def _refusal(refusal: Refusal, paint: Paint) -> list[str]:
     name = f"{refusal.op_type or 'node'}  {refusal.node or '(no name)'}"
     lines = ["", paint(name, "red"), *wrapped(f"the importer: {refusal.said}")]
     for finding in refusal.findings:
-        lines += wrapped(f"{finding.code}, rule {finding.rule}: {finding.found}. {finding.fix}")
+        place = "" if finding.node == refusal.node else f" at {finding.node}"
+        lines += wrapped(f"{finding.code}, rule {finding.rule}{place}: {finding.found}. {finding.fix}")
     return lines if refusal.findings else [*lines, "  qdq inspect says nothing about this node"]
 
 

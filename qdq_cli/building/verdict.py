@@ -12,8 +12,8 @@ SAME = 0.05
 """Bytes that differ by less than this share are taken as equal."""
 
 LIMITS = (
-    "Bytes are no times: INT8 products also take fewer cycles than FP16 ones, and TensorRT on a server fuses some of "
-    "what this compiler keeps apart; measure on the device before you decide."
+    "Bytes are no times: INT8 products also take fewer cycles than FP16 ones, TensorRT on a server fuses some of what "
+    "this compiler keeps apart, and its own kernels are finished on the device; measure there before you decide."
 )
 
 
