@@ -4,11 +4,13 @@ VENV   ?= .venv
 # percent of the lines that the tests have to run
 COVERAGE ?= 95
 OLDEST ?= .venv-oldest
+CONFORM ?= .venv-conform
+NETWORKS ?= 2000
 # the oldest versions have wheels for 3.11 and 3.12 alone
 OLDEST_PYTHON ?= $(shell for p in $(PYTHON) python3.12 python3.11; do $$p -c 'import sys; sys.exit(sys.version_info[:2] > (3, 12))' 2>/dev/null && echo $$p && exit; done; echo $(PYTHON))
 RUN    := $(VENV)/bin
 
-.PHONY: demo test test-oldest check bench accuracy attack golden schema clean
+.PHONY: demo test test-oldest check bench accuracy attack conform golden schema clean
 
 demo: $(VENV)/.use ; mkdir -p demo-output && $(RUN)/qdq quantize sample_models/digits_resnet.onnx --calib sample_models/images/digits --preprocess unit -o demo-output/digits_resnet.qdq.onnx
 test: $(VENV)/.test ; $(RUN)/python -m pytest -n 2 --coverage $(COVERAGE)
@@ -19,13 +21,16 @@ golden: $(VENV)/.test ; $(RUN)/python -m pytest --update-golden
 schema: $(VENV)/.test ; $(RUN)/python -m pytest --update-golden tests/test_schema.py
 bench: $(VENV)/.test ; $(RUN)/python -m bench
 accuracy: $(VENV)/.test ; $(RUN)/python -m bench.accuracy $(MODELS)
+# qdq inspect against NVIDIA's compiler, in an environment of its own: NETWORKS random networks and the sample models
+conform: $(CONFORM)/.use ; $(CONFORM)/bin/python -m bench.conform --networks $(NETWORKS) $(CONFORMING)
 attack: $(VENV)/.test ; $(RUN)/python -m bench attack --runs 10000
-clean: ; rm -rf $(VENV) $(OLDEST) demo-output build *.egg-info
+clean: ; rm -rf $(VENV) $(OLDEST) $(CONFORM) demo-output build *.egg-info
 
 $(VENV)/bin/python: ; $(PYTHON) -m venv $(VENV)
 $(VENV)/.use: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e '.[fast]' && touch $@
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e '.[fast,test]' && touch $@
 $(VENV)/.check: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e '.[fast,test,check]' && touch $@
+$(CONFORM)/.use: pyproject.toml ; $(PYTHON) -m venv $(CONFORM) && $(CONFORM)/bin/python -m pip install -q -e '.[fast,compiler,test]' && touch $@
 $(OLDEST)/.test: pyproject.toml .ci/oldest.py
 	$(OLDEST_PYTHON) -m venv --clear $(OLDEST)
 	$(OLDEST_PYTHON) .ci/oldest.py > $(OLDEST)/oldest.txt

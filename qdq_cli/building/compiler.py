@@ -120,7 +120,7 @@ def compile_model(job: Job, limits: Limits) -> Told:
         ModelError: It crashes, or asks for sizes that are not known.
         LimitError: It takes more time or memory than it may.
     """
-    return _told(*_events(job, limits), limits)
+    return told_of(*_events(job, limits), limits)
 
 
 def require_compiler() -> None:
@@ -133,7 +133,7 @@ def require_compiler() -> None:
     """
     events, code, said = _events(Job(None, DEFAULT_GPU, {}), LOADING)
     if not events or events[-1]["event"] != "ready":
-        _told(events, code, said, LOADING)
+        told_of(events, code, said, LOADING)
 
 
 Events = Sequence[Mapping[str, Any]]
@@ -145,8 +145,20 @@ def _events(job: Job, limits: Limits) -> tuple[Events, int | None, tuple[str, ..
         events, complaints = folder / "events", folder / "complaints"
         with events.open("wb") as out, complaints.open("wb") as err:
             code = _run(job, limits, (out.fileno(), err.fileno()))
-        found = [json.loads(line) for line in events.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        return found, code, last_lines(complaints.read_text("utf-8", "replace"), "Its stderr:")
+        return (
+            _read(events.read_text("utf-8", "replace")),
+            code,
+            last_lines(complaints.read_text("utf-8", "replace"), "Its stderr:"),
+        )
+
+
+def _read(text: str) -> list[Mapping[str, Any]]:
+    """Return the events that were written whole: the last line of a process that was ended may be cut off."""
+    found: list[Mapping[str, Any]] = []
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
 
 
 def _run(job: Job, limits: Limits, streams: tuple[int, int]) -> int | None:
@@ -173,8 +185,14 @@ def _run(job: Job, limits: Limits, streams: tuple[int, int]) -> int | None:
     return None
 
 
-def _told(events: Events, code: int | None, said: tuple[str, ...], limits: Limits) -> Told:
+def told_of(events: Events, code: int | None, said: tuple[str, ...], limits: Limits) -> Told:
     """Make the record of what the process told; its last event counts.
+
+    Args:
+        events: What it told.
+        code: Its exit code; None where it took too long and was ended.
+        said: Its last complaints.
+        limits: What it was allowed.
 
     Raises:
         UsageError, ModelError, LimitError: As for `compile_model`.

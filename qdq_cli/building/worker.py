@@ -59,7 +59,7 @@ def _limit_memory(size_bytes: int) -> None:
 
 def _run(job: Mapping[str, Any], tell: Tell) -> None:
     try:
-        trt = _load_compiler()
+        trt = load_compiler()
     except (ImportError, OSError) as error:
         tell({"event": "missing", "module": getattr(error, "name", None) or "", "said": str(error)})
         return
@@ -71,12 +71,12 @@ def _run(job: Mapping[str, Any], tell: Tell) -> None:
         tell({"event": "ready"})
         return
     try:
-        _build(trt, job, tell)
+        build(trt, job, tell)
     except _FAILURES as error:
         tell({"event": "failed", "said": [str(error)]})
 
 
-def _load_compiler() -> Any:
+def load_compiler() -> Any:
     """Import the bindings, with the libraries loaded before them.
 
     Raises:
@@ -96,8 +96,14 @@ def _load_compiler() -> Any:
     return tensorrt_rtx_bindings
 
 
-def _build(trt: Any, job: Mapping[str, Any], tell: Tell) -> None:
-    """Parse the model, build the engine, and tell what became of it."""
+def build(trt: Any, job: Mapping[str, Any], tell: Tell) -> None:
+    """Parse a model, build its engine, and tell what became of it.
+
+    Args:
+        trt: The bindings, as `load_compiler` imports them.
+        job: `model`, `gpu`, `profiles` and `engine` of one build.
+        tell: Told one event, or `parsed` and another one.
+    """
     logger = _logger(trt)
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))

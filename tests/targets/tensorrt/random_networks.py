@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -32,17 +34,21 @@ FLOAT_STEPS = (
 @st.composite
 def networks(draw: st.DrawFn, steps: tuple[str, ...] = QDQ_STEPS, most: int = 14) -> Network:
     """A network of random steps; its outputs are the tensors nothing else reads, see `finished`."""
-    net = Network(seed=draw(st.integers(0, 3)))
+    return assembled(lambda options: draw(st.sampled_from(options)), steps, most)
+
+
+def assembled(choose: Callable[[Sequence[Any]], Any], steps: tuple[str, ...] = QDQ_STEPS, most: int = 14) -> Network:
+    """A network of steps that `choose` takes out of what it is offered."""
+    net = Network(seed=choose(range(4)))
     tensors = [net.input("x", SHAPE)]
-    for number in range(draw(st.integers(2, most))):
-        step = draw(st.sampled_from(steps))
-        recent = tensors[-5:]
-        a, b = draw(st.sampled_from(recent)), draw(st.sampled_from(recent))
-        made = _step(net, step, a, b, draw(st.sampled_from(SCALES)), f"n{number}")
+    for number in range(choose(range(2, most + 1))):
+        step, recent = choose(steps), tensors[-5:]
+        a, b = choose(recent), choose(recent)
+        made = _step(net, step, a, b, choose(SCALES), f"n{number}")
         net._channels[made] = 4
         tensors.append(made)
     net.tail = tensors[-1]
-    net.extra = draw(st.sampled_from(tensors[1:])) if draw(st.booleans()) else net.tail
+    net.extra = choose(tensors[1:]) if choose((False, True)) else net.tail
     return net
 
 
