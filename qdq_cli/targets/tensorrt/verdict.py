@@ -13,10 +13,16 @@ _FORMS: Mapping[str, Callable[[Finding], str]] = {
     "E_SCALE_DTYPE": lambda entry: entry.found.removeprefix("a ") + "s",
     "E_QDQ_TYPE": lambda entry: f"{entry.found} data",
     "W_DQ_ONLY_WEIGHTS": lambda _: "integer weights behind DQ",
-    "E_UNSUPPORTED_OP": lambda entry: entry.found.partition(",")[0],
-    "E_UNSUPPORTED_FORM": lambda entry: entry.found.partition(",")[0],
+    "E_UNSUPPORTED_OP": lambda entry: _what_is_refused(entry.found),
+    "E_UNSUPPORTED_FORM": lambda entry: _what_is_refused(entry.found),
 }
 """Code -> how a finding that speaks of the form of a whole model is named there."""
+
+
+def _what_is_refused(found: str) -> str:
+    """Name an operator or a form that newer releases read; BF16 is new for every operator, and said once."""
+    what = found.partition(",")[0]
+    return "BFLOAT16 data" if what.endswith(" on BFLOAT16") else what
 
 
 @dataclass(frozen=True)

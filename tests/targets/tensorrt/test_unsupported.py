@@ -29,12 +29,15 @@ OTHER_DOMAINS = (
     ("LinearRegressor", "ai.onnx.ml"),
     ("MMCVModulatedDeformConv2d", "mmdeploy"),
     ("Inverse", "com.microsoft"),
+    ("FusedGelu", "com.microsoft"),
+    ("ZipMap", "ai.onnx.ml"),
 )
 
 OPTIMIZER_MADE = (
     ("FusedConv", "com.microsoft"),
     ("FusedGemm", "com.microsoft"),
     ("BiasGelu", "com.microsoft"),
+    ("Gelu", "com.microsoft"),
     ("Conv", "com.microsoft.nchwc"),
     ("ReorderInput", "com.microsoft.nchwc"),
     ("MaxPool", "com.microsoft.nchwc"),

@@ -45,6 +45,14 @@ def test_operators_that_only_the_oldest_release_lacks_leave_the_others():
     assert verdict([newer], TensorRT.V8_4).findings == (newer,)
 
 
+def test_bfloat16_is_said_once_and_not_of_every_operator():
+    found = [
+        finding("E_UNSUPPORTED_FORM", name, "y", f"{name} on BFLOAT16, which is read since TensorRT 9", UP_TO_8_6)
+        for name in ("Relu", "Add")
+    ]
+    assert verdict(found).newer_form == ("BFLOAT16 data",)
+
+
 def test_what_holds_everywhere_or_can_be_repaired_is_a_finding_of_every_release():
     wrong_type = finding("E_SCALE_DTYPE", "q", "s", "a INT32 scale")
     too_new = finding("W_OPSET", "", "", "opset 26", (*UP_TO_8_6, TensorRT.V11))
