@@ -242,3 +242,97 @@ def test_a_quantized_network_stays_close():
         one, other = run(model, {"x": x})[0], run(twin(result.model), {"x": x})[0]
         assert np.abs(other - one).max() <= 0.03 * np.abs(one).max()
         assert np.abs(other - one).mean() <= 0.003 * np.abs(one).max()
+
+
+def test_a_dq_that_both_sides_read_is_written_twice():
+    net = Network(opset=19)
+    x = net.pair(net.input("x", (1, 4, 8, 8)), 0.0123)
+    big = net.op("Tanh", net.op("Mul", x, net.constant(F(30000)), name="big"))
+    model = prepared(net, net.add(net.conv(x, 4, scale=None), big))
+    result = half(model, {"big": Extremes(0, 4e4)})
+    found = {node.outputs[0].dtype: node for node in result.model.graph if node.op_type == "DequantizeLinear"}
+    assert set(found) == {HALF, SINGLE}
+    assert found[HALF].inputs[0] is found[SINGLE].inputs[0]
+    assert found[HALF].inputs[1].const_value.numpy() == found[SINGLE].inputs[1].const_value.numpy()
+    one, other = run(model)[0], run(twin(result.model))[0]
+    assert np.abs(other - one).max() <= 0.01 * np.abs(one).max()
+
+
+def test_outputs_that_the_type_does_not_hold_stay_fp32():
+    net = Network()
+    first = net.conv(net.input("x", (1, 4, 8, 8)), 4, scale=None)
+    model = prepared(net, net.op("Mul", first, net.constant(F(30000)), name="big"), net.op("Tanh", first, name="tanh"))
+    result = converted(model, make_float_plan(model, FloatType.FP16, LARGE, keep_io=False), keep_io=False)
+    assert [value.dtype for value in result.model.graph.outputs] == [SINGLE, HALF]
+    assert result.notes == ("Output 'big' stays FP32: FP16 does not hold its values.",)
+    proto_of(result.model)
+
+
+def test_an_output_that_is_read_inside_keeps_its_name():
+    net = Network()
+    first = net.conv(net.input("x", (1, 4, 8, 8)), 4, scale=None, name="first")
+    result = half(prepared(net, first, net.conv(net.relu(first), 4, scale=None, name="second"))).model
+    assert [value.name for value in result.graph.outputs] == ["first", "second"]
+    assert [value.dtype for value in result.graph.outputs] == [SINGLE, SINGLE]
+    assert next(node for node in result.graph if node.op_type == "Relu").inputs[0].dtype == HALF
+
+
+@pytest.mark.parametrize("float_type", [FloatType.FP16, FloatType.BF16])
+@pytest.mark.parametrize("stored", [ml_dtypes.float8_e4m3fn, ml_dtypes.int4, np.int8])
+def test_stored_weights_of_every_type_keep_their_codes(float_type: FloatType, stored: type):
+    """A DQ of constant codes, with a scale for each block of 32 where the codes are INT4."""
+    codes = np.random.default_rng(0).integers(-7, 8, (64, 16)).astype(stored)
+    blocks = {"block_size": 32} if stored is ml_dtypes.int4 else {}
+    scale = np.random.default_rng(1).uniform(0.01, 0.1, (2, 16) if blocks else (16,)).astype(F)
+    net = Network(opset=21)
+    x = net.input("x", (4, 64))
+    names = [net.constant(codes, "codes"), net.constant(scale, "scale")]
+    axis = 0 if blocks else 1
+    weight = net.op("DequantizeLinear", *names, name="weight", axis=axis, **blocks)
+    model = prepare(net.model(net.op("MatMul", x, weight, name="y"))).model
+    result = converted(model, plan_of(model, float_type=float_type)).model
+    proto_of(result)
+    assert result.graph.initializers["codes"].const_value.numpy().tobytes() == codes.tobytes()
+    assert result.graph.initializers["scale"].dtype != SINGLE
+    data = np.random.default_rng(2).standard_normal((4, 64)).astype(F)
+    one, other = run(model, {"x": data})[0], run(twin(result), {"x": data})[0]
+    assert np.abs(other - one).max() <= 0.02 * np.abs(one).max()
+
+
+def test_fp8_weights_behind_q_keep_their_codes():
+    weight = np.random.default_rng(0).standard_normal((16, 16)).astype(F)
+    net = Network(opset=19)
+    x = net.input("x", (4, 16))
+    zero = net.constant(np.zeros((), ml_dtypes.float8_e4m3fn), "zero")
+    scale = net.constant(F(np.abs(weight).max() / 448), "scale")
+    codes = net.op("QuantizeLinear", net.constant(weight, "w"), scale, zero, name="codes")
+    model = prepare(net.model(net.op("MatMul", x, net.op("DequantizeLinear", codes, scale, zero), name="y"))).model
+    result = converted(model, plan_of(model)).model
+    proto_of(result)
+
+    def stored(model: ir.Model) -> bytes:
+        array, by = (model.graph.initializers[name].const_value.numpy().astype(F) for name in ("w", "scale"))
+        return (array / by).astype(ml_dtypes.float8_e4m3fn).tobytes()
+
+    assert type_of(result, "w") == HALF
+    assert stored(result) == stored(model)
+
+
+def test_a_weight_of_two_operators_is_recoded_for_each():
+    net = Network(opset=19)
+    array = np.random.default_rng(0).standard_normal((16, 16)).astype(F)
+    shared = net.constant(array, "shared")
+    x = net.input("x", (4, 16))
+    for amax in (3.0, 4.1):
+        codes = net.quantize(shared, F(amax / 127))
+        x = net.op("MatMul", x, net.dequantize(codes, F(amax / 127)))
+    model = prepare(net.model(x)).model
+    result = half(model).model
+    before = [codes_of(node) for node in model.graph if node.op_type == "QuantizeLinear"]
+    after = [codes_of(node) for node in result.graph if node.op_type == "QuantizeLinear"]
+    np.testing.assert_array_equal(before, after)
+
+
+def codes_of(node: ir.Node) -> np.ndarray:
+    array, scale = (value.const_value.numpy().astype(F) for value in node.inputs[:2])
+    return np.clip(np.rint(array / scale), -128, 127)
