@@ -101,10 +101,6 @@ FOR_OTHERS = {
     "shadow_model",  # docs/compare.md, From Python
     "rules_page",  # docs/rules.md is written by it, through `make golden`
     "findings_page",
-    "make_float_plan",  # what stands above the room of float types is built on these
-    "converted",
-    "unbounded",
-    "twin",
 }
 """What the packages offer and do not call themselves, besides `__all__`."""
 

@@ -19,6 +19,7 @@ from qdq_cli.config.forms import FloatType, ScaleType
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.errors import ModelError
 from tests.networks import Network, proto_of, run
+from tests.workspace import REPOSITORY
 
 F = np.float32
 Known = Mapping[str, Extremes]
@@ -523,6 +524,11 @@ def test_a_model_of_another_type_is_refused():
 def test_every_reason_is_tested_here():
     text = Path(__file__).read_text(encoding="utf-8")
     assert [code for code in REASONS if f'"{code}"' not in text] == []
+
+
+def test_the_page_names_every_reason():
+    page = (REPOSITORY / "docs" / "float-types.md").read_text(encoding="utf-8")
+    assert [code for code in REASONS if f"`{code}`" not in page] == []
 
 
 def test_reasons_are_sentences():
