@@ -15,7 +15,7 @@ from qdq_cli.screen.sentences import any_of, count_text, some_of
 from qdq_cli.targets.tensorrt.cost_record import LayerCost
 from qdq_cli.targets.tensorrt.findings import ALL, RULES, Finding, Severity
 from qdq_cli.targets.tensorrt.gpus import GPUS, named
-from qdq_cli.targets.tensorrt.precision import ElementType, Precision
+from qdq_cli.targets.tensorrt.precision import PRECISIONS, ElementType
 from qdq_cli.targets.tensorrt.simulation import Layer, LayerKind, Reason, Standalone
 
 MAX_NAMES = 3
@@ -119,7 +119,7 @@ def _next(inspection: Inspection) -> list[str]:
 def _types(inspection: Inspection) -> Iterator[tuple[str, str]]:
     """Yield a row for each type of codes: how many weighted operators compute in it, or store their weights so."""
     summary = inspection.summary
-    found = [entry for entry in summary.by_type if entry.weighted_ops and Precision(entry.type).is_quantized]
+    found = [entry for entry in summary.by_type if entry.weighted_ops and PRECISIONS[entry.type].is_quantized]
     alone = [entry for entry in summary.by_type if entry.weights_alone]
     whole = count_text(summary.weighted_ops, "weighted operator")
     if not summary.weighted_ops:
@@ -156,7 +156,7 @@ def _cost(summary: Summary) -> str:
 
 def _coded(summary: Summary) -> str:
     """Name the types that products compute in; INT8 where none does."""
-    found = [entry.type for entry in summary.by_type if entry.macs and Precision(entry.type).is_quantized]
+    found = [entry.type for entry in summary.by_type if entry.macs and PRECISIONS[entry.type].is_quantized]
     return " and ".join(found) or "INT8"
 
 

@@ -16,6 +16,8 @@ from qdq_cli.model.nodes import input_at, int_attribute, is_constant
 
 _PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
+_NUMBER = "qdq.single_number"
+
 _INDIRECT = "qdq.read_through_identity"
 
 
@@ -129,11 +131,18 @@ def element_count(value: ir.Value) -> int | None:
 
 
 def _single_number(value: ir.Value | None) -> float | None:
-    """Return a constant of one element as a number; the size is checked before any data is read."""
+    """Return a constant of one element as a number; the size is checked before any data is read.
+
+    The value remembers the number beside the tensor that it was read from: it is asked for several times of each.
+    """
     data = value.const_value if value is not None and is_constant(value) else None
-    if data is None or (data.shape.dims and data.size != 1):
+    if value is None or data is None:
         return None
-    return float(data.numpy().item())
+    known: tuple[ir.TensorProtocol, float | None] | None = value.meta.data.get(_NUMBER)
+    if known is None or known[0] is not data:
+        single = not data.shape.dims or data.size == 1
+        value.meta[_NUMBER] = known = (data, float(data.numpy().item()) if single else None)
+    return known[1]
 
 
 def holds_constant(value: ir.Value | None) -> bool:

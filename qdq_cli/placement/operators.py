@@ -14,7 +14,7 @@ from enum import Enum
 import numpy as np
 import onnx_ir as ir
 
-from qdq_cli.model.foreign import hides_product
+from qdq_cli.model.foreign import HIDDEN_PRODUCTS, hides_product
 from qdq_cli.model.nodes import (
     ONNX_DOMAIN,
     constant_at,
@@ -228,7 +228,11 @@ def counts_as_weighted(node: ir.Node) -> bool:
 
 def count_weighted(model: ir.Model) -> int:
     """Return how many weighted operators a model holds, those in the bodies of If, Loop and Scan included."""
-    return sum(map(counts_as_weighted, every_node(model.graph)))
+    return sum(node.op_type in _COUNTED and counts_as_weighted(node) for node in every_node(model.graph))
+
+
+_COUNTED = HIDDEN_PRODUCTS.union(name for name, row in OPERATORS.items() if row.op_class is OpClass.WEIGHTED)
+"""Names of the operators that may count: most nodes need no closer look."""
 
 
 def is_spatial_mean(node: ir.Node | None) -> bool:

@@ -26,7 +26,7 @@ from qdq_cli.model.scales import (
 from qdq_cli.placement.propagate import Propagation, nodes_on_codes
 from qdq_cli.targets.tensorrt.importing import is_shuffle, onnx_name
 from qdq_cli.targets.tensorrt.onnx_types import bits_of, coded_precision, precision_of
-from qdq_cli.targets.tensorrt.precision import BITS, Precision
+from qdq_cli.targets.tensorrt.precision import Precision
 from qdq_cli.targets.tensorrt.simulation import Layer, LayerKind, Operand, Stored
 
 EIGHT_BITS = frozenset({ir.DataType.INT8, ir.DataType.UINT8})
@@ -226,7 +226,7 @@ def _stored(kernel: Kernel, slot: Slot) -> Stored | None:
         precision, bits = precision_of(weight.dtype), bits_of(weight.dtype)
     else:
         precision = coded_precision(producer)
-        bits = BITS[precision] if precision in BITS else bits_of(stored_type(producer))
+        bits = precision.bits or bits_of(stored_type(producer))
     alone = precision not in _FLOATS and kernel.codes is None
     return Stored(precision, None if count is None else int(count * bits / 8), alone)
 

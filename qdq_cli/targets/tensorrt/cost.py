@@ -20,7 +20,7 @@ from qdq_cli.preparing.prepare import infer_shapes
 from qdq_cli.preparing.settle import give_shapes, settle_one_sample, settle_shapes
 from qdq_cli.targets.tensorrt.cost_record import Cost, LayerCost, by_type
 from qdq_cli.targets.tensorrt.onnx_types import bits_of, precision_of
-from qdq_cli.targets.tensorrt.precision import BITS, Precision
+from qdq_cli.targets.tensorrt.precision import Precision
 from qdq_cli.targets.tensorrt.simulate import simulate_in_place
 from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
 
@@ -91,7 +91,7 @@ def _rest_bytes(simulation: Simulation, sizes: Sizes) -> int:
     ends += [(found.tensor, found.float_precision) for found in simulation.standalone]
     inner = (tensor for tensor, precision in ends if not precision.is_quantized and tensor not in sizes.ends)
     floats = (tensor for tensor in inner if precision_of(sizes.dtype(tensor)) is Precision.FP32)
-    return _total(sizes.elements(tensor) for tensor in floats) * int(BITS[Precision.FP32]) // 8
+    return _total(sizes.elements(tensor) for tensor in floats) * int(Precision.FP32.bits) // 8
 
 
 def _every_product(layers: tuple[LayerCost, ...], simulation: Simulation) -> bool | None:
@@ -113,8 +113,9 @@ class Sizes:
 
     def __init__(self, model: ir.Model) -> None:
         graph = model.graph
-        self._macs: Mapping[str, int | None] = {node.name or "": _macs(node) for node in graph if _forms_products(node)}
-        made = [value for node in graph if not is_pair_half(node) for value in node.outputs]  # layers name no codes
+        nodes = [node for node in graph if not is_pair_half(node)]  # layers name no codes
+        self._macs: Mapping[str, int | None] = {node.name or "": _macs(node) for node in nodes if _forms_products(node)}
+        made = [value for node in nodes for value in node.outputs]
         values = (*graph.inputs, *made)
         self.ends = frozenset(value.name or "" for value in (*graph.inputs, *graph.outputs))
         self._values = {value.name or "": (value.shape, value.const_value, value.dtype) for value in values}
@@ -172,7 +173,7 @@ def _cost(name: str, macs: int | None, ends: list[tuple[str, Precision]], sizes:
         if count is None:
             return LayerCost(name, macs, None, None, None)
         if passed_as.is_quantized:
-            codes, kind, bits = codes + count, passed_as, BITS[passed_as]
+            codes, kind, bits = codes + count, passed_as, passed_as.bits
         else:
             dtype = sizes.dtype(tensor)
             floats, kind, bits = floats + count, precision_of(dtype), bits_of(dtype)
@@ -181,13 +182,16 @@ def _cost(name: str, macs: int | None, ends: list[tuple[str, Precision]], sizes:
     return LayerCost(name, macs, codes, floats, sum(sizes_by_type.values()), sizes_by_type)
 
 
+_HOLDERS = ("If", "Loop", "Scan")
+
+
 def _forms_products(node: ir.Node) -> bool:
     """Say whether a node multiplies and accumulates, itself or in a body."""
-    return counts_as_weighted(node) or any(map(_forms_products, _in_bodies(node)))
+    return counts_as_weighted(node) or (node.op_type in _HOLDERS and any(map(_forms_products, _in_bodies(node))))
 
 
 def _in_bodies(node: ir.Node) -> Iterator[ir.Node]:
-    if is_op(node, "If", "Loop", "Scan"):
+    if is_op(node, *_HOLDERS):
         yield from (inner for body in inner_graphs(node) for inner in body)
 
 

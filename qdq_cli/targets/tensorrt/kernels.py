@@ -97,13 +97,13 @@ def is_weight_read(reader: ir.Node, slot: int) -> bool:
     return weight is not None and weight.number == slot
 
 
-def _float_because(node: ir.Node, operands: Operands) -> str:
-    """Say why a weighted operator is not quantized, or "" where it is (A31, A32)."""
+def _codes_or_obstacle(node: ir.Node, operands: Operands) -> Precision | str:
+    """Return the type of the codes that a weighted operator computes on, or say why it does not (A31, A32)."""
     if is_op(node, "Einsum"):
         return "TensorRT computes Einsum in float."
     found: set[Precision] = set()
     for slot in operands.data:
-        dequantize = _quantized_operand(slot)
+        dequantize = activation_dequantize(slot) or blocks_of(slot)
         if dequantize is None:
             return _not_quantized(slot)
         found.add(coded_precision(dequantize))
@@ -116,11 +116,7 @@ def _float_because(node: ir.Node, operands: Operands) -> str:
     if len(found) > 1:
         types = " and ".join(sorted(precision.value for precision in found))
         return f"Its operands are {types}, which no kernel multiplies, so it computes in float (A32)."
-    return ""
-
-
-def _quantized_operand(slot: Slot) -> ir.Node | None:
-    return activation_dequantize(slot) or blocks_of(slot)
+    return found.pop()
 
 
 def _not_quantized(slot: Slot) -> str:
@@ -212,26 +208,20 @@ def _absorbs_add(assembly: Assembly, kernel: Kernel, read: Slot) -> bool:
 def _decide_types(assembly: Assembly, kernel: Kernel, *, deconv_absorbs_q: bool) -> None:
     """Decide INT8 or float for the operands, the residual and the result (A31; 4.4, cases 1-5)."""
     operands = operands_of(kernel.lead)
-    obstacle = _float_because(kernel.lead, operands)
+    codes = _codes_or_obstacle(kernel.lead, operands)
     kernel.weight = operands.weight
     if len(kernel.nodes) > 1:
         absorbed = ", ".join(f"'{onnx_name(node)}'" for node in kernel.nodes[1:])
         kernel.because.insert(0, f"It absorbs {absorbed} (4.4).")
-    if obstacle:
-        kernel.because.insert(0, _of_weights_alone(assembly, kernel, operands) or obstacle)
+    if isinstance(codes, str):
+        kernel.because.insert(0, _of_weights_alone(assembly, kernel, operands) or codes)
         return
-    kernel.codes = codes = _codes_of(operands)
+    kernel.codes = codes
     kernel.because.insert(0, f"Its operands come from DQ, so it runs in {codes.value} (A31).")
     for slot in (*operands.data, *((operands.weight,) if operands.weight is not None else ())):
         _absorb_operand(assembly, slot)
     kernel.uncertain.extend(_doubts(kernel, operands))
     _decide_output(assembly, kernel, deconv_absorbs_q=deconv_absorbs_q)
-
-
-def _codes_of(operands: Operands) -> Precision:
-    dequantize = _quantized_operand(operands.data[0])
-    assert dequantize is not None
-    return coded_precision(dequantize)
 
 
 def _absorb_operand(assembly: Assembly, slot: Slot) -> None:

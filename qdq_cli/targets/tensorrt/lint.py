@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 import onnx_ir as ir
 
-from qdq_cli.model.nodes import is_op
+from qdq_cli.model.codes import code_range
+from qdq_cli.model.nodes import input_at, is_op
 from qdq_cli.model.opset import MIN_OPSET, opset_of
-from qdq_cli.model.scales import is_dequantize, is_pair_half, is_quantize
+from qdq_cli.model.scales import indirect_slots, is_dequantize, is_pair_half, is_quantize
 from qdq_cli.placement.operators import is_weighted, operator_of
 from qdq_cli.screen.amounts import share_text, size_text
 from qdq_cli.targets.tensorrt.assembly import unshuffled
@@ -24,7 +25,7 @@ from qdq_cli.targets.tensorrt.lint_operators import (
     lint_weighted,
 )
 from qdq_cli.targets.tensorrt.lint_scales import default_axis, lint_node
-from qdq_cli.targets.tensorrt.precision import Precision
+from qdq_cli.targets.tensorrt.precision import PRECISIONS
 from qdq_cli.targets.tensorrt.releases import NEWEST_OPSET
 from qdq_cli.targets.tensorrt.simulation import Simulation, Standalone
 
@@ -52,7 +53,7 @@ def lint_simulation(simulation: Simulation) -> tuple[Finding, ...]:
 
 def lint_rest(cost: Cost) -> Iterator[Finding]:
     """Yield W_FLOAT_REST for a quantized model whose FP32 tensors are a share of the traffic worth a line."""
-    if not any(entry.weighted_ops for entry in cost.by_type if Precision(entry.type).is_quantized):
+    if not any(entry.weighted_ops for entry in cost.by_type if PRECISIONS[entry.type].is_quantized):
         return
     whole = sum(entry.traffic_bytes for entry in cost.by_type)
     share = 100 * cost.rest_bytes / whole if whole else 0.0
@@ -73,13 +74,17 @@ def _findings(model: ir.Model, plugins: Collection[str]) -> Iterator[Finding]:
     yield from lint_import(graph, opset_of(model), plugins)
     for value in graph.inputs:
         yield from lint_tensor(value)
-    biases = _bias_dequantizes(graph)
+    nodes = tuple(graph)
+    biases = _bias_dequantizes(nodes)
     origins: Origins = {}
+    sound: set[ir.Node] = set()
     opset = model.opset_imports.get("", MIN_OPSET)
-    for node in graph:
+    for node in nodes:
         if is_pair_half(node) and node.outputs:
-            if node not in biases:
-                yield from lint_stored(node, lint_node(node, opset))
+            if node not in biases and not _mirrors(node, sound):
+                found = tuple(lint_stored(node, lint_node(node, opset)))
+                yield from found
+                sound.update(() if found else (node,))
             if is_quantize(node):
                 yield from lint_pair(node, origins)
         elif is_weighted(node) and not is_op(node, "Einsum"):
@@ -96,12 +101,29 @@ def _opset(model: ir.Model) -> Iterator[Finding]:
         yield finding("W_OPSET", "", "", f"opset {opset}", profiles)
 
 
-def _bias_dequantizes(graph: ir.Graph) -> set[ir.Node]:
+def _mirrors(node: ir.Node, sound: set[ir.Node]) -> bool:
+    """Say whether a node is the DQ of a Q that nothing is wrong with, and says the same: no need to look twice.
+
+    A DQ that names the type it returns, or reads what was clipped, is looked at by itself.
+    """
+    codes = input_at(node, 0)
+    quantize = None if codes is None else codes.producer()
+    if quantize is None or quantize not in sound or not is_dequantize(node):
+        return False
+    if node.inputs[1:] != quantize.inputs[1:] or code_range(node) is not None or indirect_slots(node):
+        return False
+    said, other = node.attributes.data, quantize.attributes.data
+    return said.keys() == other.keys() and all(said[name].value == other[name].value for name in said)
+
+
+def _bias_dequantizes(nodes: Iterable[ir.Node]) -> set[ir.Node]:
     """Return the DQs (and Qs before them) of quantized biases; E_BIAS_QUANTIZED says all there is to say about them."""
     found: set[ir.Node] = set()
-    for node in graph:
+    for node in nodes:
         slot = operator_of(node).bias
         value = node.inputs[slot] if slot is not None and slot < len(node.inputs) else None
+        if value is None or value.const_value is not None:
+            continue
         value = unshuffled(value)
         producer = None if value is None else value.producer()
         while producer is not None and (is_quantize(producer) or is_dequantize(producer)):

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from qdq_cli.model.nodes import int_attribute
 from qdq_cli.model.scales import stored_type
-from qdq_cli.targets.tensorrt.precision import BITS, Precision
+from qdq_cli.targets.tensorrt.precision import Precision
 
 _OF: dict[ir.DataType | None, Precision] = {
     None: Precision.FP32,
@@ -28,10 +28,10 @@ def precision_of(dtype: ir.DataType | None) -> Precision:
 
 def bits_of(dtype: ir.DataType | None) -> float:
     """Return the bits of one element of a tensor."""
-    found = BITS.get(precision_of(dtype))
-    if found is not None or dtype is None:
-        return found or BITS[Precision.FP32]
-    return 0.0 if dtype is ir.DataType.STRING else float(dtype.bitwidth)
+    known = precision_of(dtype).bits
+    if known or dtype is None or dtype is ir.DataType.STRING:
+        return known
+    return float(dtype.bitwidth)
 
 
 def coded_precision(node: ir.Node) -> Precision:

@@ -9,7 +9,7 @@ from qdq_cli.screen.page import Badge, Block, Cell, Facts, Note, Section, Table,
 from qdq_cli.screen.page_text import NOTHING, number
 from qdq_cli.targets.tensorrt.cost import weigh
 from qdq_cli.targets.tensorrt.cost_record import Cost, LayerCost
-from qdq_cli.targets.tensorrt.precision import Precision
+from qdq_cli.targets.tensorrt.precision import PRECISIONS, Precision
 from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
 
 
@@ -52,7 +52,7 @@ def _totals(simulation: Simulation, cost: Cost) -> tuple[tuple[str, Cell], ...]:
 
 def _coded(cost: Cost) -> str:
     """Name the types that products compute in; INT8 where none does."""
-    found = [entry.type for entry in cost.by_type if entry.weighted_ops and Precision(entry.type).is_quantized]
+    found = [entry.type for entry in cost.by_type if entry.weighted_ops and PRECISIONS[entry.type].is_quantized]
     return " and ".join(found) or Precision.INT8.value
 
 

@@ -16,44 +16,34 @@ class ElementType(Enum):
 
 
 class Precision(Enum):
-    """The type itself; of MXFP8 and NVFP4 the scales of the blocks belong to it, and to its bits."""
+    """The type itself: its name, and the bits of an element; of MXFP8 and NVFP4 with a part of the scale of a block."""
 
-    INT8 = "INT8"
-    FP8 = "FP8"
-    MXFP8 = "MXFP8"
-    NVFP4 = "NVFP4"
-    INT4 = "INT4"
-    FP16 = "FP16"
-    BF16 = "BF16"
-    FP32 = "FP32"
-    OTHER = "other"
+    kind: ElementType
+    """The same without telling floats apart."""
 
-    @property
-    def kind(self) -> ElementType:
-        """The same without telling floats apart."""
-        return _KINDS.get(self, ElementType.FLOAT)
+    is_quantized: bool
+    """Whether kernels compute on codes of this type; INT4 is for weights alone."""
 
-    @property
-    def is_quantized(self) -> bool:
-        """Whether kernels compute on codes of this type; INT4 is for weights alone."""
-        return self in _KINDS
+    bits: float
+    """Bits of an element; 0 for OTHER, whose elements have those of their own type."""
+
+    def __new__(cls, name: str, bits: float, kind: ElementType = ElementType.FLOAT) -> Precision:
+        """Make a member: asked for several times of each layer, so that nothing is looked up then."""
+        made = object.__new__(cls)
+        made._value_, made.bits, made.kind = name, bits, kind
+        made.is_quantized = kind is not ElementType.FLOAT
+        return made
+
+    INT8 = "INT8", 8.0, ElementType.INT8
+    FP8 = "FP8", 8.0, ElementType.FP8
+    MXFP8 = "MXFP8", 8 + 8 / 32, ElementType.MXFP8
+    NVFP4 = "NVFP4", 4 + 8 / 16, ElementType.NVFP4
+    INT4 = "INT4", 4.0
+    FP16 = "FP16", 16.0
+    BF16 = "BF16", 16.0
+    FP32 = "FP32", 32.0
+    OTHER = "other", 0.0
 
 
-_KINDS = {
-    Precision.INT8: ElementType.INT8,
-    Precision.FP8: ElementType.FP8,
-    Precision.MXFP8: ElementType.MXFP8,
-    Precision.NVFP4: ElementType.NVFP4,
-}
-
-BITS = {
-    Precision.INT8: 8.0,
-    Precision.FP8: 8.0,
-    Precision.MXFP8: 8 + 8 / 32,
-    Precision.NVFP4: 4 + 8 / 16,
-    Precision.INT4: 4.0,
-    Precision.FP16: 16.0,
-    Precision.BF16: 16.0,
-    Precision.FP32: 32.0,
-}
-"""Type -> bits of an element, with its part of the scale of a block; what is OTHER has those of its own type."""
+PRECISIONS = {precision.value: precision for precision in Precision}
+"""Name of a type, as documents have it -> the type."""
