@@ -228,7 +228,7 @@ _TABLE = (
         "W_FLOAT_REST",
         "4.8",
         "a float rest in FP16 or BF16: TensorRT 11 runs what is not quantized in the type that the file gives it",
-        "Export the float model in FP16, and quantize that.",
+        "`qdq convert MODEL --float-type fp16` makes it FP16, as `qdq quantize --float-type fp16` does from the float model.",
         FROM_11,
         is_advice=True,
     ),
