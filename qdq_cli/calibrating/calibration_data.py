@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from qdq_cli.calibrating.feeding import feeding_text
 from qdq_cli.config.data import DataConfig
-from qdq_cli.config.preprocess import PIXEL_MAX, Preprocessing
+from qdq_cli.config.preprocess import PIXEL_MAX, PRESETS, Preprocessing
 from qdq_cli.data.batches import BatchPlan, full_runs, plan_batches
 from qdq_cli.data.doubts import ENOUGH_SAMPLES
 from qdq_cli.data.fitness import Expectations, Expected, preprocessing_expected
@@ -19,6 +19,7 @@ from qdq_cli.data.inputs import InputSpec, batch_axis, parse_input_shapes, with_
 from qdq_cli.data.samples import SampleSet, open_samples
 from qdq_cli.data.selection import DEFAULT_SAMPLES, Selection, select
 from qdq_cli.data.sifting import Globs
+from qdq_cli.model.exporter import Exporter, exporter_of
 from qdq_cli.model.pixel_scale import takes_pixels
 from qdq_cli.process.errors import DataError
 
@@ -122,17 +123,41 @@ class _Opened:
     expectations: Expectations
 
 
+def _exporter(model: ir.Model, specs: tuple[InputSpec, ...]) -> Exporter | None:
+    """Tell the exporter of a model whose pictures have three channels of floats and are not scaled by itself."""
+    pictures = [k for k, spec in enumerate(specs) if is_picture(spec)]
+    if len(pictures) != 1:
+        return None
+    spec, value = specs[pictures[0]], model.graph.inputs[pictures[0]]
+    fits = spec.dtype.kind == "f" and 3 in (spec.shape[-1], spec.shape[-3]) and not takes_pixels(value)
+    return exporter_of(model) if fits else None
+
+
+def _recognised(every: SampleSet, exporter: Exporter | None) -> tuple[str, ...]:
+    """Say what made the preprocessing of pictures that nobody chose."""
+    if exporter is None or every.preprocessing is None:
+        return ()
+    return (f"The preprocessing {exporter.preset} is taken because of the model: {exporter.evidence}.",)
+
+
 def _open(model: ir.Model, config: DataConfig, most: int | None) -> _Opened:
     """Open the samples; of those that a program gives one by one, no more than `most` are asked for."""
     declared = input_specs(model)
     shapes = parse_input_shapes(config.input_shape, declared)
     specs = with_shapes(declared, shapes)
     preprocessing = choose_preprocessing(config.preprocess, config.overrides, specs)
-    taken = None if config.given is None else Taken(config.given, most, config.batch_size or 1)
+    exporter = None if preprocessing is not None else _exporter(model, specs)
+    chosen = preprocessing
+    if exporter is not None:
+        preprocessing = replace(PRESETS[exporter.preset], assumed=True)
+    taken = Taken(config.given, most, config.batch_size or 1)
     globs = Globs(config.include_data, config.exclude_data)
     every = open_samples(config.calib, specs, preprocessing, globs, taken)
+    every.notes += _recognised(every, exporter)
     return _Opened(
-        every, feeding_text(every.preprocessing, shapes), Expectations(specs, _expected(model, every, preprocessing))
+        every,
+        feeding_text(every.preprocessing, shapes),
+        Expectations(specs, _expected(model, every, chosen)),
     )
 
 

@@ -33,6 +33,7 @@ def quantize(
     plugins: Names = (),
     float_type: FloatType | str | None = None,
     scale_type: ScaleType | str = ScaleType.DATA,
+    keep_io_types: bool = True,
     weights: WeightForm | str = WeightForm.FP32,
     form: Form | str = Form.PAIRS,
     method: str = DEFAULT_METHOD,
@@ -95,7 +96,7 @@ def quantize(
             loader, a generator or any iterable of arrays, tuples or dicts of them, read once; a function that makes
             an iterable anew for each pass; or the table of another result. Tensors of any library do.
         target: Name of what the model is quantized for.
-        trt, float_type, scale_type, weights, form: How the result is written (`QuantizeConfig`).
+        trt, float_type, scale_type, keep_io_types, weights, form: How the result is written (`QuantizeConfig`).
         plugins: Custom operators that the deployment has plugins for: a name, or `domain::name`.
         method, percentile: How ranges are chosen (`RangeConfig`).
         ranges: Ranges of tensors, by name, or a file of another tool; they override calibration.

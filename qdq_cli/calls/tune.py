@@ -43,6 +43,7 @@ def tune(
     plugins: Names = (),
     float_type: FloatType | str | None = None,
     scale_type: ScaleType | str = ScaleType.DATA,
+    keep_io_types: bool = True,
     weights: WeightForm | str = WeightForm.FP32,
     form: Form | str = Form.PAIRS,
     method: str = DEFAULT_METHOD,
@@ -103,7 +104,7 @@ def tune(
         min_int8_macs: Least share of the multiply-accumulates to keep in INT8, in percent.
         recover: False for no recovery, or the steps.
         target: Name of what the model is quantized for.
-        trt, float_type, scale_type, weights, form: How the result is written (`QuantizeConfig`).
+        trt, float_type, scale_type, keep_io_types, weights, form: How the result is written (`QuantizeConfig`).
         plugins: Custom operators that the deployment has plugins for: a name, or `domain::name`.
         method, percentile: How ranges are chosen (`RangeConfig`).
         ranges: Ranges of tensors, by name, or a file of another tool; they override calibration.

@@ -51,14 +51,15 @@ class DataConfig(Checked):
     calib: tuple[Path, ...] = option(
         (),
         "Calibration data: a folder of images or of .npy/.npz, such files, one .npz with an array for each input, a "
-        "zip or tar archive, a list of paths (.txt, .csv), a pattern ('images/*.jpg'), a folder in the ONNX test-data "
-        "layout. Repeatable.",
+        "zip or tar archive, a list of paths (.txt, .csv), a pattern ('images/*.jpg'), module:function, a folder in "
+        "the ONNX test-data layout. Repeatable.",
         metavar="PATH",
     )
     preprocess: str | None = option(
         None,
-        "How pictures become inputs: imagenet, unit (0..1), signed (-1..1), raw (0..255), or a JSON/TOML file. "
-        "[default: imagenet for three channels, unit for one]",
+        "How pictures become inputs: imagenet, unit (0..1), signed (-1..1), raw (0..255), yolov8, yolox, clip and "
+        "others of exporters, or a JSON/TOML file, preprocessor_config.json too. [default: that of a known exporter, else "
+        "imagenet for three channels, unit for one]",
         metavar="NAME|FILE",
     )
     overrides: Overrides = field(default_factory=Overrides)

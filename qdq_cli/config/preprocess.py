@@ -260,5 +260,33 @@ UNIT = Preprocessing(name="unit", scale=(1 / 255,))
 SIGNED = Preprocessing(name="signed", scale=(1 / 255,), mean=(0.5,), std=(0.5,))
 RAW = Preprocessing(name="raw")
 
-PRESETS = {preset.name: preset for preset in (IMAGENET, UNIT, SIGNED, RAW)}
-"""Name -> preset: torchvision's ImageNet constants; 0..1; -1..1; 0..255."""
+YOLO = Preprocessing(name="yolov8", scale=(1 / 255,), resize="pad")
+YOLOX = Preprocessing(name="yolox", color="bgr", resize="pad", position="topleft")
+RTDETR = Preprocessing(name="rtdetr", scale=(1 / 255,))
+CLIP = Preprocessing(
+    name="clip",
+    scale=(1 / 255,),
+    mean=(0.48145466, 0.4578275, 0.40821073),
+    std=(0.26862954, 0.26130258, 0.27577711),
+    resize="crop",
+    interpolation="bicubic",
+)
+
+EXPORTERS = (
+    *(replace(YOLO, name=name) for name in ("yolov5", "yolov8", "yolo11")),
+    YOLOX,
+    RTDETR,
+    CLIP,
+    replace(SIGNED, name="vit"),
+    replace(IMAGENET, name="paddle"),
+)
+"""What the usual exporters' own programs do with a picture.
+
+Sources: yolov5 `utils/augmentations.py` and ultralytics `data/augment.py` (letterbox, 114); YOLOX
+`data/data_augment.py` (preproc: BGR of 0..255, padded at the right and the bottom); ultralytics
+`models/rtdetr/predict.py` (stretched); openai/CLIP `clip/clip.py` (_transform); google/vit-base-patch16-224
+`preprocessor_config.json`; PaddleClas `deploy/configs/inference_cls.yaml`.
+"""
+
+PRESETS = {preset.name: preset for preset in (IMAGENET, UNIT, SIGNED, RAW, *EXPORTERS)}
+"""Name -> preset: torchvision's ImageNet constants; 0..1; -1..1; 0..255; those of exporters."""

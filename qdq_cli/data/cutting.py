@@ -39,12 +39,12 @@ def open_stored(
         source: What sentences call it.
         stored: Input name -> array; has all inputs.
         specs: The inputs.
-        preprocessing: What the user chose.
+        preprocessing: What the user chose, or what is assumed for pictures.
 
     Raises:
         DataError: An array has the wrong type or shape.
     """
-    if preprocessing is not None and _are_pixels(stored, specs):
+    if preprocessing is not None and not preprocessing.assumed and _are_pixels(stored, specs):
         setup = set_up_images(specs, preprocessing)
         return Opened((PixelPart(source, stored[specs[0].name], setup),), (), setup)
     return Opened((cut_arrays(source, stored, specs),))

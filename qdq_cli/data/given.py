@@ -37,12 +37,12 @@ class Taken:
     """What is taken of the samples that a program hands over.
 
     Args:
-        given: The samples.
+        given: The samples; None for none.
         most: How many at most, where they come one by one; None for all.
         batch_size: How many run together.
     """
 
-    given: Given
+    given: Given | None
     most: int | None
     batch_size: int = 1
 
@@ -55,22 +55,23 @@ class _Indexed(Protocol):
     def __getitem__(self, index: int, /) -> object: ...
 
 
-def open_given(taken: Taken, specs: Sequence[InputSpec], preprocessing: Preprocessing | None) -> Opened:
+def open_given(given: Given, taken: Taken, specs: Sequence[InputSpec], preprocessing: Preprocessing | None) -> Opened:
     """Open samples in memory.
 
     An iterable and a long sequence are read up to `taken.most` samples and kept in a temporary file; a function is
     called for a first pass that looks at the shapes, and again whenever samples are needed.
 
     Args:
-        taken: The samples, and how many.
+        given: The samples.
+        taken: How many of them.
         specs: The model's inputs.
         preprocessing: What the user chose; it takes 8-bit arrays for pixels.
 
     Raises:
         DataError: There are none, or they do not fit the inputs.
     """
-    opener = _Opener(taken, tuple(specs), preprocessing)
-    samples = taken.given.samples
+    opener = _Opener(given.name, taken, tuple(specs), preprocessing)
+    samples = given.samples
     opened = Opened(()) if isinstance(samples, Mapping) and not samples else opener.open(samples)
     if not opened.parts:
         raise DataError(
@@ -84,13 +85,10 @@ def open_given(taken: Taken, specs: Sequence[InputSpec], preprocessing: Preproce
 class _Opener:
     """How the samples of one call are opened."""
 
+    name: str
     taken: Taken
     specs: tuple[InputSpec, ...]
     preprocessing: Preprocessing | None
-
-    @property
-    def name(self) -> str:
-        return self.taken.given.name
 
     def open(self, samples: object) -> Opened:
         """Open whatever was given."""

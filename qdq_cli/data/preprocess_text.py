@@ -11,6 +11,7 @@ from typing import Any
 
 from calibrators.regular_file import open_regular
 from qdq_cli.config.preprocess import CHOICES, PRESETS, Constants, Overrides, Preprocessing
+from qdq_cli.data.foreign_preprocessing import translated
 from qdq_cli.data.inputs import near_names
 from qdq_cli.process.errors import UsageError
 
@@ -53,7 +54,7 @@ def load_preprocessing(path: Path) -> Preprocessing:
     """Read a preprocessing file: an object whose keys are the fields of `Overrides`, on top of an optional "preset".
 
     A constant is a number, a text such as "1/255", or a list of one or three of them. Without a preset, everything that
-    is left out is neutral (0..255, stretched).
+    is left out is neutral (0..255, stretched). Files of transformers, timm and torchvision are read as such.
 
     Raises:
         UsageError: The file cannot be read, an unknown or repeated key, a value of the wrong type or outside its range.
@@ -125,6 +126,7 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _from_document(document: object, name: str) -> Preprocessing:
     if not isinstance(document, dict):
         raise UsageError("The preprocessing is not an object with keys.", 'E.g. {"scale": "1/255", "color": "bgr"}.')
+    document = document if (foreign := translated(document)) is None else foreign
     preset = document.pop("preset", None)
     if preset is not None and str(preset) not in PRESETS:
         raise UsageError(f"Preprocessing preset is {preset!r}.", near_names(str(preset), tuple(PRESETS)))

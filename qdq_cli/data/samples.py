@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from qdq_cli.config.data import Given
 from qdq_cli.config.preprocess import Preprocessing
 from qdq_cli.data.array_samples import cut_arrays, match_names
 from qdq_cli.data.arrays import list_npz, open_in_npz, open_npy
@@ -16,6 +17,7 @@ from qdq_cli.data.blobs import FileBlob, expect_blobs
 from qdq_cli.data.composed import open_table
 from qdq_cli.data.cutting import Opened, joined, open_stored
 from qdq_cli.data.doubts import Doubt
+from qdq_cli.data.functions import is_function, load_function
 from qdq_cli.data.given import Taken, open_given
 from qdq_cli.data.image_samples import ImagePart, set_up_images
 from qdq_cli.data.inputs import InputSpec
@@ -29,6 +31,9 @@ from qdq_cli.process.errors import DataError, UsageError
 
 _LARGEST_USUAL = 1000
 """No usual preprocessing takes pixels of 0..255 beyond it."""
+
+
+_ALL = Taken(None, None)
 
 
 class SampleSet:
@@ -130,7 +135,7 @@ def open_samples(
     specs: Sequence[InputSpec],
     preprocessing: Preprocessing | None = None,
     globs: Globs = ALL_FILES,
-    taken: Taken | None = None,
+    taken: Taken = _ALL,
 ) -> SampleSet:
     """Open calibration data.
 
@@ -140,7 +145,7 @@ def open_samples(
         specs: The model's inputs, with the shapes the user chose for dynamic dimensions (`with_shapes`).
         preprocessing: What the user chose for pictures; None assumes one by the number of channels.
         globs: Which files of the folders are taken.
-        taken: Samples in memory, put behind those of the paths.
+        taken: Samples in memory, put behind those of the paths, and how many of those that come one by one.
 
     Raises:
         DataError: A path is missing or empty, a file is damaged, or names, shapes or types do not fit the inputs.
@@ -148,13 +153,15 @@ def open_samples(
     """
     if not specs:
         raise DataError("The model has no inputs, so there is nothing to calibrate with.", "Check the model.")
-    found = find_all(tuple(map(Path, paths)), globs)
+    found = find_all([path for path in map(Path, paths) if not is_function(path)], globs)
     _require_matches(globs, found)
     opened = [_open(each, specs, preprocessing) for each in found]
-    opened += [] if taken is None else [open_given(taken, specs, preprocessing)]
+    functions = [Given(load_function(path), str(path)) for path in map(Path, paths) if is_function(path)]
+    for given in (*functions, *([taken.given] if taken.given else [])):
+        opened.append(open_given(given, taken, specs, preprocessing))
     used = next((each.setup for each in opened if each.setup), None)
     notes = [note for each in opened for note in each.notes]
-    if used is None and preprocessing is not None:
+    if used is None and preprocessing is not None and not preprocessing.assumed:
         notes.append(f"Arrays are fed as they are: the preprocessing {preprocessing.name} has no effect on them.")
     parts = [part for each in opened for part in each.parts]
     fed = used.preprocessing if used else None

@@ -15,7 +15,7 @@ def test_presets_cover_the_ranges_they_are_named_for():
     assert SIGNED.value_range() == (-1, 1)
     assert RAW.value_range() == (0, 255)
     assert IMAGENET.value_range() == pytest.approx((-0.485 / 0.229, (1 - 0.406) / 0.225))
-    assert list(PRESETS) == ["imagenet", "unit", "signed", "raw"]
+    assert list(PRESETS)[:4] == ["imagenet", "unit", "signed", "raw"]
 
 
 def test_override_replaces_what_is_given_and_says_so_in_the_name():
