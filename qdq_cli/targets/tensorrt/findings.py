@@ -228,7 +228,7 @@ _TABLE = (
         "W_FLOAT_REST",
         "4.8",
         "a float rest in FP16 or BF16: TensorRT 11 runs what is not quantized in the type that the file gives it",
-        "`qdq convert MODEL --float-type fp16` makes it FP16, as `qdq quantize --float-type fp16` does from the float model.",
+        "`qdq convert MODEL --float-type fp16` makes it FP16; `qdq quantize --float-type fp16` writes it so at once.",
         FROM_11,
         is_advice=True,
     ),
