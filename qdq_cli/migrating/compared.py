@@ -47,9 +47,14 @@ def compared(draft: Draft, source: Path, staged: files.Staged, made: Finished, l
         with with_twin(known, staged, made) as result:
             if draft.samples is not None:
                 return _on_samples(draft, (source, staged.path), result, listener)
+            if draft.table is not None and made.rest is None:
+                return None, (_NOT_COMPARED,)
             return _on_made_up(draft, source, result.twin or staged.path)
     except ModelError as error:
         return None, (f"The outputs were not compared: {error.message}",)
+
+
+_NOT_COMPARED = "The result was not compared: made-up data says nothing about the table's ranges; --calib FOLDER does."
 
 
 def _on_made_up(draft: Draft, source: Path, result: Path) -> Found:

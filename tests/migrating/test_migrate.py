@@ -71,7 +71,9 @@ def test_a_table_becomes_pairs_with_its_scales_around_an_fp16_rest(space: Worksp
 
 def test_the_scales_are_those_of_the_table(space: Workspace, tmp_path: Path):
     table = make_table(space)
-    migrated(space, table, tmp_path / "out.onnx", float_type="fp32")
+    report = migrated(space, table, tmp_path / "out.onnx", float_type="fp32")
+    assert report.compared is None  # the same model twice says nothing
+    assert any("--calib FOLDER does" in note for note in report.notes)
     entries = read_cache(space.folder / "all.qcal").entries
     assert len(entries) > 8
     bits = dict(line.rsplit(": ", 1) for line in table.read_text(encoding="utf-8").splitlines()[1:])
