@@ -97,20 +97,10 @@ def build_model(config: BuildConfig, listener: Listener = SILENT) -> BuildReport
             listener.note(f"Input '{name}' is dynamic and is built for {profile}; --input-shape chooses other sizes.")
     with scratch_folder() as folder, contextlib.ExitStack() as stack:
         path = named(source, folder, stack)
-        inspections = {gpu: _predicted(config.model, profiles, Gpu(gpu)) for gpu in config.gpus}
         variants = variants_of(config, folder, stack, quantized=quantized)
-        subject = _Subject(
-            path=path,
-            op_types=operators_by_name(source.model),
-            quantizers=quantizers_by_name(source.model),
-            readers=readers_by_name(source.model),
-            profiles=profiles,
-            inspections=inspections,
-            variants=variants,
-            quantized=quantized,
-        )
+        subject = _subject(config, source, path, profiles, variants)
         builds, version = _builds(config, subject, listener)
-    summary = next(iter(inspections.values())).summary
+    summary = subject.inspections[config.gpus[0]].summary
     report = BuildReport(
         schema_version=SCHEMA_VERSION,
         model=str(config.model),
@@ -128,6 +118,26 @@ def build_model(config: BuildConfig, listener: Listener = SILENT) -> BuildReport
     if config.report is not None:
         write_page(build_page(report), config.report)
     return report
+
+
+def _subject(
+    config: BuildConfig,
+    source: files.ModelFile,
+    path: Path,
+    profiles: Mapping[str, Profile],
+    variants: tuple[Variant, ...],
+) -> _Subject:
+    """Gather what is known of a model before it is built; its nodes have names by now."""
+    return _Subject(
+        path=path,
+        op_types=operators_by_name(source.model),
+        quantizers=quantizers_by_name(source.model),
+        readers=readers_by_name(source.model),
+        profiles=profiles,
+        inspections={gpu: _predicted(config.model, profiles, Gpu(gpu)) for gpu in config.gpus},
+        variants=variants,
+        quantized=holds_quantization(source.model),
+    )
 
 
 def _check_files(config: BuildConfig, source: files.ModelFile) -> None:
