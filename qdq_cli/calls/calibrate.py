@@ -53,7 +53,8 @@ def calibrate(
     skip_last: bool = False,
     per_tensor_weights: bool = False,
     deconv_per_channel: bool = False,
-    mha: bool = False,
+    mha: bool | None = None,
+    attention_rules: bool = True,
     group_rules: bool = True,
     channel_rules: bool = True,
     gemv_rules: bool = True,
@@ -92,9 +93,9 @@ def calibrate(
         all_tensors: Observe every float tensor.
         shard: Which share of the runs, such as "2/8".
         target: Name of what the model will be quantized for.
-        exclude, exclude_op, only, skip_first, skip_last, per_tensor_weights, deconv_per_channel, mha, group_rules,
-            channel_rules, gemv_rules, range_rules, residuals, residual_stream, pooling, safe: Which operators are
-            quantized (`PlanConfig`).
+        exclude, exclude_op, only, skip_first, skip_last, per_tensor_weights, deconv_per_channel, mha, attention_rules,
+            group_rules, channel_rules, gemv_rules, range_rules, residuals, residual_stream, pooling, safe: Which
+            operators are quantized (`PlanConfig`).
         preprocess: How pictures become inputs: a preset (`imagenet`, `unit`, `signed`, `raw`) or a JSON or TOML file.
         scale, mean, std, color, resize, fill, position, crop, shorter, interpolation, layout: Single fields of it
             (`Overrides`).

@@ -29,7 +29,8 @@ def inspect(
     skip_last: bool = False,
     per_tensor_weights: bool = False,
     deconv_per_channel: bool = False,
-    mha: bool = False,
+    mha: bool | None = None,
+    attention_rules: bool = True,
     group_rules: bool = True,
     channel_rules: bool = True,
     gemv_rules: bool = True,
@@ -50,9 +51,9 @@ def inspect(
         input_shape: Sizes of dynamic dimensions, so that costs are known: (1, 3, 640, 640), or a dict of such by input.
         deconv_absorbs_q: Assume that ConvTranspose with an activation absorbs the Q behind it.
         fail_on, max_standalone, min_int8_macs: Limits (`Gates`).
-        exclude, exclude_op, only, skip_first, skip_last, per_tensor_weights, deconv_per_channel, mha, group_rules,
-            channel_rules, gemv_rules, range_rules, residuals, residual_stream, pooling, safe: Which operators would
-            be quantized (`PlanConfig`).
+        exclude, exclude_op, only, skip_first, skip_last, per_tensor_weights, deconv_per_channel, mha, attention_rules,
+            group_rules, channel_rules, gemv_rules, range_rules, residuals, residual_stream, pooling, safe: Which
+            operators would be quantized (`PlanConfig`).
         on_note: Told each note as it comes.
 
     Returns:

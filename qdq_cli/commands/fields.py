@@ -43,7 +43,7 @@ def option_of(
     hint = _without_none(hints_of(record)[name])
     words = names or told.names or (f"--{name.replace('_', '-')}",)
     if hint is bool:
-        return _switch(words, text or told.help, on=bool(field.default))
+        return _switch(words, text or told.help, None if field.default is None else bool(field.default))
     default = _default(field)
     return click.Option(
         words,
@@ -57,12 +57,14 @@ def option_of(
     )
 
 
-def _switch(names: tuple[str, ...], text: str, *, on: bool) -> click.Option:
-    """Make an option without a value; one that is on by default can be put off."""
-    if not on:
+def _switch(names: tuple[str, ...], text: str, default: bool | None) -> click.Option:
+    """Make an option without a value; one that is on by default, or decided by others, can be put off."""
+    if default is False:
         return click.Option(names, is_flag=True, default=False, help=text)
     (name,) = names
-    return click.Option([f"{name}/--no-{name.removeprefix('--')}"], default=True, help=f"{text} [default: on]")
+    return click.Option(
+        [f"{name}/--no-{name.removeprefix('--')}"], default=default, help=f"{text} [default: on]" if default else text
+    )
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

@@ -22,7 +22,7 @@ def spelled(options: Iterable[click.Option], params: Params) -> tuple[str, ...]:
 def _words(option: click.Option, value: Any) -> Iterator[str]:
     name = option.opts[0]
     if option.is_flag:
-        if value != (option.default is True):
+        if value is not None and value != (option.default is True):
             yield name if value else option.secondary_opts[0]
         return
     if value is None or value == option.default:

@@ -108,7 +108,7 @@ def show(screen: console.Console, report: TuneReport, params: Params) -> None:
 
     screen.result(report, lambda: tune_lines(report, screen.paint, full=screen.verbose))
     show_report(screen, report.quantize)
-    if report.left_float or report.quantize.recovery is not None or report.mha != params["mha"]:
+    if report.left_float or report.quantize.recovery is not None or report.mha != bool(params["mha"]):
         screen.write(["", *command_lines(same_command(report, params))])
 
 

@@ -20,7 +20,9 @@ class PlanConfig(Checked):
         skip_last: Keep the weighted operators that no other one comes after in float (P17).
         per_tensor_weights: One scale a weight instead of one an output channel.
         deconv_per_channel: One scale an output channel for ConvTranspose too (section 9, item 1: sources disagree).
-        mha: Quantize matrix products of two activations (section 3.3).
+        mha: Quantize matrix products of two activations (section 3.3); None: where the float rest runs in FP32.
+        attention_rules: Leave these products float all the same in an attention so long that its float kernel is far
+            ahead, unless that runs in FP32 (section 3.3).
         group_rules: Leave grouped convolutions without an INT8 kernel float (A33).
         channel_rules: Leave convolutions with too few channels float (section 3.4).
         gemv_rules: Leave matrix-vector products float (section 3.4).
@@ -30,6 +32,7 @@ class PlanConfig(Checked):
         pooling: Quantize average pooling between INT8 operators (P9).
         safe: Treat operators with thin evidence in TensorRT (Gather) as float.
         wide: The nodes calibration found to be such.
+        single_rest: Whether what is not quantized will run in FP32, and not in 16 bits.
     """
 
     exclude: tuple[str, ...] = option((), "Node (name or glob) that stays float. Repeatable.", metavar="NAME")
@@ -43,7 +46,12 @@ class PlanConfig(Checked):
     skip_last: bool = option(False, "Keep the last weighted operators in float.")
     per_tensor_weights: bool = option(False, "One scale a weight instead of one an output channel.")
     deconv_per_channel: bool = option(False, "One scale an output channel for ConvTranspose too.")
-    mha: bool = option(False, "Quantize the products of two activations in attention.")
+    mha: bool | None = option(
+        None,
+        "Quantize the products of two activations in attention. [default: where the float rest runs in FP32: with "
+        "--trt 11 and --float-type fp32]",
+    )
+    attention_rules: bool = option(True, "Leave attention over more than 512 tokens float with --mha.")
     group_rules: bool = option(True, "Leave grouped convolutions without an INT8 kernel float.")
     channel_rules: bool = option(True, "Leave convolutions with too few channels float.")
     gemv_rules: bool = option(True, "Leave matrix-vector products float.")
@@ -53,3 +61,9 @@ class PlanConfig(Checked):
     pooling: bool = option(True, "Quantize average pooling between INT8 operators.")
     safe: bool = option(False, "Treat operators with thin evidence in TensorRT (Gather) as float.")
     wide: frozenset[str] = frozenset()
+    single_rest: bool = False
+
+    @property
+    def attention(self) -> bool:
+        """Whether matrix products of two activations are quantized."""
+        return self.single_rest if self.mha is None else self.mha

@@ -117,6 +117,12 @@ class QuantizeConfig(Checked):
     )
     target: str = ruled(DEFAULT_TARGET, OneOf(TARGETS))
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # up to TensorRT 10 the builder has flags that run an FP32 rest in FP16, and nobody builds without them
+        single_rest = self.trt is TensorRT.V11 and self.float_type is FloatType.FP32
+        object.__setattr__(self, "plan", replace(self.plan, single_rest=single_rest))
+
     @property
     def destination(self) -> Path:
         """Where the result goes."""

@@ -262,12 +262,13 @@ RESIDUALS = (
 CHOICES = (
     Entry(
         "3.3",
-        "Products of two activations, as in attention, stay float by default.",
+        "Products of two activations, as in attention, stay float, unless the rest runs in FP32.",
         "TensorRT has fused kernels for attention in FP16, which are usually faster than parts of it in INT8; pairs "
-        "inside stand in their way. In INT8 all four inputs of the two products take pairs; what Softmax returns "
-        "lies in 0..1, so its range is known exactly.",
+        "inside stand in their way. TensorRT 11 has no precision flags: there an FP32 rest of the file runs in FP32, "
+        "and the products in INT8 save most of the traffic. In INT8 all four inputs of the two products take pairs; "
+        "what Softmax returns lies in 0..1, so its range is known exactly.",
         "MatMul(Q, K) -> Softmax -> MatMul(V): no pairs, unless `qdq quantize --mha` is given.",
-        "",
+        "`--mha` and `--no-mha` decide it; above 512 tokens `--no-attention-rules` is needed too.",
         f"{GUIDE}; {TOOLKITS}",
     ),
     Entry(

@@ -71,6 +71,13 @@ SKIPS = {
         "The products QK and PV of a transformer.",
         "Give --mha where the rest of the engine is slower in float, and measure both.",
     ),
+    "LONG_ATTENTION": Told(
+        "A float kernel of 16 bits computes both products and the Softmax between without storing the weights of "
+        "attention; in INT8 they are stored, tokens times tokens of them. NVIDIA's own tool draws the line at 512 "
+        "tokens (section 3.3, decision 13).",
+        "`--mha` on a vision transformer with 577 tokens a picture.",
+        "Nothing needs to be done; --no-attention-rules quantizes such products too. Beside an FP32 rest they are.",
+    ),
     "EINSUM": Told(
         "Only an Einsum that is a product with one constant weight is read as MatMul; any other one is of class F "
         "(section 2).",

@@ -42,7 +42,7 @@ def _is_quantized_weight(value: ir.Value | None) -> bool:
 
 def _attention(node: ir.Node, config: PlanConfig) -> bool:
     two = node.op_type == "MatMul" and is_activation(input_at(node, 1))
-    return two and not config.mha and not _is_quantized_weight(input_at(node, 1))
+    return two and not config.attention and not _is_quantized_weight(input_at(node, 1))
 
 
 def _unobserved(node: ir.Node, config: PlanConfig) -> bool:

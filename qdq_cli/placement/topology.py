@@ -19,6 +19,7 @@ from qdq_cli.model.nodes import (
     is_constant,
     is_op,
     is_unobservable,
+    only_consumer,
 )
 from qdq_cli.placement.operators import OpClass, data_slots, is_spatial_mean, is_weighted, operator_of
 from qdq_cli.placement.target import OperatorTable
@@ -209,6 +210,31 @@ def _one_step_back(front: list[ir.Value], seen: dict[ir.Value, int], step: int) 
     ]
     seen.update(dict.fromkeys(before, step))
     return list(dict.fromkeys(before))
+
+
+_BETWEEN = frozenset({"Add", "Mul", "Div", "Sub", "Where", "Cast", "Identity", "Dropout", "Reshape", "Transpose"})
+"""What stands between a product of attention and its Softmax: scale, mask, and what exporters leave there."""
+
+
+def softmax_beside(product: ir.Node) -> ir.Node | None:
+    """Return the Softmax of the attention that a product of two activations belongs to, on either side of it."""
+    return _softmax_behind(product) or _softmax_before(product)
+
+
+def _softmax_behind(product: ir.Node) -> ir.Node | None:
+    read = only_consumer(product.outputs[0])
+    while read is not None and is_op(read[0], *_BETWEEN):
+        read = only_consumer(read[0].outputs[0])
+    return read[0] if read is not None and is_op(read[0], "Softmax") else None
+
+
+def _softmax_before(product: ir.Node) -> ir.Node | None:
+    value = input_at(product, 0)
+    node = None if value is None else value.producer()
+    while node is not None and is_op(node, *_BETWEEN):
+        data = node.inputs[1] if is_op(node, "Where") else node.inputs[0]
+        node = None if data is None else data.producer()
+    return node if is_op(node, "Softmax") else None
 
 
 def float_tensors(graph: ir.Graph) -> tuple[str, ...]:

@@ -261,7 +261,7 @@ class _Tuning:
             model=str(self.config.quantize.model),
             output=written.output or "",
             goal=self.points.goal,
-            mha=self.config.quantize.plan.mha,
+            mha=self.config.quantize.plan.attention,
             met=measured[chosen].met,
             float_metric=self.points.float_metric,
             samples=self.stand.trials.samples,

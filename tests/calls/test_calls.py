@@ -38,7 +38,7 @@ RECORDS = {
     "fix": (FixConfig,),
 }
 OTHERWISE = {
-    "model", "output", "data", "plan", "given", "calib", "overrides", "wide", "imported", "writes",
+    "model", "output", "data", "plan", "given", "calib", "overrides", "wide", "single_rest", "imported", "writes",
     "manual", "evaluation", "quantize",
 }  # fmt: skip
 """Fields that are positional, made by the call, found by calibration, or have a keyword of another name."""

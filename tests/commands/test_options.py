@@ -14,6 +14,8 @@ from onnx import TensorProto, numpy_helper
 from PIL import Image
 
 from qdq_cli.commands.quantize import quantize
+from qdq_cli.targets.tensorrt.obstacles import MOST_TOKENS
+from tests.building.fake import use_fake_compiler
 from tests.networks import Network
 from tests.workspace import SIDE, Workspace, qdq, small_convnet, write_arrays
 
@@ -389,6 +391,33 @@ def test_products_of_activations(space: Workspace):
     assert on["weighted_ops"]["quantized"] == 3
 
 
+@option("--attention-rules")
+def test_products_of_a_long_attention(space: Workspace):
+    net = Network()
+    x = net.op("Reshape", net.input("images", ("N", 3, SIDE, SIDE)), net.constant(np.array([0, 3 * SIDE * SIDE, 1])))
+    scores = net.op("MatMul", x, net.op("Transpose", x, perm=[0, 2, 1], name="turned"), name="scores")
+    net.op("MatMul", net.op("Softmax", scores, axis=-1, name="weights"), x, name="mixed")
+    save(space, net, "mixed")
+    assert 3 * SIDE * SIDE > MOST_TOKENS
+    on, off = document_of(space, "--mha"), document_of(space, "--mha", "--no-attention-rules")
+    assert (reasons(on)["scores"], reasons(on)["mixed"]) == ("LONG_ATTENTION", "LONG_ATTENTION")
+    assert off["weighted_ops"]["quantized"] == 2
+
+
+def test_attention_follows_the_type_of_the_rest_unless_it_is_said(space: Workspace):
+    """Of TensorRT 11 an FP32 rest runs in FP32, and attention with it; earlier builders have flags against that."""
+    net = Network()
+    x = net.input("images", ("N", 3, SIDE, SIDE))
+    net.op("MatMul", x, net.op("Transpose", x, perm=[0, 1, 3, 2], name="turned"), name="product")
+    save(space, net, "product")
+    eleven, single = ("--trt", "11"), ("--float-type", "fp32")
+    found = {
+        options: document_of(space, *options)["weighted_ops"]["quantized"]
+        for options in ((), eleven, single, (*eleven, *single), (*eleven, *single, "--no-mha"), (*eleven, "--mha"))
+    }
+    assert list(found.values()) == [0, 0, 0, 1, 0, 1]
+
+
 @option("--group-rules")
 def test_grouped_convolutions(space: Workspace):
     net = Network()
@@ -657,6 +686,12 @@ def test_plugins_of_the_deployment_are_not_refused(space: Workspace):
     (refused,) = document_of(space, "--verify", "0")["refused"]
     assert (refused["found"], refused["nodes"]) == ("Det", ["out"])
     assert document_of(space, "--verify", "0", "--plugin", "Det")["refused"] == []
+
+
+@option("--build")
+def test_the_result_is_built(space: Workspace, monkeypatch: pytest.MonkeyPatch):
+    use_fake_compiler(monkeypatch)
+    assert document_of(space, "--build", "sm89")["built"]["outcome"] == "built"
 
 
 def test_no_option_is_forgotten():

@@ -36,6 +36,7 @@ FIELDS = [(name, item) for name, kind in RECORDS.items() for item in dataclasses
 OPTIONS = [(name, item) for name, item in FIELDS if told_of(item).help]
 
 REQUIRED: dict[str, dict[str, Any]] = {
+    "BuildConfig": {"model": "m.onnx"},
     "CheckConfig": {"model": "m.onnx", "file": "m.qcal"},
     "CalibrateConfig": {"model": "m.onnx"},
     "ConvertConfig": {"model": "m.onnx"},

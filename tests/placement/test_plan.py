@@ -485,6 +485,37 @@ def test_t46_attention_products_on_request():
     assert "p" not in plan.observed
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("tokens", "options", "products"), [
+    (512, {"mha": True}, 2),
+    (513, {"mha": True}, 0),
+    (513, {"mha": True, "attention_rules": False}, 2),
+    (513, {"mha": True, "single_rest": True}, 2),
+    (513, {"single_rest": True}, 2),
+    (512, {"single_rest": True, "mha": False}, 0),
+    (512, {}, 0),
+    ("tokens", {"mha": True}, 2),
+])  # fmt: skip
+def test_a_long_attention_is_quantized_beside_an_fp32_rest_alone(tokens, options, products, masked):
+    net = Network()
+    q, v = net.input("x", ("N", tokens, 32)), net.input("v", ("N", tokens, 32))
+    scores = net.op("MatMul", q, net.op("Transpose", v, perm=[0, 2, 1], name="vt"), name="bmm1")
+    scaled = net.op("Mul", scores, net.constant(np.float32(0.125)), name="scaled")
+    shown = net.add(scaled, net.input("mask", ("N", 1, tokens)), "masked") if masked else scaled
+    weights = net.op("Dropout", net.op("Softmax", shown, axis=-1, name="p"), name="dropped")
+    plan = plan_of(net, net.op("MatMul", weights, v, name="bmm2"), **options)
+    found = {name: code for name, code in codes(plan).items() if name.startswith("bmm")}
+    assert len(plan.quantized) == products
+    wanted_code = "LONG_ATTENTION" if options.get("mha") else "ATTENTION"
+    assert found == ({} if products else {"bmm1": wanted_code, "bmm2": wanted_code})
+
+
+def test_a_long_product_that_is_no_attention_is_quantized_on_request():
+    net = Network()
+    a, b = net.input("a", ("N", 600, 600)), net.input("b", ("N", 600, 600))
+    assert plan_of(net, net.op("MatMul", a, net.relu(b), name="product"), mha=True).quantized == ("product",)
+
+
 def test_t48_recurrent_operators_stay_float_and_projections_do_not():
     net = Network()
     net.input("x", (4, "N", 16))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.model.nodes import input_at, int_attribute, is_constant, rank
+from qdq_cli.model.nodes import input_at, int_attribute, is_activation, is_constant, rank, static_dims
 from qdq_cli.placement.obstacles import (
     ALREADY_QUANTIZED,
     ATTENTION,
@@ -19,6 +19,7 @@ from qdq_cli.placement.obstacles import (
 )
 from qdq_cli.placement.operators import is_depthwise
 from qdq_cli.placement.target import Obstacle
+from qdq_cli.placement.topology import softmax_beside
 from qdq_cli.targets.tensorrt.skips import REASONS
 
 
@@ -70,6 +71,28 @@ def _is_first(node: ir.Node) -> bool:
     return value is not None and value.producer() is None
 
 
+MOST_TOKENS = 512
+"""Length of the longest attention that is worth quantizing beside a float rest of 16 bits.
+
+Source: NVIDIA ModelOpt's INT8 placement, section 3.3; and decision 13, where it was measured.
+"""
+
+
+def _long_attention(node: ir.Node, config: PlanConfig) -> bool:
+    """The products around a Softmax over many tokens: in 16 bits one kernel computes all three, and stores no weights.
+
+    Where the rest runs in FP32 there is no such kernel to lose.
+    """
+    if not config.attention_rules or config.single_rest or node.op_type != "MatMul":
+        return False
+    softmax = softmax_beside(node) if is_activation(input_at(node, 1)) else None
+    dims = None if softmax is None else static_dims(softmax.outputs[0])
+    if not softmax or not dims:
+        return False
+    tokens = dims[int_attribute(softmax, "axis", -1)]
+    return tokens is not None and tokens > MOST_TOKENS
+
+
 def _gemv(node: ir.Node, config: PlanConfig) -> bool:
     """A constant weight with a dimension of one. The batch side does not count: a plan is the same for every batch."""
     weight = input_at(node, 1)
@@ -88,6 +111,7 @@ OBSTACLES = (
     Obstacle("CONSTANT_LEFT", _constant_left, REASONS["CONSTANT_LEFT"]),
     CONSTANT_INPUT,
     ATTENTION,
+    Obstacle("LONG_ATTENTION", _long_attention, REASONS["LONG_ATTENTION"], slow=True),
     replace(WEIGHT_COMPUTED, reason=REASONS["WEIGHT_COMPUTED"]),
     UNOBSERVED,
     Obstacle("GROUP_ALIGN", _group_align, REASONS["GROUP_ALIGN"]),

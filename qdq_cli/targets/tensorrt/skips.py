@@ -9,6 +9,7 @@ REASONS: dict[str, str] = {
     "EINSUM": "TensorRT computes Einsum in float, and it is no product with a constant weight",
     "GROUP_ALIGN": "channels a group are no multiple of 4 (--no-group-rules)",
     "FEW_CHANNELS": "too few channels for INT8 to pay (--no-channel-rules)",
+    "LONG_ATTENTION": "attention over more than 512 tokens, far faster in one float kernel (--no-attention-rules)",
     "GEMV": "a matrix-vector product, bound by memory (--no-gemv-rules)",
 }
 """Stable code -> sentence."""
