@@ -6,7 +6,8 @@ float, unless a Q becomes a kernel of its own because of it. There are two such 
     a tensor that others read as INT8: it is written in float for the one reader, and the Q stands alone (P7);
     a result that is read as INT8: its Q stands alone behind an operator that computes in float.
 
-Both are mended by quantizing the operator, if nothing else it reads then needs a Q of its own. In the second place one
+The Q of the first place may also be one that would move back over commuting operators and meet another there, if only
+the one reader did not hold it. Both are mended by quantizing the operator, if nothing else it reads then needs a Q of its own. In the second place one
 at the graph's inputs may take the other's: there it goes with the first INT8 input (P16), and the operator writes INT8.
 """
 
@@ -85,9 +86,22 @@ class _Fanout:
     def _readers_to_quantize(self, value: ir.Value) -> frozenset[ir.Node]:
         """Return the float readers of a tensor that others read as INT8, where it could be written as INT8."""
         readers = self._float_readers(value)
-        if readers is None or not readers <= self._optional or not self._writes_codes(value):
+        if readers is None or not readers <= self._optional:
+            return frozenset()
+        if not self._writes_codes(value) and not self._meets_a_pair(value, readers):
             return frozenset()
         return readers if self._are_free(readers) else frozenset()
+
+    def _meets_a_pair(self, value: ir.Value, joining: frozenset[ir.Node]) -> bool:
+        """Say whether a Q on a tensor moves back to one that is there for others, once these readers are no obstacle."""
+        while (before := self._before(value)) is not None:
+            if self._wants.holds(before):
+                return True
+            readers = self._float_readers(before)
+            if readers is None or not readers <= joining:
+                return False
+            value = before
+        return False
 
     def _are_free(self, nodes: frozenset[ir.Node], *, at_inputs: int = 0) -> bool:
         """Say whether these operators together can read INT8 without a Q of their own, or so many at graph inputs."""
@@ -104,13 +118,17 @@ class _Fanout:
 
     def _start_of_run(self, value: ir.Value) -> ir.Value:
         """Follow a tensor back over commuting operators with one data input."""
-        while (node := value.producer()) is not None and self._wants.commutes(node):
-            slots = data_slots(node)
-            before = node.inputs[slots[0]] if len(slots) == 1 else None
-            if before is None:
-                break
+        while (before := self._before(value)) is not None:
             value = before
         return value
+
+    def _before(self, value: ir.Value) -> ir.Value | None:
+        """Return what a commuting operator with one data input made a tensor of; None where something else made it."""
+        node = value.producer()
+        if node is None or not self._wants.commutes(node):
+            return None
+        slots = data_slots(node)
+        return node.inputs[slots[0]] if len(slots) == 1 else None
 
     # Readers.
 

@@ -46,6 +46,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "MergeConfig": {"files": ("a.qcal",), "output": "m.qcal"},
     "FixConfig": {"model": "m.onnx"},
     "InspectConfig": {"model": "m.onnx"},
+    "MigrateConfig": {"model": "m.onnx"},
     "QuantizeConfig": {"model": "m.onnx"},
     "SensitivityConfig": {"quantize": qdq_cli.QuantizeConfig(Path("m.onnx"))},
     "TuneConfig": {"quantize": qdq_cli.QuantizeConfig(Path("m.onnx"))},

@@ -110,6 +110,7 @@ def with_reader(plan: Plan, node: ir.Node) -> Plan:
 @given(recipes())
 @example([("narrow", 0, 0), ("conv", 0, 0)])
 @example([("relu", 0, 0), ("narrow", 0, 0), ("conv", 0, 0)])
+@example([("float", 0, 0), ("conv", 0, 0), ("maxpool", 1, 0), *[("conv", 0, 0)] * 3, ("narrow", 3, 0)])
 def test_quantizing_one_more_operator_saves_no_kernel(recipe):
     model, plan = planned(recipe)
     least = len(predict_plan(model, plan).removable)
