@@ -36,6 +36,7 @@ from qdq_cli.targets.tensorrt.findings import Finding, Severity, check_wanted
 from qdq_cli.targets.tensorrt.gpus import TypeNeed, lint_gpu, needs_of
 from qdq_cli.targets.tensorrt.importer.plugins import check_plugins
 from qdq_cli.targets.tensorrt.lint import lint, lint_rest, lint_simulation
+from qdq_cli.targets.tensorrt.precision import PRECISIONS
 from qdq_cli.targets.tensorrt.predict import prediction_of
 from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
 from qdq_cli.targets.tensorrt.table import TENSORRT
@@ -117,8 +118,8 @@ class Inspection:
         standalone_costs: Cost of each of them, in the same order.
         other_nodes: Node name -> why it is in no layer.
         target: Name of the runtime all of this is predicted for.
-        activation_type: Stored type of quantized activations, such as `int8`.
-        weight_type: Stored type of quantized weights.
+        activation_type: Stored type of quantized activations, such as `int8`; of most operators.
+        weight_type: Stored type of quantized weights; of most operators.
         plan: For a model without Q/DQ: the report of `qdq quantize --dry-run`.
     """
 
@@ -270,10 +271,23 @@ def _inspection(source: files.ModelFile, subject: _Subject, config: InspectConfi
         standalone_costs=cost.standalone,
         other_nodes=_other_nodes(operators, simulation),
         target=TENSORRT.name,
-        activation_type=TENSORRT.activations.qtype.name,
-        weight_type=TENSORRT.weights.qtype.name,
+        activation_type=_stored_as(cost, TENSORRT.activations.qtype.name),
+        weight_type=_stored_as(cost, TENSORRT.weights.qtype.name, alone=True),
         plan=None if report is None else replace(report, tensorrt=prediction_of(simulation, cost)),
     )
+
+
+def _stored_as(cost: Cost, written: str, *, alone: bool = False) -> str:
+    """Return the stored type of most weighted operators, weights alone included or not; else what qdq would write."""
+    counts = {entry.type: entry.weighted_ops for entry in cost.by_type if PRECISIONS[entry.type].is_quantized}
+    for entry in cost.by_type if alone else ():
+        counts[entry.type] = counts.get(entry.type, 0) + entry.weights_alone
+    most = max(counts, key=counts.__getitem__, default="")
+    return _STORED.get(most, written) if counts.get(most) else written
+
+
+_STORED = {"INT8": "int8", "INT4": "int4", "FP8": "float8e4m3fn", "MXFP8": "float8e4m3fn", "NVFP4": "float4e2m1"}
+"""Name of a type -> that of what is stored, as ONNX has it."""
 
 
 def require_gates(inspection: Inspection, gates: Gates) -> None:

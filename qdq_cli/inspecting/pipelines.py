@@ -5,6 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from qdq_cli.inspecting.inspect import Inspection
+from qdq_cli.inspecting.text import coded_types
 from qdq_cli.process.printable import printable_line
 from qdq_cli.screen.amounts import share_text
 from qdq_cli.screen.sentences import some_of
@@ -46,15 +47,15 @@ def markdown_summary(inspection: Inspection) -> str:
     summary = inspection.summary
     macs = "unknown" if summary.quantized_macs_percent is None else share_text(summary.quantized_macs_percent)
     traffic = "unknown" if summary.quantized_traffic_percent is None else share_text(summary.quantized_traffic_percent)
-    unknown = summary.unknown_costs
+    unknown, types = summary.unknown_costs, coded_types(summary)
     lines = [
         f"### qdq inspect: {code_text(inspection.model)}",
         "",
         "| | |",
         "| --- | --- |",
-        f"| weighted operators in INT8 | {summary.weighted_quantized} of {summary.weighted_ops} |",
-        f"| MACs in INT8 | {macs} |",
-        f"| activation traffic in INT8 | {traffic} |",
+        f"| weighted operators in {types} | {summary.weighted_quantized} of {summary.weighted_ops} |",
+        f"| MACs in {types} | {macs} |",
+        f"| activation traffic in {types} | {traffic} |",
         *([f"| kernels of unknown shape, not in these shares | {unknown} |"] if unknown else []),
         f"| stand-alone Q/DQ inside / at the boundary | {summary.standalone} / {summary.boundary} |",
         f"| errors / warnings | {summary.errors} / {summary.warnings} |",

@@ -139,7 +139,7 @@ def _writes_codes(layer: Layer, kind: str) -> bool:
 
 
 def _cost(summary: Summary) -> str:
-    types = _coded(summary)
+    types = coded_types(summary)
     parts = []
     if summary.quantized_macs_percent is not None:
         whole = "the" if summary.unknown_macs else short_count(summary.macs)
@@ -154,7 +154,7 @@ def _cost(summary: Summary) -> str:
     return f"{unknown}; {text} of those that are known" if parts else unknown
 
 
-def _coded(summary: Summary) -> str:
+def coded_types(summary: Summary) -> str:
     """Name the types that products compute in; INT8 where none does."""
     found = [entry.type for entry in summary.by_type if entry.macs and PRECISIONS[entry.type].is_quantized]
     return " and ".join(found) or "INT8"

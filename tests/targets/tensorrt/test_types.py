@@ -11,6 +11,7 @@ import pytest
 from qdq_cli.config.forms import Gpu, TensorRT
 from qdq_cli.config.inspect import InspectConfig
 from qdq_cli.inspecting.inspect import Inspection, inspect_model
+from qdq_cli.inspecting.pipelines import markdown_summary
 from qdq_cli.targets.tensorrt.cost_record import TypeCost
 from qdq_cli.targets.tensorrt.gpus import GPUS, Use
 from tests.networks import Network
@@ -195,3 +196,19 @@ def test_a_float_model_is_no_reason_to_speak_of_its_rest(tmp_path):
     x = net.input("x", (1, 32, 8, 8))
     found = inspected(net.proto(net.op("Softmax", net.conv(x, 32, scale=None))), tmp_path)
     assert not found.quantized and "W_FLOAT_REST" not in {entry.code for entry in found.advice}
+
+
+@pytest.mark.parametrize(
+    ("name", "activations", "weights"),
+    [
+        ("INT8 in FP32", "int8", "int8"),
+        ("FP8 in FP16", "float8e4m3fn", "float8e4m3fn"),
+        ("INT4 in BF16", "int8", "int4"),
+        ("NVFP4 in FP16", "float4e2m1", "float4e2m1"),
+    ],
+)
+def test_documents_name_the_stored_types(name, activations, weights, tmp_path):
+    found = inspected(VALID[name], tmp_path)
+    assert (found.activation_type, found.weight_type) == (activations, weights)
+    types = {"int8": "INT8", "float8e4m3fn": "FP8", "float4e2m1": "NVFP4"}
+    assert f"| MACs in {types[activations]} |" in markdown_summary(found)
