@@ -58,8 +58,8 @@ class DataConfig(Checked):
     preprocess: str | None = option(
         None,
         "How pictures become inputs: imagenet, unit (0..1), signed (-1..1), raw (0..255), yolov8, yolox, clip and "
-        "others of exporters, or a JSON/TOML file, preprocessor_config.json too. [default: that of a known exporter, else "
-        "imagenet for three channels, unit for one]",
+        "others of exporters, or a JSON/TOML file, preprocessor_config.json too. [default: that of a known exporter, "
+        "else imagenet for three channels, unit for one]",
         metavar="NAME|FILE",
     )
     overrides: Overrides = field(default_factory=Overrides)

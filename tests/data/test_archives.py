@@ -187,3 +187,17 @@ def test_what_is_not_chosen_is_not_unpacked(folder: Path, tmp_path: Path):
     assert samples.load(7).arrays
     with pytest.raises((UnreadableSampleError, OSError)):
         samples.load(5)
+
+
+def test_shards_of_webdataset(folder: Path, tmp_path: Path):
+    """What stands beside the pictures of a shard, such as labels, is left alone."""
+    for shard in range(2):
+        with tarfile.open(tmp_path / f"shard-{shard:06}.tar", "w") as archive:
+            for k in range(3):
+                number = f"{3 * shard + k:08}"
+                add_bytes(archive, f"{number}.cls", b"7")
+                add_bytes(archive, f"{number}.json", b"{}")
+                add_bytes(archive, f"{number}.png", (folder / "left" / f"{3 * shard + k}.png").read_bytes())
+    samples = opened(tmp_path / "shard-{000000..000001}.tar")
+    plain = opened(folder / "left")
+    assert content(samples) == content(plain)[:6]
