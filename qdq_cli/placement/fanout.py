@@ -7,8 +7,9 @@ float, unless a Q becomes a kernel of its own because of it. There are two such 
     a result that is read as INT8: its Q stands alone behind an operator that computes in float.
 
 The Q of the first place may also be one that would move back over commuting operators and meet another there, if only
-the one reader did not hold it. Both are mended by quantizing the operator, if nothing else it reads then needs a Q of its own. In the second place one
-at the graph's inputs may take the other's: there it goes with the first INT8 input (P16), and the operator writes INT8.
+the one reader did not hold it. All are mended by quantizing the operator, if nothing else it reads then needs a Q of
+its own. In the second place one at the graph's inputs may take the other's: there it goes with the first INT8 input
+(P16), and the operator writes INT8.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class _Fanout:
         return readers if self._are_free(readers) else frozenset()
 
     def _meets_a_pair(self, value: ir.Value, joining: frozenset[ir.Node]) -> bool:
-        """Say whether a Q on a tensor moves back to one that is there for others, once these readers are no obstacle."""
+        """Say whether a Q on a tensor moves back to one that is there for others, once these readers join."""
         while (before := self._before(value)) is not None:
             if self._wants.holds(before):
                 return True
