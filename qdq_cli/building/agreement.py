@@ -65,6 +65,24 @@ def types_run(kernels: Sequence[Kernel], weighted: Iterable[str], quantizers: Ma
     return dict(Counter(filter(None, types)).most_common())
 
 
+def unpredicted_operators(
+    kernels: Sequence[Kernel], weighted: Mapping[str, str], quantizers: Mapping[str, str]
+) -> tuple[Operator, ...]:
+    """Return weighted operators as built, for a model of which nothing can be predicted.
+
+    Args:
+        kernels: The layers of the engine.
+        weighted: Name of each operator -> its type.
+        quantizers: Node -> the Q that its data comes from.
+    """
+    homes = homes_of(kernels)
+    types = {name: computed_type(homes[name], quantizers.get(name)) for name in weighted if name in homes}
+    return tuple(
+        Operator(name, op_type, None, "", types.get(name, ""), None, (), homes[name].name if name in homes else "")
+        for name, op_type in weighted.items()
+    )
+
+
 def homes_of(kernels: Sequence[Kernel]) -> dict[str, Kernel]:
     """Return node -> the kernel that computes it, of all that name it.
 

@@ -19,6 +19,7 @@ from qdq_cli.building.agreement import (
     traffic_of,
     types_of,
     types_run,
+    unpredicted_operators,
 )
 from qdq_cli.building.compiler import COMPILER, Job, Limits, RawRefusal, Told, compile_model
 from qdq_cli.building.names import (
@@ -29,7 +30,7 @@ from qdq_cli.building.names import (
     weighted_names,
 )
 from qdq_cli.building.page import build_page
-from qdq_cli.building.record import Beside, BuildReport, GpuBuild, Outcome, Refusal
+from qdq_cli.building.record import Beside, BuildReport, GpuBuild, Kernel, Operator, Outcome, Refusal
 from qdq_cli.building.shapes import Profile, profiles_of
 from qdq_cli.building.variants import AS_IT_IS, Variant, variants_of
 from qdq_cli.building.verdict import verdict_of
@@ -43,7 +44,7 @@ from qdq_cli.model.opset import opset_of
 from qdq_cli.model.placing import folder_beside
 from qdq_cli.model.quantized import holds_quantization
 from qdq_cli.process.documents import SCHEMA_VERSION
-from qdq_cli.process.errors import QdqError, UsageError
+from qdq_cli.process.errors import ModelError, QdqError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.process.scratch import scratch_folder
 from qdq_cli.process.writable import check_apart, check_writable
@@ -58,20 +59,24 @@ class _Subject:
     Args:
         path: The ONNX file that the compiler reads.
         op_types: Node -> its operator.
+        weighted: Names of the weighted operators.
         quantizers: Node -> the Q that its data comes from.
         readers: Node -> the nodes that read what it makes.
         profiles: Sizes of dynamic inputs.
-        inspections: GPU -> what is predicted.
+        inspections: GPU -> what is predicted, or None.
+        unpredicted: Why nothing is, or "".
         variants: Other forms of the model.
         quantized: Whether it holds Q/DQ.
     """
 
     path: Path
     op_types: Mapping[str, str]
+    weighted: Sequence[str]
     quantizers: Mapping[str, str]
     readers: Mapping[str, Sequence[str]]
     profiles: Mapping[str, Profile]
-    inspections: Mapping[str, Inspection]
+    inspections: Mapping[str, Inspection | None]
+    unpredicted: str
     variants: tuple[Variant, ...]
     quantized: bool
 
@@ -100,7 +105,7 @@ def build_model(config: BuildConfig, listener: Listener = SILENT) -> BuildReport
         variants = variants_of(config, folder, stack, quantized=quantized)
         subject = _subject(config, source, path, profiles, variants)
         builds, version = _builds(config, subject, listener)
-    summary = subject.inspections[config.gpus[0]].summary
+    first = subject.inspections[config.gpus[0]]
     report = BuildReport(
         schema_version=SCHEMA_VERSION,
         model=str(config.model),
@@ -112,8 +117,9 @@ def build_model(config: BuildConfig, listener: Listener = SILENT) -> BuildReport
         assumed=tuple(name for name, profile in profiles.items() if profile.assumed),
         builds=builds,
         engine=None if config.output is None or builds[0].outcome is not Outcome.BUILT else str(config.output),
-        predicted_standalone=summary.standalone,
-        predicted_boundary=summary.boundary,
+        predicted_standalone=None if first is None else first.summary.standalone,
+        predicted_boundary=None if first is None else first.summary.boundary,
+        unpredicted=subject.unpredicted,
     )
     if config.report is not None:
         write_page(build_page(report), config.report)
@@ -127,14 +133,25 @@ def _subject(
     profiles: Mapping[str, Profile],
     variants: tuple[Variant, ...],
 ) -> _Subject:
-    """Gather what is known of a model before it is built; its nodes have names by now."""
+    """Gather what is known of a model before it is built; its nodes have names by now.
+
+    A compiler may read what ONNX's checker refuses, of which nothing can be predicted then.
+    """
+    inspections: dict[str, Inspection | None] = dict.fromkeys(config.gpus)
+    unpredicted = ""
+    try:
+        inspections = {gpu: _predicted(config.model, profiles, Gpu(gpu)) for gpu in config.gpus}
+    except ModelError as error:
+        unpredicted = error.message
     return _Subject(
         path=path,
         op_types=operators_by_name(source.model),
         quantizers=quantizers_by_name(source.model),
         readers=readers_by_name(source.model),
         profiles=profiles,
-        inspections={gpu: _predicted(config.model, profiles, Gpu(gpu)) for gpu in config.gpus},
+        inspections=inspections,
+        unpredicted=unpredicted,
+        weighted=weighted_names(source.model),
         variants=variants,
         quantized=holds_quantization(source.model),
     )
@@ -217,14 +234,15 @@ def _shapes(profiles: Mapping[str, Profile], *, usual: bool = False) -> Mapping[
 def _described(gpu: str, told: Told, subject: _Subject, work: _Work) -> GpuBuild:
     """Make the record of one build; sizes that the engine leaves open are those of a build for the usual ones alone."""
     inspection = subject.inspections[gpu]
-    errors = tuple(entry for entry in inspection.findings if entry.severity is Severity.ERROR)
+    findings = () if inspection is None else inspection.findings
+    errors = tuple(entry for entry in findings if entry.severity is Severity.ERROR)
     if told.outcome is not Outcome.BUILT:
-        refusals = tuple(_refusal(raw, inspection, subject.readers) for raw in told.refusals)
+        refusals = tuple(_refusal(raw, findings, subject.readers) for raw in told.refusals)
         return GpuBuild(gpu, told.outcome, refusals, told.said, errors=errors)
     kernels, sized = told.kernels, told.kernels
     if not all(profile.is_fixed for profile in subject.profiles.values()):
         sized = work.compile(Job(subject.path, gpu, _shapes(subject.profiles, usual=True))).kernels
-    operators = operators_of(kernels, inspection, subject.quantizers)
+    operators, elsewhere = _operators(kernels, inspection, subject)
     return GpuBuild(
         gpu=gpu,
         outcome=told.outcome,
@@ -234,7 +252,7 @@ def _described(gpu: str, told: Told, subject: _Subject, work: _Work) -> GpuBuild
         types=types_of(kernels),
         operators=operators,
         built_types=built_types(operators),
-        agreement=agreement_of(operators, inspection.summary.weighted_ops - len(operators)),
+        agreement=agreement_of(operators, elsewhere),
         quantized_macs_percent=macs_percent(operators),
         conversions=conversions_of(kernels, subject.op_types),
         traffic=traffic_of(sized),
@@ -243,14 +261,25 @@ def _described(gpu: str, told: Told, subject: _Subject, work: _Work) -> GpuBuild
     )
 
 
-def _refusal(raw: RawRefusal, inspection: Inspection, readers: Mapping[str, Sequence[str]]) -> Refusal:
+def _operators(
+    kernels: tuple[Kernel, ...], inspection: Inspection | None, subject: _Subject
+) -> tuple[tuple[Operator, ...], int]:
+    """Return the weighted operators as predicted and built, and how many more the prediction has in no layer."""
+    if inspection is None:
+        weighted = {name: subject.op_types[name] for name in subject.weighted}
+        return unpredicted_operators(kernels, weighted, subject.quantizers), 0
+    operators = operators_of(kernels, inspection, subject.quantizers)
+    return operators, inspection.summary.weighted_ops - len(operators)
+
+
+def _refusal(raw: RawRefusal, findings: Sequence[Finding], readers: Mapping[str, Sequence[str]]) -> Refusal:
     """Put beside what the importer says what the lint says about the same node, or about one that reads its result."""
 
     def about(*names: str) -> tuple[Finding, ...]:
-        return tuple(entry for entry in inspection.findings if entry.node and entry.node in names)
+        return tuple(entry for entry in findings if entry.node and entry.node in names)
 
-    findings = about(raw.node) or about(*readers.get(raw.node, ()))
-    return Refusal(raw.node, raw.op_type, raw.said, findings)
+    found = about(raw.node) or about(*readers.get(raw.node, ()))
+    return Refusal(raw.node, raw.op_type, raw.said, found)
 
 
 def _beside(variant: Variant, gpu: str, profiles: Mapping[str, Profile], work: _Work) -> Beside:

@@ -218,8 +218,10 @@ class BuildReport:
         assumed: Those of them that nobody chose.
         builds: One entry for each GPU.
         engine: Path of the engine that was kept; None without `-o`.
-        predicted_standalone: Q/DQ kernels of their own that `qdq inspect` predicts inside the network.
-        predicted_boundary: Those it predicts at graph inputs and outputs.
+        predicted_standalone: Q/DQ kernels of their own that `qdq inspect` predicts inside the network; None where it
+            predicts nothing.
+        predicted_boundary: Those it predicts at graph inputs and outputs; None where it predicts nothing.
+        unpredicted: Why nothing is predicted; "" where something is.
     """
 
     schema_version: int
@@ -232,5 +234,6 @@ class BuildReport:
     assumed: tuple[str, ...]
     builds: tuple[GpuBuild, ...]
     engine: str | None
-    predicted_standalone: int
-    predicted_boundary: int
+    predicted_standalone: int | None
+    predicted_boundary: int | None
+    unpredicted: str = ""

@@ -29,6 +29,8 @@ def build_lines(report: BuildReport, paint: Paint = plain, *, full: bool = False
     lines += row("compiler", f"{report.compiler}, on this machine, without a GPU")
     for name, shape in report.shapes.items():
         lines += row("input", f"{name} {shape}" + ("  (assumed; --input-shape)" if name in report.assumed else ""))
+    if report.unpredicted:
+        lines += row("prediction", f"none: {report.unpredicted}")
     lines += block_lines(report, paint, 10**9 if full else MAX_SHOWN)
     lines += ["", *row("engine", f"{report.engine}  (for RTX GPUs of {report.builds[0].gpu})")] if report.engine else []
     return lines
@@ -48,12 +50,13 @@ def block_lines(report: BuildReport, paint: Paint = plain, most: int = MAX_SHOWN
 def _block(report: BuildReport, build: GpuBuild, paint: Paint, most: int) -> list[str]:
     lines = ["", *row(build.gpu, _result(build, paint))]
     if build.outcome is not Outcome.BUILT:
-        return lines + _refusals(build, paint, most)
+        lines += _refusals(build, paint, most)
+        return lines if report.unpredicted else lines + _errors(build, paint, most)
     lines += row("weighted", operators_text(build))
     if build.quantized_macs_percent is not None:
         macs = sum(operator.macs or 0 for operator in build.operators)
         lines += row("MACs", f"{share_text(build.quantized_macs_percent)} of {short_count(macs)} in INT8")
-    if build.agreement is not None:
+    if build.agreement is not None and not report.unpredicted:
         lines += row("prediction", agreement_text(build.agreement))
     lines += row("kernels", types_text(build.types or {}))
     if build.traffic is not None:
@@ -82,7 +85,7 @@ def _refusals(build: GpuBuild, paint: Paint, most: int) -> list[str]:
     if not build.refusals:
         for said in build.said[:most]:
             lines += ["", *wrapped(f"the compiler: {said}", 0)]
-    return lines + _errors(build, paint, most)
+    return lines
 
 
 def _errors(build: GpuBuild, paint: Paint, most: int) -> list[str]:
@@ -142,6 +145,8 @@ def traffic_text(traffic: Traffic) -> str:
 def _conversions(report: BuildReport, build: GpuBuild) -> str:
     count = len(build.conversions)
     verbs = "quantizes or dequantizes" if count == 1 else "quantize or dequantize"
+    if report.predicted_standalone is None:
+        return f"{count_text(count, 'kernel')} that only {verbs}"
     predicted = f"{report.predicted_standalone} inside, {report.predicted_boundary} at the boundary"
     return f"{count_text(count, 'kernel')} that only {verbs}; predicted: {predicted}"
 

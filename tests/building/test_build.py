@@ -235,3 +235,16 @@ def test_a_missing_compiler_is_told_before_the_work(space: Workspace, tmp_path: 
     target = tmp_path / "out.onnx"
     assert qdq("quantize", space.model, "--calib", space.arrays, "--build", "sm89", "-o", target).code == 2
     assert not target.exists()
+
+
+def test_what_our_checker_refuses_is_built_without_a_prediction(space: Workspace, tmp_path: Path):
+    """An attribute that the opset does not have, as other quantizers write it; a compiler may read it all the same."""
+    model = onnx.load(space.output)
+    relu = next(node for node in model.graph.node if node.op_type == "Relu")
+    relu.attribute.append(onnx.helper.make_attribute("axis", 1))
+    onnx.save(model, tmp_path / "odd.onnx")
+    document = build(tmp_path / "odd.onnx", "--json").document
+    (found,) = document["builds"]
+    assert "not well-formed" in document["unpredicted"]
+    assert (found["built_types"], found["agreement"]) == ({"INT8": 4}, {"agree": 0, "differ": 0, "untold": 4})
+    assert "prediction    none: The model is not well-formed ONNX" in build(tmp_path / "odd.onnx").out
