@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from calibrators import CalibrationTable, Entry, Method, MethodName, ranges_of, read_cache, share_outside
+from calibrators import CalibrationTable, Entry, Extremes, Method, MethodName, ranges_of, read_cache, share_outside
 from qdq_cli.calibrating.feeding import describe_feeding
 from qdq_cli.config.ranges import METHODS
 from qdq_cli.process.documents import SCHEMA_VERSION
@@ -38,6 +38,20 @@ class TensorSummary:
 
 
 @dataclass(frozen=True)
+class ExtremesSummary:
+    """A tensor of which a calibration cache holds the smallest and the largest value alone.
+
+    Args:
+        name: As the model calls it.
+        minimum, maximum: They; None where no value was observed.
+    """
+
+    name: str
+    minimum: float | None
+    maximum: float | None
+
+
+@dataclass(frozen=True)
 class CacheSummary:
     """A calibration cache.
 
@@ -51,7 +65,8 @@ class CacheSummary:
         preprocessing: One line on how samples became inputs; "" for arrays.
         versions: Tool -> version.
         percentile: Share of values that the method percentile keeps, in percent.
-        tensors: Ordered by name.
+        tensors: Those whose values were counted, ordered by name.
+        extremes: Of further tensors the smallest and the largest value alone, for `--float-type`, ordered by name.
     """
 
     schema_version: int
@@ -64,6 +79,7 @@ class CacheSummary:
     versions: Mapping[str, str]
     percentile: float
     tensors: tuple[TensorSummary, ...]
+    extremes: tuple[ExtremesSummary, ...] = ()
 
 
 def summarize(path: Path, table: CalibrationTable, percentile: float) -> CacheSummary:
@@ -90,7 +106,12 @@ def summarize(path: Path, table: CalibrationTable, percentile: float) -> CacheSu
             )
             for name in sorted(table.entries)
         ),
+        extremes=tuple(_extremes(name, entry.extremes) for name, entry in sorted(table.extremes.items())),
     )
+
+
+def _extremes(name: str, seen: Extremes) -> ExtremesSummary:
+    return ExtremesSummary(name, *((None, None) if seen.is_empty else (seen.minimum, seen.maximum)))
 
 
 def read_summary(path: Path, percentile: float) -> tuple[CacheSummary, CalibrationTable]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from qdq_cli.cache.drift import Difference
     from qdq_cli.cache.exchange import RangeFile
     from qdq_cli.cache.fit import Fit
-    from qdq_cli.cache.summary import CacheSummary, TensorSummary
+    from qdq_cli.cache.summary import CacheSummary, ExtremesSummary, TensorSummary
     from qdq_cli.calibrating.calibrate import CalibrationReport
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -66,7 +66,8 @@ def head_lines(summary: CacheSummary) -> list[str]:
         _row("samples", f"{summary.samples}  (digest {summary.samples_digest[:12]})"),
     ]
     lines += [_row("preprocessing", summary.preprocessing)] if summary.preprocessing else []
-    return [*lines, _row("versions", versions), _row("tensors", str(len(summary.tensors)))]
+    alone = f", and {len(summary.extremes)} by their extremes alone" if summary.extremes else ""
+    return [*lines, _row("versions", versions), _row("tensors", f"{len(summary.tensors)}{alone}")]
 
 
 def show_lines(summary: CacheSummary, table: CalibrationTable, columns: int, blocks: str) -> list[str]:
@@ -85,7 +86,15 @@ def show_lines(summary: CacheSummary, table: CalibrationTable, columns: int, blo
     room = max(_SHORTEST_NAME, columns - len(rest[0]) - _SPARK_CELLS - 2)
     names = _names([tensor.name for tensor in summary.tensors], room)
     lines = [f"{name}{line}  {spark}" for name, line, spark in zip(names[1:], rest[1:], sparks, strict=True)]
-    return [*head_lines(summary), "", f"{names[0]}{rest[0]}  histogram (log)", *lines]
+    lines = [*head_lines(summary), "", f"{names[0]}{rest[0]}  histogram (log)", *lines]
+    alone = [f"  {tensor.name}: {_ends(tensor)}" for tensor in summary.extremes]
+    return [*lines, "", "extremes alone:", *alone] if alone else lines
+
+
+def _ends(tensor: ExtremesSummary) -> str:
+    if tensor.minimum is None or tensor.maximum is None:
+        return "no values"
+    return f"{tensor.minimum:.4g} to {tensor.maximum:.4g}"
 
 
 def _cells(tensor: TensorSummary) -> tuple[str, ...]:

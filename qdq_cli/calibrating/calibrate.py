@@ -46,7 +46,8 @@ class CalibrationReport:
         model: Path of the model.
         output: Path of the calibration cache.
         fingerprint: Digest of what the model computes.
-        tensors: Names of the tensors in the cache.
+        tensors: Names of the tensors in the cache whose values were counted.
+        extremes: Names of those of which it holds the smallest and the largest value alone.
         samples: How many samples, and what became of the others.
         shard: Which share of the runs ("1/1": all).
         batch_size: Samples a run.
@@ -72,6 +73,7 @@ class CalibrationReport:
     size_bytes: int
     seconds: Mapping[str, float]
     notes: tuple[str, ...]
+    extremes: tuple[str, ...] = ()
 
 
 def calibrate_model(
@@ -129,6 +131,7 @@ def _report(config: CalibrateConfig, table: CalibrationTable, share: Share, cloc
         size_bytes=config.destination.stat().st_size,
         seconds=clock.seconds(),
         notes=share.notes,
+        extremes=tuple(sorted(table.extremes)),
     )
 
 

@@ -71,6 +71,9 @@ def test_a_cache_made_elsewhere_says_how_large_tensors_get(loud: Workspace):
     cache = loud.folder / "model.qcal"
     assert qdq("calibrate", loud.model, "--calib", loud.arrays).code == 0
     assert "squares" in read_cache(cache).extremes
+    shown = qdq("cache", "show", cache)
+    assert " by their extremes alone" in shown.out
+    assert "\n  squares: " in shown.out
     halved(loud, "--cache", cache, "--verify", "0")
     here = loud.output.read_bytes()
     other = loud.folder / "other.qcal"
