@@ -104,9 +104,7 @@ def rewrite_in_place(
         writer.quantize_bias(target)
     writer.drop_unread_constants()
     if form is Form.PAIRS:
-        joined = _half_joins(model.graph)
-        if joined:
-            propagate(model, may_move=joined.__contains__)
+        join_on_codes(model)
         return Rewritten(model, _notes(dead, small))
     opset = opset_of(model)
     propagate(model, may_move=lambda node: plan.target.operators.commutes(node) and _runs_on_int8(node, opset))
@@ -126,6 +124,13 @@ def _notes(dead: Mapping[str, int], small: Sequence[str]) -> tuple[str, ...]:
         found = "channel of zeros" if channels == 1 else "channels of zeros"
         notes.append(f"{channels} {found}, or of next to nothing, got the scale 1.0, in {some_of(list(dead))}.")
     return tuple(notes)
+
+
+def join_on_codes(model: ir.Model) -> None:
+    """Let every Concat between DQ and Q of one FP16 scale join INT8 tensors, in place."""
+    joined = _half_joins(model.graph)
+    if joined:
+        propagate(model, may_move=joined.__contains__)
 
 
 def _half_joins(graph: ir.Graph) -> frozenset[ir.Node]:

@@ -19,6 +19,7 @@ from qdq_cli.casting.structure import touches_single
 from qdq_cli.config.forms import FloatType, ScaleType
 from qdq_cli.model.nodes import every_node
 from qdq_cli.model.provenance import record_float_type
+from qdq_cli.placement.rewrite import join_on_codes
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.progress import Listener
 from qdq_cli.quantizing.float_record import FloatRest
@@ -137,6 +138,7 @@ def in_float_type(model: ir.Model, form: FloatForm, observed: Observation) -> Fi
     """
     plan = make_float_plan(model, form.float_type, observed.known_extremes, form.scales, keep_io=form.keep_io)
     made = converted(model, plan, keep_io=form.keep_io, scales=form.scales)
+    join_on_codes(made.model)
     record_float_type(made.model, form.float_type.value)
     return Finished(made.model, made.notes, _rest(plan, model, made.casts))
 

@@ -227,3 +227,16 @@ def test_a_quantized_model_is_converted_by_another_command(space: Workspace):
     kept = qdq("quantize", space.output, "--trt", "11", "-o", space.folder / "again.onnx")
     assert kept.code == 0
     assert (space.folder / "again.onnx").read_bytes() == space.output.read_bytes()
+
+
+def test_a_concat_of_fp16_branches_is_joined_on_codes(tmp_path: Path):
+    """ONNX Runtime's default session refuses it otherwise."""
+    net = Network()
+    x = net.input("images", ("N", 3, SIDE, SIDE))
+    both = net.concat(net.conv(x, 32, "left", scale=None), net.conv(x, 32, "right", scale=None), name="join")
+    space = make_workspace(tmp_path, net.proto(net.conv(both, 32, "last", scale=None)))
+    assert halved(space)["verification"]["default_session"]["error"] == ""
+    graph = onnx.load(space.output).graph
+    made = {name: node.op_type for node in graph.node for name in node.output}
+    (join,) = (node for node in graph.node if node.op_type == "Concat")
+    assert {made[name] for name in join.input} == {"QuantizeLinear"}
