@@ -17,7 +17,6 @@ from qdq_cli.casting.formats import FORMATS, limit
 from qdq_cli.casting.plan import FloatPlan, is_free, make_float_plan
 from qdq_cli.casting.structure import touches_single
 from qdq_cli.config.forms import FloatType, ScaleType
-from qdq_cli.model.nodes import every_node
 from qdq_cli.model.provenance import record_float_type
 from qdq_cli.placement.rewrite import join_on_codes
 from qdq_cli.process.errors import ModelError
@@ -81,13 +80,9 @@ def wanted_form(
 
 
 def half_type(model: ir.Model) -> FloatType | None:
-    """Return the 16-bit float type that a model has anywhere, of its graph inputs and weights first; None for none."""
-    every = (
-        *model.graph.inputs,
-        *model.graph.initializers.values(),
-        *(value for node in every_node(model.graph) for value in node.outputs),
-    )
+    """Return the 16-bit float type of the first weight or graph input of a model that has one; None for none."""
     types = {form.dtype: kind for kind, form in FORMATS.items()}
+    every = (*model.graph.inputs, *model.graph.initializers.values())
     return next((types[value.dtype] for value in every if value.dtype in types), None)
 
 

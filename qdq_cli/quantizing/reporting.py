@@ -184,7 +184,11 @@ def form_of(run: Run, prepared: Preparation) -> FloatForm | None:
     config = run.config
     default = FloatType.FP16 if config.trt is TensorRT.V11 else FloatType.FP32
     forms = config.scale_type, config.keep_io_types
-    return wanted_form(prepared.model, config.model, config.float_type, default, forms)
+    form = wanted_form(prepared.model, config.model, config.float_type, default, forms)
+    if form is None and config.float_type not in (None, FloatType.FP32):
+        kind = config.float_type.value
+        run.say(f"{config.model} has {kind.upper()} weights or inputs already, so --float-type {kind} changes nothing.")
+    return form
 
 
 def quantized_in_part(plan: Plan) -> tuple[str, ...]:

@@ -109,7 +109,7 @@ def observe(
 def _joined(workers: Sequence[_Worker[Any]], names: Sequence[str]) -> dict[str, Extremes]:
     """What all workers together saw of the tensors whose extremes are wanted, in the tensors' order."""
     ends = np.stack([worker.ends for worker in workers])
-    lows, highs = ends[:, 0].min(axis=0), ends[:, 1].max(axis=0)
+    lows, highs = ends[:, 0].min(axis=0) + 0.0, ends[:, 1].max(axis=0) + 0.0  # -0.0 becomes 0.0, whoever met it first
     return {name: Extremes(*map(float, pair)) for name, *pair in zip(names, lows, highs, strict=True)}
 
 

@@ -65,6 +65,14 @@ def test_infinite_values_and_empty_tensors_have_extremes_too():
     assert found["left"].is_empty
 
 
+def test_zero_has_one_sign():
+    """A histogram knows one zero too; which one a maximum gives depends on the order."""
+    net = Network()
+    net.op("Neg", net.input("x", ("N", 4)), name="negated")
+    found = extremes_of(net.proto("negated"), ["negated", "x"], [np.zeros((1, 4), np.float32)])
+    assert {str(end) for seen in found.values() for end in (seen.minimum, seen.maximum)} == {"0.0"}
+
+
 def test_names_like_those_of_the_extremes_do_no_harm():
     net = Network()
     net.relu(net.relu(net.input("x", ("N", 4)), "extremes_ReduceMin_0"), "extremes_")
