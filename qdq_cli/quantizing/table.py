@@ -25,7 +25,8 @@ def table_of_run(outcome: Outcome) -> CalibrationTable | None:
     if model is None or seen is None or samples is None or not seen.histograms:
         return None
     keys = seen.digests or frozenset(_keys(samples, seen.samples))
-    table = table_of(model, seen.histograms, samples.feeding, keys, portrait_for(model, samples))
+    portrait = portrait_for(model, samples)
+    table = table_of(model, seen.histograms, samples.feeding, keys, portrait, seen.extremes)
     return table if outcome.placement is None else with_groupings(table, model, *outcome.placement)
 
 

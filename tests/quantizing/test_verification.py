@@ -231,6 +231,37 @@ def test_a_half_concat_is_written_on_int8_tensors(tmp_path: Path):
     ort.InferenceSession(str(space.output), providers=["CPUExecutionProvider"])
 
 
+def focus() -> onnx.ModelProto:
+    """FP16: the two halves of a picture, one behind the other, as detectors begin."""
+    rng = np.random.default_rng(0)
+    numbers = {"top": [0], "half": [16], "end": [32], "rows": [2]}
+    constants = [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in numbers.items()]
+    weight = numpy_helper.from_array((rng.normal(size=(32, 32, 3, 3)) * 0.1).astype(np.float16), "w")
+    nodes = [
+        helper.make_node("Slice", ["x", "top", "half", "rows"], ["upper"], name="first"),
+        helper.make_node("Slice", ["x", "half", "end", "rows"], ["lower"], name="second"),
+        helper.make_node("Concat", ["upper", "lower"], ["both"], axis=1, name="join"),
+        helper.make_node("Conv", ["both", "w"], ["y"], name="conv"),
+    ]
+    ends = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT16, (1, 16, 32, 8)),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT16, (1, 32, 14, 6)),
+    ]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [weight, *constants])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_a_half_concat_behind_slices_is_written_on_int8_tensors(tmp_path: Path):
+    values = np.random.default_rng(1).normal(size=(24, 16, 32, 8)).astype(np.float16)
+    space = space_with(tmp_path, focus(), x=values)
+    found = space.quantize("--json").document
+    made = {name: node for node in onnx.load(space.output).graph.node for name in node.output}
+    (join,) = (node for node in onnx.load(space.output).graph.node if node.op_type == "Concat")
+    assert {made[made[name].input[0]].op_type for name in join.input} == {"QuantizeLinear"}
+    assert found["verification"]["default_session"]["error"] == ""
+    assert found["tensorrt"]["standalone"] == 0
+
+
 def test_a_float_concat_keeps_its_pairs(tmp_path: Path):
     net = Network()
     x = net.input("images", (1, 3, 16, 16))
