@@ -49,6 +49,12 @@ LINT = {
         "A scale for each channel of an activation cannot be taken out of the sum that the next operator makes.",
         "A Q on [1, 64, 56, 56] with 64 scales and axis=1.",
     ),
+    "W_SCALE_SHAPE": Told(
+        "ONNX takes a vector of one scale for a scalar. TensorRT for RTX 1.7 reads it, says nothing, and computes what "
+        "reads such an activation in float, Q and DQ beside it; with a scalar the same file runs in INT8 (`qdq build` "
+        "shows both). Whether the server's releases do so too was not seen.",
+        "A QAT export whose observers keep their scale as a tensor of one element.",
+    ),
     "E_AXIS_MISSING": Told(
         "Importers up to 10.1 take axis 0, newer ones 1, ONNX says 1: the scales go with other slices in each.",
         "A Conv weight with 64 scales, whose Q has no axis.",

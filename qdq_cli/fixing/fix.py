@@ -16,6 +16,7 @@ from qdq_cli.fixing.constants import inline_operands, restore_constants
 from qdq_cli.fixing.importing import repair_import
 from qdq_cli.fixing.inputs import random_batches
 from qdq_cli.fixing.record import Left, Outcome, Repair, RepairReport, State
+from qdq_cli.fixing.scalars import write_scalars
 from qdq_cli.fixing.scales import mend_scales
 from qdq_cli.model import files
 from qdq_cli.model.check import check_written
@@ -157,6 +158,7 @@ def _repair_legality(model: ir.Model) -> tuple[ir.Model, list[Repair], list[Left
         take(step(model.graph, Names(model.graph)))
     take(restore_constants(model))
     take(mend_scales(model.graph, Names(model.graph)))
+    take(write_scalars(model.graph, Names(model.graph)))
     return model, repairs, left
 
 

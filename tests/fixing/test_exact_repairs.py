@@ -474,5 +474,22 @@ def test_a_zero_point_of_one_number_takes_the_shape_of_its_scales(fixed):
     assert "A13" in result.rules
 
 
+def test_vectors_of_one_scale_become_scalars_where_an_activation_is_meant(fixed):
+    net, x = start()
+    scale, zero = net.constant(np.full(1, SCALE, np.float32), "s"), net.constant(np.zeros(1, np.int8), "z")
+    y = net.op("Conv", pair(net, x, scale, zero), pair(net, net.constant(net.weight(8, 8, 1, 1)), scale, zero))
+    found = fixed(net.proto(net.op("Conv", pair(net, net.relu(y), scale, zero), weight(net))))
+    found.assert_equal()
+    assert [repair.rule for repair in found.report.repairs] == ["A2"] * 4
+    assert all(repair.exact for repair in found.report.repairs)
+    assert (found.report.before.warnings, found.report.after.warnings) == (2, 0)
+    graph = onnx.load(found.target).graph
+    shapes = {constant.name: tuple(constant.dims) for constant in graph.initializer}
+    halves = [node for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    read = [(node.input[1], shapes[node.input[1]], shapes[node.input[2]]) for node in halves]
+    assert len({name for name, scale_shape, _ in read if scale_shape == ()}) == 1, "one scalar serves all"
+    assert sorted(found[1:] for found in read) == [((), ())] * 4 + [((1,), (1,))] * 2 + [((8,), (8,))] * 2
+
+
 def constants(path: Path) -> list[np.ndarray]:
     return [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer]

@@ -121,6 +121,13 @@ _TABLE = (
         "Quantize activations per tensor; per-channel scales are for weights.",
     ),
     Rule(
+        "W_SCALE_SHAPE",
+        "A2",
+        "a scalar as the scale of an activation",
+        "Store the scale and its zero point as scalars; `qdq fix` does.",
+        FROM_11,
+    ),
+    Rule(
         "E_AXIS_MISSING",
         "A20",
         "the axis attribute on a per-channel Q or DQ: its default differs between importers",

@@ -35,6 +35,7 @@ from qdq_cli.targets.tensorrt.assembly import (
     unshuffled,
 )
 from qdq_cli.targets.tensorrt.importing import is_shuffle, onnx_name
+from qdq_cli.targets.tensorrt.lint_scales import is_vector_of_one
 from qdq_cli.targets.tensorrt.onnx_types import coded_precision
 from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.precision import Precision
@@ -47,6 +48,7 @@ MOVED_WEIGHT = "The weight passes a shuffle behind its DQ; some versions cannot 
 DEEP_WEIGHT = "Per-channel scales of a constant of rank 3 or more are documented for 2-D weights only (section 1.5)."
 ALONE = "Weights alone fuse into matrix products; a convolution may make them float in a kernel of its own (section 7)."
 MX = "MXFP8 may be made float before the product: nothing public shows in which type its kernels multiply (section 7)."
+VECTOR = "A scale of shape [1] instead of a scalar keeps it in float in some versions (A2)."
 ATTENTION = "A fused attention kernel may take this product with its neighbours (section 3.3)."
 
 
@@ -287,6 +289,8 @@ def _doubts(kernel: Kernel, operands: Operands) -> list[str]:
     weight = operands.weight
     if kernel.codes is Precision.MXFP8:
         doubts.append(MX)
+    if any(_has_vector_scale(slot) for slot in operands.data):
+        doubts.append(VECTOR)
     if lead.op_type == "ConvTranspose" and trailing_quantize(kernel.result) is not None:
         doubts.append(DECONV)
     if weight is None:
@@ -298,6 +302,11 @@ def _doubts(kernel: Kernel, operands: Operands) -> list[str]:
     elif lead.op_type == "MatMul" and (rank(weight.value) or 2) > 2 and not _is_per_tensor(weight.value):
         doubts.append(DEEP_WEIGHT)
     return doubts
+
+
+def _has_vector_scale(slot: Slot) -> bool:
+    dequantize = activation_dequantize(slot)
+    return dequantize is not None and is_vector_of_one(dequantize)
 
 
 def _is_per_tensor(value: ir.Value | None) -> bool:

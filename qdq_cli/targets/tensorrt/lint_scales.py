@@ -18,6 +18,7 @@ from qdq_cli.model.scales import (
     holds_constant,
     indirect_slots,
     is_pair_half,
+    is_quantize,
     stored_type,
 )
 from qdq_cli.targets.tensorrt.findings import UP_TO_8_6, Finding, finding
@@ -63,6 +64,7 @@ def lint_node(node: ir.Node, opset: int = MIN_OPSET) -> Iterator[Finding]:
     yield from _zero_point(half)
     yield from lint_types(half)
     yield from _axis(half)
+    yield from _vector(half)
     yield from _clipped(half)
 
 
@@ -173,6 +175,20 @@ def _axis(half: Half) -> Iterator[Finding]:
             yield finding(
                 "E_AXIS_LEN", label(node), name_in(data), f"{count} scales along axis {axis} of {_shape(dims)}"
             )
+
+
+def is_vector_of_one(node: ir.Node) -> bool:
+    """Say whether a Q or DQ of an activation has a vector of one scale, where a scalar is meant (A2)."""
+    scale, data = input_at(node, 1), input_at(node, 0)
+    vector = scale is not None and scale.shape is not None and scale.shape.rank() == 1
+    return vector and scale_count(node) == 1 and not holds_constant(data)
+
+
+def _vector(half: Half) -> Iterator[Finding]:
+    """Say once a pair that its scale is a vector; a Q speaks for the DQs behind it."""
+    speaks = is_quantize(half.node) or half.data is None or not is_quantize(half.data.producer())
+    if speaks and not half.block_size and is_vector_of_one(half.node):
+        yield finding("W_SCALE_SHAPE", label(half.node), name_in(half.data), "a scale of shape [1]")
 
 
 def _clipped(half: Half) -> Iterator[Finding]:

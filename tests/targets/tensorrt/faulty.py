@@ -157,6 +157,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "E_ZP_DTYPE": lambda: on_the_input(np.float32(0.5), np.uint8(128)),
     "E_ZP_SIZE": lambda: on_the_input(np.float32(0.5), np.zeros(2, np.int8)),
     "E_ACT_PER_AXIS": lambda: on_the_input(np.full(32, 0.5, np.float32), np.zeros(32, np.int8), axis=1),
+    "W_SCALE_SHAPE": lambda: on_the_input(np.full(1, 0.5, np.float32), np.zeros(1, np.int8)),
     "E_AXIS_MISSING": lambda: on_the_weight(32, None),
     "E_AXIS_LEN": lambda: on_the_weight(16, 0),
     "E_AXIS_REDUCTION": lambda: on_the_weight(32, 1),
