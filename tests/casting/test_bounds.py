@@ -155,7 +155,7 @@ def outside(model: ir.Model, known: dict[str, Extremes], found: dict[str, np.nda
         if (
             array is not None
             and np.isfinite(array).all()
-            and not (bounds.low <= array.min() and array.max() <= bounds.high)
+            and not (bounds.low <= float(array.min()) and float(array.max()) <= bounds.high)
         ):
             wrong.append(f"{value.name}: {array.min()}..{array.max()} outside {bounds}")
     return wrong
