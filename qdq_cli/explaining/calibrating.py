@@ -180,10 +180,11 @@ OPEN = (
     ),
     Entry(
         "9, item 2",
-        "Whether a Q fuses behind ConvTranspose depends on version and activation.",
-        "Without an activation between them it does; with one, reports contradict each other.",
+        "Whether ConvTranspose runs in INT8, and whether a Q fuses behind it, depends on version and activation.",
+        "Without an activation between them the Q fuses; with one, reports contradict each other. TensorRT for RTX 1.7 "
+        "has run no ConvTranspose in INT8 in any form that was tried (docs/conformance.md).",
         "ConvTranspose -> Relu -> Q.",
-        "`qdq inspect --deconv-absorbs-q` assumes that it does.",
+        "`qdq inspect --deconv-absorbs-q` assumes that it fuses; `qdq build` shows what is built.",
         "NVIDIA/TensorRT issues 1699, 2597, 3412, 4366 and 4668",
     ),
     Entry(

@@ -42,6 +42,7 @@ from qdq_cli.targets.tensorrt.precision import Precision
 from qdq_cli.targets.tensorrt.simulation import LayerKind
 
 DECONV = "Whether a Q fuses behind ConvTranspose differs between versions (section 9, item 2)."
+DECONV_FLOAT = "INT8 is documented for ConvTranspose, but TensorRT for RTX 1.7 builds it in float (section 9, item 2)."
 OWNER = "Both branches of the Add could absorb it; 8.4 took the one that comes last in the file (section 9, item 16)."
 LEFT_WEIGHT = "INT8 with the constant on the left is not documented (section 1.5)."
 MOVED_WEIGHT = "The weight passes a shuffle behind its DQ; some versions cannot fuse that (A22)."
@@ -291,8 +292,8 @@ def _doubts(kernel: Kernel, operands: Operands) -> list[str]:
         doubts.append(MX)
     if any(_has_vector_scale(slot) for slot in operands.data):
         doubts.append(VECTOR)
-    if lead.op_type == "ConvTranspose" and trailing_quantize(kernel.result) is not None:
-        doubts.append(DECONV)
+    if lead.op_type == "ConvTranspose":
+        doubts += [DECONV_FLOAT, *([DECONV] if trailing_quantize(kernel.result) is not None else [])]
     if weight is None:
         doubts.append(ATTENTION)
     elif weight.number == 0:
