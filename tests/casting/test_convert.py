@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibrators import Extremes
+from calibrators import Extremes, sqnr_db
 from qdq_cli.casting.convert import Converted, converted
 from qdq_cli.casting.plan import FloatPlan, make_float_plan
 from qdq_cli.casting.twin import twin
@@ -157,7 +157,7 @@ def test_pairs_are_free_boundaries():
             assert node.inputs[0].dtype == node.inputs[1].dtype
         if node.op_type == "DequantizeLinear":
             assert node.outputs[0].dtype == node.inputs[1].dtype == HALF
-    np.testing.assert_allclose(run(result.model)[0], run(model)[0], rtol=2e-2, atol=0.1)
+    assert sqnr_db(run(model)[0], run(twin(result.model))[0]) > 40  # codes at the edge of a step may move
 
 
 def test_both_halves_of_a_pair_have_a_scale_of_one_value():

@@ -288,7 +288,7 @@ def test_a_signal_leaves_a_cache_to_go_on_from(space: Workspace, sent: signal.Si
         x = net.relu(net.conv(x, 16, f"conv{number}", scale=None))
     onnx.save(net.proto(x), space.model)
     for number in range(10, SLOW_SAMPLES):
-        (space.images / f"{number}.png").symlink_to("0.png")
+        (space.images / f"{number}.png").symlink_to(f"{number % 10}.png")
     line = command("calibrate", "model.onnx", "--calib", "images")
     pipe = subprocess.PIPE
     running = subprocess.Popen(line, cwd=space.folder, env=environment(), stdout=pipe, stderr=pipe, text=True)
