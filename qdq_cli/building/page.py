@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from qdq_cli.building.agreement import types_text as kernel_types
 from qdq_cli.building.record import Beside, BuildReport, GpuBuild, Operator, Outcome
-from qdq_cli.building.text import agreement_text, operators_text, traffic_text, types_text
+from qdq_cli.building.text import figures, operators_text
 from qdq_cli.building.variants import AS_IT_IS
-from qdq_cli.screen.amounts import share_text, size_text
+from qdq_cli.screen.amounts import size_text
 from qdq_cli.screen.page import Badge, Block, Cell, Facts, Note, Page, Section, Table, Tone
 from qdq_cli.screen.sentences import some_of
 
@@ -43,13 +43,7 @@ def _facts(build: GpuBuild) -> Iterator[tuple[str, Cell]]:
         return
     yield "build", f"{build.seconds:.1f} s, engine {size_text(build.engine_bytes)}"
     yield "weighted", operators_text(build)
-    if build.quantized_macs_percent is not None:
-        yield "MACs in INT8", share_text(build.quantized_macs_percent)
-    if build.agreement is not None:
-        yield "prediction", agreement_text(build.agreement)
-    yield "kernels", types_text(build.types or {})
-    if build.traffic is not None:
-        yield "bytes", traffic_text(build.traffic)
+    yield from figures(build)
 
 
 def _refusals(build: GpuBuild) -> Iterator[Block]:

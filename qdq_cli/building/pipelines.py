@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 from qdq_cli.building.gates import not_built_text
 from qdq_cli.building.record import BuildReport, GpuBuild, Outcome
-from qdq_cli.building.text import agreement_text, operators_text, traffic_text, types_text
+from qdq_cli.building.text import figures, operators_text
 from qdq_cli.process.printable import printable_line
-from qdq_cli.screen.amounts import share_text, size_text
+from qdq_cli.screen.amounts import size_text
 from qdq_cli.screen.sentences import count_text, some_of
 from qdq_cli.screen.services import annotation, code_text, document_text, prose_text, suite_of
 
@@ -58,13 +58,7 @@ def _facts(build: GpuBuild) -> Iterator[tuple[str, str]]:
     if build.outcome is not Outcome.BUILT:
         return
     yield "weighted operators", operators_text(build)
-    if build.quantized_macs_percent is not None:
-        yield "MACs in INT8", share_text(build.quantized_macs_percent)
-    if build.agreement is not None:
-        yield "prediction", agreement_text(build.agreement)
-    yield "kernels", types_text(build.types or {})
-    if build.traffic is not None:
-        yield "bytes", traffic_text(build.traffic)
+    yield from figures(build)
     yield "engine", size_text(build.engine_bytes)
 
 

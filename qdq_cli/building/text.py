@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from qdq_cli.building.record import Agreement, Beside, BuildReport, GpuBuild, Operator, Outcome, Refusal, Traffic
 from qdq_cli.building.variants import AS_IT_IS
@@ -108,6 +108,17 @@ def _refusal(refusal: Refusal, paint: Paint) -> list[str]:
         place = "" if finding.node == refusal.node else f" at {finding.node}"
         lines += wrapped(f"{finding.code}, rule {finding.rule}{place}: {finding.found}. {finding.fix}")
     return lines if refusal.findings else [*lines, "  qdq inspect says nothing about this node"]
+
+
+def figures(build: GpuBuild) -> Iterator[tuple[str, str]]:
+    """Yield what a build is measured by, beside the types of its weighted operators: what it is, and the figure."""
+    if build.quantized_macs_percent is not None:
+        yield "MACs in INT8", share_text(build.quantized_macs_percent)
+    if build.agreement is not None:
+        yield "prediction", agreement_text(build.agreement)
+    yield "kernels", types_text(build.types or {})
+    if build.traffic is not None:
+        yield "bytes", traffic_text(build.traffic)
 
 
 def operators_text(build: GpuBuild) -> str:

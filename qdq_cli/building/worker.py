@@ -137,6 +137,8 @@ def _logger(trt: Any) -> Any:
     """Return a logger of the compiler's that keeps its errors, and the descriptions of the layers."""
 
     class Kept(trt.ILogger):
+        """Keeps what it is told for the end of the build."""
+
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []
