@@ -36,7 +36,7 @@ def table_to_export(config: ExportConfig) -> CalibrationTable:
     if config.model is None:
         _require_default(config.plan)
         return table
-    model, found = _found(table, config, config.file)
+    model, found = _found(table, config, config.model, config.file)
     entries = {name: table.entries[found.renamed.get(name, name)] for name in found.histograms}
     return with_groupings(replace(table, entries=entries), model, target_named(config.target), config.plan)
 
@@ -59,7 +59,7 @@ def merge_caches(config: MergeConfig) -> CacheSummary:
     if config.model is None:
         _require_default(config.plan)
     else:
-        model, found = _found(table, config, config.files[0])
+        model, found = _found(table, config, config.model, config.files[0])
         named = table.renamed({old: new for new, old in found.renamed.items()})
         table = with_groupings(named, model, target_named(config.target), config.plan)
     write_cache(table, config.output)
@@ -74,15 +74,18 @@ def _require_default(plan: PlanConfig) -> None:
         )
 
 
-def _found(table: CalibrationTable, config: ExportConfig | MergeConfig, file: Path) -> tuple[ir.Model, Found]:
+def _found(
+    table: CalibrationTable, config: ExportConfig | MergeConfig, path: Path, file: Path
+) -> tuple[ir.Model, Found]:
     """Prepare the model, and find in the table what its plan observes.
 
     Args:
         table: Of the calibration cache.
-        config: Names the model.
+        config: Says what for, and which of the operators.
+        path: The model.
         file: The calibration cache, or the first of those that were merged: each holds the same tensors.
     """
-    path, target = config.model or Path(), target_named(config.target)
+    target = target_named(config.target)
     source = files.load(path)
     model = prepare(source.model, source.proto, lowest=target.lowest_opset, copy=False).model
     plan = make_plan(model, target, config.plan)

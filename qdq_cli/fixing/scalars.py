@@ -23,7 +23,14 @@ def write_scalars(graph: ir.Graph, names: Names) -> Outcome:
             continue
         written = [word for slot, word in _OPERANDS.items() if _write_scalar(graph, names, made, (node, slot))]
         if written:
-            done.append(repair_of("A2", node, f"its {' and '.join(written)} became a scalar each", True))
+            done.append(
+                repair_of(
+                    "A2",
+                    node,
+                    f"its {' and '.join(written)} became {'scalars' if len(written) > 1 else 'a scalar'}",
+                    True,
+                )
+            )
     return done, []
 
 
