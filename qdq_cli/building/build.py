@@ -49,7 +49,7 @@ from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.process.scratch import scratch_folder
 from qdq_cli.process.writable import check_apart, check_writable
 from qdq_cli.screen.render import write_page
-from qdq_cli.targets.tensorrt.findings import Finding, Severity
+from qdq_cli.targets.tensorrt.findings import NOT_BUILT, Finding, Severity
 
 
 @dataclass(frozen=True)
@@ -234,8 +234,9 @@ def _shapes(profiles: Mapping[str, Profile], *, usual: bool = False) -> Mapping[
 def _described(gpu: str, told: Told, subject: _Subject, work: _Work) -> GpuBuild:
     """Make the record of one build; sizes that the engine leaves open are those of a build for the usual ones alone."""
     inspection = subject.inspections[gpu]
-    findings = () if inspection is None else inspection.findings
-    errors = tuple(entry for entry in findings if entry.severity is Severity.ERROR)
+    findings = () if inspection is None else (*inspection.findings, *inspection.advice)
+    stops = () if told.outcome is Outcome.BUILT else NOT_BUILT
+    errors = tuple(entry for entry in findings if entry.severity is Severity.ERROR or entry.code in stops)
     if told.outcome is not Outcome.BUILT:
         refusals = tuple(_refusal(raw, findings, subject.readers) for raw in told.refusals)
         return GpuBuild(gpu, told.outcome, refusals, told.said, errors=errors)

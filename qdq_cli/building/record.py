@@ -179,7 +179,8 @@ class GpuBuild:
         kernels: The layers of the engine, in their order.
         beside: Other forms of the model.
         verdict: Whether INT8 is worth it here, in sentences; empty where there is nothing to compare.
-        errors: Errors that `qdq inspect` finds for this GPU and TensorRT 11.
+        errors: Errors that `qdq inspect` finds for this GPU and TensorRT 11; of a model that is not built, the advice
+            that says why, too.
     """
 
     gpu: str

@@ -95,9 +95,13 @@ def _errors(build: GpuBuild, paint: Paint, most: int) -> list[str]:
     if not build.errors:
         return ["", *wrapped(f"qdq inspect finds no error in it for {build.gpu}", 0)]
     lines = ["", f"qdq inspect finds {count_text(len(others), 'further error')}"] if others and named else []
-    for finding in others[:most]:
-        lines += ["", paint(f"{finding.code}  rule {finding.rule}", "red")]
-        lines += wrapped(f"{f'{finding.node}: ' if finding.node else ''}{finding.found}. {finding.fix}")
+    alike: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
+    for finding in others:
+        alike[finding.code, finding.rule, finding.found, finding.fix].append(finding.node)
+    for (code, rule, found, fix), nodes in list(alike.items())[:most]:
+        lines += ["", paint(f"{code}  {len(nodes)}x  rule {rule}", "red")]
+        lines += wrapped(f"at {some_of([node for node in nodes if node], MAX_NAMES)}") if any(nodes) else []
+        lines += wrapped(f"{found}. {fix}")
     return lines
 
 

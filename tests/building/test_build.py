@@ -11,6 +11,7 @@ import pytest
 
 from tests.building.fake import use_fake_compiler
 from tests.networks import Network
+from tests.targets.tensorrt.faulty import recurrent_branch
 from tests.workspace import Outcome, Workspace, make_workspace, qdq
 
 
@@ -192,6 +193,16 @@ def test_a_model_that_is_read_and_not_built(space: Workspace, monkeypatch: pytes
     assert done.code == 0
     assert "not built: the importer reads the model" in done.out
     assert "the compiler: nothing can be made of this" in done.out
+
+
+def test_what_is_not_built_and_known_of_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    use_fake_compiler(monkeypatch, "fail")
+    onnx.save(recurrent_branch(), tmp_path / "branch.onnx")
+    done = build(tmp_path / "branch.onnx")
+    assert "W_RECURRENT_BRANCH  1x  rule 1.9" in done.out
+    assert "finds no error" not in done.out
+    (found,) = build(tmp_path / "branch.onnx", "--json").document["builds"]
+    assert [entry["code"] for entry in found["errors"]] == ["W_RECURRENT_BRANCH"]
 
 
 def test_without_the_compiler_the_way_to_it_is_told(made: Workspace, monkeypatch: pytest.MonkeyPatch):

@@ -186,6 +186,14 @@ _TABLE = (
         is_advice=True,
     ),
     Rule(
+        "W_RECURRENT_BRANCH",
+        "1.9",
+        "RNN, GRU, LSTM and Scan outside of the branches of If: TensorRT for RTX reads them there, and builds no engine",
+        "Export a model for each branch, without the If, or write the recurrence as a Loop.",
+        FROM_11,
+        is_advice=True,
+    ),
+    Rule(
         "E_QDQ_TYPE",
         "A12, 1.9",
         "Q from float to INT8 and DQ from INT8 to float",
@@ -301,6 +309,9 @@ _TABLE = (
         "Move the pair before the Pad; `qdq fix` does.",
     ),
 )
+
+NOT_BUILT = frozenset({"W_RECURRENT_BRANCH"})
+"""Codes that are no errors of the server's TensorRT, and say why TensorRT for RTX builds nothing."""
 
 RULES = {rule.code: rule for rule in _TABLE}
 """Lint code -> its row, errors and warnings mixed in the order they are checked.

@@ -7,11 +7,14 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from qdq_cli.model.nodes import every_node
+from qdq_cli.model.nodes import every_node, inner_graphs, is_op
 from qdq_cli.targets.tensorrt.findings import Finding, finding
 from qdq_cli.targets.tensorrt.importer.records import version_text
 from qdq_cli.targets.tensorrt.importer.refusals import Place, places, reads_stored_constant
 from qdq_cli.targets.tensorrt.lint_types import label
+
+_RECURRENT = ("RNN", "GRU", "LSTM", "Scan")
+"""What the importer makes a counted loop of."""
 
 
 def lint_import(graph: ir.Graph, opset: int, plugins: Collection[str] = ()) -> Iterator[Finding]:
@@ -27,11 +30,20 @@ def lint_import(graph: ir.Graph, opset: int, plugins: Collection[str] = ()) -> I
     for value in graph.inputs:
         if value.dtype is ir.DataType.DOUBLE:
             yield finding("W_DOUBLE", "", value.name or "", "an input of FP64")
+    for node in _recurrent_in_branches(graph):
+        yield finding("W_RECURRENT_BRANCH", label(node), "", f"{node.op_type} in a branch of If")
     for node in every_node(graph):
         if (stored := reads_stored_constant(node)) is not None:
             yield _stored(node, stored)
         if any(value.dtype is ir.DataType.DOUBLE for value in node.outputs):
             yield finding("W_DOUBLE", label(node), node.outputs[0].name or "", f"{node.op_type} in FP64")
+
+
+def _recurrent_in_branches(graph: ir.Graph) -> Iterator[ir.Node]:
+    """Yield the recurrent operators that stand right in a branch of an If, and in no Loop there."""
+    for holder in every_node(graph):
+        if is_op(holder, "If"):
+            yield from (node for branch in inner_graphs(holder) for node in branch if is_op(node, *_RECURRENT))
 
 
 def _of_refusal(found: Place) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from tests.networks import Network
 from tests.targets.tensorrt.forms import FP8, FP16, FP32, INT8, convolutions, weights_alone
@@ -146,6 +146,21 @@ def in_double() -> onnx.ModelProto:
     return net.proto(net.op("Cast", wide, to=TensorProto.FLOAT))
 
 
+def recurrent_branch(op_type: str = "LSTM", gates: int = 4) -> onnx.ModelProto:
+    """An If whose first branch holds a recurrent operator, and whose second has none."""
+    net, x = start()
+    weights = net.constant(net.weight(1, 4 * gates, 4)), net.constant(net.weight(1, 4 * gates, 4))
+    series, chosen = net.input("series", (3, 1, 4)), net.input("chosen", (), TensorProto.BOOL)
+    shape = helper.make_tensor_value_info
+    recurrent = helper.make_node(op_type, [series, *weights], ["ys", "last"], name="recurrent", hidden_size=4)
+    plain = helper.make_node("ReduceMean", [series], ["mean"], name="plain", axes=[0])
+    branches = {
+        "then_branch": helper.make_graph([recurrent], "then", [], [shape("last", FP32, (1, 1, 4))]),
+        "else_branch": helper.make_graph([plain], "else", [], [shape("mean", FP32, (1, 1, 4))]),
+    }
+    return net.proto(net.conv(x, 32), net.op("If", chosen, name="if", **branches))
+
+
 MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "E_SCALE_NONPOS": lambda: on_the_input(np.float32(0)),
     "E_SCALE_NOT_CONST": computed_scale,
@@ -167,6 +182,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "E_UNSUPPORTED_FORM": lambda: pooled(dilations=[2, 2]),
     "W_MINOR_RELEASE": traced,
     "W_DOUBLE": in_double,
+    "W_RECURRENT_BRANCH": recurrent_branch,
     "E_QDQ_TYPE": lambda: on_the_input(np.float32(0.5), np.int16(0), opset=21),
     "W_OPSET": lambda: on_the_input(np.float32(0.5), opset=21),
     "W_WEIGHT_ONLY_OR_ACT_ONLY": lambda: with_weight(lambda net: net.constant(net.weight(32, 32, 1, 1))),
