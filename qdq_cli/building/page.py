@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from qdq_cli.building.agreement import types_text as kernel_types
 from qdq_cli.building.record import Beside, BuildReport, GpuBuild, Operator, Outcome
@@ -26,14 +27,29 @@ def build_page(report: BuildReport) -> Page:
     return Page("Build", report.model, (Section("Summary", "", (Facts(facts),)), *sections))
 
 
+def with_build(page: Page, report: BuildReport) -> Page:
+    """Return a page about a result with what a compiler made of it behind its first section, but for the kernels."""
+    intro = f"What {report.compiler} makes of the result, on this machine, without a GPU."
+    sections = [section for build in report.builds for section in (_result(build, intro), *_compared(build))]
+    return replace(page, sections=(*page.sections[:1], *sections, *page.sections[1:]))
+
+
 def _sections(build: GpuBuild) -> Iterator[Section]:
-    yield Section(build.gpu, "", (Facts(tuple(_facts(build))), *_refusals(build)))
+    yield _result(build)
+    yield from _compared(build)
+    if build.kernels:
+        yield Section(f"Kernels, {build.gpu}", "As the compiler names them.", (_kernels(build),))
+
+
+def _result(build: GpuBuild, intro: str = "") -> Section:
+    return Section(f"Build for {build.gpu}", intro, (Facts(tuple(_facts(build))), *_refusals(build)))
+
+
+def _compared(build: GpuBuild) -> Iterator[Section]:
     if build.beside:
         yield Section(f"Forms, {build.gpu}", _FORMS, (_forms(build), *(Note(text) for text in build.verdict)))
     if build.operators:
         yield Section(f"Weighted operators, {build.gpu}", "", (_operators(build.operators),))
-    if build.kernels:
-        yield Section(f"Kernels, {build.gpu}", "As the compiler names them.", (_kernels(build),))
 
 
 def _facts(build: GpuBuild) -> Iterator[tuple[str, Cell]]:
@@ -41,7 +57,7 @@ def _facts(build: GpuBuild) -> Iterator[tuple[str, Cell]]:
     yield "result", Badge(build.outcome.value, Tone.GOOD if good else Tone.WARNING)
     if not good:
         return
-    yield "build", f"{build.seconds:.1f} s, engine {size_text(build.engine_bytes)}"
+    yield "engine", size_text(build.engine_bytes)
     yield "weighted", operators_text(build)
     yield from figures(build)
 

@@ -29,10 +29,12 @@ from qdq_cli.commands.shown import show_report
 from qdq_cli.config.build import GPUS
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.config.recovery import DEFAULT_RECOVERY
+from qdq_cli.process.errors import QdqError
 from qdq_cli.screen import console
 
 if TYPE_CHECKING:
     from qdq_cli.quantizing.report import Report
+    from qdq_cli.screen.page import Page
 
 _TUNE = click.Option(
     ["--tune"],
@@ -92,13 +94,15 @@ def _quantize(config: QuantizeConfig, screen: console.Console, gpu: str | None) 
     """
     from qdq_cli.quantizing.pipeline import quantize_model
     from qdq_cli.quantizing.report import UnmetLimitError
+    from qdq_cli.quantizing.run import Outcome
 
     if gpu is not None:
         from qdq_cli.building.compiler import require_compiler
 
         require_compiler()  # hours of calibration must not end at a compiler that is not there
+    outcome = Outcome()
     try:
-        report = quantize_model(config, screen)
+        report = quantize_model(config, screen, outcome=outcome)
     except UnmetLimitError as error:
         if not screen.as_json:
             show_report(screen, error.report)
@@ -106,15 +110,26 @@ def _quantize(config: QuantizeConfig, screen: console.Console, gpu: str | None) 
     if gpu is None:
         show_report(screen, report)
     else:
-        _show_built(config, screen, report, gpu)
+        _show_built(config, screen, (report, outcome.page), gpu)
 
 
-def _show_built(config: QuantizeConfig, screen: console.Console, report: Report, gpu: str) -> None:
-    """Build the result, and show that behind the report."""
+def _show_built(config: QuantizeConfig, screen: console.Console, done: tuple[Report, Page | None], gpu: str) -> None:
+    """Build the result, and show that behind the report; also on the page, where there is one.
+
+    Raises:
+        QdqError: The compiler fails; the report has been shown, or is part of the error's document.
+    """
     from qdq_cli.building.reported import built_result
     from qdq_cli.building.text import block_lines
 
-    report, build = built_result(report, config, gpu, screen)
+    report, page = done
+    try:
+        report, build = built_result(report, config, gpu, screen, page)
+    except QdqError as error:
+        error.found = report
+        if not screen.as_json:
+            show_report(screen, report)
+        raise
     show_report(screen, report)
     if not screen.as_json:
         screen.write(block_lines(build, screen.paint))

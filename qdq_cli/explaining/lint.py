@@ -100,7 +100,7 @@ LINT = {
         "A model of a tabular toolkit whose features are FP64.",
     ),
     "W_RECURRENT_BRANCH": Told(
-        "The builder of TensorRT for RTX 1.7 ends with an error of its own where a counted recurrence stands right in a "
+        "The builder of TensorRT for RTX 1.7 ends with an error of its own where such a recurrence stands right in a "
         "branch, whatever the other one holds; a Loop in a branch, a recurrence in a Loop there, and If in a Loop are "
         "built. Whether the server's releases do so too was not seen; their documents allow loops in conditionals.",
         "A voice detector whose branches for two sample rates hold an LSTM each.",

@@ -7,6 +7,27 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class BuiltForm:
+    """Another form of the model that was built beside the result.
+
+    Args:
+        name: What it is, such as `FP16`.
+        said: Why it was not built; "" where it was.
+        kernels: Number of kernels.
+        operators: Element type -> weighted operators that run in it.
+        activation_bytes: Bytes of activations that kernels read and write; None where they are not known.
+        weight_bytes: Bytes of constants that they read; None where they are not known.
+    """
+
+    name: str
+    said: str
+    kernels: int
+    operators: Mapping[str, int]
+    activation_bytes: int | None
+    weight_bytes: int | None
+
+
+@dataclass(frozen=True)
 class Built:
     """One build of the result.
 
@@ -22,6 +43,7 @@ class Built:
         activation_bytes: Bytes of activations that kernels read and write; None where they are not known.
         weight_bytes: Bytes of constants that they read; None where they are not known.
         verdict: Whether INT8 is worth it, in sentences.
+        forms: Other forms of the model, built beside it.
     """
 
     compiler: str
@@ -35,3 +57,4 @@ class Built:
     activation_bytes: int | None
     weight_bytes: int | None
     verdict: tuple[str, ...]
+    forms: tuple[BuiltForm, ...] = ()

@@ -34,8 +34,8 @@ class ErrorDocument:
     Args:
         schema_version: Version of this document.
         error: What went wrong.
-        report: What was found all the same, where a limit is not met or a run was ended early: the document that the
-            command prints otherwise. None after other errors.
+        report: What was found all the same, where a limit is not met, a run was ended early, or the build of a result
+            that is written fails: the document that the command prints otherwise. None after other errors.
     """
 
     schema_version: int

@@ -131,7 +131,8 @@ def _with_page(
     except UnmetLimitError as error:
         write_page(page(error.report), config.report)
         raise UnmetLimitError(error.report, f"{error.hint} What was found is in {config.report}.") from error
-    write_page(page(report), config.report)
+    run.outcome.page = page(report)
+    write_page(run.outcome.page, config.report)
     return report
 
 

@@ -19,6 +19,7 @@ from qdq_cli.process.clock import Clock
 from qdq_cli.process.interrupts import insist
 from qdq_cli.process.progress import Listener
 from qdq_cli.quantizing.report import Report, Seconds
+from qdq_cli.screen.page import Page
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Outcome:
         samples: The calibration data.
         observed: What calibration saw, before recovery changed anything.
         placement: What for, and with which options, for the table of it.
+        page: The page about it, where one was asked for.
     """
 
     plan: Plan | None = None
@@ -38,6 +40,7 @@ class Outcome:
     samples: Samples | None = None
     observed: Observation | None = None
     placement: tuple[Target, PlanConfig] | None = None
+    page: Page | None = None
 
 
 class Course:

@@ -241,6 +241,37 @@ def test_a_result_is_built_behind_its_report(space: Workspace, tmp_path: Path):
     assert qdq("quantize", space.model, "--dry-run", "--build", "sm89").code == 2
 
 
+def test_the_page_of_a_result_shows_the_build(space: Workspace, tmp_path: Path):
+    page, plain = tmp_path / "page.html", tmp_path / "plain.html"
+    written = ("quantize", space.model, "--calib", space.arrays, "-o", tmp_path / "out.onnx", "--report")
+    built = qdq(*written, page, "--build", "sm86", "--json").document["built"]
+    forms = {form["name"]: form["operators"] for form in built["forms"]}
+    assert forms == {"FP32": {"FP32": 4}, "as it is, FP16 rest": {"INT8": 4}, "FP16": {"FP16": 4}}
+    assert qdq(*written, plain).code == 0
+    text, before = page.read_text(encoding="utf-8"), plain.read_text(encoding="utf-8")
+    for words in ("Build for sm86", "Forms, sm86", "Weighted operators, sm86", built["verdict"][0].split("'")[0]):
+        assert words in text and words not in before
+    assert "Kernels, sm86" not in text
+    assert "Activations" in text
+
+
+@pytest.mark.parametrize("form", ["--json", "-q"])
+def test_a_build_that_fails_takes_no_report_away(
+    space: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+):
+    use_fake_compiler(monkeypatch, "crash")
+    target, page = tmp_path / "out.onnx", tmp_path / "page.html"
+    written = ("quantize", space.model, "--calib", space.arrays, "--build", "sm89", "-o", target, "--report", page)
+    done = qdq(*written, *([form] if form == "--json" else []))
+    assert (done.code, target.exists(), page.exists()) == (3, True, True)
+    assert "was ended by signal 11" in done.err
+    if form == "--json":
+        assert json.loads(done.out)["error"]["message"].startswith("TensorRT for RTX was ended")
+        assert json.loads(done.out)["report"]["output"] == str(target)
+    else:
+        assert str(target) in "".join(done.out.split())
+
+
 def test_a_missing_compiler_is_told_before_the_work(space: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     use_fake_compiler(monkeypatch, "unloadable")
     target = tmp_path / "out.onnx"

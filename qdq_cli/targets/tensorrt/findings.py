@@ -188,7 +188,7 @@ _TABLE = (
     Rule(
         "W_RECURRENT_BRANCH",
         "1.9",
-        "RNN, GRU, LSTM and Scan outside of the branches of If: TensorRT for RTX reads them there, and builds no engine",
+        "RNN, GRU, LSTM and Scan outside of the branches of If: TensorRT for RTX builds no engine of them there",
         "Export a model for each branch, without the If, or write the recurrence as a Loop.",
         FROM_11,
         is_advice=True,

@@ -32,7 +32,7 @@ def test_a_loop_in_a_branch_is_built_and_a_scan_is_not(holder: str):
     """A recurrence inside of the Loop is built too: only what stands right in the branch counts."""
     net = Network()
     series, chosen = net.input("series", (3, 4)), net.input("chosen", (), TensorProto.BOOL)
-    turns, going = net.constant(3), net.constant(True)  # noqa: FBT003
+    turns, going = net.constant(3), net.constant(True)
     shape = helper.make_tensor_value_info
     row = {"Loop": (3, 4), "Scan": (4,)}[holder]
     double = helper.make_node("Add", ["state", "state"], ["twice"], name="double")
