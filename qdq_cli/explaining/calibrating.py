@@ -175,7 +175,8 @@ OPEN = (
         "The guide says output channels (axis 1); a maintainer said in 2022 that kernels take axis 0; tools have "
         "changed from one to the other. Only for depthwise ones is axis 0 exact.",
         "A weight [C, M, 2, 2].",
-        "One scale is safe, and the default; `--deconv-per-channel` writes axis 1.",
+        "One scale is safe, and the default but for depthwise ones, where both readings mean axis 0; "
+        "`--deconv-per-channel` writes axis 1 for the others.",
         f"{GUIDE}; {TOOLKITS}",
     ),
     Entry(

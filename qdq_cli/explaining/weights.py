@@ -10,8 +10,8 @@ AXES = (
         "Which axis of a weight holds the output channels.",
         "Conv: 0, depthwise too. Gemm: 1, and 0 with transB. MatMul with a constant [K, N] on the right: 1; of rank "
         "3 or more per tensor, because per-channel scales are documented for two dimensions only. A constant on the "
-        "left is not documented at all. ConvTranspose: 1, or 0 where it is depthwise; sources disagree (section 9, "
-        "item 1), so the default is per tensor.",
+        "left is not documented at all. ConvTranspose: 0 where it is depthwise; else 1, or 0 by some sources (section "
+        "9, item 1), so the default is per tensor there.",
         "A Linear layer of PyTorch, exported as Gemm with transB=1 and a weight [10, 512]: 10 scales along axis 0.",
         "",
         f"{GUIDE}; {IMPORTER}; {MEASURED}",
@@ -125,7 +125,8 @@ CONDITIONS = (
         "Grouped ConvTranspose needed at least 4 channels a group in TensorRT 8.4.",
         "8.0 refused it quantized, 8.4 built it from 4 channels a group on, and 10.9 lifted the limit.",
         "A depthwise ConvTranspose that scales a picture up.",
-        "Leave it float, as `qdq quantize` does by default (--group-rules).",
+        "Leave it float, as `qdq quantize` does by default (--group-rules); with --no-group-rules a depthwise one gets "
+        "a scale for each channel.",
         "NVIDIA/TensorRT issue 1934",
     ),
     Entry(

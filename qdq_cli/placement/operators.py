@@ -25,6 +25,7 @@ from qdq_cli.model.nodes import (
     int_attribute,
     ints_attribute,
     is_activation,
+    is_op,
     rank,
     string_attribute,
 )
@@ -256,9 +257,9 @@ def _reduced_axes_are_spatial(node: ir.Node) -> bool:
 
 
 def is_depthwise(node: ir.Node) -> bool:
-    """Say whether a Conv has one input channel a group and several groups (section 1.5: axis 0 is still right)."""
+    """Say whether a Conv or ConvTranspose reads each input channel alone: several groups, one input channel each."""
     weight = input_at(node, 1)
     groups = int_attribute(node, "group", 1)
-    if weight is None or weight.shape is None or groups == 1:
+    if not is_op(node, "Conv", "ConvTranspose") or weight is None or weight.shape is None or groups == 1:
         return False
-    return node.op_type == "Conv" and weight.shape[1] == 1
+    return bool(weight.shape[1] == 1 if node.op_type == "Conv" else weight.shape[0] == groups)

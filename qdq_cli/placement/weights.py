@@ -20,16 +20,20 @@ def weight_axis(node: ir.Node, config: PlanConfig) -> int | None:
     if node.op_type == "Gemm":
         return 0 if int_attribute(node, "transB", 0) else 1
     if node.op_type == "ConvTranspose":
-        return _deconv_axis(node) if config.deconv_per_channel else None
+        return _deconv_axis(node, config)
     # MatMul: documented for 2-D weights alone; a stack of matrices gets one scale.
     return 1 if rank(input_at(node, 1)) == 2 else None
 
 
-def _deconv_axis(node: ir.Node) -> int:
-    """Weights are [C, M/g, k...]; with one input and one output channel a group, axis 0 is the output channel."""
+def _deconv_axis(node: ir.Node, config: PlanConfig) -> int | None:
+    """Weights are [C, M/g, k...]: 0 where a group has one channel on both sides, else 1, where that is asked for.
+
+    There axis 0 is that of the input and of the output channels, so every reading of the sources means it (section 9,
+    item 1); in all others they disagree.
+    """
     weight = input_at(node, 1)
     groups = int_attribute(node, "group", 1)
-    if weight is None or weight.shape is None:
-        return 1
-    depthwise = groups > 1 and weight.shape[0] == groups and weight.shape[1] == 1
-    return 0 if depthwise else 1
+    dims = None if weight is None else weight.shape
+    if groups > 1 and dims is not None and dims[0] == groups and dims[1] == 1:
+        return 0
+    return 1 if config.deconv_per_channel else None

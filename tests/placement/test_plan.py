@@ -127,13 +127,25 @@ def test_t34_matmul_axes():
     assert codes(plan) == {"c": "CONSTANT_LEFT"}
 
 
-@pytest.mark.parametrize(("channels", "per_group", "group", "axis"), [(16, 32, 1, 1), (32, 8, 4, 1), (16, 1, 16, 0)])
-def test_t35_deconvolution_is_per_tensor_unless_asked(channels, per_group, group, axis):
+@pytest.mark.parametrize(
+    ("channels", "per_group", "group", "unasked", "axis"),
+    [(16, 32, 1, None, 1), (32, 8, 4, None, 1), (16, 1, 16, 0, 0)],
+)
+def test_t35_deconvolution_is_per_tensor_unless_asked_or_depthwise(channels, per_group, group, unasked, axis):
     net = start(channels)
     net.op("ConvTranspose", "x", net.constant(net.weight(channels, per_group, 2, 2), "w"), group=group, name="up")
-    assert [w.axis for w in plan_of(net, "up", group_rules=False).weights] == [None]
+    assert [w.axis for w in plan_of(net, "up", group_rules=False).weights] == [unasked]
     asked = plan_of(net, "up", group_rules=False, deconv_per_channel=True)
     assert [w.axis for w in asked.weights] == [axis]
+
+
+def test_a_depthwise_deconvolution_reads_each_channel_alone():
+    net = start(16)
+    net.op("ConvTranspose", "x", net.constant(net.weight(16, 1, 2, 2), "w"), group=16, name="up")
+    plan = plan_of(net, "up", group_rules=False)
+    assert [(group.depthwise, group.read_depthwise) for group in plan.groups] == [(True, ("x",))]
+    assert codes(plan_of(net, "up", group_rules=False, wide=frozenset({"up"}))) == {"up": "WIDE_RANGE"}
+    assert codes(plan_of(net, "up")) == {"up": "GROUP_ALIGN"}
 
 
 def test_per_tensor_weights_on_request():

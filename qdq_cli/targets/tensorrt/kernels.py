@@ -19,6 +19,7 @@ from qdq_cli.model.nodes import (
     may_have_one_shape,
     only_consumer,
     rank,
+    static_dims,
 )
 from qdq_cli.model.scales import holds_constant, is_dequantize, is_quantize, returns_another_type, stored_type
 from qdq_cli.placement.absorption import absorbing_lead, is_scaling
@@ -34,6 +35,7 @@ from qdq_cli.targets.tensorrt.assembly import (
     trailing_quantize,
     unshuffled,
 )
+from qdq_cli.targets.tensorrt.grouping import groups_without_kernel
 from qdq_cli.targets.tensorrt.importing import is_shuffle, onnx_name
 from qdq_cli.targets.tensorrt.lint_scales import is_vector_of_one
 from qdq_cli.targets.tensorrt.onnx_types import coded_precision
@@ -44,6 +46,7 @@ from qdq_cli.targets.tensorrt.simulation import LayerKind
 DECONV = "Whether a Q fuses behind ConvTranspose differs between versions (section 9, item 2)."
 DECONV_FLOAT = "INT8 is documented for ConvTranspose, but TensorRT for RTX 1.7 builds it in float (section 9, item 2)."
 OWNER = "Both branches of the Add could absorb it; 8.4 took the one that comes last in the file (section 9, item 16)."
+GROUPED = "No INT8 kernel is documented for its {groups}: it may run in float, or fail to build (A33, A34)."
 LEFT_WEIGHT = "INT8 with the constant on the left is not documented (section 1.5)."
 MOVED_WEIGHT = "The weight passes a shuffle behind its DQ; some versions cannot fuse that (A22)."
 DEEP_WEIGHT = "Per-channel scales of a constant of rank 3 or more are documented for 2-D weights only (section 1.5)."
@@ -294,6 +297,8 @@ def _doubts(kernel: Kernel, operands: Operands) -> list[str]:
         doubts.append(VECTOR)
     if lead.op_type == "ConvTranspose":
         doubts += [DECONV_FLOAT, *([DECONV] if trailing_quantize(kernel.result) is not None else [])]
+    if weight is not None and (groups := groups_without_kernel(lead, _known_dims(weight.value))) is not None:
+        doubts.append(GROUPED.format(groups=groups))
     if weight is None:
         doubts.append(ATTENTION)
     elif weight.number == 0:
@@ -303,6 +308,12 @@ def _doubts(kernel: Kernel, operands: Operands) -> list[str]:
     elif lead.op_type == "MatMul" and (rank(weight.value) or 2) > 2 and not _is_per_tensor(weight.value):
         doubts.append(DEEP_WEIGHT)
     return doubts
+
+
+def _known_dims(value: ir.Value | None) -> tuple[int, ...]:
+    """The shape of a weight, () where it is not known."""
+    dims = static_dims(value)
+    return tuple(dim for dim in dims if dim is not None) if dims is not None and None not in dims else ()
 
 
 def _has_vector_scale(slot: Slot) -> bool:

@@ -26,10 +26,11 @@ from qdq_cli.model.scales import (
     tensor_scale,
 )
 from qdq_cli.placement.absorption import absorbing_lead
-from qdq_cli.placement.operators import data_slots, is_depthwise, is_weighted, operator_of
+from qdq_cli.placement.operators import data_slots, is_weighted, operator_of
 from qdq_cli.placement.target import Epilogue
 from qdq_cli.targets.tensorrt.assembly import EIGHT_BITS, Slot, activation_dequantize, unshuffled
 from qdq_cli.targets.tensorrt.findings import Finding, finding
+from qdq_cli.targets.tensorrt.grouping import groups_without_kernel
 from qdq_cli.targets.tensorrt.kernels import Operands, feeds_weight, operands_of, weight_obstacle
 from qdq_cli.targets.tensorrt.lint_scales import scale_count
 from qdq_cli.targets.tensorrt.lint_types import label
@@ -237,28 +238,23 @@ def _quantized_operator(node: ir.Node, weight: Slot | None) -> Iterator[Finding]
 
 
 def _channels(node: ir.Node, dims: tuple[int, ...]) -> Iterator[Finding]:
-    groups = int_attribute(node, "group", 1)
     if node.op_type == "Conv" and len(dims) == 3:
         yield finding("W_CONV1D", label(node), _output(node), f"a 1-D kernel of shape {list(dims)}")
-    if is_depthwise(node) or len(dims) < 2:
+    if (groups := groups_without_kernel(node, dims)) is not None:
+        yield finding("W_GROUP_ALIGN", label(node), _output(node), str(groups))
+    if int_attribute(node, "group", 1) > 1 or len(dims) < 2:
         return
     going_in, going_out = _channel_counts(node, dims)
-    if groups > 1:
-        per_group = (going_in // groups, going_out // groups)
-        if any(count % 4 for count in per_group):
-            found = f"{groups} groups of {per_group[0]} -> {per_group[1]} channels"
-            yield finding("W_GROUP_ALIGN", label(node), _output(node), found)
-    elif going_in % 16 or going_out % 16 or going_in < 32:
+    if going_in % 16 or going_out % 16 or going_in < 32:
         yield finding("W_CHANNEL_ALIGN", label(node), _output(node), f"{going_in} -> {going_out} channels")
 
 
 def _channel_counts(node: ir.Node, dims: tuple[int, ...]) -> tuple[int, int]:
-    """Return input and output channels (rules, section 1.5)."""
-    groups = int_attribute(node, "group", 1)
+    """Return input and output channels of an operator without groups (rules, section 1.5)."""
     if node.op_type == "Conv":
-        return dims[1] * groups, dims[0]
+        return dims[1], dims[0]
     if node.op_type == "ConvTranspose":
-        return dims[0], dims[1] * groups
+        return dims[0], dims[1]
     if node.op_type == "Gemm" and int_attribute(node, "transB", 0):
         return dims[1], dims[0]
     return dims[-2], dims[-1]

@@ -17,9 +17,9 @@ from qdq_cli.placement.obstacles import (
     WEIGHT_COMPUTED,
     WIDE_RANGE,
 )
-from qdq_cli.placement.operators import is_depthwise
 from qdq_cli.placement.target import Obstacle
 from qdq_cli.placement.topology import softmax_beside
+from qdq_cli.targets.tensorrt.grouping import groups_without_kernel
 from qdq_cli.targets.tensorrt.skips import REASONS
 
 
@@ -32,15 +32,11 @@ def _constant_left(node: ir.Node, config: PlanConfig) -> bool:
 
 
 def _group_align(node: ir.Node, config: PlanConfig) -> bool:
-    """Channels a group must be multiples of 4; depthwise Conv has kernels of its own, ConvTranspose none (A33, A34)."""
-    groups = int_attribute(node, "group", 1)
+    """Whether its groups have no INT8 kernel (A33, A34)."""
     weight = input_at(node, 1)
-    if not config.group_rules or groups == 1 or weight is None or weight.shape is None:
+    if not config.group_rules or weight is None or weight.shape is None or not weight.shape.is_static():
         return False
-    if is_depthwise(node) or not weight.shape.is_static():
-        return False
-    first, second = weight.shape.numpy()[:2]  # [M, C/g] of Conv, [C, M/g] of ConvTranspose
-    return bool((first // groups) % 4 or second % 4)
+    return groups_without_kernel(node, weight.shape.numpy()) is not None
 
 
 def _few_channels(node: ir.Node, config: PlanConfig) -> bool:

@@ -296,6 +296,10 @@ def test_t51_groups_of_odd_size():
     assert entry.found == "3 groups of 2 -> 2 channels"
     net, x = start()
     assert codes(findings(net, net.conv(x, 32, "depthwise", group=32))) == set()
+    net, x = start()
+    weight = net.quantized_weight(net.weight(32, 1, 2, 2), 0)
+    entry = only(findings(net, net.op("ConvTranspose", net.pair(x), weight, name="up", group=32)), "W_GROUP_ALIGN")
+    assert entry.found == "32 groups of 1 -> 1 channels"
 
 
 def test_channels_that_do_not_fill_a_kernel():

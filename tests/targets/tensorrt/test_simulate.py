@@ -527,6 +527,14 @@ def test_four_bit_weights_compute_in_float():
     assert "INT4" in layer(found, "matmul").because[0]
 
 
+@pytest.mark.parametrize(("group", "per_group", "doubted"), [(8, 1, True), (2, 4, False), (4, 4, True), (1, 8, False)])
+def test_a_grouped_deconvolution_without_a_documented_kernel_is_uncertain(group, per_group, doubted):
+    net, x = start()
+    weight = net.quantized_weight(net.weight(8, per_group, 2, 2), None)
+    found = result(net, net.op("ConvTranspose", net.pair(x), weight, name="up", group=group))
+    assert ("A34" in layer(found, "up").uncertain) is doubted
+
+
 def test_a_shuffle_between_a_weights_dq_and_its_operator_is_uncertain():
     net = Network()
     x = net.input("x", (4, 8))
