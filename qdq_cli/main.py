@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qdq_cli.commands.groups import CommandGroup, no_such_option
 from qdq_cli.process.errors import ExitCode, QdqError
 from qdq_cli.process.interrupts import end_at_once_on_signals, interrupt_on_signals
 from qdq_cli.process.startup import load_seldom_used_late
@@ -38,7 +39,7 @@ COMMANDS = {
 """Name of each sub-command (a module of `qdq_cli.commands`) and its line in `qdq --help`."""
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(CommandGroup):
     """Imports a sub-command only when it is used, so that `qdq --help` stays quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -137,7 +138,8 @@ def _failure(code: ExitCode, message: str, hint: str = "", said: tuple[str, ...]
 
 def _usage(error: click.UsageError) -> Failure:
     command = error.ctx.command_path if error.ctx is not None else "qdq"
-    message = " ".join(error.format_message().split())  # click lists choices on lines of their own
+    text = no_such_option(error) if isinstance(error, click.NoSuchOption) else error.format_message()
+    message = " ".join(text.split())  # click lists choices on lines of their own
     sentence = message if message.endswith((".", "?")) else f"{message}."
     return _failure(ExitCode.USAGE, sentence, f"Try '{command} --help'.")
 

@@ -80,20 +80,28 @@ def _select(every: SampleSet, config: DataConfig, hold_back: int) -> Selection:
     run = batch_axis(every.specs).size or 1
     selection = select(len(every), config.samples, config.seed, hold_back, run)
     is_useful = full_runs(every, selection.held_back) and full_runs(every, selection.calibration)
-    if config.samples is not None or is_useful:  # a number of samples is kept whatever is held back
+    if is_useful or (config.samples or len(every) + 1) <= len(every):  # what was asked for is kept, and there
         return selection
     return select(len(every), config.samples, config.seed, 0, run)
 
 
 def _about_the_rest(every: SampleSet, config: DataConfig, selection: Selection) -> tuple[str, ...]:
-    """Say that the default leaves samples unused."""
+    """Say that the default leaves samples unused, or that fewer are there than were asked for."""
     count = len(selection.calibration)
+    if config.samples is not None and config.samples > len(every):
+        return (_about_all(every, config.samples, len(selection.held_back)),)
     if config.samples is not None or len(every) <= count + len(selection.held_back):
         return ()
     return (
         f"{count:,} of the {len(every):,} samples calibrate, evenly spread or drawn with --seed; "
         "--samples N takes another number, and qdq calibrate takes all.",
     )
+
+
+def _about_all(every: SampleSet, asked: int, held_back: int) -> str:
+    """Say that all samples are taken where more were asked for."""
+    taken = f"all but {held_back:,} to compare on calibrate" if held_back else "all of them are taken"
+    return f"--samples {asked:,} is more than the {len(every):,} there are: {taken}."
 
 
 def open_every(model: ir.Model, config: DataConfig, most: int | None = None) -> Samples:
@@ -107,11 +115,13 @@ def open_every(model: ir.Model, config: DataConfig, most: int | None = None) -> 
         raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
     opened = _open(model, config, config.samples or most)
     every = opened.every
-    count = config.samples or min(len(every), most or len(every))
+    count = min(len(every), config.samples or most or len(every))
     selection = replace(select(len(every), count, config.seed, 0), held_back=())
     every.expect(selection.calibration)
     batches = plan_batches(every, selection.calibration, config.batch_size)
-    return Samples(every, selection, batches, opened.feeding, every.notes, opened.expectations)
+    asked = config.samples or 0
+    notes = (*every.notes, *([_about_all(every, asked, 0)] if asked > len(every) else []))
+    return Samples(every, selection, batches, opened.feeding, notes, opened.expectations)
 
 
 @dataclass(frozen=True)

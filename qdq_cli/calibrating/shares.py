@@ -131,7 +131,7 @@ def observe_share(
         DataError: The samples cannot be used.
         ModelError: The model cannot be run.
     """
-    for note in samples.every.notes:
+    for note in samples.notes:
         listener.note(note)
     keys = SampleKeys(samples.every, samples.selection.calibration, listener, stop)
     rest, left_out = _without(samples, known, keys, listener, stop) if known else (samples, ())
@@ -146,7 +146,7 @@ def observe_share(
         known=left_out,
         left=seen.left,
         batch_size=samples.batches.batch_size,
-        notes=(*samples.every.notes, *seen.notes),
+        notes=(*samples.notes, *seen.notes),
         assumed=chosen is not None and chosen.assumed,
         rows=samples.rows(),
         doubts=samples.every.doubts,

@@ -27,11 +27,11 @@ _VIEWS = (
 )
 
 _SECTIONS = {
-    "Build": _BUILD,
+    "What to look at": _BUILD,
     "Output": options_of(BuildConfig, "output", "report"),
     "Views": _VIEWS,
     "Limits": options_of(BuildGates),
-    "Plan of a model without Q/DQ": PLACEMENT,
+    "What to quantize": PLACEMENT,
     "Display": display("Show every node that is refused."),
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from qdq_cli.commands.fields import option_of, options_of
+from qdq_cli.commands.groups import CommandGroup
 from qdq_cli.commands.options import MODEL, PLACEMENT, Params, command_of, display, record_of
 from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.config.cache import CheckConfig, ExportConfig, MergeConfig
@@ -48,7 +49,7 @@ _MERGED_MODEL = option_of(MergeConfig, "model")
 _ALL_TENSORS = option_of(CheckConfig, "all_tensors")
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
 def cache(ctx: click.Context) -> None:
     """Look into calibration caches, compare, merge and convert them.
@@ -78,7 +79,7 @@ def _screen(params: Params) -> console.Console:
 
 
 @_member("show")
-@command_of({"Ranges": (_PERCENTILE,), "Picture": (_PLOT,), "Display": _DISPLAY}, (_FILE,))
+@command_of({"Ranges": (_PERCENTILE,), "Views": (_PLOT,), "Display": _DISPLAY}, (_FILE,))
 def show(params: Params) -> None:
     """Show the tensors of a calibration cache: values, the range by every method, what it cuts off, the histogram.
 
@@ -104,7 +105,7 @@ def show(params: Params) -> None:
 
 
 @_member("diff")
-@command_of({"Comparison": (_METHOD, _PERCENTILE, _MAX_DRIFT), "Display": _DISPLAY}, (_FIRST, _SECOND))
+@command_of({"Ranges": (_METHOD, _PERCENTILE), "Limits": (_MAX_DRIFT,), "Display": _DISPLAY}, (_FIRST, _SECOND))
 def diff(params: Params) -> None:
     """Compare two calibration caches: how far ranges and values moved from A to B.
 
@@ -126,7 +127,7 @@ def diff(params: Params) -> None:
 
 
 @_member("merge")
-@command_of({"Output": _MERGED, "Placement": (_MERGED_MODEL, *PLACEMENT), "Display": _DISPLAY}, (_FILES,))
+@command_of({"Output": _MERGED, "What to quantize": (_MERGED_MODEL, *PLACEMENT), "Display": _DISPLAY}, (_FILES,))
 def merge(params: Params) -> None:
     """Merge calibration caches of one model into the cache a single run over all samples would have made.
 
@@ -149,7 +150,8 @@ def merge(params: Params) -> None:
 
 @_member("export")
 @command_of(
-    {"Ranges": _EXPORT, "Placement": (option_of(ExportConfig, "model"), *PLACEMENT), "Display": _DISPLAY}, (_FILE,)
+    {"Ranges": _EXPORT, "What to quantize": (option_of(ExportConfig, "model"), *PLACEMENT), "Display": _DISPLAY},
+    (_FILE,),
 )
 def export(params: Params) -> None:
     """Write the ranges of a calibration cache for TensorRT, ONNX Runtime or PyTorch.
@@ -195,7 +197,7 @@ def import_(params: Params) -> None:
 
 
 @_member("check")
-@command_of({"Placement": (*PLACEMENT, _ALL_TENSORS), "Display": _DISPLAY}, (MODEL, _FILE))
+@command_of({"What to quantize": (*PLACEMENT, _ALL_TENSORS), "Display": _DISPLAY}, (MODEL, _FILE))
 def check(params: Params) -> None:
     """Say whether a calibration cache or a file of ranges serves MODEL, and what is missing (exit 4).
 

@@ -30,10 +30,9 @@ _CACHE = options_of(CalibrateConfig, "output", "append", "all_tensors")
 _SHARES = options_of(CalibrateConfig, "shard", "dask")
 
 _SECTIONS = {
-    "Calibration data": (*EVERY_SAMPLE, STRICT),
-    "Calibration cache": _CACHE,
-    "Shares": _SHARES,
-    "Placement that quantize will be given": PLACEMENT,
+    "Data": (*EVERY_SAMPLE, STRICT),
+    "What to quantize": PLACEMENT,
+    "Output": (*_CACHE, *_SHARES),
     "Display": display("List every tensor that is observed."),
 }
 

@@ -44,7 +44,7 @@ _LIMITS = options_of(CompareConfig, "min_sqnr", "min_agreement")
 
 _SECTIONS = {
     "Data": _DATA,
-    "Layers": _LAYERS,
+    "What to look at": _LAYERS,
     "Limits": _LIMITS,
     "Output": (REPORT,),
     "Display": display("With --layers: list every tensor, each with its cause."),

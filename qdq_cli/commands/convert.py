@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from qdq_cli.converting.record import Conversion
 
 _SECTIONS = {
-    "Conversion": options_of(ConvertConfig, "float_type", "scale_type", "keep_io_types"),
-    "How large tensors get": (*DATA, STRICT, option_of(ConvertConfig, "cache")),
-    "Output": (option_of(ConvertConfig, "output"), REPORT),
-    "Verification": VERIFY,
+    "Data": (*DATA, STRICT, option_of(ConvertConfig, "cache")),
+    "Output": (*options_of(ConvertConfig, "output", "float_type", "scale_type", "keep_io_types"), REPORT),
+    "Limits": VERIFY,
     "Display": display("List every operator that stays FP32."),
 }
 

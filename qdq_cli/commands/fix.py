@@ -30,7 +30,7 @@ _OUTPUT = (
 )
 
 
-@command_of({"Repair": _OUTPUT, "Display": DISPLAY}, (MODEL,))
+@command_of({"Output": _OUTPUT, "Display": DISPLAY}, (MODEL,))
 def fix(params: Params) -> None:
     """Repair what TensorRT refuses or cannot fuse in a Q/DQ model.
 

@@ -48,11 +48,10 @@ _ENGINE = (
 _GATES = options_of(Gates)
 
 _SECTIONS = {
-    "Inspection": _LOOK,
+    "What to look at": (*_LOOK, *_ENGINE),
     "Views": _VIEWS,
-    "Engine of a device": _ENGINE,
     "Limits": _GATES,
-    "Plan of a model without Q/DQ": PLACEMENT,
+    "What to quantize": PLACEMENT,
     "Display": DISPLAY,
 }
 

@@ -13,9 +13,9 @@ from qdq_cli.config.preprocess import Overrides
 from qdq_cli.screen import console
 
 _SECTIONS: dict[str, tuple[click.Option, ...]] = {
-    "Migration": options_of(MigrateConfig, "cache", "output", "float_type", "scale_type", "keep_io_types", "weights"),
-    "Samples": DATA,
-    "Placement": PLACEMENT,
+    "Data": (*options_of(MigrateConfig, "cache"), *DATA),
+    "What to quantize": PLACEMENT,
+    "Output": options_of(MigrateConfig, "output", "float_type", "scale_type", "keep_io_types", "weights"),
     "Display": DISPLAY,
 }
 

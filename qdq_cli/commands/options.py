@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
 from qdq_cli.commands.fields import option_of, options_of
 from qdq_cli.commands.paths import FILE_PATH
+from qdq_cli.commands.sections import HELP, TOPICS, Sections, is_common, name_of, sorted_sections
 from qdq_cli.config.data import SAMPLE_ENDINGS, DataConfig
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.preprocess import Overrides
 from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
 from qdq_cli.config.ranges import RangeConfig
+from qdq_cli.screen import console
+from qdq_cli.screen.sentences import count_text
 
 Record = TypeVar("Record")
 Params = Mapping[str, Any]
@@ -26,7 +29,7 @@ Params = Mapping[str, Any]
 class OptionCommand(click.Command):
     """A command whose callback gets all parsed options as one mapping, and whose help shows them in sections."""
 
-    sections: Mapping[str, tuple[click.Option, ...]] = {}
+    sections: ClassVar[Sections] = {}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the words, the samples that a shell put in the place of a pattern among them."""
@@ -43,16 +46,61 @@ class OptionCommand(click.Command):
         assert self.callback is not None
         self.callback(ctx.params)
 
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """The names that show everything; `-h` is an option of its own."""
+        return [_EVERY_OPTION, "--help-all"]
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The parameters, those of the help among them."""
+        *params, every = super().get_params(ctx)
+        every.help = "Show every option."
+        return [*params, _SHORT_HELP, every]
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one block of options a section."""
-        grouped = {option for options in self.sections.values() for option in options}
-        options = (param for param in self.get_params(ctx) if isinstance(param, click.Option))
-        rest = tuple(option for option in options if option not in grouped)
-        for title, params in (*self.sections.items(), ("Other", rest)):
-            records = [record for param in params if (record := param.get_help_record(ctx)) is not None]
+        """Write one block of options a section: all, or the common ones for `-h`."""
+        *_, short, every = self.get_params(ctx)
+        assert isinstance(short, click.Option) and isinstance(every, click.Option)
+        shown = {**self.sections, HELP: (short, every)}
+        if ctx.meta.get(_SHORT):
+            shown = {title: tuple(filter(is_common, options)) for title, options in self.sections.items()}
+        for title, options in shown.items():
+            records = [record for option in options if (record := _help_record(option, ctx)) is not None]
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+        more = sum(map(len, self.sections.values())) - sum(map(len, shown.values()))
+        if more > 0:
+            formatter.write_paragraph()
+            formatter.write_text(f"{count_text(more, 'more option')}: {ctx.command_path} {_EVERY_OPTION}")
+
+
+_EVERY_OPTION = "--help"
+_SHORT = "qdq.short"
+"""Where a context notes that the common options alone are asked for."""
+
+
+def _help_record(option: click.Option, ctx: click.Context) -> tuple[str, str] | None:
+    """The lines of one option; one for experts says where more is."""
+    record = option.get_help_record(ctx)
+    topic = None if option is _SHORT_HELP or _EVERY_OPTION in option.opts else TOPICS.get(name_of(option))
+    return record if record is None or topic is None else (record[0], f"{record[1]}  [qdq explain {topic}]")
+
+
+def _show_short_help(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        ctx.meta[_SHORT] = True
+        console.Console().write(ctx.get_help().splitlines())
+        ctx.exit()
+
+
+_SHORT_HELP = click.Option(
+    ["-h"],
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_short_help,
+    help="Show the options that most people need.",
+)
 
 
 _TAKE_SAMPLES = ("--calib", "--data")
@@ -85,10 +133,11 @@ def _is_called_like_a_sample(word: str) -> bool:
     return word.lower().endswith(SAMPLE_ENDINGS)
 
 
-def command_of(sections: Mapping[str, tuple[click.Option, ...]], arguments: tuple[click.Argument, ...]) -> Any:
+def command_of(sections: Sections, arguments: tuple[click.Argument, ...]) -> Any:
     """Return a decorator that makes a callback into an `OptionCommand` with these arguments and sections."""
-    options = [option for section in sections.values() for option in section]
-    cls = type("OptionCommand", (OptionCommand,), {"sections": sections})
+    shown = sorted_sections(sections)
+    options = [option for section in shown.values() for option in section]
+    cls = type("OptionCommand", (OptionCommand,), {"sections": shown})
     return click.command(cls=cls, params=[*arguments, *options])
 
 

@@ -49,12 +49,12 @@ _BUILD = click.Option(
 )
 
 _SECTIONS = {
-    "Calibration data": (*DATA, STRICT),
+    "Data": (*DATA, STRICT),
+    "What to quantize": PLACEMENT,
     "Ranges": RANGES,
-    "Placement": PLACEMENT,
     "Recovery": (*RECOVERY, EXCLUDE_AFTER_RECOVERY),
-    "Output": (*OUTPUT, REPORT),
-    "Verification": (*VERIFY, option_of(QuantizeConfig, "min_int8_macs"), _TUNE, _BUILD),
+    "Output": (*OUTPUT, REPORT, _BUILD),
+    "Limits": (*VERIFY, option_of(QuantizeConfig, "min_int8_macs"), _TUNE),
     "Display": DISPLAY,
 }
 

@@ -29,9 +29,9 @@ _MEASURE = (option_of(SensitivityConfig, "exact"), *EVAL, REPORT)
 
 _SECTIONS = {
     "Measurement": _MEASURE,
-    "Calibration data": (*DATA, STRICT),
+    "Data": (*DATA, STRICT),
+    "What to quantize": PLACEMENT,
     "Ranges": RANGES,
-    "Placement": PLACEMENT,
     "Display": display("List every operator and scale group."),
 }
 

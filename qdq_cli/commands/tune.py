@@ -46,13 +46,12 @@ _WRITING = tuple(option for option in OUTPUT if option.name != "dry_run")
 _VERIFYING = options_of(VerifyConfig, "samples")
 
 _SECTIONS = {
-    "Target": _TARGET,
-    "Calibration data": (*DATA, STRICT),
+    "Data": (*DATA, STRICT),
+    "What to quantize": PLACEMENT,
     "Ranges": RANGES,
-    "Placement": PLACEMENT,
     "Recovery": (_RECOVER, *RECOVERY[1:]),
     "Output": (*_WRITING, REPORT),
-    "Verification": _VERIFYING,
+    "Limits": (*_TARGET, *_VERIFYING),
     "Display": display("List every operator that is left float, and the plan."),
 }
 

@@ -66,7 +66,7 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
         samples = _open(reference.model, config.data)
         pair = _paired(reference.path, quantized.path)
     about = (*_about(quantized.model, layers=config.layers), *((_CUT,) if pair.cut else ()))
-    notes = (*about, *map(str, samples.every.doubts), *samples.every.notes)
+    notes = (*about, *map(str, samples.every.doubts), *samples.notes)
     for note in notes:
         listener.note(note)
     with clock.stage("load"):

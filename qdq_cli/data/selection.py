@@ -42,7 +42,7 @@ def select(
 
     Without `samples`, whole runs of at most min(hold_back, 16) samples, and of no more than an eighth of all, are
     reserved for verification, and of the others up to 512 calibrate, or one run. With `samples`, exactly that many
-    calibrate. What is left over is there for verification.
+    calibrate, or all but the reserved ones where there are not so many. What is left over is there for verification.
 
     Args:
         total: How many there are.
@@ -52,29 +52,30 @@ def select(
         run: How many samples the model takes in one run.
 
     Raises:
-        UsageError: More samples are asked for than there are, or a number is below its least.
-        DataError: More samples are asked for than one calibration can count.
+        UsageError: A number is below its least.
+        DataError: More samples would calibrate than one calibration can count.
     """
-    _check(total, samples, seed, hold_back)
-    reserve = _reserve(total, hold_back, run) if samples is None else 0
-    most = max(DEFAULT_SAMPLES // run, 1) * run
-    count = min(most, total - reserve) if samples is None else samples
+    _check(samples, seed, hold_back)
+    reserve = _reserve(total, hold_back, run) if samples is None or samples > total else 0
+    most = max(DEFAULT_SAMPLES // run, 1) * run if samples is None else samples
+    count = min(most, total - reserve)
+    _check_count(count)
     if seed is not None:
         return _drawn(total, count, seed, max(hold_back, reserve))
     return _spread(total, count, reserve, max(hold_back, reserve))
 
 
-def _check(total: int, samples: int | None, seed: int | None, hold_back: int) -> None:
-    if samples is not None and not 1 <= samples <= total:
-        raise UsageError(
-            f"--samples {samples} asks for a number of samples outside of 1 to {total}, which is how many there are.",
-            "Leave --samples out to use what is there.",
-        )
+def _check(samples: int | None, seed: int | None, hold_back: int) -> None:
+    if samples is not None and samples < 1:
+        raise UsageError(f"--samples {samples} asks for no sample.", "Leave --samples out to use what is there.")
     if hold_back < 0 or (seed is not None and seed < 0):
         raise UsageError("The seed and the number of samples to verify are 0 or more.")
-    if samples is not None and samples > MOST_SAMPLES:
+
+
+def _check_count(count: int) -> None:
+    if count > MOST_SAMPLES:
         raise DataError(
-            f"{samples:,} samples are to calibrate, but one calibration counts at most {MOST_SAMPLES:,}.",
+            f"{count:,} samples are to calibrate, but one calibration counts at most {MOST_SAMPLES:,}.",
             "Choose fewer with --samples; some hundred are usual.",
         )
 

@@ -19,6 +19,7 @@ from qdq_cli.explaining.placing import PLACING
 from qdq_cli.explaining.reading import READING
 from qdq_cli.explaining.record import LINTED, Entry, Explanation, Kind, Told
 from qdq_cli.explaining.skips import SKIPS
+from qdq_cli.explaining.topics import TOPICS
 from qdq_cli.explaining.weights import WEIGHTS
 from qdq_cli.placement import skips
 from qdq_cli.process.errors import UsageError
@@ -66,6 +67,7 @@ def catalogue() -> Mapping[str, Explanation]:
         *(_of_told(code, casts[code], CASTS[code], Kind.CAST) for code in CASTS),
         *(_explanation(entry, Kind.LOW) for entry in LOW),
         *(_explanation(entry, Kind.EXIT) for entry in EXITS),
+        *(_explanation(entry, Kind.TOPIC) for entry in TOPICS),
     ]
     return {entry.code: entry for entry in sorted(found, key=lambda entry: list(Kind).index(entry.kind))}
 

@@ -71,7 +71,7 @@ EXITS = (
         "The command line is wrong.",
         "An option is unknown, contradicts another one, or names something that is not there.",
         "`qdq inspect model.onnx --node conv99` where no node is called so.",
-        "Read the hint below the error; `--help` lists the options.",
+        "Read the hint below the error; `-h` lists the common options, `--help` all.",
     ),
     Entry(
         "exit 3",

@@ -37,7 +37,7 @@ def rules_page() -> str:
 
 
 def findings_page() -> str:
-    """Return docs/findings.md: the codes of `qdq inspect`, reasons, and exit codes."""
+    """Return docs/findings.md: the codes of `qdq inspect`, reasons, exit codes, and topics."""
     blocks: list[list[str]] = []
     for kind in list(Kind)[1:]:
         blocks.append([f"## {TITLES[kind]}"])

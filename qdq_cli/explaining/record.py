@@ -30,6 +30,7 @@ class Kind(Enum):
     CAST = "reason why an operator stays FP32"
     LOW = "reason why an output is far from FP32"
     EXIT = "exit code"
+    TOPIC = "topic"
 
 
 LINTED = frozenset({Kind.ERROR, Kind.WARNING, Kind.ADVICE})

@@ -21,6 +21,7 @@ TITLES = {
     Kind.CAST: "Reasons why an operator stays FP32 beside an FP16 or BF16 rest",
     Kind.LOW: "Reasons why an output is far from FP32",
     Kind.EXIT: "Exit codes",
+    Kind.TOPIC: "What options for experts are about",
 }
 """What stands above the codes of a kind."""
 

@@ -380,7 +380,6 @@ def test_an_unwritable_output_folder(space: Workspace, monkeypatch: pytest.Monke
         (["--exclude-op", "Cnov"], ["--exclude-op", "Conv"]),
         (["--only", "zzz*"], ["--only", "zzz*"]),
         (["--range", "frist_relu=3"], ["frist_relu", "first_relu"]),
-        (["--samples", "11"], ["11", "10"]),
         (["--input-shape", "image:1x3x16x16"], ["image", "images"]),
         (["--input-shape", "images:1x3x8x8"], ["[1, 3, 8, 8]", "[N, 3, 16, 16]"]),
         (["--input-shape", "images:axb"], ["axb"]),

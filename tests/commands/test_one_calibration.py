@@ -56,6 +56,21 @@ def counts(space: Workspace, *options: object) -> tuple[int, int, bool, str]:
     return done.document["calibration"]["samples"], verified["samples"], verified["held_back"], done.err
 
 
+@pytest.mark.parametrize("seed", [[], ["--seed", "3"]])
+def test_more_samples_than_there_are_is_all_of_them_with_a_note(many: Workspace, seed: list[str]):
+    *found, said = counts(many, "--samples", "700", *seed)
+    assert found == [27, 3, True]
+    assert "--samples 700 is more than the 30 there are: all but 3 to compare on calibrate." in said
+    *found, said = counts(many, "--samples", "700", "--verify", "0", *seed)
+    assert found == [30, 0, False]
+    assert "--samples 700 is more than the 30 there are: all of them are taken." in said
+    assert counts(many, "--samples", "700", "--min-sqnr", "3")[:3] == (27, 3, True)
+    for command in (["calibrate", many.model, "--calib"], ["compare", many.model, many.output, "--data"]):
+        done = qdq(*command, many.arrays, "--samples", "31", "--json", *seed)
+        assert done.code == 0, done.err
+        assert "--samples 31 is more than the 30 there are: all of them are taken." in done.err
+
+
 def test_nothing_is_held_back_that_is_not_used(many: Workspace):
     assert counts(many)[:3] == (27, 3, True)
     assert counts(many, "--verify", "2")[:3] == (28, 2, True)

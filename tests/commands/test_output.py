@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 
 import pytest
@@ -183,9 +182,7 @@ def test_a_limit_that_is_not_met_prints_the_document_too(space: Workspace):
 def test_usage_errors_read_like_all_others(space: Workspace):
     done = qdq("quantize", space.model, "--smaples", "3")
     problem, hint = done.err.splitlines()
-    assert re.match(r"error: No such option:? ('--smaples'\.|--smaples )", problem)  # click's own words, old and new
-    assert "--samples" in problem
-    assert problem.endswith(".")
+    assert problem == "error: No such option '--smaples'. Did you mean '--samples'?"
     assert hint == "hint: Try 'qdq quantize --help'."
 
 

@@ -136,13 +136,18 @@ def test_totals_around_the_default(total, calibration, held_back):
 
 
 @pytest.mark.parametrize(
-    ("samples", "seed", "hold_back"), [(0, None, 16), (11, None, 16), (-1, None, 1), (None, -1, 1), (None, None, -1)]
+    ("samples", "seed", "hold_back"), [(0, None, 16), (-1, None, 1), (None, -1, 1), (None, None, -1)]
 )
 def test_numbers_out_of_range_are_refused(samples, seed, hold_back):
     with pytest.raises(UsageError):
         select(10, samples, seed, hold_back)
 
 
-def test_asking_for_too_many_shows_both_numbers():
-    with pytest.raises(UsageError, match=r"--samples 300 .* 1 to 200"):
-        select(200, 300)
+@given(totals, st.integers(1, 5000), seeds, hold_backs, st.integers(1, 40))
+def test_more_than_there_are_is_all_of_them(total, more, seed, hold_back, run):
+    """But for as many as the default holds back."""
+    chosen = select(total, total + more, seed, hold_back, run)
+    assert sorted(chosen.calibration + chosen.held_back) == list(range(total))
+    assert len(chosen.held_back) == (
+        max(min(hold_back, 16, total // 8) // run, 1) * run if hold_back and run <= total // 8 else 0
+    )
