@@ -17,36 +17,20 @@ from typing import Any
 from qdq_cli.building.layers import kernels_of
 from qdq_cli.building.record import Kernel, Outcome
 from qdq_cli.config.build import DEFAULT_GPU
+from qdq_cli.process.bounded import Exceeded, Limits, wait_within
 from qdq_cli.process.children import ended_text, ending, last_lines
 from qdq_cli.process.errors import LimitError, ModelError, UsageError
-from qdq_cli.process.interrupts import insist
 from qdq_cli.process.scratch import scratch_folder
 
 COMPILER = "TensorRT for RTX"
 INSTALL = "pip install 'qdq[compiler]'"
 WORKER = Path(__file__).with_name("worker.py")
 
-_LOOK_SECONDS = 0.2
-"""How often a waiting run looks whether it was interrupted."""
-
 _PHASES = {"": "starting", "loaded": "reading the model", "parsed": "building the engine"}
 """Last event of a process -> what it was doing then."""
 
 Shapes = Mapping[str, Sequence[Sequence[int]]]
 """Dynamic input -> its smallest, its usual and its largest shape."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one build may take.
-
-    Args:
-        seconds: Most time.
-        memory_bytes: Most memory that its process may ask for.
-    """
-
-    seconds: float
-    memory_bytes: int
 
 
 LOADING = Limits(seconds=60.0, memory_bytes=8 * 10**9)
@@ -139,8 +123,8 @@ def require_compiler() -> None:
 Events = Sequence[Mapping[str, Any]]
 
 
-def _events(job: Job, limits: Limits) -> tuple[Events, int | None, tuple[str, ...]]:
-    """Run the process; returns what it told, its exit code (None where it took too long), and its last complaints."""
+def _events(job: Job, limits: Limits) -> tuple[Events, int | Exceeded, tuple[str, ...]]:
+    """Run the process; returns what it told, its exit code or the limit that it exceeded, and its last complaints."""
     with scratch_folder() as folder:
         events, complaints = folder / "events", folder / "complaints"
         with events.open("wb") as out, complaints.open("wb") as err:
@@ -161,8 +145,8 @@ def _read(text: str) -> list[Mapping[str, Any]]:
     return found
 
 
-def _run(job: Job, limits: Limits, streams: tuple[int, int]) -> int | None:
-    """Run the process to its end; returns its exit code, or None where it took too long."""
+def _run(job: Job, limits: Limits, streams: tuple[int, int]) -> int | Exceeded:
+    """Run the process to its end; returns its exit code, or the limit that it exceeded."""
     order = {
         "model": None if job.model is None else str(job.model),
         "gpu": job.gpu.upper(), "memory_bytes": limits.memory_bytes,
@@ -177,20 +161,15 @@ def _run(job: Job, limits: Limits, streams: tuple[int, int]) -> int | None:
     with ending(process), process.stdin:  # which stays open meanwhile: the process ends when this one is gone
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(order).encode() + b"\n")
-        for _ in range(max(1, round(limits.seconds / _LOOK_SECONDS))):
-            try:
-                return process.wait(timeout=min(_LOOK_SECONDS, limits.seconds))
-            except subprocess.TimeoutExpired:
-                insist()
-    return None
+        return wait_within(process, limits)
 
 
-def told_of(events: Events, code: int | None, said: tuple[str, ...], limits: Limits) -> Told:
+def told_of(events: Events, code: int | Exceeded, said: tuple[str, ...], limits: Limits) -> Told:
     """Make the record of what the process told; its last event counts.
 
     Args:
         events: What it told.
-        code: Its exit code; None where it took too long and was ended.
+        code: Its exit code; the limit that it exceeded where it was ended.
         said: Its last complaints.
         limits: What it was allowed.
 
@@ -207,13 +186,13 @@ def told_of(events: Events, code: int | None, said: tuple[str, ...], limits: Lim
         )  # fmt: skip
     if name == "refused":
         return Told(Outcome.REFUSED, version, tuple(map(_raw_refusal, last["refusals"])), _lines(last))
-    if name == "memory" or (name == "failed" and any(map(_is_about_memory, last["said"]))):
+    if name == "memory" or code is Exceeded.MEMORY or (name == "failed" and any(map(_is_about_memory, last["said"]))):
         raise _out_of_memory(limits)
     if name == "failed":
         return Told(Outcome.FAILED, version, said=_lines(last))
     _raise_for(name, last)
     doing = _PHASES.get(name, "working")
-    if code is None:
+    if isinstance(code, Exceeded):
         raise LimitError(
             f"{COMPILER} was still {doing} after {limits.seconds:g} s, and was ended.",
             "Allow it more with --time-limit.",

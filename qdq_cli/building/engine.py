@@ -17,32 +17,13 @@ from qdq_cli.building.agreement import (
 )
 from qdq_cli.building.engine_file import read_layers, read_times
 from qdq_cli.building.names import operators_by_name, quantizers_by_name
-from qdq_cli.building.record import Agreement, Kernel, Operator, Traffic
+from qdq_cli.building.record import Agreement, Kernel, Loss, Operator, Traffic
 from qdq_cli.config.inspect import InspectConfig
 from qdq_cli.inspecting.inspect import Inspection, inspect_file
 from qdq_cli.model import files
 from qdq_cli.preparing.prepare import name_everything
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Something that costs time and could be mended.
-
-    Args:
-        subject: The layer or node it is about.
-        time_ms: What it takes in one run; None without a profile.
-        size_bytes: Bytes it moves; None where they are not known.
-        found: What it is.
-        advice: What `qdq inspect` says about it.
-    """
-
-    subject: str
-    time_ms: float | None
-    size_bytes: int | None
-    found: str
-    advice: str
 
 
 @dataclass(frozen=True)
@@ -124,10 +105,30 @@ def compare_engine(config: InspectConfig, layer_info: Path, profile: Path | None
         conversions=conversions,
         conversions_ms=sum(times.get(name, 0.0) for name in conversions) if times else None,
         traffic=traffic_of(kernels),
-        losses=tuple(_ranked(_losses(kernels, times, operators, conversions, inspection))),
+        losses=losses_of(kernels, times, operators, conversions, inspection),
         kernels=kernels,
         times_ms=times,
     )
+
+
+def losses_of(
+    kernels: Sequence[Kernel],
+    times: Mapping[str, float],
+    operators: Sequence[Operator],
+    conversions: Sequence[str],
+    inspection: Inspection | None,
+) -> tuple[Loss, ...]:
+    """Return what costs time and could be mended, most time first, without times most bytes.
+
+    Args:
+        kernels: The layers of the engine.
+        times: Layer -> its time; empty where there are none.
+        operators: The weighted operators as built.
+        conversions: Names of layers that only quantize or dequantize.
+        inspection: What is predicted; None for nothing.
+    """
+    found = _losses(kernels, times, operators, conversions, inspection)
+    return tuple(sorted(found, key=lambda loss: (-(loss.time_ms or 0.0), -(loss.size_bytes or 0))))
 
 
 def _losses(
@@ -135,19 +136,21 @@ def _losses(
     times: Mapping[str, float],
     operators: Sequence[Operator],
     conversions: Sequence[str],
-    inspection: Inspection,
+    inspection: Inspection | None,
 ) -> Iterator[Loss]:
     """Yield the stand-alone Q/DQ of the engine, and the weighted operators that run in float."""
     by_name = {kernel.name: kernel for kernel in kernels}
-    remedies = {node: found for found in inspection.standalone for node in found.nodes}
-    reasons = {layer.name: layer.because for layer in inspection.layers}
+    standalone, layers = ((), ()) if inspection is None else (inspection.standalone, inspection.layers)
+    remedies = {node: found for found in standalone for node in found.nodes}
+    reasons = {layer.name: layer.because for layer in layers}
     for name in conversions:
         found = next((remedies[node] for node in by_name[name].nodes if node in remedies), None)
         advice = "It is not predicted." if found is None else f"{found.because} {found.remedy}"
         yield Loss(name, _time(times, name), _size(by_name[name]), "a Q or DQ of its own", advice)
     for operator in operators:
         if operator.built in FLOATS:
-            advice = " ".join((*operator.because, *reasons.get(operator.name, ())[:1])) or "No Q/DQ reaches it."
+            reason = next(iter(reasons.get(operator.name, ())), "No Q/DQ reaches it.")
+            advice = f"{operator.predicted} is predicted: {reason}" if operator.agrees is False else reason
             kernel = by_name[operator.kernel]
             found_text = f"{operator.op_type} in {operator.built}"
             yield Loss(operator.name, _time(times, kernel.name), _size(kernel), found_text, advice)
@@ -160,7 +163,3 @@ def _time(times: Mapping[str, float], name: str) -> float | None:
 def _size(kernel: Kernel) -> int | None:
     sizes = [tensor.size_bytes for tensor in (*kernel.reads, *kernel.weights, *kernel.writes)]
     return None if None in sizes else sum(size or 0 for size in sizes)
-
-
-def _ranked(losses: Iterator[Loss]) -> list[Loss]:
-    return sorted(losses, key=lambda loss: (-(loss.time_ms or 0.0), -(loss.size_bytes or 0)))

@@ -67,7 +67,7 @@ def _require_bytes(build: GpuBuild, most: float) -> None:
         raise LimitError(
             f"The bytes that kernels move for {build.gpu} cannot be held against the float model in FP16: one of the "
             "two is not known.",
-            "Name the float model with --against, and give dynamic inputs their sizes (--input-shape).",
+            "Name the float model (--against, not with --trtexec), and give dynamic inputs sizes (--input-shape).",
         )
     ratio = build.traffic.total_bytes / half.total_bytes
     if ratio > most:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qdq_cli.building.agreement import types_text
+from qdq_cli.building.loss_text import layer_time_lines
 from qdq_cli.building.record import BuildReport, GpuBuild, Kernel, KernelTensor, Outcome
 from qdq_cli.data.inputs import near_names
 from qdq_cli.process.errors import UsageError
@@ -16,7 +17,9 @@ MAX_NODES = 6
 
 
 def kernel_lines(report: BuildReport, paint: Paint = plain) -> list[str]:
-    """Return the table of all kernels, one table a GPU."""
+    """Return the table of all kernels, one table a GPU; with times where they were measured."""
+    if report.device is not None and report.device.times_ms:
+        return layer_time_lines(report.builds[0].kernels, report.device.times_ms)
     lines: list[str] = []
     for build in report.builds:
         lines += [""] if lines else []

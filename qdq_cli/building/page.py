@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from qdq_cli.building.agreement import types_text as kernel_types
-from qdq_cli.building.record import Beside, BuildReport, GpuBuild, Operator, Outcome
+from qdq_cli.building.loss_text import cost_text, time_text
+from qdq_cli.building.record import Beside, BuildReport, Device, GpuBuild, Kernel, Operator, Outcome
 from qdq_cli.building.text import figures, operators_text
 from qdq_cli.building.variants import AS_IT_IS
 from qdq_cli.screen.amounts import size_text
@@ -22,9 +23,35 @@ def build_page(report: BuildReport) -> Page:
         ("compiler", report.compiler),
         *(("input", f"{name} {shape}") for name, shape in report.shapes.items()),
         *((("engine", report.engine),) if report.engine else ()),
+        *_device_facts(report.device),
     )
     sections = [section for build in report.builds for section in _sections(build)]
-    return Page("Build", report.model, (Section("Summary", "", (Facts(facts),)), *sections))
+    times = () if report.device is None else tuple(_times(report.device, report.builds[0].kernels))
+    return Page("Build", report.model, (Section("Summary", "", (Facts(facts),)), *sections, *times))
+
+
+def _device_facts(device: Device | None) -> Iterator[tuple[str, Cell]]:
+    if device is not None:
+        yield "GPU", device.name
+        if device.total_ms is not None:
+            yield "time", time_text(device.total_ms, len(device.times_ms), device.untimed)
+        yield "command", device.command
+
+
+def _times(device: Device, kernels: Sequence[Kernel]) -> Iterator[Section]:
+    """Yield what to mend first, and the time of every layer."""
+    losses = tuple((loss.found, loss.subject, cost_text(loss), loss.advice) for loss in device.losses)
+    if losses:
+        columns = ("found", "layer or node", "costs", "advice")
+        yield Section("What to mend first", "", (Table(columns, losses, frozenset({2})),))
+    if device.times_ms:
+        known = [(device.times_ms[each.name], each) for each in kernels if each.name in device.times_ms]
+        rows = tuple(
+            (f"{1000 * time:.1f}", each.kind, kernel_types(each), some_of(each.nodes, 4))
+            for time, each in sorted(known, key=lambda entry: -entry[0])
+        )
+        intro = "Mean time of each layer in one run, most first."
+        yield Section("Times", intro, (Table(("us", "kind", "types", "nodes"), rows, frozenset({0})),))
 
 
 def with_build(page: Page, report: BuildReport) -> Page:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from qdq_cli.building.gates import not_built_text
+from qdq_cli.building.loss_text import time_text
 from qdq_cli.building.record import BuildReport, GpuBuild, Outcome
 from qdq_cli.building.text import figures, operators_text
 from qdq_cli.process.printable import printable_line
@@ -45,6 +46,9 @@ def markdown_build_summary(report: BuildReport) -> str:
     lines = [f"### qdq build: {code_text(report.model)}", "", report.compiler, "", "| | |", "| --- | --- |"]
     for build in report.builds:
         lines += [f"| {label} | {prose_text(text)} |" for label, text in _facts(build)]
+    if report.device is not None and report.device.total_ms is not None:
+        device = report.device
+        lines.append(f"| time | {time_text(report.device.total_ms, len(device.times_ms), device.untimed)} |")
     lines += [""]
     for build in report.builds:
         lines += [*build.verdict[:1], ""] if build.verdict else []

@@ -204,6 +204,50 @@ class GpuBuild:
 
 
 @dataclass(frozen=True)
+class Loss:
+    """Something that costs time and could be mended.
+
+    Args:
+        subject: The layer or node it is about.
+        time_ms: What it takes in one run; None without a profile.
+        size_bytes: Bytes it moves; None where they are not known.
+        found: What it is.
+        advice: What `qdq inspect` says about it.
+    """
+
+    subject: str
+    time_ms: float | None
+    size_bytes: int | None
+    found: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Device:
+    """What was measured on the GPU of this machine, where the user's own trtexec built the model.
+
+    Args:
+        trtexec: Path of the program.
+        name: Name of the GPU; "" where trtexec does not say.
+        command: The command that does the same in the current folder.
+        total_ms: Time of all layers in one run; None where it measured none.
+        untimed: Layers without a time.
+        conversions_ms: Time of those that only quantize or dequantize; None where none was measured.
+        losses: What to mend first, most time first.
+        times_ms: Layer -> its time.
+    """
+
+    trtexec: str
+    name: str
+    command: str
+    total_ms: float | None
+    untimed: int
+    conversions_ms: float | None
+    losses: tuple[Loss, ...]
+    times_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class BuildReport:
     """What a run of `qdq build` found.
 
@@ -223,6 +267,7 @@ class BuildReport:
             predicts nothing.
         predicted_boundary: Those it predicts at graph inputs and outputs; None where it predicts nothing.
         unpredicted: Why nothing is predicted; "" where something is.
+        device: What was measured on this machine's GPU; None where the compiler that needs none was asked.
     """
 
     schema_version: int
@@ -238,3 +283,4 @@ class BuildReport:
     predicted_standalone: int | None
     predicted_boundary: int | None
     unpredicted: str = ""
+    device: Device | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from qdq_cli.data.inputs import InputSpec, parse_input_shapes, with_shapes
 from qdq_cli.data.shapes import Dim, Shape, is_dynamic
 from qdq_cli.process.errors import UsageError
+from qdq_cli.process.progress import Listener
 
 SIDE = 224
 """Assumed height and width of a picture, as most classifiers are trained on."""
@@ -47,6 +48,19 @@ class Profile:
     def __str__(self) -> str:
         shown = (self.usual,) if self.is_fixed else self.shapes
         return "/".join("x".join(map(str, shape)) for shape in shown)
+
+
+def noted_profiles(texts: Sequence[str], specs: Sequence[InputSpec], listener: Listener) -> dict[str, Profile]:
+    """Return the sizes of every dynamic input, and tell of those that are nobody's choice.
+
+    Raises:
+        UsageError: As in `profiles_of`.
+    """
+    profiles = profiles_of(texts, specs)
+    for name, profile in profiles.items():
+        if profile.assumed:
+            listener.note(f"Input '{name}' is dynamic and is built for {profile}; --input-shape chooses other sizes.")
+    return profiles
 
 
 def profiles_of(texts: Sequence[str], specs: Sequence[InputSpec]) -> dict[str, Profile]:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
-from qdq_cli.building.record import Agreement, Beside, BuildReport, GpuBuild, Operator, Outcome, Refusal, Traffic
+from qdq_cli.building.loss_text import conversions_time_text, loss_lines, time_text
+from qdq_cli.building.record import (
+    Agreement,
+    Beside,
+    BuildReport,
+    Device,
+    GpuBuild,
+    Operator,
+    Outcome,
+    Refusal,
+    Traffic,
+)
 from qdq_cli.building.variants import AS_IT_IS
 from qdq_cli.screen.amounts import share_text, short_count, size_text
 from qdq_cli.screen.lines import Paint, plain, row, wrapped
@@ -26,14 +37,28 @@ def build_lines(report: BuildReport, paint: Paint = plain, *, full: bool = False
     """
     kind = "Q/DQ model" if report.quantized else "float model"
     lines = row("model", f"{report.model}  (opset {report.opset}, {size_text(report.size_bytes)}, {kind})")
-    lines += row("compiler", f"{report.compiler}, on this machine, without a GPU")
+    lines += row("compiler", f"{report.compiler}, {_where(report)}")
     for name, shape in report.shapes.items():
         lines += row("input", f"{name} {shape}" + ("  (assumed; --input-shape)" if name in report.assumed else ""))
     if report.unpredicted:
         lines += row("prediction", f"none: {report.unpredicted}")
     lines += block_lines(report, paint, 10**9 if full else MAX_SHOWN)
-    lines += ["", *row("engine", f"{report.engine}  (for RTX GPUs of {report.builds[0].gpu})")] if report.engine else []
+    if report.engine:
+        lines += ["", *row("engine", f"{report.engine}  ({_runs_on(report)})")]
     return lines
+
+
+def _runs_on(report: BuildReport) -> str:
+    if report.device is None:
+        return f"for RTX GPUs of {report.builds[0].gpu}"
+    return f"for {report.compiler} on this GPU"
+
+
+def _where(report: BuildReport) -> str:
+    """Say what built the model."""
+    if report.device is None:
+        return "on this machine, without a GPU"
+    return f"{report.device.trtexec}" + (f" on {report.device.name}" if report.device.name else "")
 
 
 def block_lines(report: BuildReport, paint: Paint = plain, most: int = MAX_SHOWN) -> list[str]:
@@ -53,6 +78,8 @@ def _block(report: BuildReport, build: GpuBuild, paint: Paint, most: int) -> lis
         lines += _refusals(build, paint, most)
         return lines if report.unpredicted else lines + _errors(build, paint, most)
     lines += row("weighted", operators_text(build))
+    if report.device is not None and report.device.total_ms is not None:
+        lines += row("time", time_text(report.device.total_ms, len(report.device.times_ms), report.device.untimed))
     if build.quantized_macs_percent is not None:
         macs = sum(operator.macs or 0 for operator in build.operators)
         lines += row("MACs", f"{share_text(build.quantized_macs_percent)} of {short_count(macs)} in INT8")
@@ -63,7 +90,13 @@ def _block(report: BuildReport, build: GpuBuild, paint: Paint, most: int) -> lis
         lines += row("bytes", traffic_text(build.traffic))
     lines += row("Q/DQ", _conversions(report, build))
     lines += differing_lines(build.operators, paint, most)
-    return lines + beside_lines(build)
+    return lines + (beside_lines(build) if report.device is None else _device_lines(report.device, paint, most))
+
+
+def _device_lines(device: Device, paint: Paint, most: int) -> list[str]:
+    """Say what costs time on this machine's GPU, and how it was measured."""
+    losses = loss_lines(device.losses, paint, most, timed=device.total_ms is not None)
+    return [*losses, "", *wrapped(f"the same by hand: {device.command}", 0)]
 
 
 def _result(build: GpuBuild, paint: Paint) -> str:
@@ -160,10 +193,13 @@ def traffic_text(traffic: Traffic) -> str:
 def _conversions(report: BuildReport, build: GpuBuild) -> str:
     count = len(build.conversions)
     verbs = "quantizes or dequantizes" if count == 1 else "quantize or dequantize"
+    device = report.device
+    times = "" if device is None else conversions_time_text(device.conversions_ms, device.total_ms)
+    found = f"{count_text(count, 'kernel')} that only {verbs}{times}"
     if report.predicted_standalone is None:
-        return f"{count_text(count, 'kernel')} that only {verbs}"
+        return found
     predicted = f"{report.predicted_standalone} inside, {report.predicted_boundary} at the boundary"
-    return f"{count_text(count, 'kernel')} that only {verbs}; predicted: {predicted}"
+    return f"{found}; predicted: {predicted}"
 
 
 def differing_lines(operators: Iterable[Operator], paint: Paint, most: int) -> list[str]:

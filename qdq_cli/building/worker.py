@@ -50,7 +50,7 @@ def _end_with_parent() -> None:
 
 
 def _limit_memory(size_bytes: int) -> None:
-    """Hold this process to an address space; Windows has no such limit."""
+    """Hold this process to an address space, where the system can; who waits for it looks at its memory besides."""
     if sys.platform != "win32":
         import resource
 

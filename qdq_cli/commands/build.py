@@ -18,7 +18,7 @@ from qdq_cli.screen import console
 if TYPE_CHECKING:
     from qdq_cli.building.record import BuildReport
 
-_BUILD = options_of(BuildConfig, "gpu", "input_shape", "against", "time_limit", "memory_limit")
+_BUILD = options_of(BuildConfig, "gpu", "input_shape", "against", "trtexec", "time_limit", "memory_limit")
 
 _VIEWS = (
     click.Option(["--layers"], is_flag=True, help="List every kernel with its types, nodes and bytes."),
@@ -51,6 +51,7 @@ def build(params: Params) -> None:
       qdq build model.qdq.onnx --against model.onnx
       qdq build model.qdq.onnx --gpu sm86 -o model.engine
       qdq build model.qdq.onnx --gpu all --fail-on refused
+      qdq build model.qdq.onnx --trtexec /usr/src/tensorrt/bin/trtexec
     """
     with collector_paused():
         from qdq_cli.building.build import build_model

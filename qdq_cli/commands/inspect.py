@@ -92,7 +92,8 @@ def _show_engine(screen: console.Console, params: Params) -> None:
         click.UsageError: There are times, and no layers that they belong to.
     """
     from qdq_cli.building.engine import compare_engine
-    from qdq_cli.building.engine_text import engine_layer_lines, engine_lines
+    from qdq_cli.building.engine_text import engine_lines
+    from qdq_cli.building.loss_text import layer_time_lines
 
     if params["layer_info"] is None:
         raise click.UsageError("--profile needs the layers that its times belong to: --layer-info.")
@@ -100,7 +101,11 @@ def _show_engine(screen: console.Console, params: Params) -> None:
     table = params["layers"]
     screen.result(
         report,
-        lambda: engine_layer_lines(report) if table else engine_lines(report, screen.paint, full=screen.verbose),
+        lambda: (
+            layer_time_lines(report.kernels, report.times_ms)
+            if table
+            else engine_lines(report, screen.paint, full=screen.verbose)
+        ),
     )
 
 

@@ -57,8 +57,9 @@ class BuildConfig(Checked):
         output: Where the engine goes; None to keep none.
         against: For a Q/DQ model: the float model it was made from, which is built beside it.
         plan: For a float model: which operators would be quantized in what is built beside it.
+        trtexec: The user's own trtexec, which builds the model on this machine's GPU instead.
         time_limit: Most seconds that one build may take.
-        memory_limit: Most memory that the compiler may ask for, in GB.
+        memory_limit: Most memory that the compiler may hold, in GB.
         report: Where the HTML page goes; None for none.
         writes: Files that views are written to afterwards; none may be one of the model's.
     """
@@ -82,13 +83,18 @@ class BuildConfig(Checked):
     against: Path | None = option(
         None, "For a Q/DQ model: the float model it was made from, built beside it.", metavar="MODEL"
     )
+    trtexec: Path | None = option(
+        None,
+        "Build on this machine's GPU with this trtexec instead (TensorRT 8.4 to 11), and time the layers.",
+        metavar="PROGRAM",
+    )
     plan: PlanConfig = field(default_factory=PlanConfig)
     time_limit: float = option(
         600.0, "End a build that takes longer (exit 5).", metavar="SECONDS", rule=Interval(0, above=True)
     )
     memory_limit: float = option(
         8.0,
-        "End a build that asks for more memory (exit 5; not on Windows).",
+        "End a build that takes more memory (exit 5).",
         metavar="GB",
         rule=Interval(0, above=True),
     )

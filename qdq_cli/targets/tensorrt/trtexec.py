@@ -110,6 +110,15 @@ def takes(option: str, first: Version = OLDEST, last: Version = NEWEST) -> bool:
     return any(since <= first and last <= until and option in names.split() for since, until, names in _SPANS)
 
 
+def family_of(version: Version) -> TensorRT:
+    """Return the release that people speak of a version as; one that is newer than all of them is the newest.
+
+    Args:
+        version: Not older than `OLDEST`.
+    """
+    return next(release for release in reversed(TensorRT) if MINORS[release.value][0] <= version)
+
+
 WEAK = ("int8", "fp16")
 """What allows types where flags do: what is not quantized runs in the float type that is faster there."""
 
