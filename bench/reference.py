@@ -102,11 +102,17 @@ def reachable(things: Iterable[Thing]) -> list[Thing]:
 
 
 def _annotated(thing: Thing) -> Iterator[str]:
-    """Names in the annotations of a class's fields."""
+    """Names in the annotations of a class's fields, of its bases, and of the keywords that a function takes."""
     if isinstance(thing.node, ast.ClassDef):
-        for item in thing.node.body:
-            if isinstance(item, ast.AnnAssign):
-                yield from (node.id for node in ast.walk(item.annotation) if isinstance(node, ast.Name))
+        annotations = [item.annotation for item in thing.node.body if isinstance(item, ast.AnnAssign)]
+        bases = thing.node.bases if thing.name.endswith("Keywords") else []
+        yield from _names_in(*annotations, *bases)
+    elif isinstance(thing.node, ast.FunctionDef) and thing.node.args.kwarg is not None:
+        yield from _names_in(*filter(None, [thing.node.args.kwarg.annotation]))
+
+
+def _names_in(*expressions: ast.expr) -> Iterator[str]:
+    return (node.id for each in expressions for node in ast.walk(each) if isinstance(node, ast.Name))
 
 
 def pages() -> dict[str, str]:
@@ -255,6 +261,8 @@ def _arguments(arguments: ast.arguments) -> Iterator[str]:
     elif arguments.kwonlyargs:
         yield "*"
     yield from (_argument(*pair) for pair in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
+    if arguments.kwarg:
+        yield f"**{ast.unparse(arguments.kwarg)}"
 
 
 def _argument(argument: ast.arg, default: ast.expr | None) -> str:

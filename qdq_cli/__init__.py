@@ -24,12 +24,16 @@ if TYPE_CHECKING:
     from qdq_cli.cache.fit import check_fit
     from qdq_cli.cache.grouped import merge_caches
     from qdq_cli.calibrating.calibrate import CalibrationReport, calibrate_model
+    from qdq_cli.calls.build import build
     from qdq_cli.calls.calibrate import Calibrated, calibrate
     from qdq_cli.calls.compare import compare
+    from qdq_cli.calls.convert import convert
     from qdq_cli.calls.fix import fix
     from qdq_cli.calls.inspect import inspect
+    from qdq_cli.calls.migrate import migrate
     from qdq_cli.calls.quantize import quantize
     from qdq_cli.calls.result import Result
+    from qdq_cli.calls.sensitivities import sensitivities
     from qdq_cli.calls.tune import tune
     from qdq_cli.comparing.compare import compare_models
     from qdq_cli.comparing.record import Comparison
@@ -51,7 +55,7 @@ if TYPE_CHECKING:
     from qdq_cli.config.sensitivity import Evaluation, SensitivityConfig
     from qdq_cli.config.tune import TuneConfig
     from qdq_cli.converting.convert import convert_model
-    from qdq_cli.converting.record import Conversion
+    from qdq_cli.converting.record import Conversion, UnmetConversionError
     from qdq_cli.fixing.fix import fix_model
     from qdq_cli.fixing.record import RepairReport
     from qdq_cli.inspecting.inspect import Inspection, inspect_model, require_gates
@@ -110,16 +114,19 @@ __all__ = [
     "TensorRT",
     "TuneConfig",
     "TuneReport",
+    "UnmetConversionError",
     "UnmetLimitError",
     "UsageError",
     "VerifyConfig",
     "WeightForm",
+    "build",
     "build_model",
     "calibrate",
     "calibrate_model",
     "check_fit",
     "compare",
     "compare_models",
+    "convert",
     "convert_model",
     "export_file",
     "find_sensitivities",
@@ -128,11 +135,13 @@ __all__ = [
     "inspect",
     "inspect_model",
     "merge_caches",
+    "migrate",
     "migrate_model",
     "quantize",
     "quantize_model",
     "require_build_gates",
     "require_gates",
+    "sensitivities",
     "tune",
     "tune_model",
 ]
@@ -155,6 +164,10 @@ _LATER = {
     "qdq_cli.calls.compare": ("compare",),
     "qdq_cli.calls.fix": ("fix",),
     "qdq_cli.calls.inspect": ("inspect",),
+    "qdq_cli.calls.build": ("build",),
+    "qdq_cli.calls.convert": ("convert",),
+    "qdq_cli.calls.migrate": ("migrate",),
+    "qdq_cli.calls.sensitivities": ("sensitivities",),
     "qdq_cli.calls.quantize": ("quantize",),
     "qdq_cli.calls.result": ("Result",),
     "qdq_cli.calls.tune": ("tune",),
@@ -209,7 +222,10 @@ _LATER = {
     ),
     "qdq_cli.config.tune": ("TuneConfig",),
     "qdq_cli.converting.convert": ("convert_model",),
-    "qdq_cli.converting.record": ("Conversion",),
+    "qdq_cli.converting.record": (
+        "Conversion",
+        "UnmetConversionError",
+    ),
     "qdq_cli.fixing.fix": ("fix_model",),
     "qdq_cli.fixing.record": ("RepairReport",),
     "qdq_cli.inspecting.inspect": (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from qdq_cli.calls.forms import Model, Names, Ranges
 from qdq_cli.calls.place import Place
-from qdq_cli.calls.records import Model, Names, Ranges, given_ranges, record_of
+from qdq_cli.calls.records import given_ranges, record_of
 from qdq_cli.calls.result import Result
 from qdq_cli.config.fix import FixConfig
 from qdq_cli.fixing.fix import fix_model

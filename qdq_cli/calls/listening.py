@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from qdq_cli.process.errors import UsageError
 
@@ -52,3 +52,8 @@ class Told:
                 self.on_progress(title, done, total)
 
         yield advance
+
+
+def told_of(given: Mapping[str, Any]) -> Told:
+    """Make a listener of the functions among the keywords of a call."""
+    return Told(given.get("on_progress"), given.get("on_note"))

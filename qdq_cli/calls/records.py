@@ -4,45 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import onnx
 import onnx_ir as ir
 
-from calibrators import CalibrationTable, Range, write_cache
+from calibrators import CalibrationTable, write_cache
 from qdq_cli.cache.exchange import ranges_in
-from qdq_cli.calls.place import Kept, Place
+from qdq_cli.calls.forms import Calib, FilePath, InputShape, Names, Ranges
+from qdq_cli.calls.place import Place
+from qdq_cli.calls.signature import Keywords
 from qdq_cli.config.data import DataConfig, Given
+from qdq_cli.config.fields import hints_of
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.preprocess import Overrides
 from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.config.recovery import DEFAULT_RECOVERY
+from qdq_cli.config.sensitivity import Evaluation
 from qdq_cli.data.given import is_array
 from qdq_cli.data.ranges import read_given
 from qdq_cli.process.errors import UsageError
 
-
-class SupportsArray(Protocol):
-    """What NumPy makes an array of: an array, a tensor of another library."""
-
-    def __array__(self) -> Any: ...
-
-
-FilePath: TypeAlias = str | os.PathLike[str]
-Model: TypeAlias = FilePath | bytes | bytearray | memoryview | onnx.ModelProto | ir.Model | Kept
-Calib: TypeAlias = FilePath | SupportsArray | CalibrationTable | Iterable[Any] | Callable[[], Any]
-Names: TypeAlias = str | Sequence[str]
-Constants: TypeAlias = float | Sequence[float]
-InputShape: TypeAlias = str | Sequence[str] | Sequence[int] | Mapping[str, Sequence[int]]
-Ranges: TypeAlias = FilePath | Mapping[str, Range | float | tuple[float, float]]
-
-Keywords: TypeAlias = Mapping[str, Any]
-"""What a call was given, by the names of its parameters."""
-
 Record = TypeVar("Record")
+
+DATA_RECORDS = (DataConfig, Overrides)
+"""The records of samples."""
+
+RUN_RECORDS = (QuantizeConfig, *DATA_RECORDS, PlanConfig, RangeConfig, VerifyConfig)
+"""The records of a run that quantizes."""
 
 
 def record_of(kind: type[Record], given: Keywords, fixed: Keywords | None = None) -> Record:
@@ -56,22 +48,9 @@ def record_of(kind: type[Record], given: Keywords, fixed: Keywords | None = None
     assert dataclasses.is_dataclass(kind)
     found = {field.name: given[field.name] for field in dataclasses.fields(kind) if field.name in given}
     for name, value in found.items():
-        if isinstance(value, str) and name in _LISTS:
-            found[name] = (value,)
+        if isinstance(value, str) and hints_of(kind)[name] == tuple[str, ...]:
+            found[name] = (value,)  # one text for a list of one
     return kind(**{**found, **(fixed or {})})
-
-
-_LISTS = (
-    "exclude",
-    "exclude_op",
-    "only",
-    "exclude_after_recovery",
-    "include_data",
-    "exclude_data",
-    "fail_on",
-    "plugins",
-)
-"""Keywords that take one text for a list of one."""
 
 
 def quantize_of(model: Path, calib: Calib | None, given: Keywords, place: Place, output: Path | None) -> QuantizeConfig:
@@ -140,12 +119,28 @@ def _ranges_of(calib: Calib | None, given: Keywords, place: Place) -> RangeConfi
     if _is_path(ranges):
         imported, wide = read_given(Path(ranges))
         fixed = {"manual": {}, "imported": imported, "wide": wide}
-    if isinstance(calib, CalibrationTable):
-        if cache is not None:
-            raise UsageError("calib is a calibration table, and cache names another one.", "Give one of the two.")
-        fixed["cache"] = place.folder / "calib.qcal"
-        write_cache(calib, fixed["cache"])
+    fixed["cache"] = cache_of(calib, cache, place)
     return record_of(RangeConfig, given, fixed)
+
+
+def cache_of(calib: Calib | None, cache: FilePath | None, place: Place) -> Any:
+    """Return the file of the calibration table: what was named, or a table that came in place of samples, written.
+
+    Raises:
+        UsageError: It is both.
+    """
+    if not isinstance(calib, CalibrationTable):
+        return cache
+    if cache is not None:
+        raise UsageError("calib is a calibration table, and cache names another one.", "Give one of the two.")
+    write_cache(calib, place.folder / "calib.qcal")
+    return place.folder / "calib.qcal"
+
+
+def evaluation_of(given: Keywords) -> Evaluation | None:
+    """Make the record of the caller's own measure; None without one."""
+    command = given["evaluate"]
+    return None if command is None else Evaluation(command, given["lower_is_better"])
 
 
 def given_ranges(ranges: Ranges | None) -> Any:

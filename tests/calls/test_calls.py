@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import inspect
+import pydoc
 
 import numpy as np
 import onnx
@@ -12,18 +13,23 @@ import onnx_ir as ir
 import pytest
 
 import qdq_cli
+from qdq_cli.config.build import BuildConfig, BuildGates
 from qdq_cli.config.calibrate import CalibrateConfig
 from qdq_cli.config.compare import CompareConfig
+from qdq_cli.config.convert import ConvertConfig
 from qdq_cli.config.data import DataConfig
 from qdq_cli.config.fix import FixConfig
 from qdq_cli.config.inspect import Gates, InspectConfig
+from qdq_cli.config.migrate import MigrateConfig
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.preprocess import Overrides
 from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
 from qdq_cli.config.ranges import RangeConfig
+from qdq_cli.config.sensitivity import Evaluation, SensitivityConfig
 from qdq_cli.config.tune import TuneConfig
+from tests.building.fake import use_fake_compiler
 from tests.calls.tensors import SAMPLES, convnet
-from tests.workspace import make_workspace
+from tests.workspace import make_workspace, qdq
 
 MODEL = convnet()
 
@@ -31,15 +37,19 @@ DATA = (DataConfig, Overrides)
 RUN = (QuantizeConfig, *DATA, PlanConfig, RangeConfig, VerifyConfig)
 RECORDS = {
     "quantize": RUN,
-    "tune": (*RUN, TuneConfig),
+    "tune": (*RUN, TuneConfig, Evaluation),
     "compare": (CompareConfig, *DATA),
     "calibrate": (CalibrateConfig, *DATA, PlanConfig),
     "inspect": (InspectConfig, PlanConfig, Gates),
     "fix": (FixConfig,),
+    "convert": (ConvertConfig, VerifyConfig, *DATA),
+    "migrate": (MigrateConfig, PlanConfig, *DATA),
+    "sensitivities": (SensitivityConfig, *DATA, PlanConfig, RangeConfig),
+    "build": (BuildConfig, BuildGates, PlanConfig),
 }
 OTHERWISE = {
     "model", "output", "data", "plan", "given", "calib", "overrides", "wide", "single_rest", "imported", "writes",
-    "manual", "evaluation", "quantize",
+    "manual", "evaluation", "quantize", "command",
 }  # fmt: skip
 """Fields that are positional, made by the call, found by calibration, or have a keyword of another name."""
 WITHOUT = {
@@ -62,15 +72,27 @@ def test_every_field_has_a_keyword_with_its_default(name: str):
                 assert keywords["verify"].default == field.default
                 continue
             assert field.name in keywords, f"{name} has no {field.name}"
-            default, given = field.default, keywords[field.name].default
+            default, given = getattr(field.default, "value", field.default), keywords[field.name].default
             if default is not dataclasses.MISSING and (name, field.name) != ("tune", "recover"):
                 assert given == default or (not given and not default), field.name
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_every_keyword_is_a_field(name: str):
+    fields = {field.name for record in RECORDS[name] for field in dataclasses.fields(record)}
+    parameters = inspect.signature(getattr(qdq_cli, name)).parameters.values()
+    keywords = {each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY}
+    others = {"verify", "ranges", "recover", "target", "evaluate", "lower_is_better", "on_progress", "on_note"}
+    assert keywords - fields <= others
+    shown = pydoc.plain(pydoc.render_doc(getattr(qdq_cli, name)))
+    assert all(f"{keyword}: " in shown for keyword in keywords)
 
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_keywords_have_types(name: str):
     signature = inspect.signature(getattr(qdq_cli, name))
     assert all(each.annotation is not inspect.Parameter.empty for each in signature.parameters.values())
+    assert not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in signature.parameters.values())
     assert signature.return_annotation
     assert name in dir(qdq_cli)
 
@@ -167,3 +189,62 @@ def test_tune_and_fix_and_calibrate(tmp_path):
     seen = qdq_cli.calibrate(MODEL, SAMPLES, shard="1/2")
     assert seen.report.samples.new == 12
     assert qdq_cli.quantize(MODEL, cache=seen.save(tmp_path / "a.qcal")).model.graph.node
+
+
+def test_convert(tmp_path):
+    result = qdq_cli.convert(MODEL, SAMPLES, min_sqnr=40)
+    assert result.report.float_rest.float_type == "fp16"
+    assert (result.report.output, result.plan, result.table) == (None, None, None)
+    assert {each.data_type for each in result.model.graph.initializer if each.dims} == {onnx.TensorProto.FLOAT16}
+    table = qdq_cli.calibrate(MODEL, SAMPLES).table
+    from_table = qdq_cli.convert(MODEL, table, verify=0)
+    assert from_table.model == result.model
+    assert from_table.report.cache == "calib.qcal"
+    quantized = qdq_cli.quantize(MODEL, SAMPLES)
+    half = qdq_cli.convert(quantized, float_type="bf16")
+    assert half.save(tmp_path / "half.onnx").exists()
+    with pytest.raises(qdq_cli.UnmetConversionError, match="min_sqnr") as caught:
+        qdq_cli.convert(MODEL, SAMPLES, min_sqnr=300)
+    assert caught.value.report is caught.value.found
+    with pytest.raises(qdq_cli.UsageError, match="calib is a calibration table, and cache"):
+        qdq_cli.convert(MODEL, table, cache="a.qcal")
+
+
+def test_migrate(tmp_path):
+    ranges = tmp_path / "ranges.json"
+    space = make_workspace(tmp_path)
+    assert qdq("calibrate", space.model, "--calib", space.arrays, "-o", tmp_path / "a.qcal").code == 0
+    assert qdq("cache", "export", tmp_path / "a.qcal", "--format", "torch-json", "-o", ranges).code == 0
+    result = qdq_cli.migrate(space.model, SAMPLES, cache=ranges)
+    assert (result.report.output, result.plan) == ("", None)
+    assert result.report.table.lacking == ()
+    assert result.report.compared.against == "float model"
+    assert qdq("migrate", space.model, "--cache", ranges, "-o", tmp_path / "b.onnx", "--calib", space.arrays).code == 0
+    assert onnx.load(tmp_path / "b.onnx").graph.node == result.model.graph.node
+    again = qdq_cli.migrate(qdq_cli.quantize(MODEL, SAMPLES))
+    assert again.report.rest.float_type == "fp16"
+    with pytest.raises(qdq_cli.UsageError, match="float model, and there is no calibration table"):
+        qdq_cli.migrate(MODEL)
+
+
+def test_sensitivities():
+    told: list[object] = []
+    keywords = {"on_progress": lambda *each: told.append(each)}
+    found = qdq_cli.sensitivities(MODEL, SAMPLES, exact=True, exclude="first", **keywords)
+    assert {each.name for each in found.operators} == {"second", "middle", "residual", "pool", "scores"}
+    assert all(each.exact_noise is not None for each in found.operators)
+    assert told
+
+
+def test_build(monkeypatch):
+    use_fake_compiler(monkeypatch)
+    report = qdq_cli.build(qdq_cli.quantize(MODEL, SAMPLES), MODEL, gpu="sm89")
+    assert [build.outcome.value for build in report.builds] == ["built"]
+    with pytest.raises(qdq_cli.UsageError, match=r"^gpu holds 'sm1'"):
+        qdq_cli.build(MODEL, gpu="sm1")
+
+
+def test_a_keyword_that_is_not_there():
+    with pytest.raises(qdq_cli.UsageError, match=r"^There is no keyword exlude") as caught:
+        qdq_cli.quantize(MODEL, SAMPLES, exlude="first")
+    assert caught.value.hint == "Did you mean 'exclude'?"
