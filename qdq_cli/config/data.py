@@ -52,7 +52,7 @@ class DataConfig(Checked):
         (),
         "Calibration data: a folder of images or of .npy/.npz, such files, one .npz with an array for each input, a "
         "zip or tar archive, a list of paths (.txt, .csv), a pattern ('images/*.jpg'), module:function, a folder in "
-        "the ONNX test-data layout. Repeatable.",
+        "the ONNX test-data layout. INPUT=PATH or INPUT=NUMBER is for one of several inputs. Repeatable.",
         metavar="PATH",
     )
     preprocess: str | None = option(

@@ -48,10 +48,12 @@ def find_image_input(specs: Sequence[InputSpec], layout: Layout = "auto") -> Ima
         UsageError: The height, width or channels are dynamic; the hint is the option to type.
     """
     if len(specs) != 1:
-        names = ", ".join(f"'{spec.name}'" for spec in specs)
+        spec_names = [spec.name for spec in specs]
+        names = ", ".join(f"'{name}'" for name in spec_names)
         raise DataError(
             f"Images can feed one input, but the model has {len(specs)}: {names}.",
-            "Give arrays instead: a .npz whose arrays are named like the inputs, first axis = samples.",
+            f"Give each its own: --calib {spec_names[0]}=images/ --calib {spec_names[1]}=FILE.npy, or a number for it; "
+            "or a .npz whose arrays are named like the inputs.",
         )
     spec = specs[0]
     if spec.rank not in (3, 4) or spec.dtype.kind not in "fiuV":
@@ -93,7 +95,11 @@ def choose_preprocessing(choice: str | None, overrides: Overrides, specs: Sequen
         return find_preprocessing(choice).override(overrides)
     if not overrides.given():
         return None
-    return assumed_preprocessing(find_image_input(specs, overrides.layout or "auto")).override(overrides)
+    pictures = [spec for spec in specs if is_picture(spec)]
+    colored = [spec for spec in pictures if 3 in (spec.shape[-1], spec.shape[-3])]
+    chosen = next((each for each in (pictures, colored) if len(each) == 1), specs)
+    target = find_image_input(chosen, overrides.layout or "auto")
+    return assumed_preprocessing(target).override(overrides)
 
 
 def fit_preprocessing(preprocessing: Preprocessing, image: ImageInput) -> Preprocessing:

@@ -278,18 +278,31 @@ class _Reader:
     def _value(self, spec: InputSpec, row: Row, place: int) -> Stored:
         """Read a number, or a list of them in brackets, for one sample."""
         cell = self._cell(row, place)
-        try:
-            number = json.loads(cell)
-            array = np.asarray(number, spec.dtype)
-            whole = spec.dtype.kind in "iu" and not np.array_equal(array, np.asarray(number))
-        except (ValueError, TypeError, OverflowError, RecursionError):
-            array, whole = np.asarray(None), True
-        if whole or isinstance(array.item(0) if array.size else None, type(None)):
+        array = numbers_in(cell, spec)
+        if array is None:
             raise DataError(
                 f"{self.path}, line {row.number}: '{cell}' is neither a picture or an array, nor a number of the type "
                 f"{spec.dtype.name} for input '{spec.name}'.",
                 "Write a path, a number, or numbers in brackets: [640, 640].",
             )
-        if array.ndim == 0:
-            array = np.full([dim if isinstance(dim, int) else 1 for dim in spec.shape], array)
         return HeldArray(f"{self.path}, line {row.number}: '{cell}'", array)
+
+
+def numbers_in(text: str, spec: InputSpec) -> np.ndarray | None:
+    """Read a number, which fills an input, or numbers in brackets; None where it is neither, or of another type."""
+    try:
+        return filled(json.loads(text), spec)
+    except (ValueError, RecursionError):
+        return None
+
+
+def filled(number: object, spec: InputSpec) -> np.ndarray | None:
+    """Make an array for one sample of an input of a number, which fills it, or of a list; None where it is neither."""
+    try:
+        array = np.asarray(number, spec.dtype)
+        is_cut = spec.dtype.kind in "iu" and not np.array_equal(array, np.asarray(number))
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if is_cut or not array.size or array.item(0) is None:
+        return None
+    return array if array.ndim else np.full([dim if isinstance(dim, int) else 1 for dim in spec.shape], array)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdq_cli.config.data import Given
 from qdq_cli.config.preprocess import Preprocessing
+from qdq_cli.data.aligned import AlignedPart, require_alike, split_named
 from qdq_cli.data.array_samples import cut_arrays, match_names
 from qdq_cli.data.arrays import list_npz, open_in_npz, open_npy
 from qdq_cli.data.blobs import FileBlob, expect_blobs
@@ -19,9 +21,10 @@ from qdq_cli.data.cutting import Opened, joined, open_stored
 from qdq_cli.data.doubts import Doubt
 from qdq_cli.data.functions import is_function, load_function
 from qdq_cli.data.given import Taken, open_given
+from qdq_cli.data.held import HeldArray
 from qdq_cli.data.image_samples import ImagePart, set_up_images
 from qdq_cli.data.inputs import InputSpec
-from qdq_cli.data.listed import Table, read_list
+from qdq_cli.data.listed import Table, numbers_in, read_list
 from qdq_cli.data.sample import Part, Sample
 from qdq_cli.data.sifting import ALL_FILES, Found, Globs
 from qdq_cli.data.sources import find_all
@@ -111,7 +114,7 @@ class SampleSet:
             by_part.setdefault(which, []).append(self._find(index)[1])
         for which, places in by_part.items():
             part = self._parts[which]
-            if isinstance(part, ImagePart):
+            if isinstance(part, ImagePart | AlignedPart):
                 part.expect(places)
 
     def describe(self) -> str:
@@ -153,12 +156,10 @@ def open_samples(
     """
     if not specs:
         raise DataError("The model has no inputs, so there is nothing to calibrate with.", "Check the model.")
-    found = find_all([path for path in map(Path, paths) if not is_function(path)], globs)
-    _require_matches(globs, found)
-    opened = [_open(each, specs, preprocessing) for each in found]
-    functions = [Given(load_function(path), str(path)) for path in map(Path, paths) if is_function(path)]
-    for given in (*functions, *([taken.given] if taken.given else [])):
-        opened.append(open_given(given, taken, specs, preprocessing))
+    opener = _Opener(preprocessing, globs, taken, [])
+    named, others = split_named([*map(Path, paths)], specs)
+    opened = [opener.aligned(named, others, specs)] if named else opener.open(others, specs, taken.given)
+    _require_matches(globs, opener.found)
     used = next((each.setup for each in opened if each.setup), None)
     notes = [note for each in opened for note in each.notes]
     if used is None and preprocessing is not None and not preprocessing.assumed:
@@ -166,6 +167,66 @@ def open_samples(
     parts = [part for each in opened for part in each.parts]
     fed = used.preprocessing if used else None
     return SampleSet(specs, parts, fed, list(dict.fromkeys(filter(None, notes))), _preprocessing_doubts(fed))
+
+
+@dataclass(frozen=True)
+class _Opener:
+    """How the sources of a run are opened.
+
+    Args:
+        preprocessing: What the user chose for pictures, or None.
+        globs: Which files of folders are taken.
+        taken: Samples in memory.
+        found: Collects the files of every path.
+    """
+
+    preprocessing: Preprocessing | None
+    globs: Globs
+    taken: Taken
+    found: list[Found]
+
+    def open(self, paths: Sequence[Path], specs: Sequence[InputSpec], given: Given | None = None) -> list[Opened]:
+        """Open sources that each hold all of these inputs."""
+        found = find_all([path for path in paths if not is_function(path)], self.globs)
+        self.found.extend(found)
+        opened = [_open(each, specs, self.preprocessing) for each in found]
+        functions = [Given(load_function(path), str(path)) for path in paths if is_function(path)]
+        for each in (*functions, *([given] if given else [])):
+            opened.append(open_given(each, self.taken, specs, self.preprocessing))
+        return opened
+
+    def aligned(self, named: Mapping[str, list[Path]], others: list[Path], specs: Sequence[InputSpec]) -> Opened:
+        """Open sources of single inputs, and one of all inputs that have none of their own.
+
+        Raises:
+            DataError: An input has no source, or a source no input, or they hold different numbers of samples.
+        """
+        rest = tuple(spec for spec in specs if spec.name not in named)
+        given = self.taken.given
+        if rest and not others and given is None:
+            raise DataError(
+                f"There is no calibration data for {rest[0]}.", f"Add --calib {rest[0].name}=PATH, or a number for it."
+            )
+        if (others or given) and not rest:
+            raise DataError(
+                f"Every input has data of its own, so {others[0] if others else given} is for none.", "Leave it out."
+            )
+        groups = [(rest, self.open(others, rest, given))] if rest else []
+        groups += [((spec,), self._of_input(spec, named[spec.name])) for spec in specs if spec.name in named]
+        sets = tuple(SampleSet(each, [part for one in opened for part in one.parts]) for each, opened in groups)
+        require_alike(sets)
+        every = [one for _, opened in groups for one in opened]
+        setup = next((one.setup for one in every if one.setup), None)
+        part = AlignedPart(tuple(specs), sets, "image" if setup else "array")
+        return Opened((part,), tuple(note for one in every for note in one.notes), setup)
+
+    def _of_input(self, spec: InputSpec, paths: Sequence[Path]) -> list[Opened]:
+        """Open what was given for one input: files, or a number that is the same for all samples."""
+        numbers = numbers_in(str(paths[0]), spec) if len(paths) == 1 and not os.path.lexists(paths[0]) else None
+        if numbers is None:
+            return self.open(paths, (spec,))
+        held = HeldArray(f"--calib {spec.name}={paths[0]}", numbers)
+        return [open_stored(Path(held.label), {spec.name: held}, (spec,), None)]
 
 
 def _require_matches(globs: Globs, found: Sequence[Found]) -> None:
