@@ -26,6 +26,7 @@ from qdq_cli.cache.summary import CacheSummary
 from qdq_cli.calibrating.calibrate import CalibrationReport
 from qdq_cli.comparing.record import Comparison
 from qdq_cli.converting.record import Conversion
+from qdq_cli.drafting.draft import Draft
 from qdq_cli.explaining.explain import Explanations
 from qdq_cli.fixing.record import RepairReport
 from qdq_cli.inspecting.inspect import Inspection
@@ -54,6 +55,7 @@ DOCUMENTS: dict[str, type] = {
     "cache-diff": Difference,
     "cache-ranges": RangeFile,
     "cache-check": Fit,
+    "init": Draft,
     "explain": Explanations,
     "error": ErrorDocument,
 }

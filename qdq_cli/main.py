@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qdq_cli.commands.every import COMMANDS, command_named
 from qdq_cli.commands.groups import CommandGroup, no_such_option
 from qdq_cli.process.errors import ExitCode, QdqError
 from qdq_cli.process.interrupts import end_at_once_on_signals, interrupt_on_signals
@@ -22,22 +22,6 @@ if TYPE_CHECKING:
     from calibrators import CalibratorError
     from qdq_cli.process.failures import Failure
 
-COMMANDS = {
-    "quantize": "Quantize an FP32 ONNX model to INT8 with Q/DQ nodes.",
-    "calibrate": "Observe a model's tensors on samples and write the calibration cache.",
-    "convert": "Make an FP32 model FP16 or BF16 as far as its values allow.",
-    "cache": "Look into calibration caches, compare, merge and convert them.",
-    "tune": "Quantize a model and leave operators float until it meets a target.",
-    "sensitivity": "Rank operators and scale groups by what they cost the outputs when quantized alone.",
-    "inspect": "Say what TensorRT will do with a Q/DQ model, without TensorRT.",
-    "build": "Build a model with NVIDIA's compiler, on a CPU, and lay it beside the prediction.",
-    "compare": "Compare a model with its quantized form, output by output or layer by layer.",
-    "fix": "Repair what TensorRT refuses or cannot fuse in a Q/DQ model.",
-    "migrate": "Write a model for TensorRT 11 from what an older build was made of.",
-    "explain": "Say what a rule, a finding, a reason or an exit code means and what to do.",
-}
-"""Name of each sub-command (a module of `qdq_cli.commands`) and its line in `qdq --help`."""
-
 
 class _LazyGroup(CommandGroup):
     """Imports a sub-command only when it is used, so that `qdq --help` stays quick."""
@@ -46,11 +30,7 @@ class _LazyGroup(CommandGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command = getattr(importlib.import_module(f"qdq_cli.commands.{cmd_name}"), cmd_name)
-        assert isinstance(command, click.Command)
-        return command
+        return command_named(cmd_name) if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -160,6 +140,10 @@ def _tell(failed: Failure, found: object | None, *, as_json: bool) -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    if os.environ.get("_QDQ_COMPLETE", "").startswith("powershell"):
+        from qdq_cli.commands.shells import answer_powershell
+
+        answer_powershell()
     try:
         code = cli.main(args=None if arguments is None else list(arguments), prog_name="qdq", standalone_mode=False)
     except SystemExit:  # click's answer to a reader of its help that has gone away

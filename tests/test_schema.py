@@ -99,6 +99,7 @@ COMMANDS = {
     "migrate of a calibration table": "migrate {model} --cache t.cache -o m.onnx",
     "cache-ranges of another tool": "cache import t.cache -o t.json",
     "cache-check": "cache check {model} a.qcal",
+    "init": "init {model} -o new.toml",
     "explain": "explain",
     "error": "quantize {model}",
     "error of a limit": "quantize {model} --calib {arrays} --min-sqnr 190 -o none.onnx",

@@ -133,7 +133,7 @@ class _Opened:
     expectations: Expectations
 
 
-def _exporter(model: ir.Model, specs: tuple[InputSpec, ...]) -> Exporter | None:
+def find_exporter(model: ir.Model, specs: tuple[InputSpec, ...]) -> Exporter | None:
     """Tell the exporter of a model whose pictures have three channels of floats and are not scaled by itself."""
     pictures = [k for k, spec in enumerate(specs) if is_picture(spec)]
     if len(pictures) != 1:
@@ -156,7 +156,7 @@ def _open(model: ir.Model, config: DataConfig, most: int | None) -> _Opened:
     shapes = parse_input_shapes(config.input_shape, declared)
     specs = with_shapes(declared, shapes)
     preprocessing = choose_preprocessing(config.preprocess, config.overrides, specs)
-    exporter = None if preprocessing is not None else _exporter(model, specs)
+    exporter = None if preprocessing is not None else find_exporter(model, specs)
     chosen = preprocessing
     if exporter is not None:
         preprocessing = replace(PRESETS[exporter.preset], assumed=True)

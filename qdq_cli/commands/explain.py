@@ -12,7 +12,7 @@ _CODE = click.Argument(["code"], nargs=-1, metavar="[CODE]")
 _DISPLAY = (click.Option(["--json"], is_flag=True, help="Print one JSON document on stdout."),)
 
 
-@command_of({"Display": _DISPLAY}, (_CODE,))
+@command_of({"Display": _DISPLAY}, (_CODE,), settings=False)
 def explain(params: Params) -> None:
     """Say what a rule, a finding, a reason or an exit code means and what to do.
 

@@ -14,6 +14,7 @@ import click
 from qdq_cli.commands.fields import option_of, options_of
 from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.commands.sections import HELP, TOPICS, Sections, is_common, name_of, sorted_sections
+from qdq_cli.commands.settings import CONFIG, take_settings, tell_settings
 from qdq_cli.config.data import SAMPLE_ENDINGS, DataConfig
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.preprocess import Overrides
@@ -30,11 +31,17 @@ class OptionCommand(click.Command):
     """A command whose callback gets all parsed options as one mapping, and whose help shows them in sections."""
 
     sections: ClassVar[Sections] = {}
+    reads_settings = True
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the words, the samples that a shell put in the place of a pattern among them."""
+        """Parse the words, the samples that a shell put in the place of a pattern among them; what they leave open,
+        qdq.toml may say.
+        """
         names = {name for param in self.params for name in param.opts} & set(_TAKE_SAMPLES)
-        return super().parse_args(ctx, with_each_sample(args) if names else args)
+        words = with_each_sample(args) if names else args
+        if self.reads_settings and not ctx.resilient_parsing:
+            take_settings(self, ctx, words)
+        return super().parse_args(ctx, words)
 
     def invoke(self, ctx: click.Context) -> None:
         """Call the callback with the parsed options."""
@@ -44,6 +51,7 @@ class OptionCommand(click.Command):
         if not log.handlers:  # what onnx-ir logs about a damaged model: users get the error that follows it
             log.addHandler(logging.NullHandler())
         assert self.callback is not None
+        tell_settings(ctx)
         self.callback(ctx.params)
 
     def get_help_option_names(self, ctx: click.Context) -> list[str]:
@@ -133,11 +141,17 @@ def _is_called_like_a_sample(word: str) -> bool:
     return word.lower().endswith(SAMPLE_ENDINGS)
 
 
-def command_of(sections: Sections, arguments: tuple[click.Argument, ...]) -> Any:
-    """Return a decorator that makes a callback into an `OptionCommand` with these arguments and sections."""
-    shown = sorted_sections(sections)
+def command_of(sections: Sections, arguments: tuple[click.Argument, ...], *, settings: bool = True) -> Any:
+    """Return a decorator that makes a callback into an `OptionCommand`.
+
+    Args:
+        sections: Title of a section in the help -> its options.
+        arguments: What stands behind the command without dashes.
+        settings: Whether qdq.toml gives the options defaults.
+    """
+    shown = sorted_sections({**sections, "Settings": CONFIG} if settings else sections)
     options = [option for section in shown.values() for option in section]
-    cls = type("OptionCommand", (OptionCommand,), {"sections": shown})
+    cls = type("OptionCommand", (OptionCommand,), {"sections": shown, "reads_settings": settings})
     return click.command(cls=cls, params=[*arguments, *options])
 
 

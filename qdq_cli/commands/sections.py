@@ -25,11 +25,12 @@ TITLES = (
     "Limits",
     "For experts",
     "Display",
+    "Settings",
     "Help",
 )
 """Every section that a command can have, in this order."""
 
-_EXPERTS, HELP = TITLES[-3], TITLES[-1]
+_EXPERTS, HELP = TITLES[-4], TITLES[-1]
 
 COMMON = frozenset(
     {
@@ -38,7 +39,7 @@ COMMON = frozenset(
         "--output", "--trt", "--gpu", "--float-type", "--report", "--dry-run",
         "--layers", "--node", "--against", "--append", "--format", "--model", "--plot", "--layer-info",
         "--min-sqnr", "--min-agreement", "--min-int8-macs", "--tune", "--fail-on", "--max-standalone", "--max-drop",
-        "--eval", "--max-drift", "--json", "--quiet", "--verbose",
+        "--eval", "--max-drift", "--yes", "--json", "--quiet", "--verbose",
     }
 )  # fmt: skip
 """Options that `-h` shows, of whatever command."""

@@ -147,6 +147,21 @@ class Console:
             text = printable_json(json_text(record, ascii_only=True))
         _print(text, sys.stdout)
 
+    @property
+    def asks(self) -> bool:
+        """Whether somebody is there to answer: a terminal in front and behind, and no document wanted."""
+        return _is_terminal(sys.stdin) and _is_terminal(sys.stderr) and not (self._as_json or self._quiet)
+
+    @staticmethod
+    def ask(question: str, default: str = "") -> str:
+        """Ask on the terminal; an empty line takes the default.
+
+        Raises:
+            click.Abort: There is no answer, since the input ended.
+        """
+        answer: str = click.prompt(printable_line(question), default, err=True, show_default=bool(default))
+        return answer.strip()
+
     def write(self, lines: Iterable[str]) -> None:
         """Print lines of the result."""
         if not self._quiet:

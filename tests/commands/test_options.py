@@ -694,6 +694,17 @@ def test_the_result_is_built(space: Workspace, monkeypatch: pytest.MonkeyPatch):
     assert document_of(space, "--build", "sm89")["built"]["outcome"] == "built"
 
 
+@option("--config", "--no-config")
+def test_settings_come_from_a_file(space: Workspace, monkeypatch: pytest.MonkeyPatch):
+    """In full in tests/commands/test_settings.py."""
+    monkeypatch.chdir(space.folder)
+    (space.folder / "mine.toml").write_text('[defaults]\nmethod = "minmax"\n', encoding="utf-8")
+    assert document_of(space, "--config", "mine.toml")["calibration"]["method"] == "minmax"
+    (space.folder / "mine.toml").rename(space.folder / "qdq.toml")
+    assert document_of(space)["calibration"]["method"] == "minmax"
+    assert document_of(space, "--no-config")["calibration"]["method"] == "mse"
+
+
 def test_no_option_is_forgotten():
     names = {name for param in quantize.params for name in param.opts if name.startswith("-")}
     assert names - TESTED == set()

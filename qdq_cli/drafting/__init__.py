@@ -1,0 +1,1 @@
+"""The first qdq.toml of a model, drafted from what the model tells and what its user answers."""
