@@ -8,6 +8,7 @@ files the first picture is taken. Pillow is imported only when a picture is open
 from __future__ import annotations
 
 import contextlib
+import io
 import struct
 import threading
 import warnings
@@ -40,6 +41,7 @@ _EXIF_ORIENTATION = 0x0112
 _LARGE_PIXELS = 1 << 25
 _LARGE = threading.Lock()
 
+_LOSSLESS_SIDE = 64
 _MOST_SCALED_PIXELS = 1 << 27
 """Of a picture on its way to the center that is cut out: 400 MB."""
 
@@ -101,6 +103,25 @@ def image_array(image: Image.Image, preprocessing: Preprocessing, target: ImageI
     if target.layout == "nhwc":
         values = values.transpose(1, 2, 0)
     return np.ascontiguousarray(values, target.spec.dtype).reshape(target.shape)
+
+
+def thumbnail(pixels: np.ndarray, longest: int) -> tuple[bytes, tuple[int, int]]:
+    """Make a small picture to look at: a PNG of the pixels themselves where it is tiny, else a JPEG.
+
+    Args:
+        pixels: [H, W, 1 or 3] of 8 bits.
+        longest: Most pixels along a side.
+
+    Returns:
+        The bytes of the file, width and height.
+    """
+    from PIL import Image
+
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
+    image.thumbnail((longest, longest))
+    file = io.BytesIO()
+    image.save(file, "PNG" if max(image.size) <= _LOSSLESS_SIDE else "JPEG", quality=90)
+    return file.getvalue(), image.size
 
 
 def pixel_mode(preprocessing: Preprocessing) -> str:

@@ -40,7 +40,11 @@ KEPT_FLOAT = "Operator inputs that are not quantized, and why; qdq explain CODE 
 
 
 def quantize_page(
-    report: Report, layers: Section | None, histograms: Mapping[str, Histogram], weights: tuple[BoxRow, ...]
+    report: Report,
+    layers: Section | None,
+    histograms: Mapping[str, Histogram],
+    weights: tuple[BoxRow, ...],
+    seen: Section | None = None,
 ) -> Page:
     """Compose the page of a run.
 
@@ -49,6 +53,7 @@ def quantize_page(
         layers: What the target is predicted to make of the Q/DQ model, or for a dry run of a draft; None for nothing.
         histograms: Tensor name -> what was observed of it; others than those of the plan are left out.
         weights: The rows of `weight_rows`, measured before the model was rewritten.
+        seen: What the model saw (`seen_section`); None for nothing.
     """
     observed = tuple(_observed(report, histograms))
     sections = (
@@ -56,6 +61,7 @@ def quantize_page(
             "Summary", "", (*_unmet(report), Facts(tuple(_summary(report))), *(Note(text) for text in report.notes))
         ),
         *((verification_section(report.verification),) if report.verification else ()),
+        *((seen,) if seen else ()),
         *((recovery_section(report.recovery),) if report.recovery else ()),
         *((layers,) if layers else ()),
         *((_errors(observed), _histograms(report, observed)) if report.amax else ()),

@@ -56,9 +56,10 @@ from qdq_cli.quantizing.reporting import (
     why_nothing,
 )
 from qdq_cli.quantizing.run import Outcome, Run
+from qdq_cli.quantizing.seen import seen_section
 from qdq_cli.quantizing.writing import write_verified
 from qdq_cli.running.unknown import notes_about
-from qdq_cli.screen.page import BoxRow
+from qdq_cli.screen.page import BoxRow, Section
 from qdq_cli.screen.render import write_page
 from qdq_cli.targets.known import target_named
 
@@ -106,7 +107,8 @@ def quantize_model(
     written = rewrite_model(run, work)
     write = partial(write_model, run, work, path, written)
     weights = () if config.report is None else weight_rows(work.floats, work.plan)
-    return _with_page(run, written.model, work.observed.histograms, write, weights)
+    seen = None if config.report is None else seen_section(work.samples)
+    return _with_page(run, written.model, work.observed.histograms, write, weights, seen)
 
 
 def _with_page(
@@ -115,6 +117,7 @@ def _with_page(
     histograms: Mapping[str, Histogram],
     write: Callable[[], Report],
     weights: tuple[BoxRow, ...] = (),
+    seen: Section | None = None,
 ) -> Report:
     """Write the model, and the page about it where one was asked for, also where a limit is not met.
 
@@ -125,7 +128,7 @@ def _with_page(
     if config.report is None:
         return write()
     layers = None if predictor is None else predictor.section(model)
-    page = partial(quantize_page, layers=layers, histograms=histograms, weights=weights)
+    page = partial(quantize_page, layers=layers, histograms=histograms, weights=weights, seen=seen)
     try:
         report = write()
     except UnmetLimitError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from qdq_cli.screen.pictures import Pictures
+
 
 class Tone(Enum):
     """What a badge's colour means; its text says the same in words."""
@@ -184,7 +186,7 @@ class Note:
     warning: bool = False
 
 
-Block = Facts | Table | Bars | Histograms | BoxPlots | Curve | Note
+Block = Facts | Table | Bars | Histograms | BoxPlots | Curve | Note | Pictures
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from qdq_cli.screen.page import (
     Tone,
 )
 from qdq_cli.screen.page_text import breakable, escaped, number
+from qdq_cli.screen.pictures import POLICY, Pictures, pictures_html
 from qdq_cli.screen.style import SCRIPT, STYLE
 
 EMPTY = '<p class="faint">Nothing to show.</p>'
@@ -65,7 +66,7 @@ def render(page: Page) -> str:
     """A page as one HTML document that fetches nothing; scripts and styles other than its own are forbidden in it."""
     policy = (
         f"default-src 'none'; style-src '{_digest(STYLE)}'; script-src '{_digest(SCRIPT)}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"{POLICY}; base-uri 'none'; form-action 'none'"
     )
     links = [f'<a href="#s{place}">{escaped(part.heading)}</a>' for place, part in enumerate(page.sections, 1)]
     lines = [
@@ -109,6 +110,8 @@ def block_html(block: Block) -> str:
             return drawing.box_plots(block) if block.rows else EMPTY
         case Curve():
             return _curve(block)
+        case Pictures():
+            return pictures_html(block)
         case Note():
             warning = "<strong>Warning:</strong> " if block.warning else ""
             return f'<p class="note{" alarm" if block.warning else ""}">{warning}{escaped(block.text)}</p>'

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-STYLE = """
+from qdq_cli.screen.pictures import STYLE as PICTURES
+
+_PAGE = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1b1f24; --faint: #59636e; --rule: #d1d9e0;
   --panel: #f5f7f9; --one: #3d6fb4; --two: #d9822b; --amax: #c62828; --mark: #fff3c4; }
 @media (prefers-color-scheme: dark) { :root { --paper: #14181d; --ink: #e6eaee; --faint: #a3adb8; --rule: #3a434d;
@@ -81,6 +83,8 @@ svg text { fill: var(--faint); font-size: .8rem; } .axis { height: 1.2rem; } .mi
   thead th { position: static; } body { max-width: none; } * { print-color-adjust: exact; }
   li, tr { break-inside: avoid; } td, td.long { min-width: 0; overflow-wrap: anywhere; } }
 """
+
+STYLE = _PAGE + PICTURES
 
 SCRIPT = """
 "use strict";
