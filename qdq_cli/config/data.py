@@ -13,7 +13,8 @@ PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 ARRAY_ENDINGS = (".npy", ".npz")
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 LIST_ENDINGS = (".txt", ".lst", ".list", ".csv", ".tsv")
-SAMPLE_ENDINGS = (*PICTURE_ENDINGS, *ARRAY_ENDINGS, *ARCHIVE_ENDINGS, *LIST_ENDINGS)
+ROW_ENDINGS = (".parquet", ".arrow")
+SAMPLE_ENDINGS = (*PICTURE_ENDINGS, *ARRAY_ENDINGS, *ARCHIVE_ENDINGS, *LIST_ENDINGS, *ROW_ENDINGS)
 """How files are called, in lower case, that hold samples or name them."""
 
 
@@ -51,8 +52,9 @@ class DataConfig(Checked):
     calib: tuple[Path, ...] = option(
         (),
         "Calibration data: a folder of images or of .npy/.npz, such files, one .npz with an array for each input, a "
-        "zip or tar archive, a list of paths (.txt, .csv), a pattern ('images/*.jpg'), module:function, a folder in "
-        "the ONNX test-data layout. INPUT=PATH or INPUT=NUMBER is for one of several inputs. Repeatable.",
+        "zip or tar archive, a list of paths (.txt, .csv), a pattern ('images/*.jpg'), module:function, a data set of "
+        "Hugging Face (.parquet, or a folder), a folder in the ONNX test-data layout. INPUT=PATH or INPUT=NUMBER is "
+        "for one of several inputs. Repeatable.",
         metavar="PATH",
     )
     preprocess: str | None = option(

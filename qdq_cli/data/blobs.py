@@ -139,6 +139,71 @@ class Member:
         return self.content
 
 
+class Cells(Protocol):
+    """Cells of a table that are read together."""
+
+    def expect(self, keys: Sequence[tuple[int, int]]) -> None:
+        """Read these.
+
+        Raises:
+            DataError: The table is damaged, or there is no room for them.
+        """
+        ...
+
+    def read(self, key: tuple[int, int]) -> bytes:
+        """Return one of them.
+
+        Raises:
+            OSError: There is nothing in it.
+            DataError: The table is damaged, or there is no room for it.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """The bytes in a cell of a table.
+
+    Args:
+        table: The file.
+        column: Its column.
+        row: Its row in this file, from 0 on.
+        cells: Whoever reads several together.
+        key: Which of these it is.
+    """
+
+    table: Path
+    column: str
+    row: int
+    cells: Cells
+    key: tuple[int, int]
+
+    @property
+    def label(self) -> str:
+        """See `Blob`."""
+        return f"{self.table}[{self.row}]"
+
+    @property
+    def folder(self) -> str:
+        """See `Blob`."""
+        return f"{self.table}, column {self.column}"
+
+    def size_bytes(self) -> int:
+        """See `Blob`; nobody knows before it is read."""
+        return 0
+
+    def open(self) -> BufferedReader | io.BytesIO:
+        """See `Blob`."""
+        try:
+            return io.BytesIO(self.cells.read(self.key))
+        except DataError as error:
+            raise OSError(errno.EIO, error.message.removesuffix(".")) from error
+
+    def stored(self) -> StoredBytes | None:
+        """See `Blob`."""
+        return None
+
+
 def expect_blobs(blobs: Sequence[Blob]) -> None:
     """Unpack members together whose archive is read from its start each time.
 
@@ -146,8 +211,13 @@ def expect_blobs(blobs: Sequence[Blob]) -> None:
         DataError: An archive is damaged, or there is no room for them.
     """
     wanted: dict[int, tuple[Packed, list[int]]] = {}
+    cells: dict[int, tuple[Cells, list[tuple[int, int]]]] = {}
     for blob in blobs:
+        if isinstance(blob, Cell):
+            cells.setdefault(id(blob.cells), (blob.cells, []))[1].append(blob.key)
         if isinstance(blob, Member) and blob.packed is not None:
             wanted.setdefault(id(blob.packed), (blob.packed, []))[1].append(blob.number)
     for packed, numbers in wanted.values():
         packed.expect(numbers)
+    for together, keys in cells.values():
+        together.expect(keys)

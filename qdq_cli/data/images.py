@@ -229,8 +229,13 @@ def _reason(error: BaseException, blob: Blob) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     if type(error).__name__ == "UnidentifiedImageError":
-        return "the file is empty" if blob.size_bytes() == 0 else "its content is no known picture format"
+        return "the file is empty" if _is_empty(blob) else "its content is no known picture format"
     return str(error).rstrip(".") or type(error).__name__
+
+
+def _is_empty(blob: Blob) -> bool:
+    with blob.open() as file:
+        return not file.read(1)
 
 
 class _Quiet:

@@ -16,7 +16,7 @@ from qdq_cli.data.aligned import AlignedPart, require_alike, split_named
 from qdq_cli.data.array_samples import cut_arrays, match_names
 from qdq_cli.data.arrays import list_npz, open_in_npz, open_npy
 from qdq_cli.data.blobs import FileBlob, expect_blobs
-from qdq_cli.data.composed import open_table
+from qdq_cli.data.composed import ComposedPart, open_table
 from qdq_cli.data.cutting import Opened, joined, open_stored
 from qdq_cli.data.doubts import Doubt
 from qdq_cli.data.functions import is_function, load_function
@@ -25,6 +25,7 @@ from qdq_cli.data.held import HeldArray
 from qdq_cli.data.image_samples import ImagePart, set_up_images
 from qdq_cli.data.inputs import InputSpec
 from qdq_cli.data.listed import Table, numbers_in, read_list
+from qdq_cli.data.rows import open_rows
 from qdq_cli.data.sample import Part, Sample
 from qdq_cli.data.sifting import ALL_FILES, Found, Globs
 from qdq_cli.data.sources import find_all
@@ -114,7 +115,7 @@ class SampleSet:
             by_part.setdefault(which, []).append(self._find(index)[1])
         for which, places in by_part.items():
             part = self._parts[which]
-            if isinstance(part, ImagePart | AlignedPart):
+            if isinstance(part, ImagePart | ComposedPart | AlignedPart):
                 part.expect(places)
 
     def describe(self) -> str:
@@ -247,6 +248,9 @@ def _open(found: Found, specs: Sequence[InputSpec], preprocessing: Preprocessing
         setup = set_up_images(specs, preprocessing)
         blobs = found.members or tuple(map(FileBlob, found.files))
         return Opened((ImagePart(blobs, setup),), found.notes, setup)
+    if found.kind == "rows":
+        rows = open_rows(found.root, found.files, specs, preprocessing)
+        return replace(rows, notes=(*found.notes, *rows.notes))
     if found.kind == "tensor":
         return Opened(_open_tensors(found, specs), found.notes)
     expect_blobs(found.members)

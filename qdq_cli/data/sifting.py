@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Generic, Literal, TypeVar
 
+from qdq_cli.config.data import ROW_ENDINGS
 from qdq_cli.data import arrays, images
 from qdq_cli.data.blobs import Blob
 from qdq_cli.data.sample import Kind
@@ -20,9 +21,15 @@ from qdq_cli.screen.sentences import count_text, some_of
 
 Item = TypeVar("Item")
 
+FileKind = Kind | Literal["rows"]
+"""What a file holds: samples of a kind, or a table of them."""
+
+_CACHED = "cache-"
+"""How files begin that `datasets` left beside a data set: results of functions that ran over it."""
+
 ACCEPTED = (
-    "images (png jpg bmp webp tiff), .npy or .npz arrays, or ONNX test data (input_0.pb), in a folder, a zip or tar "
-    "archive, or a list of their paths (.txt, .csv)"
+    "images (png jpg bmp webp tiff), .npy or .npz arrays, .parquet tables, or ONNX test data (input_0.pb), in a "
+    "folder, a zip or tar archive, or a list of their paths (.txt, .csv)"
 )
 _MOSTLY = 0.9
 """Share of one kind from which the odd files of another kind in a folder are left out, with a note."""
@@ -45,7 +52,7 @@ class Found:
     """
 
     root: Path
-    kind: Kind | Literal["list"]
+    kind: FileKind | Literal["list"]
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
     matched: frozenset[str] = frozenset()
@@ -95,7 +102,7 @@ class Sifted(Generic[Item]):
         matched: The globs that some file matches.
     """
 
-    kind: Kind
+    kind: FileKind
     items: tuple[Item, ...]
     notes: tuple[str, ...]
     matched: frozenset[str]
@@ -121,7 +128,7 @@ def sift(root: object, there: Sequence[tuple[PurePath, Item]], globs: Globs, wha
             f"No file of the {what} '{root}' is left by --include-data and --exclude-data; it has {len(there):,}.",
             f"The first is {there[0][0].as_posix()}; put globs in quotes.",
         )
-    by_kind: dict[Kind, list[tuple[PurePath, Item]]] = {}
+    by_kind: dict[FileKind, list[tuple[PurePath, Item]]] = {}
     for place, item in every:
         if (kind := kind_of(place)) is not None:
             by_kind.setdefault(kind, []).append((place, item))
@@ -160,9 +167,11 @@ def _about_subfolders(root: object, files: Sequence[PurePath]) -> list[str]:
     return [f"{root}: {len(files):,} files in {count_text(len(counts), 'folder')}: {some_of(parts, _LISTED)}."]
 
 
-def kind_of(path: PurePath) -> Kind | None:
+def kind_of(path: PurePath) -> FileKind | None:
     """What a file of this name holds; None where that is no sample."""
     suffix = path.suffix.lower()
+    if suffix in ROW_ENDINGS:
+        return None if path.name.startswith(_CACHED) else "rows"
     if suffix in images.EXTENSIONS:
         return "image"
     if suffix in arrays.EXTENSIONS:

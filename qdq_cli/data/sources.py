@@ -83,8 +83,9 @@ def _found(path: Path, globs: Globs) -> list[Found]:
 def _in_archive(root: Path, globs: Globs) -> Found:
     """Look into an archive; nothing of it is unpacked yet."""
     sifted = sift(root, [(member.place, member) for member in open_archive(root)], globs, "archive")
-    if sifted.kind == "tensor":
-        raise DataError(f"The archive '{root}' holds ONNX test data.", "Unpack it, and give the folder.")
+    if sifted.kind in ("tensor", "rows"):
+        what = "ONNX test data" if sifted.kind == "tensor" else "tables"
+        raise DataError(f"The archive '{root}' holds {what}.", "Unpack it, and give the folder.")
     return Found(root, sifted.kind, (), sifted.notes, sifted.matched, sifted.items)
 
 
