@@ -153,7 +153,7 @@ class Preprocessing(Checked):
         """Smallest and largest value any pixel can become, over all channels."""
         ends = [
             (x * scale - mean) / std
-            for scale, mean, std in zip(*map(_three, (self.scale, self.mean, self.std)), strict=True)
+            for scale, mean, std in zip(*_alike(self.scale, self.mean, self.std), strict=True)
             for x in (0.0, PIXEL_MAX)
         ]
         return min(ends), max(ends)
@@ -179,7 +179,8 @@ class Preprocessing(Checked):
         return text if set(self.std) == {1.0} else f"({text}) / {_numbers_text(self.std)}"
 
     def _reversed(self) -> Preprocessing:
-        return replace(self, scale=self.scale[::-1], mean=self.mean[::-1], std=self.std[::-1], fill=self.fill[::-1])
+        names = ("scale", "mean", "std", "fill")  # a fourth channel, such as alpha, stays where it is
+        return replace(self, **{name: (old := getattr(self, name))[2::-1] + old[3:] for name in names})
 
 
 def _swaps(old: Color, new: Color | None) -> bool:
@@ -187,10 +188,8 @@ def _swaps(old: Color, new: Color | None) -> bool:
 
 
 def _check_constants(name: str, values: Constants) -> None:
-    if len(values) not in (1, 3):
-        raise UsageError(
-            f"Preprocessing {name} holds {len(values)} values; expected one, or one for each of 3 channels."
-        )
+    if not values:
+        raise UsageError(f"Preprocessing {name} holds no value; expected one, or one for each channel.")
     if not all(abs(value) <= _LARGEST for value in values):
         raise UsageError(
             f"Preprocessing {name} is {_numbers_text(values)}; expected finite numbers up to {_LARGEST:.0e}."
@@ -218,7 +217,7 @@ def _check_values(record: Preprocessing) -> None:
 
 def _check_units(record: Preprocessing) -> None:
     """Refuse a mean no pixel can reach: it was meant for pixels scaled otherwise, and would calibrate nonsense."""
-    for scale, mean in zip(_three(record.scale), _three(record.mean), strict=True):
+    for scale, mean in zip(*_alike(record.scale, record.mean), strict=True):
         reach = PIXEL_MAX * abs(scale)
         if abs(mean) > reach * (1 + 1e-6):
             raise UsageError(
@@ -227,8 +226,10 @@ def _check_units(record: Preprocessing) -> None:
             )
 
 
-def _three(values: Constants) -> Constants:
-    return values * 3 if len(values) == 1 else values
+def _alike(*constants: Constants) -> tuple[Constants, ...]:
+    """Constants of one length: those of one number for each channel, as far as all have one."""
+    most = max(map(len, constants))
+    return tuple(values * most if len(values) == 1 else (*values, *values[-1:] * most)[:most] for values in constants)
 
 
 def _value_text(value: object) -> str:

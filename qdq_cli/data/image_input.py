@@ -13,6 +13,9 @@ from qdq_cli.data.shapes import Dim, is_dynamic, option_text
 from qdq_cli.process.errors import DataError, UsageError
 
 _CHANNELS = (1, 3)
+"""What a picture can be turned into; other numbers of channels have to be there."""
+
+_MOST_CHANNELS = 64
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class ImageInput:
     Attributes:
         spec: The input: rank 4 with the batch on axis 0, or rank 3 without a batch.
         layout: Order of the axes behind the batch: channels first (nchw) or last (nhwc).
-        channels: 1 or 3.
+        channels: 1 or 3, or as many as the pictures have.
         height, width: Pixels.
     """
 
@@ -62,7 +65,7 @@ def find_image_input(specs: Sequence[InputSpec], layout: Layout = "auto") -> Ima
         )
     found = _layout(spec, layout)
     height, width, channels = _sizes(spec, found)
-    if not isinstance(channels, int) or channels not in _CHANNELS:
+    if not isinstance(channels, int) or not 1 <= channels <= _MOST_CHANNELS:
         raise _no_channels(spec, channels)
     if not isinstance(height, int) or not isinstance(width, int):
         raise UsageError(
@@ -99,7 +102,10 @@ def choose_preprocessing(choice: str | None, overrides: Overrides, specs: Sequen
     colored = [spec for spec in pictures if 3 in (spec.shape[-1], spec.shape[-3])]
     chosen = next((each for each in (pictures, colored) if len(each) == 1), specs)
     target = find_image_input(chosen, overrides.layout or "auto")
-    return assumed_preprocessing(target).override(overrides)
+    found = assumed_preprocessing(target).override(overrides)
+    if target.channels > 1:
+        _check_channels(found, target)  # said of arrays too, on which it would have no effect
+    return found
 
 
 def fit_preprocessing(preprocessing: Preprocessing, image: ImageInput) -> Preprocessing:
@@ -109,10 +115,12 @@ def fit_preprocessing(preprocessing: Preprocessing, image: ImageInput) -> Prepro
         UsageError: Three constants or a color order for one channel; fractions for an input of integers.
     """
     color = preprocessing.color
-    if color == "auto":
+    if color == "auto" and image.channels in (1, 3, 4):
         color = "gray" if image.channels == 1 else "rgb"
     if image.channels == 1:
         _check_one_channel(preprocessing, image)
+    else:
+        _check_channels(preprocessing, image)
     if image.spec.dtype.kind in "iu":
         _check_whole(preprocessing, image)
     return replace(preprocessing, color=color, layout=image.layout)
@@ -121,8 +129,11 @@ def fit_preprocessing(preprocessing: Preprocessing, image: ImageInput) -> Prepro
 def _layout(spec: InputSpec, layout: Layout) -> Literal["nchw", "nhwc"]:
     if layout != "auto":
         return layout
-    first, last = spec.shape[-3], spec.shape[-1]
-    return "nhwc" if last in _CHANNELS and first not in _CHANNELS else "nchw"
+    first, middle, last = spec.shape[-3:]
+    if first in _CHANNELS or last in _CHANNELS:
+        return "nhwc" if last in _CHANNELS and first not in _CHANNELS else "nchw"
+    small = isinstance(last, int) and all(last < dim for dim in (first, middle) if isinstance(dim, int))
+    return "nhwc" if small and not (isinstance(first, int) and is_dynamic(middle)) else "nchw"
 
 
 def _sizes(spec: InputSpec, layout: Literal["nchw", "nhwc"]) -> tuple[Dim, Dim, Dim]:
@@ -139,7 +150,7 @@ def _no_channels(spec: InputSpec, channels: Dim) -> DataError | UsageError:
             f"Say the shape the model is used with, e.g. {example}.",
         )
     return DataError(
-        f"Images have 1 or 3 channels, but {spec} has {channels} where the channels are.",
+        f"Images have up to {_MOST_CHANNELS} channels, but {spec} has {channels} where the channels are.",
         "Give arrays (.npz or .npy) instead, or --layout if the channels are on the other side.",
     )
 
@@ -161,6 +172,25 @@ def _check_one_channel(preprocessing: Preprocessing, image: ImageInput) -> None:
                 f"Preprocessing {preprocessing.name} has {len(values)} values for {name}, {where}.",
                 "Give one value, or use a preset that is equal for all channels: --preprocess unit.",
             )
+
+
+def _check_channels(preprocessing: Preprocessing, image: ImageInput) -> None:
+    for name in ("scale", "mean", "std", "fill"):
+        if len(values := getattr(preprocessing, name)) not in (1, image.channels):
+            raise UsageError(
+                f"Preprocessing {preprocessing.name} has {len(values)} values for {name}, but {image.spec} has "
+                f"{image.channels} channels.",
+                f"Give one value, or {image.channels}; a preset that is equal for all channels: --preprocess unit.",
+            )
+    if image.channels not in (3, 4) and preprocessing.color in ("rgb", "bgr"):
+        raise UsageError(
+            f"Preprocessing color is {preprocessing.color}, but {image.spec} has {image.channels} channels.",
+            "Leave --color out: they are fed in the order of the file.",
+        )
+    if image.channels > 3 and preprocessing.color == "gray":
+        raise UsageError(
+            f"Preprocessing color is gray, but {image.spec} has {image.channels} channels.", "Leave --color out."
+        )
 
 
 def _check_whole(preprocessing: Preprocessing, image: ImageInput) -> None:

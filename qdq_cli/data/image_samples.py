@@ -13,6 +13,7 @@ import numpy as np
 
 from qdq_cli.config.preprocess import Preprocessing
 from qdq_cli.data.array_samples import Stored
+from qdq_cli.data.bands import Bands, bands_array, decode_bands, look_at_bands
 from qdq_cli.data.blobs import Blob, expect_blobs
 from qdq_cli.data.image_input import (
     ImageInput,
@@ -27,6 +28,7 @@ from qdq_cli.data.sample import Kind, Sample, content_digest
 from qdq_cli.data.shapes import shape_text
 from qdq_cli.data.unreadable import UnreadableSampleError
 from qdq_cli.process.errors import DataError
+from qdq_cli.screen.sentences import any_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,6 +42,11 @@ class ImageSetup:
 
     target: ImageInput
     preprocessing: Preprocessing
+
+    @property
+    def in_bands(self) -> bool:
+        """Whether pictures are taken with the channels that they have."""
+        return self.target.channels not in _CHANNELS
 
 
 def set_up_images(specs: Sequence[InputSpec], preprocessing: Preprocessing | None) -> ImageSetup:
@@ -85,8 +92,10 @@ class ImagePart:
 
     def load(self, index: int) -> Sample:
         """See `Part`."""
-        blob = self.files[index]
-        return _sample(blob.label, decode(blob, pixel_mode(self.setup.preprocessing)), self.setup, blob.folder)
+        blob, setup = self.files[index], self.setup
+        if setup.in_bands:
+            return _sample(blob.label, decode_bands(blob, setup.target.channels), setup, blob.folder)
+        return _sample(blob.label, decode(blob, pixel_mode(setup.preprocessing)), setup, blob.folder)
 
 
 def blob_digest(blob: Blob) -> str:
@@ -113,10 +122,10 @@ class PixelPart:
 
     def __post_init__(self) -> None:
         shape = self.stored.shape
-        if 0 in shape or len(shape) not in (3, 4) or (len(shape) == 4 and _channel_axis(shape[1:]) is None):
+        if 0 in shape or len(shape) not in (3, 4) or (len(shape) == 4 and self._axis(shape[1:]) is None):
             raise DataError(
                 f"{self.stored.label} has the shape {shape_text(shape)}, which is no stack of pictures.",
-                "Expected [samples, H, W, C] or [samples, C, H, W] with 1 or 3 channels.",
+                f"Expected [samples, H, W, C] or [samples, C, H, W] with {self._channels_text()} channels.",
             )
 
     def __len__(self) -> int:
@@ -144,9 +153,11 @@ class PixelPart:
 
         pixels = self._pixels(index)
         if pixels.ndim == 3:
-            axis = _channel_axis(pixels.shape)
+            axis = self._axis(pixels.shape)
             pixels = np.moveaxis(pixels, -1 if axis is None else axis, -1)
             pixels = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+        if self.setup.in_bands:
+            return _sample(self.name(index), np.ascontiguousarray(pixels), self.setup)
         image = Image.fromarray(np.ascontiguousarray(pixels)).convert(pixel_mode(self.setup.preprocessing))
         return _sample(self.name(index), image, self.setup)
 
@@ -154,22 +165,30 @@ class PixelPart:
         return self.stored.whole() if self._is_single() else self.stored.item(index)
 
     def _is_single(self) -> bool:
-        return len(self.stored.shape) == 3 and _channel_axis(self.stored.shape) is not None
+        return len(self.stored.shape) == 3 and self._axis(self.stored.shape) is not None
+
+    def _channels(self) -> tuple[int, ...]:
+        return (self.setup.target.channels,) if self.setup.in_bands else _CHANNELS
+
+    def _channels_text(self) -> str:
+        return any_of([str(number) for number in self._channels()])
+
+    def _axis(self, shape: tuple[int, ...]) -> int | None:
+        """Where a picture of rank 3 has its channels: last if it can be, else first, else nowhere."""
+        return next((axis for axis in (2, 0) if shape[axis] in self._channels()), None)
 
 
-def _sample(source: str, image: Image.Image, setup: ImageSetup, folder: str = "") -> Sample:
+def _sample(source: str, image: Image.Image | Bands, setup: ImageSetup, folder: str = "") -> Sample:
     """Make the sample of a decoded picture, and look at it.
 
     Raises:
         UnreadableSampleError: The preprocessing would make it too large on the way.
     """
     try:
-        values = image_array(image, setup.preprocessing, setup.target)
+        if isinstance(image, np.ndarray):
+            values, look = bands_array(image, setup.preprocessing, setup.target), look_at_bands(image, folder)
+        else:
+            values, look = image_array(image, setup.preprocessing, setup.target), look_at(image, folder)
     except ValueError as error:
         raise UnreadableSampleError(source, str(error)) from error
-    return Sample(source, {setup.target.spec.name: values}, look_at(image, folder))
-
-
-def _channel_axis(shape: tuple[int, ...]) -> int | None:
-    """Where a picture of rank 3 has its channels: last if it can be, else first, else nowhere."""
-    return next((axis for axis in (2, 0) if shape[axis] in _CHANNELS), None)
+    return Sample(source, {setup.target.spec.name: values}, look)

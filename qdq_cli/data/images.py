@@ -62,9 +62,20 @@ def decode(source: Path | Blob, mode: str) -> Image.Image:
     Raises:
         UnreadableSampleError: The file is missing, broken, no picture, too large, or has pixels without a known range.
     """
+    with opened_picture(FileBlob(source) if isinstance(source, Path) else source) as image:
+        pixels = _eight_bits(image)
+        return pixels if pixels.mode == mode else pixels.convert(mode)
+
+
+@contextmanager
+def opened_picture(blob: Blob) -> Iterator[Image.Image]:
+    """Open a picture the way people see it, its pixels as they are; what goes wrong with them is told of the picture.
+
+    Raises:
+        UnreadableSampleError: As in `decode`.
+    """
     from PIL import Image, ImageOps
 
-    blob = FileBlob(source) if isinstance(source, Path) else source
     try:
         with (
             _quiet_pillow(),
@@ -74,9 +85,7 @@ def decode(source: Path | Blob, mode: str) -> Image.Image:
         ):
             image.load()
             _check_range(image)
-            upright = ImageOps.exif_transpose(image) if _is_turned(image) else image
-            pixels = _eight_bits(upright)
-            return pixels if pixels.mode == mode else pixels.convert(mode)
+            yield ImageOps.exif_transpose(image) if _is_turned(image) else image
     except Image.DecompressionBombError as error:
         raise UnreadableSampleError(blob.label, "it has more pixels than Pillow's limit allows") from error
     except _DECODE_ERRORS as error:
@@ -93,13 +102,13 @@ def image_array(image: Image.Image, preprocessing: Preprocessing, target: ImageI
 
     `preprocessing` is fitted to `target` (`fit_preprocessing`).
     """
-    pixels = np.asarray(_resize(image, preprocessing, (target.width, target.height)))
+    pixels = np.asarray(resized(image, preprocessing, (target.width, target.height)))
     planes = pixels.reshape(target.height, target.width, -1).transpose(2, 0, 1)
     if preprocessing.color == "bgr":
         planes = planes[::-1]
     elif len(planes) < target.channels:
         planes = np.repeat(planes, target.channels, axis=0)
-    values = _apply_formula(planes, preprocessing)
+    values = apply_formula(planes, preprocessing)
     if target.layout == "nhwc":
         values = values.transpose(1, 2, 0)
     return np.ascontiguousarray(values, target.spec.dtype).reshape(target.shape)
@@ -129,7 +138,7 @@ def pixel_mode(preprocessing: Preprocessing) -> str:
     return "L" if preprocessing.color == "gray" else "RGB"
 
 
-def _apply_formula(planes: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+def apply_formula(planes: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """y = (x * scale - mean) / std in float32, one channel after the other: [C, H, W] -> contiguous [C, H, W].
 
     Neutral steps are left out, which changes no bit; whole planes in place are several times faster than broadcasting
@@ -150,7 +159,8 @@ def _apply_formula(planes: np.ndarray, preprocessing: Preprocessing) -> np.ndarr
     return values
 
 
-def _resize(image: Image.Image, preprocessing: Preprocessing, size: tuple[int, int]) -> Image.Image:
+def resized(image: Image.Image, preprocessing: Preprocessing, size: tuple[int, int]) -> Image.Image:
+    """Give a picture the size of the input, as the preprocessing says."""
     if image.size == size:
         return image
     if preprocessing.resize == "crop":
@@ -186,7 +196,7 @@ def _letterbox(image: Image.Image, preprocessing: Preprocessing, size: tuple[int
     fill = tuple(int(value) for value in preprocessing.fill)
     if preprocessing.color == "bgr":
         fill = fill[::-1]
-    color = fill[0] if image.mode == "L" else (fill * 3)[:3]
+    color = fill[0] if image.mode in ("L", "F") else (fill * 3)[:3]
     canvas = Image.new(image.mode, size, color)
     corner = (0, 0) if preprocessing.position == "topleft" else ((size[0] - width) // 2, (size[1] - height) // 2)
     canvas.paste(image.resize((width, height), _filter(preprocessing)), corner)

@@ -49,7 +49,7 @@ def test_a_crop_share_given_later_replaces_the_shorter_side():
 @pytest.mark.parametrize(
     "changes",
     [
-        Overrides(mean=(0.1, 0.2)),
+        Overrides(mean=()),
         Overrides(std=(0.0,)),
         Overrides(std=(1.0, -1.0, 1.0)),
         Overrides(scale=(0.0,)),
