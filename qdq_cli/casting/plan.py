@@ -17,6 +17,7 @@ from qdq_cli.casting.constant_rules import constants
 from qdq_cli.casting.cut import FAR, KEEPING, Tensor, single_side
 from qdq_cli.casting.findings import Finding, Scene
 from qdq_cli.casting.formats import FORMATS, FloatFormat
+from qdq_cli.casting.grids import grids
 from qdq_cli.casting.guards import guards, small_divisors
 from qdq_cli.casting.masks import find_masks
 from qdq_cli.casting.pair_scales import pair_scales
@@ -83,6 +84,7 @@ RULES: tuple[Rule, ...] = (
     small_divisors,
     sums,
     whole_numbers,
+    grids,
     pair_scales,
 )
 """In the order of precedence: an operator has the reason that the first of them gives."""

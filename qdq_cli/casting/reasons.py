@@ -30,7 +30,7 @@ REASONS: dict[str, str] = {
     UNTYPED: "touches a value whose element type is not known, or that is no tensor",
     FROM_SHAPES: "computes from shapes alone",
     FIXED_TYPE: "states its element type itself and takes no data",
-    COORDINATES: "reads coordinates, which a 16-bit type rounds to more than a pixel's share",
+    COORDINATES: "computes with coordinates, which the type rounds to more than a pixel's share",
     SPECTRUM: "sums a whole axis at full precision: a Fourier transform or a determinant",
     OVERFLOW: "a tensor it makes or reads comes too near to the largest value of the type",
     VANISHES: "a tensor it makes or reads is too small for the type, and large again behind it",

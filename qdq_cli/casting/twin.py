@@ -2,12 +2,13 @@
 
 ONNX Runtime's CPU has hardly an operator of BF16, and runs most of those of FP16 in FP32 without rounding in between,
 so that nothing overflows; but its Cast there and back rounds to nearest, ties to even. What the twin computes is what a
-machine computes that sums in FP32 and stores 16 bits, as TensorRT's does.
+machine computes that sums in FP32 and stores 16 bits, as TensorRT's does: whoever knows which operators share a kernel
+says which tensors are not stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import onnx_ir as ir
@@ -15,7 +16,7 @@ import onnx_ir as ir
 from qdq_cli.casting.bound_rules import MOVING
 from qdq_cli.model.lowering import lower_opset
 from qdq_cli.model.names import Names
-from qdq_cli.model.nodes import int_attribute, is_op
+from qdq_cli.model.nodes import inner_graphs, int_attribute, is_op
 
 _SINGLE = ir.DataType.FLOAT
 _LOW = {ir.DataType.BFLOAT16: "bf16", ir.DataType.FLOAT16: "fp16"}
@@ -25,7 +26,7 @@ _EXACT = frozenset({*MOVING, "Concat", "Relu", "Neg", "Abs", "Pad"})
 """Operators whose results are values of the type where their operands are."""
 
 
-def twin(model: ir.Model) -> ir.Model:
+def twin(model: ir.Model, exact: Collection[str] = (), *, keep_inputs: bool = False) -> ir.Model:
     """Return a model of FP32 tensors that hold what the FP16 and BF16 tensors of a model hold.
 
     Every tensor keeps its name: what is rounded has it, so that layers can be compared one by one. The opset is lowered
@@ -33,6 +34,8 @@ def twin(model: ir.Model) -> ir.Model:
 
     Args:
         model: As `convert.converted` makes it; left as it is, its weights are shared.
+        exact: Tensors that are not rounded, as they never leave a kernel that holds more digits.
+        keep_inputs: Whether 16-bit graph inputs stay what they are, with Casts behind them; they are FP32 otherwise.
     """
     result = model.clone()
     graph = result.graph
@@ -41,15 +44,35 @@ def twin(model: ir.Model) -> ir.Model:
         value.type = ir.TensorType(_SINGLE)
         if value.const_value is not None:
             value.const_value = ir.Tensor(value.const_value.numpy().astype(np.float32), name=value.name)
-    names = Names(graph)
-    for node in list(graph):
+    names, nodes = Names(graph), list(graph)
+    if keep_inputs:
+        for value in graph.inputs:
+            if (dtype := low.pop(value, None)) is not None:
+                _widen(graph, value, dtype, names)
+    for node in nodes:
         _restate(node)
         if not is_op(node, *_EXACT):
             for value in node.outputs:
-                if (dtype := low.get(value)) is not None:
+                if (dtype := low.get(value)) is not None and value.name not in exact:
                     _round(graph, value, dtype, names)
     lower_opset(result)
     return result
+
+
+def low_types(model: ir.Model) -> frozenset[ir.DataType]:
+    """Return the 16-bit float types of a model's tensors; none where `twin` cannot say what they hold.
+
+    That is so where an operator of another domain than ONNX's own, or one with a body, touches such a tensor.
+    """
+    found = frozenset(value.dtype for value in _values(model.graph) if value.dtype in _LOW)
+    return frozenset() if any(_is_closed(node) for node in model.graph) else found
+
+
+def _is_closed(node: ir.Node) -> bool:
+    touched = [value.dtype for value in (*node.inputs, *node.outputs) if value is not None]
+    bodies = list(inner_graphs(node)) if node.attributes.data else []
+    inner = [value.dtype for body in bodies for value in _values(body)]
+    return (bool(node.domain) and not _LOW.keys().isdisjoint(touched)) or not _LOW.keys().isdisjoint(inner)
 
 
 def _values(graph: ir.Graph) -> Iterator[ir.Value]:
@@ -60,7 +83,7 @@ def _values(graph: ir.Graph) -> Iterator[ir.Value]:
 
 def _restate(node: ir.Node) -> None:
     """Let attributes that name a type of 16 bits name FP32."""
-    for name in ("to", "output_dtype"):
+    for name in ("to", "dtype", "output_dtype"):
         if name in node.attributes and int_attribute(node, name, 0) in _LOW:
             node.attributes[name] = ir.AttrInt64(name, int(_SINGLE))
     value = node.attributes.get("value")
@@ -82,6 +105,14 @@ def _round(graph: ir.Graph, value: ir.Value, dtype: ir.DataType, names: Names) -
     name = value.name or ""
     value.name = names.value(f"{name}_exact")
     rounded.name = name
+
+
+def _widen(graph: ir.Graph, value: ir.Value, dtype: ir.DataType, names: Names) -> None:
+    """Let a graph input have its type again, and its readers read a Cast of it."""
+    wide = ir.Value(name=names.value(f"{value.name}_fp32"), type=ir.TensorType(_SINGLE), shape=value.shape)
+    ir.convenience.replace_all_uses_with(value, wide)
+    value.type = ir.TensorType(dtype)
+    graph.insert_before(graph[0], _cast(value, wide, names))
 
 
 def _cast(source: ir.Value, result: ir.Value, names: Names) -> ir.Node:

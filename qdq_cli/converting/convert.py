@@ -217,7 +217,9 @@ def _write(
         with run.stage("verify"):
             result = verification.Result(opset_of(finished.model), observed.digests)
             if samples is not None and config.verify.samples:
-                result = stack.enter_context(with_twin(result, staged, finished))
+                result = stack.enter_context(
+                    with_twin(result, staged, finished, target_named(DEFAULT_TARGET).predictor)
+                )
             models = (source.path, staged.path)
             compared = verification.verify(models, samples, config.verify, run.listener, result)
             compared = None if compared is None else replace(compared, low=_low(compared))

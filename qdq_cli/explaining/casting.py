@@ -38,8 +38,10 @@ CASTS = {
         "Nothing needs to be done.",
     ),
     "COORDINATES": Told(
-        "Eleven binary digits place a sample in a picture of 1,000 pixels to half a pixel, eight digits to four.",
-        "The grid of a GridSample, the boxes of a RoiAlign.",
+        "Eleven binary digits place a sample in a picture of 1,000 pixels to half a pixel, eight digits to four. A sum "
+        "with a grid of cells or prior boxes counts, and all behind it, where the type moves a position by more than a "
+        "sixteenth of a cell.",
+        "The grid of a GridSample, the boxes of a RoiAlign, the last operators of a detector in BF16.",
         "Nothing needs to be done.",
     ),
     "SPECTRUM": Told(

@@ -17,6 +17,7 @@ from qdq_cli.process.scratch import scratch_folder
 from qdq_cli.quantizing.float_rest import Finished
 from qdq_cli.quantizing.verification import Result, verify
 from qdq_cli.quantizing.writing import with_twin
+from qdq_cli.targets.tensorrt.table import TENSORRT
 
 MADE_UP = 4
 """Random samples to compare on."""
@@ -44,7 +45,7 @@ def compared(draft: Draft, source: Path, staged: files.Staged, made: Finished, l
     seen = draft.observed
     known = Result(opset_of(made.model), seen.digests, seen.histograms, seen.samples)
     try:
-        with with_twin(known, staged, made) as result:
+        with with_twin(known, staged, made, TENSORRT.predictor) as result:
             if draft.samples is not None:
                 return _on_samples(draft, (source, staged.path), result, listener)
             if draft.table is not None and made.rest is None:

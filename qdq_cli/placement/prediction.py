@@ -58,3 +58,10 @@ class Predictor(Protocol):
 
     def section(self, model: ir.Model) -> Section:
         """Show the layers of a model as a section of a page; of one sample where the batch dimension is open."""
+
+    def never_stored(self, model: ir.Model) -> frozenset[str]:
+        """Name the tensors that are handed on inside one kernel in more than their own type, and stored nowhere.
+
+        Args:
+            model: A Q/DQ model with inferred types.
+        """

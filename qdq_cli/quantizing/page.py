@@ -147,7 +147,7 @@ def verification_section(
     return Section(
         "Verification",
         f"{models[0]} against {models[1]} on {count_text(found.samples, 'sample')} {seen}, in ONNX Runtime"
-        f"{', by a twin that rounds every value' if found.twin else ''}.",
+        f"{', by a twin that rounds what kernels store' if found.twin else ''}.",
         (*_low(found), Table(columns[:kept], tuple(row[:kept] for row in rows), frozenset(range(1, kept)))),
     )
 

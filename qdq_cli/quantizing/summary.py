@@ -117,7 +117,7 @@ def verification_lines(verification: Verification, width: int, reference: str = 
     """
     samples = count_text(verification.samples, "sample")
     seen = f"{samples} held back" if verification.held_back else f"{samples} that calibration saw too"
-    twin = ", by a twin that rounds every value" if verification.twin else ""
+    twin = ", by a twin that rounds what kernels store" if verification.twin else ""
     lines = beside(f"{seen}, against {reference}{twin}:", width)
     told: set[str] = set()
     for name in _shown(verification):

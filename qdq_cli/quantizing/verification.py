@@ -34,6 +34,7 @@ class Result:
         samples: How many samples calibrated.
         twin: File that is run in its place where ONNX Runtime's CPU does not run its float type, or runs it in FP32.
         by_default: Whether its default session is looked at too.
+        natively: Whether a twin is wanted for a model that came in FP16 too.
     """
 
     opset: int
@@ -42,6 +43,7 @@ class Result:
     samples: int = 0
     twin: Path | None = None
     by_default: bool = True
+    natively: bool = False
 
 
 def require_samples(config: VerifyConfig, samples: Samples | None) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from qdq_cli.casting.twin import twin
-from qdq_cli.config.forms import FloatType
+import onnx_ir as ir
+
+from qdq_cli.casting.twin import low_types, twin
 from qdq_cli.model import files
 from qdq_cli.model.check import check_written
+from qdq_cli.placement.prediction import Predictor
 from qdq_cli.process.errors import LimitError
 from qdq_cli.quantizing import verification
 from qdq_cli.quantizing.float_rest import Finished
@@ -22,23 +24,28 @@ from qdq_cli.quantizing.run import Run
 
 
 @contextlib.contextmanager
-def with_twin(result: verification.Result, staged: files.Staged, finished: Finished) -> Iterator[verification.Result]:
+def with_twin(
+    result: verification.Result, staged: files.Staged, finished: Finished, predictor: Predictor | None
+) -> Iterator[verification.Result]:
     """Let a twin be verified in place of a result with a float rest of 16 bits.
 
     ONNX Runtime's CPU runs hardly an operator in BF16, and most of those in FP16 in FP32, without rounding in between:
-    what overflows in the type does not overflow there.
+    what overflows in the type does not overflow there. The twin rounds what the kernels of the target store.
 
     Args:
         result: What is known of the result.
         staged: Its file.
         finished: It.
+        predictor: Says which tensors are stored; None where nobody knows, and all are taken to be.
     """
-    if finished.rest is None:
+    native = finished.rest is None
+    if (native and not result.natively) or not (types := low_types(finished.model)):
         yield result
         return
     beside = staged.target.with_name(f"{staged.target.name}.twin")
-    with files.staged(twin(finished.model), beside, external=False) as file:
-        yield replace(result, twin=file.path, by_default=finished.rest.float_type != FloatType.BF16.value)
+    exact = frozenset() if predictor is None else predictor.never_stored(finished.model)
+    with files.staged(twin(finished.model, exact, keep_inputs=native), beside, external=False) as file:
+        yield replace(result, twin=file.path, by_default=ir.DataType.BFLOAT16 not in types)
 
 
 def write_verified(
@@ -65,9 +72,9 @@ def write_verified(
             prediction = predicted(run, work.opened, finished.model, work.samples)
         with run.stage("verify"):
             seen = work.observed
-            result = verification.Result(report.opset, seen.digests, seen.histograms, seen.samples)
+            result = verification.Result(report.opset, seen.digests, seen.histograms, seen.samples, natively=True)
             if work.samples is not None and config.verify.samples:
-                result = stack.enter_context(with_twin(result, staged, finished))
+                result = stack.enter_context(with_twin(result, staged, finished, run.target.predictor))
             models = (source.path, staged.path)
             compared = verification.verify(models, work.samples, config.verify, run.listener, result)
             unmet = unmet_macs(prediction, config.min_int8_macs) or unmet_limit(compared, config.verify)

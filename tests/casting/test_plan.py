@@ -154,6 +154,55 @@ def test_coordinates_and_transforms_stay():
     assert {"sample": "COORDINATES", "det": "SPECTRUM"}.items() <= codes(model).items()
 
 
+def centers(cells: int) -> np.ndarray:
+    """The centers of the cells of a picture, row by row, each as x and y."""
+    middles = (np.arange(cells, dtype=F) + F(0.5)) / cells
+    return np.stack(np.meshgrid(middles, middles), axis=2).reshape(1, -1, 2)
+
+
+def detector(table: np.ndarray, *, again: bool = False) -> ir.Model:
+    """Boxes around centers: `x * 0.1 + table`, minus and plus the half of a size."""
+    net = Network()
+    count = table.shape[1]
+    x = net.input("x", (1, count, 2))
+    found = net.op("MatMul", x, net.constant(np.eye(2, dtype=F)), name="found")
+    middle = net.op("Add", net.op("Mul", found, net.constant(F(0.1)), name="near"), net.constant(table), name="middle")
+    size = net.op("Exp", found, name="size")
+    boxes = net.concat(net.op("Sub", middle, size, name="low"), net.op("Add", middle, size, name="high"), name="boxes")
+    if again:
+        boxes = net.op("MatMul", boxes, net.constant(np.eye(2, dtype=F)), name="embedded")
+    return prepare(net.model(boxes)).model
+
+
+def test_a_grid_stays_with_all_behind_it_where_the_type_moves_its_cells():
+    boxes = dict.fromkeys(("middle", "low", "high", "boxes"), "COORDINATES") | dict.fromkeys(("near", "size"), "ISLAND")
+    assert codes(detector(centers(20)), float_type=FloatType.BF16) == boxes
+    reason = plan_of(detector(centers(20)), SMALL, FloatType.BF16).kept[1].reason
+    assert "'middle' adds a grid of cells of 0.05, and BF16 is off by up to 0.0038" in reason
+    assert codes(detector(centers(20))) == {}
+    assert codes(detector(centers(200))) == boxes
+    assert codes(detector(centers(20) * 20 - F(0.5)), float_type=FloatType.BF16)["middle"] == "COORDINATES"
+
+
+@pytest.mark.parametrize("kind", [FloatType.FP16, FloatType.BF16])
+def test_other_tables_are_no_grids(kind: FloatType):
+    values = np.random.default_rng(0).normal(size=(1, 400, 2)).astype(F)
+    assert codes(detector(values), float_type=kind) == {}  # every number of its own, as embeddings and biases have
+    assert codes(detector(centers(4)), float_type=kind) == {}
+    assert codes(detector(centers(200), again=True), float_type=kind) == {}  # no positions behind another product
+
+
+def test_boxes_of_a_grid_are_those_of_fp32():
+    model = detector(centers(20))
+    data = {"x": np.random.default_rng(1).uniform(-1, 1, (1, 400, 2)).astype(F)}
+    result = converted(model, plan_of(model, SMALL, FloatType.BF16)).model
+    free = converted(model, FloatPlan(FloatType.BF16, result.opset_imports[""])).model
+    wanted = run(model, data)[0]
+    off, off_free = (np.abs(run(twin(made), data)[0] - wanted) for made in (result, free))
+    assert off[:, :, 0].max() < 2.0**-6
+    assert off.mean() < 0.7 * off_free.mean()
+
+
 def test_sizes_of_a_resize_are_left_alone():
     net = Network()
     x = net.conv(net.input("x", (1, 4, 8, 8)), 4, scale=None)

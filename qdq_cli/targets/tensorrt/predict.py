@@ -11,6 +11,7 @@ from qdq_cli.screen.page import Section
 from qdq_cli.targets.tensorrt.cost import cost_of, weigh
 from qdq_cli.targets.tensorrt.cost_record import Cost
 from qdq_cli.targets.tensorrt.page_layers import layer_section
+from qdq_cli.targets.tensorrt.registers import never_stored
 from qdq_cli.targets.tensorrt.simulate import simulate
 from qdq_cli.targets.tensorrt.simulation import Simulation
 
@@ -30,6 +31,10 @@ class TensorRTPredictor:
     def section(self, model: ir.Model) -> Section:
         """Show the layers of a model."""
         return layer_section(model)
+
+    def never_stored(self, model: ir.Model) -> frozenset[str]:
+        """Name the tensors that never leave a kernel; see `placement.prediction`."""
+        return never_stored(model)
 
 
 def prediction_of(simulation: Simulation, cost: Cost) -> Prediction:
