@@ -10,6 +10,7 @@ import functools
 import itertools
 from collections.abc import Mapping
 
+import numpy as np
 import onnx
 import onnx.checker
 import onnx.defs
@@ -18,7 +19,17 @@ import onnx.version_converter
 import onnx_ir as ir
 
 from qdq_cli.model.maps import from_proto
-from qdq_cli.model.nodes import ONNX_DOMAIN, every_node, int_attribute, is_op, rank
+from qdq_cli.model.names import Names
+from qdq_cli.model.nodes import (
+    ONNX_DOMAIN,
+    constant_at,
+    every_node,
+    input_at,
+    int_attribute,
+    is_constant,
+    is_op,
+    rank,
+)
 from qdq_cli.model.wire import is_left_out, root_cause, to_proto, weights_left_out
 from qdq_cli.process.errors import ModelError
 
@@ -37,6 +48,12 @@ _IR_OF_OPSET = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 
 _OLDEST_IR = 4  # version 3 wants every initializer among the graph inputs
 
 LONG_NAME = "ai.onnx"
+
+_BY_CHANNEL = 21
+"""Since this opset GroupNormalization has a scale and a bias for each channel; before, for each group.
+
+Source: ONNX's changelog, GroupNormalization of version 21. The version converter leaves them as they are.
+"""
 
 _APART = "qdq.unknown"
 
@@ -125,6 +142,7 @@ def _convert(model: ir.Model, opset: int, needed_by: str) -> ir.Model:
     _restore_weights(result, tensors)
     _bring_unknown_back(result)
     _write_out_former_defaults(result, before)
+    _repeat_for_channels(result, before)
     return result
 
 
@@ -141,6 +159,37 @@ def _refuse_unconvertible(model: ir.Model, needed: int, needed_by: str) -> None:
             raise _refusal(model, (needed, needed_by), reason)
         if flattening:
             node.attributes["axis"] = ir.AttrInt64("axis", -1)
+        if _is_by_group(node, opset, needed) and _group_size(node) is None:
+            reason = f"GroupNormalization of node '{node.name}' has scales of groups, and is not known well enough"
+            raise _refusal(model, (needed, needed_by), reason)
+
+
+def _is_by_group(node: ir.Node, opset: int, needed: int) -> bool:
+    return is_op(node, "GroupNormalization") and opset < _BY_CHANNEL <= needed
+
+
+def _group_size(node: ir.Node) -> int | None:
+    """Return how many channels a group has; None where that, or the scale or bias of a group, is not known."""
+    shape, groups = node.inputs[0].shape if node.inputs[0] is not None else None, int_attribute(node, "num_groups", 0)
+    if shape is None or len(shape) < 2 or not isinstance(shape[1], int) or not groups or shape[1] % groups:
+        return None
+    return shape[1] // groups if all(is_constant(input_at(node, slot)) for slot in (1, 2)) else None
+
+
+def _repeat_for_channels(model: ir.Model, before: int) -> None:
+    """Give each channel the scale and the bias of its group: GroupNormalization has them by channel since opset 21."""
+    names = Names(model.graph)
+    for node in list(model.graph.all_nodes()):
+        size = _group_size(node) if _is_by_group(node, before, opset_of(model)) else None
+        for slot in (1, 2) if size is not None else ():
+            value = input_at(node, slot)
+            array = constant_at(node, slot)
+            if value is None or array is None or size is None:
+                continue
+            repeated = ir.Tensor(np.repeat(array, size), dtype=value.dtype, name=names.value(f"{value.name}_channels"))
+            made = ir.Value(name=repeated.name, type=value.type, shape=ir.Shape(repeated.shape), const_value=repeated)
+            model.graph.register_initializer(made)
+            node.replace_input_with(slot, made)
 
 
 def _set_unknown_apart(model: ir.Model) -> None:

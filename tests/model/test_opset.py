@@ -213,3 +213,30 @@ def test_a_model_without_the_default_domain_needs_none_unless_it_uses_it():
     normalize_imports(model)
     with pytest.raises(ModelError, match="imports no opset of the default ONNX domain"):
         opset_of(model)
+
+
+def groups(x: str = "float[2,4,4,4] x", **constants: np.ndarray) -> ir.Model:
+    given = constants or {"s": F([1, 3]), "b": F([-1, 0.5])}
+    extra = "" if "b" in given else ", float[2] b"
+    model = parsed(18, "y = GroupNormalization <num_groups = 2> (x, s, b)", x=x + extra, **given)
+    model.graph[0].name = "norm"
+    return prepare(model).model
+
+
+def test_scales_of_groups_are_repeated_for_their_channels():
+    """GroupNormalization has them by channel since opset 21, and the converter leaves one for each group."""
+    data = np.random.default_rng(2).standard_normal((2, 4, 4, 4)).astype(F)
+    parts = data.reshape(2, 2, -1)
+    normal = (parts - parts.mean(2, keepdims=True)) / np.sqrt(parts.var(2, keepdims=True) + F(1e-5))
+    wanted = normal * F([1, 3])[None, :, None] + F([-1, 0.5])[None, :, None]
+    model = raise_opset(groups(), 21)
+    assert opset_of(model) == 21
+    np.testing.assert_allclose(run(model, {"x": data})[0], wanted.reshape(data.shape), rtol=1e-4, atol=1e-5)
+    assert {tuple(value.shape) for value in model.graph[0].inputs[1:]} == {(4,)}
+
+
+@pytest.mark.parametrize("model", [groups("float[2,C,4,4] x"), groups(s=F([1, 3]))], ids=["channels", "bias"])
+def test_scales_of_groups_that_cannot_be_repeated_are_refused(model: ir.Model):
+    assert opset_of(raise_opset(model.clone(), 20)) == 20
+    with pytest.raises(ModelError, match=r"cannot be raised to 21, .*: GroupNormalization of node 'norm' has scales"):
+        raise_opset(model, 21)
