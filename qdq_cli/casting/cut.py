@@ -78,6 +78,8 @@ def single_side(
         prices: Price of every other operator in FP32.
         tensors: The tensors between them.
     """
+    if not single and _pays_nowhere(prices, tensors):
+        return frozenset()
     network = _Network()
     for node in single:
         network.link(_SOURCE, node, FAR * 16)
@@ -86,6 +88,58 @@ def single_side(
     for number, tensor in enumerate(tensors):
         _add(network, tensor, number)
     return network.source_side() & prices.keys()
+
+
+def _pays_nowhere(prices: Mapping[Hashable, int], tensors: Sequence[Tensor]) -> bool:
+    """Say that no operators in FP32 save more than they cost, so far as a look at what hangs together tells.
+
+    Only Casts at tensors that are FP32 anyway can be saved. Operators around one such tensor save one Cast, at a price
+    each; unless they are all that hang together there, another Cast stands where they end. Loading SciPy takes longer
+    than everything else about an ordinary network, which has nothing to keep.
+    """
+    regions = _Regions()
+    for tensor in tensors:
+        around = [node for node in (tensor.maker, *tensor.readers) if node is not None]
+        cheap = [node for node in around if prices.get(node, FAR) < CAST]
+        regions.join(cheap, ends=len(cheap) < len(around), borders=int(tensor.maker is None) + int(tensor.read_single))
+    return regions.save_nothing()
+
+
+class _Regions:
+    """Operators of a low price that hang together by the tensors between them."""
+
+    def __init__(self) -> None:
+        self._parents: dict[Hashable, Hashable] = {}
+        self._sizes: dict[Hashable, int] = {}
+        self._borders: dict[Hashable, int] = {}
+        self._closed: dict[Hashable, bool] = {}
+
+    def join(self, nodes: Sequence[Hashable], *, ends: bool, borders: int) -> None:
+        """Note a tensor: the operators around it, whether others are, and how many Casts at it might be saved."""
+        roots = list(dict.fromkeys(map(self._root, nodes)))
+        for other in roots[1:]:
+            self._parents[other] = roots[0]
+            self._sizes[roots[0]] += self._sizes.pop(other)
+            self._borders[roots[0]] += self._borders.pop(other)
+            self._closed[roots[0]] |= self._closed.pop(other)
+        if roots:
+            self._borders[roots[0]] += borders
+            self._closed[roots[0]] |= ends
+
+    def save_nothing(self) -> bool:
+        """Say whether every region has one border at most, and more to pay for it than a Cast."""
+        return all(
+            number == 0 or (number == 1 and (self._closed[root] or self._sizes[root] >= CAST))
+            for root, number in self._borders.items()
+        )
+
+    def _root(self, node: Hashable) -> Hashable:
+        if node not in self._parents:
+            self._parents[node], self._sizes[node], self._borders[node], self._closed[node] = node, 1, 0, False
+        while (parent := self._parents[node]) != node:
+            self._parents[node] = self._parents[parent]
+            node = parent
+        return node
 
 
 def _add(network: _Network, tensor: Tensor, number: int) -> None:
