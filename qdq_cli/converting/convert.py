@@ -23,6 +23,7 @@ from qdq_cli.model import files
 from qdq_cli.model.check import check_written
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.provenance import record_provenance
+from qdq_cli.model.quantized import holds_quantization
 from qdq_cli.placement.target import Build
 from qdq_cli.placement.topology import float_tensors
 from qdq_cli.preparing.prepare import Preparation, prepare
@@ -170,6 +171,12 @@ def _observe(run: _Run, subject: _Subject, samples: Samples | None) -> Observati
     return observed
 
 
+_OF_QUANTIZED = (
+    "A cache of the float model does not fit its Q/DQ form, whose scales bound most tensors anyway: leave --cache out, "
+    "or give --calib."
+)
+
+
 def _from_cache(path: Path, model: ir.Model) -> Observation:
     """Return what a calibration cache knows of the tensors of a model.
 
@@ -184,7 +191,9 @@ def _from_cache(path: Path, model: ir.Model) -> Observation:
     if not found.extremes.keys() - {value.name for value in model.graph.inputs}:
         raise DataError(
             f"The calibration cache {path} does not fit the model: it knows no tensor that the model computes.",
-            "It was made of another network. Give samples with --calib.",
+            _OF_QUANTIZED
+            if holds_quantization(model)
+            else "It was made of another network. Give samples with --calib.",
         )
     origin = table.provenance
     made = describe_feeding(origin.preprocessing)

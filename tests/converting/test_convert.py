@@ -138,3 +138,12 @@ def test_a_cache_of_another_network_is_refused(space: Workspace, tmp_path: Path)
     done = convert(space, "--cache", other.folder / "model.qcal")
     assert done.code == 4
     assert "it knows no tensor that the model computes" in done.err
+
+
+def test_a_cache_of_the_float_model_does_not_fit_its_quantized_form(loud: Workspace):
+    cache = loud.folder / "model.qcal"
+    assert loud.quantize("--cache", cache).code == 0
+    done = qdq("convert", loud.output, "--cache", cache)
+    assert done.code == 4
+    assert "whose scales bound most tensors anyway: leave --cache out" in done.err
+    assert qdq("convert", loud.output, "--verify", "0").code == 0
