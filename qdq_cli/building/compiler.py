@@ -242,7 +242,7 @@ def _missing(module: str, said: str) -> UsageError:
             (said,),
         )
     return UsageError(
-        f"`qdq build` needs NVIDIA's compiler {COMPILER}, which is not installed beside qdq.",
+        f"NVIDIA's compiler {COMPILER} is needed for that, and is not installed beside qdq.",
         f"Install it: {INSTALL} (Linux and Windows on x86-64, CPython up to 3.13; NVIDIA's licence).",
     )
 

@@ -199,9 +199,13 @@ class TuneKeywords(RunKeywords, EvaluationKeywords, total=False):
 
     Args:
         max_drop: How much worse than the float model's the number of `evaluate` may be.
+        cost: `predicted`, or `built`: the bytes that kernels move as NVIDIA's compiler builds them.
+        gpu: Compute capability that `built` builds for; None for `sm89`.
     """
 
     max_drop: float | None
+    cost: str
+    gpu: str | None
 
 
 class SensitivityKeywords(
@@ -304,8 +308,9 @@ class BuildKeywords(PlanKeywords, ListenerKeywords, total=False):
         gpu: Compute capabilities to build for, or `all`.
         input_shape: Sizes of dynamic dimensions; `NAME:MIN/OPT/MAX` as text gives the smallest, the usual, the largest.
         output: Where the engine goes.
+        trtexec: The trtexec of this machine, which builds on its GPU instead, and times the layers.
         time_limit: Most seconds that one build may take.
-        memory_limit: Most memory that the compiler may ask for, in GB.
+        memory_limit: Most memory that the compiler may hold, in GB.
         report: Where a page about the run goes.
         fail_on, min_int8_macs, max_bytes: Limits (`BuildGates`).
     """
@@ -313,6 +318,7 @@ class BuildKeywords(PlanKeywords, ListenerKeywords, total=False):
     gpu: Names
     input_shape: InputShape
     output: FilePath | None
+    trtexec: FilePath | None
     time_limit: float
     memory_limit: float
     report: FilePath | None

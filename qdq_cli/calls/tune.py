@@ -45,8 +45,8 @@ def tune(model: Model, calib: Calib, **given: Unpack[TuneKeywords]) -> Result[Tu
         output = place.folder / "result.qdq.onnx"
         own = {"report": None, "min_int8_macs": None, "dry_run": False, "exclude_after_recovery": ()}
         config = quantize_of(place.model(model), calib, {**keywords, **own}, place, output)
-        limits = keywords["max_drop"], keywords["min_int8_macs"], keywords["report"]
+        own_words = (keywords[name] for name in ("max_drop", "min_int8_macs", "report", "cost", "gpu"))
         outcome = Outcome()
-        report = tune_model(TuneConfig(config, evaluation_of(keywords), *limits), told_of(keywords), outcome)
+        report = tune_model(TuneConfig(config, evaluation_of(keywords), *own_words), told_of(keywords), outcome)
         made = output if output.exists() else place.folder / report.output
         return Result(place.unsaved(report), made, place, outcome, config.ranges.cache)

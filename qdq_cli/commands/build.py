@@ -51,7 +51,6 @@ def build(params: Params) -> None:
       qdq build model.qdq.onnx --against model.onnx
       qdq build model.qdq.onnx --gpu sm86 -o model.engine
       qdq build model.qdq.onnx --gpu all --fail-on refused
-      qdq build model.qdq.onnx --trtexec /usr/src/tensorrt/bin/trtexec
     """
     with collector_paused():
         from qdq_cli.building.build import build_model

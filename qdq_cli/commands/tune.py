@@ -45,8 +45,11 @@ _RECOVER = click.Option(
 _WRITING = tuple(option for option in OUTPUT if option.name != "dry_run")
 _VERIFYING = options_of(VerifyConfig, "samples")
 
+_COST = options_of(TuneConfig, "cost", "gpu")
+
 _SECTIONS = {
     "Data": (*DATA, STRICT),
+    "Measurement": _COST,
     "What to quantize": PLACEMENT,
     "Ranges": RANGES,
     "Recovery": (_RECOVER, *RECOVERY[1:]),
@@ -61,7 +64,8 @@ def tune(params: Params) -> None:
     """Quantize a model and leave operators float until it meets a target.
 
     Of all choices that meet the target, the one is sought that keeps most work in INT8: the mean of the shares of
-    multiply-accumulates and activation traffic, as qdq inspect predicts them. Everything in INT8 is tried first, then
+    multiply-accumulates and activation traffic, as qdq inspect predicts them; with --cost built, the one whose kernels
+    move the fewest bytes when NVIDIA's compiler builds it. Everything in INT8 is tried first, then
     with its accuracy recovered. Where no choice meets the target, the exit code is 5, and the best that was found is
     kept as MODEL.qdq.best.onnx.
 
@@ -98,6 +102,8 @@ def config_of(params: Params) -> TuneConfig:
         max_drop=params["max_drop"],
         min_int8_macs=params["min_int8_macs"],
         report=params["report"],
+        cost=params["cost"],
+        gpu=params["gpu"],
     )
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from qdq_cli.config.build import DEFAULT_GPU, GPUS
 from qdq_cli.config.checked import Checked
-from qdq_cli.config.fields import option
+from qdq_cli.config.fields import OneOf, option
 from qdq_cli.config.limits import int8_macs_field, report_field
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.config.sensitivity import Evaluation
+
+PREDICTED = "predicted"
+BUILT = "built"
+COSTS = (PREDICTED, BUILT)
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,9 @@ class TuneConfig(Checked):
         max_drop: How much worse than the float model's its value may be, in the metric's own unit.
         min_int8_macs: Least share of the multiply-accumulates to keep in INT8, in percent.
         report: Where the HTML page goes; None for none.
+        cost: What is kept low: `predicted` keeps most work in INT8 as predicted; `built` has the fewest bytes moved by
+            the kernels that NVIDIA's compiler builds.
+        gpu: Compute capability that it builds for; None for `sm89`.
     """
 
     quantize: QuantizeConfig
@@ -36,3 +44,16 @@ class TuneConfig(Checked):
         "activations are quantized too."
     )
     report: Path | None = report_field()
+    cost: str = option(
+        PREDICTED,
+        "What to keep low: what is lost of the work in INT8 as predicted, or the bytes that kernels move as NVIDIA's "
+        "compiler builds them (as qdq build does).",
+        metavar="|".join(COSTS),
+        rule=OneOf(COSTS),
+    )
+    gpu: str | None = option(
+        None,
+        f"Compute capability that --cost built builds for: {', '.join(GPUS)}. [default: {DEFAULT_GPU}]",
+        metavar="smNN",
+        rule=OneOf(GPUS),
+    )

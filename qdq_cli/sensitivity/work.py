@@ -65,6 +65,10 @@ class WorkMeter:
         """The work that a plan puts into INT8."""
         return Work(*self._predictor.work(draft(self._model, plan)))
 
+    def drafted(self, plan: Plan | None) -> ir.Model:
+        """A copy of the model with the Q/DQ of a plan, or none, in the shapes of a run; its scales are placeholders."""
+        return self._model.clone() if plan is None else draft(self._model, plan)
+
     def planned(self, config: PlanConfig) -> Work:
         """The work that the plan of these options puts into INT8."""
         return self.of(make_plan(self._planned, self._target, config))

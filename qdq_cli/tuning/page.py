@@ -12,7 +12,7 @@ from qdq_cli.screen.sentences import count_text
 from qdq_cli.sensitivity.text import work_text
 from qdq_cli.tuning import record
 from qdq_cli.tuning.record import TuneReport
-from qdq_cli.tuning.text import goal_text, result_text, unmet_text
+from qdq_cli.tuning.text import against_float_text, cost_text, goal_text, result_text, unmet_text
 
 _LEFT_FLOAT = (
     "The share of each in the sum of the noises of all operators; in brackets what INT8 loses of the "
@@ -48,6 +48,8 @@ def _unmet(report: TuneReport) -> Iterator[Block]:
 def _summary(report: TuneReport) -> Iterator[tuple[str, Cell]]:
     yield "target", goal_text(report.goal)
     yield "result", result_text(report)
+    if report.built is not None:
+        yield "cost", "\n".join(filter(None, (cost_text(report.built), against_float_text(report))))
     yield "output", report.output
     yield "samples", f"{report.samples} set aside, {report.held_back} held back for verification"
     if report.quantize.recovery is not None:
@@ -62,6 +64,9 @@ def _curves(report: TuneReport) -> Iterator[Block]:
     elif report.goal.min_agreement is not None:
         yield _curve(report, "top-1 agreement, %", [point.agreement for point in report.frontier])
     yield _curve(report, "SQNR, dB", [point.sqnr_db for point in report.frontier])
+    if report.built is not None:
+        moved = [None if point.built_bytes is None else point.built_bytes / 1e6 for point in report.frontier]
+        yield _curve(report, "moved by kernels as built, MB", moved)
 
 
 def _curve(report: TuneReport, label: str, values: list[float | None]) -> Curve:

@@ -42,6 +42,7 @@ class Point:
         excess_db: How far the noise is above what `min_sqnr` allows; None where something else decides.
         shortfall: How much is missing, summed over what was asked: dB, percent and units of the metric;
             infinite (null in JSON) where nothing is left in INT8.
+        built_bytes: Bytes that its kernels read and write as built; None where nothing was built.
     """
 
     left_float: tuple[str, ...]
@@ -55,6 +56,7 @@ class Point:
     met: bool
     excess_db: float | None
     shortfall: float
+    built_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,26 @@ class LeftFloat:
     noise_percent: float
     macs_percent: float
     traffic_percent: float
+
+
+@dataclass(frozen=True)
+class BuiltCost:
+    """What was asked of a compiler, where built bytes are the cost.
+
+    Args:
+        compiler: Its name and version.
+        gpu: What it built for, such as `sm89`.
+        builds: How many variants it was given, the float model included.
+        float_bytes: Bytes that kernels move in the float model, with the float type of the result; None where it is not
+            built.
+        unbuilt: Why a variant was not built, the first of them, in a sentence; "" where all were.
+    """
+
+    compiler: str
+    gpu: str
+    builds: int
+    float_bytes: int | None
+    unbuilt: str
 
 
 @dataclass(frozen=True)
@@ -103,6 +125,7 @@ class TuneReport:
         activation_type: Stored type of quantized activations, such as `int8`.
         weight_type: Stored type of quantized weights.
         notes: Sentences the user should read.
+        built: What was built, where built bytes are the cost; None where predicted work is.
     """
 
     schema_version: int
@@ -125,3 +148,4 @@ class TuneReport:
     activation_type: str
     weight_type: str
     notes: tuple[str, ...]
+    built: BuiltCost | None = None

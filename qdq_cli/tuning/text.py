@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qdq_cli.screen.amounts import seconds_text, share_text
+from qdq_cli.screen.amounts import seconds_text, share_text, size_text
 from qdq_cli.screen.lines import WIDTH, Paint, row, shortened
 from qdq_cli.screen.sentences import count_text
 from qdq_cli.sensitivity.text import noise_text, value_text
-from qdq_cli.tuning.record import Goal, Point, TuneReport
+from qdq_cli.tuning.record import BuiltCost, Goal, Point, TuneReport
 
 MAX_LEFT_FLOAT = 12
 
@@ -18,8 +18,11 @@ def tune_lines(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
     lines = row("target", goal_text(report.goal))
     lines += row("judged on", _judged_on(report))
     lines += row("operators", _operators(report))
+    if report.built is not None:
+        lines += row("cost", cost_text(report.built))
     lines += row("seconds", seconds_text(report.seconds))
     lines += row("result", result_text(report))
+    lines += row("", against_float_text(report)) if against_float_text(report) else []
     lines += ["", *_frontier(report, paint)]
     return [*lines, *_left_float(report, paint, full=full), ""]
 
@@ -49,6 +52,26 @@ def result_text(report: TuneReport) -> str:
         recovered = ", recovered," if report.quantize.recovery is not None else ""
         return f"everything in INT8{recovered} meets the target; nothing had to be left float"
     return f"{left}, {share_text(chosen.quantized_macs_percent)} of the MACs in INT8"
+
+
+def cost_text(built: BuiltCost) -> str:
+    """What was built to compare variants by, and why some were not."""
+    text = f"bytes that kernels move: {count_text(built.builds, 'variant')} given to {built.compiler} for {built.gpu}"
+    return (
+        f"{text}. {built.unbuilt} Work in INT8 as predicted decides where nothing is built." if built.unbuilt else text
+    )
+
+
+def against_float_text(report: TuneReport) -> str:
+    """What the chosen variant moves against the float model; "" where one is not known."""
+    chosen, built = report.frontier[report.chosen], report.built
+    if built is None or chosen.built_bytes is None or not built.float_bytes:
+        return ""
+    sizes = f"{size_text(chosen.built_bytes)} against {size_text(built.float_bytes)} in the float model"
+    saved = 100 * (1 - chosen.built_bytes / built.float_bytes)
+    if saved > 0:
+        return f"kernels move {sizes}: {saved:.0f} % less"
+    return f"kernels move {sizes}: INT8 saves no traffic here (qdq build shows other forms)"
 
 
 def unmet_text(report: TuneReport) -> str:
@@ -105,18 +128,29 @@ def _frontier(report: TuneReport, paint: Paint) -> list[str]:
     points = report.frontier
     agreement = any(point.agreement is not None for point in points)
     metric = any(point.metric is not None for point in points)
+    built = report.built is not None
     head = "  in INT8:  MACs  traffic  left float     SQNR"
-    lines = [head + ("  agreement" if agreement else "") + ("    metric" if metric else "")]
+    lines = [head + ("  agreement" if agreement else "") + ("    metric" if metric else "") + "     built" * built]
     for number, point in enumerate(points):
-        lines.append(_point(point, agreement=agreement, metric=metric))
+        lines.append(_point(point, agreement=agreement, metric=metric) + (_built(point.built_bytes) if built else ""))
         if number == report.chosen:
             lines[-1] = paint(f"{lines[-1]}  <- chosen", "green")
         elif point.met:
             lines[-1] += "  met"
-    if report.float_metric is not None:
-        width = len(head) + (11 if agreement else 0)
-        lines.append(f"{'  float model':<{width}}{value_text(report.float_metric):>10}")
-    return lines
+    return lines + _float_model(report, len(head) + (11 if agreement else 0), metric=metric)
+
+
+def _float_model(report: TuneReport, width: int, *, metric: bool) -> list[str]:
+    """The row of the float model, with what is known of it."""
+    size = None if report.built is None else report.built.float_bytes
+    if report.float_metric is None and size is None:
+        return []
+    value = "" if report.float_metric is None else value_text(report.float_metric)
+    return [f"{'  float model':<{width}}{value:>{10 * metric}}{'' if report.built is None else _built(size)}".rstrip()]
+
+
+def _built(size: int | None) -> str:
+    return f"{'not built' if size is None else size_text(size):>10}"
 
 
 def _point(point: Point, *, agreement: bool, metric: bool) -> str:

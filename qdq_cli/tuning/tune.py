@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,8 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from qdq_cli.building.compiler import require_compiler
+from qdq_cli.config.build import DEFAULT_GPU
 from qdq_cli.config.quantize import QuantizeConfig
-from qdq_cli.config.tune import TuneConfig
+from qdq_cli.config.tune import BUILT, TuneConfig
 from qdq_cli.model import files
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, LimitError, UsageError
@@ -34,6 +37,7 @@ from qdq_cli.sensitivity.work import Work
 from qdq_cli.targets.known import target_named
 from qdq_cli.tuning.attention import most_with_products, needs_products, out_of_reach
 from qdq_cli.tuning.budget import Floor, cheapest_float, quietest_float
+from qdq_cli.tuning.built import BuildMeter
 from qdq_cli.tuning.page import tune_page
 from qdq_cli.tuning.points import PointMeter
 from qdq_cli.tuning.record import LeftFloat, Point, TuneReport
@@ -64,6 +68,8 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT, outcome: Outcome
         QdqError: What keeps the model from being finished, as in `quantize_model`.
     """
     _check(config)
+    if config.cost == BUILT:
+        require_compiler()  # hours of calibration must not end at a compiler that is not there
     target = check_outputs(config.quantize, config.report)
     check_outputs(replace(config.quantize, output=_second_best(config.quantize)), config.report)
     waiting = replace(config.quantize, recover=())  # until everything in INT8 was measured
@@ -79,12 +85,20 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT, outcome: Outcome
     stand = set_up(run, opened, samples)
     with run.stage("judge"):
         points = PointMeter(stand, config, metric)
-    tuning = _Tuning(run, stand, points, config)
+    tuning = _Tuning(run, stand, points, config, _build_meter(stand, config))
     measured = tuning.search()
     report = tuning.write(measured, target)
     if config.report is not None:
         write_page(tune_page(report), config.report)
     return report
+
+
+def _build_meter(stand: Stand, config: TuneConfig) -> BuildMeter | None:
+    """Return what builds variants; None where their cost is predicted."""
+    if config.cost != BUILT:
+        return None
+    opened = stand.work.opened
+    return BuildMeter(stand.meter, opened.form, config.gpu or DEFAULT_GPU, external=opened.source.external)
 
 
 def _with_products(run: Run, opened: Opened, config: TuneConfig) -> tuple[TuneConfig, Opened]:
@@ -120,12 +134,14 @@ def _check(config: TuneConfig) -> None:
     """Refuse what asks for nothing or contradicts itself.
 
     Raises:
-        UsageError: There is no target, or --eval and --max-drop are not together.
+        UsageError: There is no target, --eval and --max-drop are not together, or nothing is built for --gpu.
         DataError: There are no samples.
     """
     if (config.evaluation is None) != (config.max_drop is None):
         given, missing = ("--eval", "--max-drop") if config.max_drop is None else ("--max-drop", "--eval")
         raise UsageError(f"{given} needs {missing}.", "The one measures the model, the other says what it may lose.")
+    if config.gpu is not None and config.cost != BUILT:
+        raise UsageError("--gpu names what --cost built builds for, and costs are predicted.", "Give --cost built.")
     if config.evaluation is not None:
         check_command(config.evaluation)
     elif not config.quantize.verify.gates:
@@ -146,6 +162,7 @@ class _Tuning:
     stand: Stand
     points: PointMeter
     config: TuneConfig
+    meter: BuildMeter | None
     shares: tuple[Work, ...] = ()
     noise: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     adding_up: float | None = None
@@ -162,7 +179,7 @@ class _Tuning:
             return {frozenset(): everything}
         self._estimate()
         noise = tuple(self.noise.tolist())
-        cost = tuple(max(0.0, share.percent) + _FOR_NOTHING for share in self.shares)
+        cost = tuple(max(0.0, percent) + _FOR_NOTHING for percent in self._costs())
         floor = self._floor()
         pick = partial(cheapest_float, noise, cost, floor=floor)
         with self.run.stage("search"), self._progress():
@@ -194,9 +211,21 @@ class _Tuning:
         names = tuple(self.stand.names[number] for number in sorted(left_float))
         variant = leave_float(self.run, self.stand.work, names)
         point = self.points.of(names, variant.candidate)
+        if self.meter is not None:
+            point = replace(point, built_bytes=self.meter.bytes_of(variant.plan))
+            if self.meter.unbuilt:
+                self.run.say(f"{self.meter.unbuilt} Work in INT8 as predicted decides where nothing is built.")
         self._measured += 1
         self._advance(min(self._measured, MAX_MEASUREMENTS), MAX_MEASUREMENTS)
         return point
+
+    def _costs(self) -> tuple[float, ...]:
+        """What each operator costs where it stays float, in percent: of bytes as built where they are known."""
+        predicted = tuple(share.percent for share in self.shares)
+        if self.meter is None:
+            return predicted
+        built = self.meter.lost_without(self.stand.work.plan, self.stand.names)
+        return tuple(built.get(name, share) for name, share in zip(self.stand.names, predicted, strict=True))
 
     @contextlib.contextmanager
     def _progress(self) -> Iterator[None]:
@@ -255,7 +284,9 @@ class _Tuning:
     def _report(
         self, measured: dict[FloatSet, Point], chosen: FloatSet, written: Report, seconds: dict[str, float]
     ) -> TuneReport:
-        frontier = sorted(measured.values(), key=lambda point: (-point.quantized_work_percent, point.sqnr_db))
+        frontier = sorted(
+            measured.values(), key=lambda point: (_moved(point), -point.quantized_work_percent, point.sqnr_db)
+        )
         return TuneReport(
             schema_version=SCHEMA_VERSION,
             model=str(self.config.quantize.model),
@@ -277,6 +308,7 @@ class _Tuning:
             activation_type=written.activation_type,
             weight_type=written.weight_type,
             notes=written.notes,
+            built=None if self.meter is None else self.meter.found(),
         )
 
     def _left_float(self, chosen: FloatSet) -> tuple[LeftFloat, ...]:
@@ -296,17 +328,26 @@ class _Tuning:
 
 
 def _best(measured: dict[FloatSet, Point]) -> FloatSet:
-    """The set with the most INT8 work of those that meet the target; else the one that misses it least."""
+    """The set that moves the fewest bytes, or has the most INT8 work, of those that meet the target.
+
+    Where none does, the one that misses it least.
+    """
     return min(
         measured,
         key=lambda some: (
             not measured[some].met,
             0.0 if measured[some].met else measured[some].shortfall,
+            _moved(measured[some]),
             -measured[some].quantized_work_percent,
             -measured[some].sqnr_db,
             len(some),
         ),
     )
+
+
+def _moved(point: Point) -> float:
+    """Bytes moved as built; what is not known counts as more than anything, alike for all."""
+    return math.inf if point.built_bytes is None else point.built_bytes
 
 
 def _uneven(points: list[Point], max_drop: float | None) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from qdq_cli.judging.aside import JUDGE_SAMPLES
 from qdq_cli.sensitivity.evaluate import number_of
 from qdq_cli.sensitivity.measure import ESTIMATE_RUNS
 from qdq_cli.tuning.search import MAX_MEASUREMENTS
+from tests.building.fake import use_fake_compiler
 from tests.test_docs import run_line, shell_lines
 from tests.workspace import REPOSITORY, make_example_folder
 
@@ -24,6 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("line", shell_lines(PAGE))
 def test_a_command_of_the_page_runs(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(folder)
+    use_fake_compiler(monkeypatch)
     done = run_line(line)
     assert done.code == 0, done.err
 
