@@ -24,6 +24,9 @@ _TYPE = re.compile(
 )
 """Types as they stand somewhere in the description of a format."""
 
+_TYPE_KEYS = ("Datatype", "DataType", "Format/Datatype")
+"""Under which of these a release describes the type of a tensor."""
+
 _SPELLED = {
     "bfloat16": "BF16", "fp4e2m1": "FP4", "float": "FP32", "half": "FP16",
 }  # fmt: skip
@@ -95,7 +98,7 @@ def _kernel(layer: Mapping[str, Any]) -> Kernel:
 def _tensors(entries: object) -> Iterator[KernelTensor]:
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, dict):
-            word = str(entry.get("Datatype") or entry.get("Format/Datatype") or "")
+            word = str(next((entry[key] for key in _TYPE_KEYS if entry.get(key)), ""))
             yield _tensor(str(entry.get("Name", "")), word, entry.get("Dimensions"))
 
 

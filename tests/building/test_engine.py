@@ -43,6 +43,7 @@ def layer(name: str = "conv", **others: Any) -> dict[str, Any]:
         ({"Format/Datatype": "Row major linear FP8 format"}, "FP8", 128),
         ({"Format/Datatype": "Half"}, "FP16", 256),
         ({"Format": "Row major linear format", "Datatype": "Float"}, "FP32", 512),
+        ({"Format": "LINEAR", "DataType": "FP16"}, "FP16", 256),
         ({"Format/Datatype": "Row major linear BOOL"}, "BOOL", 128),
         ({"Format/Datatype": "Unknown format"}, "", None),
     ],
