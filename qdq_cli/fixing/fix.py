@@ -300,6 +300,10 @@ def _restore(model: ir.Model, interface: _Interface) -> None:
         value.type, value.shape = interface[value.name or ""]
 
 
+_MOST_SECONDS = 120.0
+"""How long a model may take for one random sample: on such data a Loop may never end."""
+
+
 def compare_on_random(original: Path, result: Path, samples: int) -> tuple[dict[str, Distance], tuple[str, ...]]:
     """Run both models on seeded random data, ONNX Runtime's optimizations off; a note says why where that fails."""
     if samples == 0:
@@ -309,7 +313,7 @@ def compare_on_random(original: Path, result: Path, samples: int) -> tuple[dict[
         if (pair := paired(original, result)) is None:
             return {}, ("The outputs were not compared: all lie behind operators that ONNX Runtime does not know.",)
         for batch in random_batches(files.load(original).model, samples):
-            outputs.observe(pair.reference.run(batch), pair.candidate.run(batch))
+            outputs.observe(pair.reference.run(batch, _MOST_SECONDS), pair.candidate.run(batch, _MOST_SECONDS))
     except ModelError as error:
         return {}, (f"The outputs were not compared: {error.message}",)
     return outputs.distances(), ()

@@ -8,7 +8,9 @@ counts into histograms of its own; merging is exact, so the result does not depe
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -299,23 +301,31 @@ class Runner:
         """Return what an input is fed: samples of an FP32 model serve one whose inputs became FP16."""
         return array.astype(np.float16) if name in self._halves and array.dtype == np.float32 else array
 
-    def run(self, batch: Batch) -> dict[str, NDArray[Any]]:
+    def run(self, batch: Batch, most_seconds: float = math.inf) -> dict[str, NDArray[Any]]:
         """Return all outputs by name; sequences and maps as `plain` makes tensors of them.
 
         The run is a thread of its own, so that Ctrl-C ends it at its next node.
 
+        Args:
+            batch: What to run.
+            most_seconds: How long it may take; a Loop can run forever on data that the model is not for.
+
         Raises:
-            ModelError: The run failed.
+            ModelError: The run failed, or took longer.
             DataError: An input has no array.
         """
         insist()
         feed = {name: self._fed(name, array_for(name, batch.arrays)) for name in self.inputs}
-        options = ort.RunOptions()
+        options, end = ort.RunOptions(), time.monotonic() + most_seconds
         with hearing_by_asking(), _run_errors(batch), ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
             future = pool.submit(self._session.run, None, feed, options)
             try:
                 while wait([future], timeout=_POLL_SECONDS).not_done:
                     insist()
+                    if time.monotonic() > end:
+                        raise ModelError(
+                            f"One run on {some_of(batch.sources)} took more than {most_seconds:g} seconds."
+                        )
             finally:
                 options.terminate = not future.done()
             return {name: plain(found) for name, found in zip(self.outputs, future.result(), strict=True)}

@@ -493,3 +493,19 @@ def test_vectors_of_one_scale_become_scalars_where_an_activation_is_meant(fixed)
 
 def constants(path: Path) -> list[np.ndarray]:
     return [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer]
+
+
+def test_a_loop_that_never_ends_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("qdq_cli.fixing.fix._MOST_SECONDS", 0.5)
+    net, x = start()
+    true, one = (net.constant(np.array(value)) for value in (True, np.float32(1)))
+    state = [helper.make_tensor_value_info(name, TensorProto.FLOAT, SHAPE) for name in ("now", "next")]
+    going = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("on", "still")]
+    number = helper.make_tensor_value_info("number", TensorProto.INT64, [])
+    nodes = [helper.make_node("Add", ["now", one], ["next"]), helper.make_node("Identity", ["on"], ["still"])]
+    body = helper.make_graph(nodes, "body", [number, going[0], state[0]], [going[1], state[1]])
+    proto = net.proto(net.op("Loop", "", true, x, body=body))
+    onnx.save(proto, tmp_path / "model.onnx")
+    report = fix_model(FixConfig(tmp_path / "model.onnx", tmp_path / "fixed.onnx", {}, samples=1))
+    assert any("The outputs were not compared: One run on" in note for note in report.notes), report.notes
+    assert "took more than 0.5 seconds." in " ".join(report.notes)
