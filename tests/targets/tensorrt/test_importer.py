@@ -169,6 +169,15 @@ def test_constants_of_such_types_are_refused_even_unread():
     assert (entry.found, entry.tensor, entry.node) == ("a constant of INT16", "table", "")
 
 
+def test_scales_of_blocks_cannot_be_stored():
+    """The operators of MXFP8 make them while the network runs, and read them from UINT8."""
+    proto = one_node("Relu")
+    number = ir.DataType.FLOAT8E8M0.value
+    proto.graph.initializer.append(TensorProto(name="scales", data_type=number, dims=[2], raw_data=b"\x7f\x80"))
+    (entry,) = about_import(proto)
+    assert (entry.found, entry.tensor) == ("a constant of FLOAT8E8M0", "scales")
+
+
 def test_more_than_eight_dimensions():
     shape = form((FLOAT, (1,) * 9))
     assert {entry.found for entry in about_import(one_node("Relu", shape))} == {"a tensor of 9 dimensions"}

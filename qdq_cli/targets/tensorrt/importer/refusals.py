@@ -40,9 +40,6 @@ _READ_TYPES = QUANTIZED_TYPES | {
 }
 """Element types that a tensor may have at all."""
 
-_STORED_TYPES = _READ_TYPES | {ir.DataType.FLOAT8E8M0}
-"""Element types that a constant may have: E8M0 is that of block scales."""
-
 _BROADCASTING = ("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Less", "Greater", "Equal")
 
 _PLUGIN = (
@@ -170,7 +167,7 @@ def reads_stored_constant(node: ir.Node) -> ir.Value | None:
 def _refused_constants(graph: ir.Graph) -> Iterator[Place]:
     """Yield the constants that are refused by their type, each once; nothing need read them."""
     for value in graph.initializers.values():
-        if value.dtype is not None and value.dtype not in _STORED_TYPES:
+        if value.dtype is not None and value.dtype not in _READ_TYPES:
             reader = next((use.node for use in value.uses()), None)
             yield Place(reader, value.name or "", Refusal(False, f"a constant of {value.dtype.name}", _TENSORS))
 
