@@ -31,6 +31,9 @@ from qdq_cli.data.spool import Spool
 from qdq_cli.data.stored import FilePart, stored_part, unpack, unreadable
 from qdq_cli.process.errors import DataError
 
+VALUE_ENDINGS = (".json", ".cls")
+"""How members are called that hold numbers as text."""
+
 _COPY_BYTES = 1 << 20
 _LARGEST_HEADER_BYTES = 1 << 20
 """Of one header of a tar archive: names and attributes, which tarfile reads into memory whole."""
@@ -139,7 +142,7 @@ def _in_tar(path: Path) -> Iterator[Member]:
                     continue
                 if not stream.packed:
                     yield Member(path, place, FilePart(path, entry.offset_data, entry.size))
-                elif kind_of(place) is not None:
+                elif kind_of(place) is not None or place.suffix.lower() in VALUE_ENDINGS:
                     yield packed.member(place, entry.offset_data, entry.size)
     except _DAMAGED as error:
         raise unreadable(path, error, "It is no tar archive, or damaged; write it again.") from error

@@ -31,6 +31,8 @@ from qdq_cli.data.sifting import ALL_FILES, Found, Globs
 from qdq_cli.data.sources import find_all
 from qdq_cli.data.stored import StoredBytes
 from qdq_cli.data.testdata import by_input, open_tensor
+from qdq_cli.data.wanted import is_pattern, matches_of
+from qdq_cli.data.webdataset import open_keyed
 from qdq_cli.process.errors import DataError, UsageError
 
 _LARGEST_USUAL = 1000
@@ -188,9 +190,16 @@ class _Opener:
 
     def open(self, paths: Sequence[Path], specs: Sequence[InputSpec], given: Given | None = None) -> list[Opened]:
         """Open sources that each hold all of these inputs."""
-        found = find_all([path for path in paths if not is_function(path)], self.globs)
-        self.found.extend(found)
-        opened = [_open(each, specs, self.preprocessing) for each in found]
+        opened: list[Opened] = []
+        for path in _each_shard(paths) if len(specs) > 1 and self.globs == ALL_FILES else ():
+            if (keyed := open_keyed(path, specs, self.preprocessing)) is None:
+                opened = []
+                break
+            opened.append(keyed)
+        if not opened:
+            found = find_all([path for path in paths if not is_function(path)], self.globs)
+            self.found.extend(found)
+            opened = [_open(each, specs, self.preprocessing) for each in found]
         functions = [Given(load_function(path), str(path)) for path in paths if is_function(path)]
         for each in (*functions, *([given] if given else [])):
             opened.append(open_given(each, self.taken, specs, self.preprocessing))
@@ -228,6 +237,12 @@ class _Opener:
             return self.open(paths, (spec,))
         held = HeldArray(f"--calib {spec.name}={paths[0]}", numbers)
         return [open_stored(Path(held.label), {spec.name: held}, (spec,), None)]
+
+
+def _each_shard(paths: Sequence[Path]) -> list[Path]:
+    """The paths, with what matches in the place of patterns; functions are left out."""
+    plain = [path for path in paths if not is_function(path)]
+    return [each for path in plain for each in (matches_of(path) if is_pattern(path) else [path])]
 
 
 def _require_matches(globs: Globs, found: Sequence[Found]) -> None:
