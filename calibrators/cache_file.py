@@ -10,11 +10,12 @@ All numbers little-endian; `n` is an unsigned LEB128 varint, `s` a varint length
         n count; if not 0: float32 minimum, float32 maximum and the counts from the bin of one to the bin of the other
     from format 2 on: the portrait of the model (see `portrait_file`); from format 3 on n 0 in its place, or n 1 and it
     from format 3 on: the groupings of its tensors (see `scale_groups`)
-    in format 4: the extremes of further tensors (see `extremes`)
+    from format 4 on: the extremes of further tensors (see `extremes`)
+    in format 5: n tensors that pieces were kept of, each s name (ascending) and the pieces (see `excerpts`)
     SHA-256 of everything before (32 bytes)
 
-A table without extremes is written in format 3, one without groupings too in format 2, one without a portrait in
-format 1.
+A table without pieces is written in format 4, one without extremes too in format 3, one without groupings too in format
+2, one without a portrait in format 1.
 
 Counts come in blocks of 32 (the last one filled up with zeros): first a byte per block, 128 * differences + width, then
 per block 32 numbers of `width` bits, lowest bit first. They are the counts themselves or, where that is narrower, the
@@ -29,12 +30,14 @@ import hashlib
 import math
 import os
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibrators.errors import CacheFileError, CalibratorError
+from calibrators.excerpts import decode_excerpts
 from calibrators.extremes import decode_extremes, encode_extremes
 from calibrators.histogram import LARGEST_COUNT, Histogram, occupied_bins
 from calibrators.leftovers import remove_abandoned, working_folder
@@ -44,8 +47,8 @@ from calibrators.regular_file import open_regular
 from calibrators.scale_groups import decode_groupings, encode_groupings
 from calibrators.table import CalibrationTable, Dimension, Entry, Provenance
 
-FORMAT_VERSION = 4
-"""The newest format this package reads, and the one it writes where a table holds extremes."""
+FORMAT_VERSION = 5
+"""The newest format this package reads, and the one it writes where a table holds pieces of tensors."""
 
 MAGIC = b"\x93QCAL\r\n\x1a"
 """First bytes of the file: not text, and damaged by anything that translates line ends."""
@@ -112,8 +115,10 @@ def encode_table(table: CalibrationTable) -> bytes:
 
 
 def _version_of(table: CalibrationTable) -> int:
-    if table.extremes:
+    if any(entry.histogram.excerpts.pieces for entry in table.entries.values()):
         return FORMAT_VERSION
+    if table.extremes:
+        return 4
     if table.groupings:
         return 3
     return 1 if table.portrait is None else 2
@@ -122,10 +127,29 @@ def _version_of(table: CalibrationTable) -> int:
 def _encode_rest(table: CalibrationTable) -> bytes:
     """What follows the tensors."""
     portrait = b"" if table.portrait is None else encode_portrait(table.portrait)
-    if not table.groupings and not table.extremes:
+    version = _version_of(table)
+    if version < 3:
         return portrait
     out = packed_number(table.portrait is not None) + portrait + encode_groupings(table.groupings)
-    return out + encode_extremes(table.extremes) if table.extremes else out
+    out += encode_extremes(table.extremes) if version > 3 else b""
+    return out + _encode_pieces(table) if version > 4 else out
+
+
+def _encode_pieces(table: CalibrationTable) -> bytes:
+    excerpts = {name: entry.histogram.excerpts for name, entry in table.entries.items()}
+    kept = sorted((name for name, found in excerpts.items() if found.pieces), key=str.encode)
+    return packed_number(len(kept)) + b"".join(packed_text(name) + excerpts[name].encoded() for name in kept)
+
+
+def _decode_pieces(reader: Reader, entries: Mapping[str, Entry]) -> None:
+    """Put the pieces of tensors beside their histograms."""
+    before = b""
+    for _ in range(reader.number(len(entries), "number of tensors with pieces")):
+        name = reader.text("tensor name")
+        if name not in entries or name.encode() <= before:
+            raise reader.broken(f"holds pieces of tensor {name!r}, which it does not count, or out of order")
+        entries[name].histogram.excerpts = decode_excerpts(reader)
+        before = name.encode()
 
 
 def decode_table(data: bytes, source: str = "The calibration cache") -> CalibrationTable:
@@ -206,6 +230,8 @@ def _decode_body(reader: Reader, version: int) -> CalibrationTable:
     portrait = decode_portrait(reader) if has_portrait else None
     groupings = decode_groupings(reader) if version > 2 else ()
     extremes = decode_extremes(reader) if version > 3 else {}
+    if version > 4:
+        _decode_pieces(reader, entries)
     return CalibrationTable(
         Provenance(model, preprocessing, versions, frozenset(digests)), entries, portrait, groupings, extremes
     )

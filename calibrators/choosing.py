@@ -62,7 +62,7 @@ def ranges_of(table: CalibrationTable, method: Method, scheme: Scheme = DEFAULT)
     histograms = {name: entry.histogram for name, entry in table.entries.items()}
     plain = table.groupings[0].groups if table.groupings else ()
     wide = wide_tensors(histograms, plain, scheme)
-    fitting = next((grouping.groups for grouping in table.groupings if grouping.wide == wide), None)
+    fitting = next((grouping.groups for grouping in reversed(table.groupings) if grouping.wide == wide), None)
     ranges: dict[str, Range] = {}
     by_divergence: dict[str, bool] = {}
     for group in _layers(histograms, plain, fitting or ()):

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from calibrators import kernels
 from calibrators.errors import NonFiniteError, ParameterError
+from calibrators.excerpts import Excerpts
 from calibrators.kernels import CELLS, CENTER
 
 LARGEST_COUNT = 1 << 53
@@ -32,6 +33,8 @@ class Histogram:
     splitting and the grouping of merges change nothing, and values scaled by 2**k give the same counts (while widths
     stay above 2**-126).
 
+    `excerpts` holds pieces of the tensor from a few samples, where somebody puts them there; they merge as exactly.
+
     Not to be fed by two threads at once: give each its own and `merge` them.
 
     Source: rules, section 5.4.
@@ -40,6 +43,7 @@ class Histogram:
     __hash__ = None  # type: ignore[assignment]  # state changes
 
     def __init__(self) -> None:
+        self.excerpts = Excerpts()
         self._exponent = _SMALLEST_EXPONENT
         self._cells: NDArray[np.integer[Any]] | None = None  # of a narrow type as long as nothing is counted here
         self._whole: NDArray[np.int64] | None = None  # the same, once all CELLS of it are there to be counted into
@@ -119,6 +123,7 @@ class Histogram:
         Args:
             other: Left as it is; may be `self`.
         """
+        self.excerpts.merge(other.excerpts)
         if other._count == 0:
             return
         self._widen(other._exponent)
@@ -185,7 +190,7 @@ class Histogram:
         mine = (self._count, self._low_key, self._high_key)
         if mine != (other._count, other._low_key, other._high_key):
             return False
-        return bool(np.array_equal(self.occupied()[1], other.occupied()[1]))
+        return self.excerpts == other.excerpts and bool(np.array_equal(self.occupied()[1], other.occupied()[1]))
 
     def __repr__(self) -> str:
         return f"Histogram(count={self.count}, minimum={self.minimum}, maximum={self.maximum})"

@@ -219,6 +219,8 @@ def _joined(noted: Iterable[tuple[Grouping, ...]], entries: Mapping[str, Entry])
     if len({groupings[0] for groupings in found}) != 1:
         return ()
     plain = found[0][0]
+    if any(groupings[-1].wide == plain.wide and len(groupings) > 1 for groupings in found):
+        return found[0] if len(set(found)) == 1 else ()  # operators are left float whose weights are not known here
     wide = wide_tensors({name: entry.histogram for name, entry in entries.items()}, plain.groups)
     fitting = {grouping for groupings in found for grouping in groupings if grouping.wide == wide != plain.wide}
     return (plain, *fitting) if len(fitting) < 2 else (plain,)

@@ -159,6 +159,35 @@ class Network:
         return self._count
 
 
+def spoiled_convnet(side: int = 16, channels: int = 48) -> Network:
+    """A network whose depthwise operator `deep` INT8 ruins, at 0.4 % of the MACs; its last tensor is `last`.
+
+    Two thirds of the channels it reads hardly move, around 0.1, and meet weights of 30: what is left where a batch norm
+    of nearly dead channels is folded. The tensor as a whole looks well.
+    """
+    net, rng = Network(), np.random.default_rng(0)
+    still = np.arange(channels) % 3 > 0
+
+    def conv(data: str, weight: np.ndarray, bias: np.ndarray, name: str, **attributes: object) -> str:
+        constants = (
+            net.constant(array.astype(np.float32), f"{name}_{part}")
+            for part, array in zip("wb", (weight, bias), strict=True)
+        )
+        return net.relu(net.op("Conv", data, *constants, name=name, **attributes), f"{name}_relu")
+
+    def weight(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))
+
+    x = conv(net.input("images", ("N", 3, side, side)), weight(channels, 3, 3, 3), np.zeros(channels), "first")
+    pointwise, depthwise = weight(channels, channels, 1, 1), weight(channels, 1, 3, 3)
+    pointwise[still] *= 0.004
+    depthwise[still] *= 30
+    x = conv(x, pointwise, 0.1 * still, "point")
+    x = conv(x, depthwise, -0.1 * still * depthwise.sum(axis=(1, 2, 3)), "deep", group=channels, pads=[1, 1, 1, 1])
+    net.op("Conv", x, net.constant(weight(128, channels, 3, 3).astype(np.float32), "last_w"), name="last")
+    return net
+
+
 def serialized(model: ir.Model) -> bytes:
     """A model as protobuf bytes with every weight inside, as it is written and run."""
     return b"".join(encode(model).pieces())

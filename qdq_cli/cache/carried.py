@@ -14,7 +14,12 @@ from qdq_cli.targets.known import target_named
 
 def notes_on(table: CalibrationTable, chosen: Chosen, data: bytes, config: ExportConfig) -> tuple[str, ...]:
     """Say what a written file does not carry, so that `--ranges` with it gives another model than the cache does."""
-    return (*_on_groups(table, chosen), *_on_wide(chosen, data, config), *_on_scales(table, chosen, data, config))
+    return (
+        *_on_groups(table, chosen),
+        *_on_wide(chosen, data, config),
+        *_on_ruined(table),
+        *_on_scales(table, chosen, data, config),
+    )
 
 
 def _on_groups(table: CalibrationTable, chosen: Chosen) -> Iterator[str]:
@@ -29,6 +34,15 @@ def _on_groups(table: CalibrationTable, chosen: Chosen) -> Iterator[str]:
         yield (
             f"No range serves the depthwise convolutions that read {some_of(sorted(chosen.wide))}, and the calibration "
             "cache does not say which tensors are quantized without them; give --model."
+        )
+
+
+def _on_ruined(table: CalibrationTable) -> Iterator[str]:
+    """Where a plan of fewer operators is noted although no tensor is wide, INT8 ruins some."""
+    if len(table.groupings) > 1 and table.groupings[-1].wide == table.groupings[0].wide:
+        yield (
+            "With the cache, qdq quantize leaves operators float that INT8 ruins, which no file of ranges can say; it "
+            "names them, and --exclude with these names leaves them float with the file too."
         )
 
 

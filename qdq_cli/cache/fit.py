@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from calibrators import CalibrationTable, Range, read_cache
-from qdq_cli.calibrating.calibration import Observation, wide_depthwise
+from qdq_cli.calibrating.calibration import Observation
 from qdq_cli.calibrating.feeding import describe_feeding
 from qdq_cli.calibrating.stored import find
+from qdq_cli.calibrating.taken_out import wide_depthwise, without_ruined
 from qdq_cli.config.cache import CheckConfig
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.data.ranges import is_cache, read_given, unmatched
@@ -106,9 +107,8 @@ def _of_table(config: CheckConfig, model: ir.Model, plan: Plan, table: Calibrati
     wanted = float_tensors(model.graph) if config.all_tensors else plan.observed
     hit = find(table, model, wanted)
     if not config.all_tensors and not hit.missing:
-        wide = wide_depthwise(model, plan, Observation(hit.histograms))
-        if wide:  # quantize plans again without them, and needs that plan's tensors as well
-            again = make_plan(model, plan.target, replace(config.plan, wide=wide))
+        again = without_ruined(model, plan, Observation(hit.histograms), config.plan)
+        if again is not plan:  # quantize needs that plan's tensors as well
             wanted = tuple(dict.fromkeys((*wanted, *again.observed)))
             hit = find(table, model, wanted)
     origin = table.provenance

@@ -22,15 +22,15 @@ from calibrators import (
     chosen_by,
     range_of,
     read_cache,
-    wide_tensors,
     write_cache,
 )
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.calibrating.feeding import describe_feeding
 from qdq_cli.calibrating.magnitudes import extremes_to_watch
 from qdq_cli.calibrating.observing import Job, Seen, run_samples
+from qdq_cli.calibrating.ruined import small_readers
 from qdq_cli.calibrating.sample_keys import SampleKeys
-from qdq_cli.calibrating.stored import depthwise_readers, find, portrait_for, table_of, with_groupings
+from qdq_cli.calibrating.stored import find, portrait_for, table_of, with_groupings
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.data.doubts import Doubt, few_samples
@@ -124,14 +124,16 @@ def observe(
     if config.cache is None:
         return _with_seen(known, run_samples(_job(model, plan, missing, known), samples, listener), samples)
     check_writable(config.cache, "--cache", "--cache")  # it was there, and does not serve
-    tensors = missing if known.histograms else plan.calibrated
+    there = known.histograms if known.served is None else find(known.served, model, plan.calibrated).histograms
+    tensors = tuple(name for name in plan.calibrated if name not in there and name not in known.histograms)
     return _for_cache(known, _job(model, plan, tensors, known), samples, listener)
 
 
 def _job(model: ir.Model, plan: Plan, tensors: Sequence[str], known: Observation) -> Job:
     """What to run samples for: histograms, and the extremes that are not known yet."""
     watched = extremes_to_watch(model, plan.calibrated)
-    return Job(model, tensors, extremes=[name for name in watched if name not in known.extremes])
+    unknown = [name for name in watched if name not in known.extremes]
+    return Job(model, tensors, extremes=unknown, readers=small_readers(model, plan))
 
 
 def observe_extremes(
@@ -313,25 +315,6 @@ def _given_range(group: ScaleGroup, config: RangeConfig) -> Range | None:
         if given:
             return reduce(Range.joined, given)
     return None
-
-
-def wide_depthwise(
-    model: ir.Model, plan: Plan, observed: Observation, config: RangeConfig | None = None
-) -> frozenset[str]:
-    """Return the depthwise convolutions whose input keeps too few effective bits under any range (`wide_tensors`).
-
-    Those whose range is known or was given by hand are left alone; of those whose range a file gives it says so.
-    """
-    config = config or RangeConfig()
-    wide = wide_tensors(observed.histograms, groups_to_observe(plan, config), plan.target.activations)
-    said = {
-        tensor
-        for group in plan.groups
-        if group.known is None and config.manual.keys().isdisjoint(group.tensors)
-        for tensor in group.read_depthwise
-        if tensor in config.wide
-    }
-    return depthwise_readers(model, plan, wide | said)
 
 
 def choose(plan: Plan, observed: Observation, config: RangeConfig) -> Ranges:

@@ -10,11 +10,13 @@ import onnx_ir as ir
 
 from calibrators import Extremes, Histogram
 from qdq_cli.calibrating.calibration_data import Samples
+from qdq_cli.calibrating.pieces import Place, take_pieces
 from qdq_cli.calibrating.sample_keys import SampleKeys
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.data.batches import Batch, Group, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.data.values import SampleValues
+from qdq_cli.model.linear import Linear
 from qdq_cli.placement.target import Target
 from qdq_cli.process.interrupts import Stop, never
 from qdq_cli.process.progress import Listener
@@ -32,6 +34,7 @@ class Job:
             made of this.
         threads: Threads to run on; None: one a core.
         extremes: Names of what only the smallest and the largest value is wanted of.
+        readers: Names of those of the tensors that pieces are wanted of, with the operators that read them.
     """
 
     model: ir.Model
@@ -39,6 +42,7 @@ class Job:
     placement: tuple[Target, PlanConfig] | None = None
     threads: int | None = None
     extremes: Sequence[str] = ()
+    readers: Mapping[str, Sequence[Linear]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,15 +84,20 @@ def run_samples(
         DataError: A sample cannot be used.
         ModelError: The model cannot be run, or makes NaN or Inf.
     """
+    if job.readers and keys is None:
+        keys = SampleKeys(samples.every, samples.selection.calibration)
     loader = _Loader(samples, keys, stop)
     groups = samples.batches.groups
     with listener.progress("calibrating", len(groups)) as advance:
         tell = _told(advance, listener, stop)
         watched = runner.Watched(job.tensors, job.extremes)
         found = runner.observe(job.model, watched, groups, loader.load, threads=job.threads, on_batch=tell)
+    readers = {name: linears for name, linears in job.readers.items() if name in found.histograms}
+    if readers:
+        take_pieces(job.model, readers, found.histograms, samples.every, loader.places)
     notes = tuple(loader.notes())
     return Seen(
-        found.histograms, loader.samples, frozenset(loader.found), notes, loader.left, loader.values, found.extremes
+        found.histograms, loader.samples, frozenset(loader.places), notes, loader.left, loader.values, found.extremes
     )
 
 
@@ -113,7 +122,7 @@ class _Loader:
     def __init__(self, samples: Samples, keys: SampleKeys | None, stop: Stop) -> None:
         self.samples = 0
         self.left = 0
-        self.found: set[str] = set()
+        self.places: dict[str, Place] = {}
         self.values = SampleValues()
         self._data = samples
         self._stop = stop
@@ -131,13 +140,14 @@ class _Loader:
         if batch is None:
             return None
         found = [] if self._keys is None else [self._keys.of(index) for index in batch.indices]
+        places = {key: Place(group, position) for position, key in enumerate(found)}
         with self._lock:
             varied = self.values.varied
         values = SampleValues.of(batch, varied)
         with self._lock:
             self.values.merge(values)
             self.samples += batch.samples
-            self.found.update(found)
+            self.places.update(places)
         return batch
 
     def notes(self) -> list[str]:

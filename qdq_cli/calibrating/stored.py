@@ -28,6 +28,7 @@ from calibrators.portrait import Portrait
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.calibrating.likeness import Likeness, likeness
 from qdq_cli.calibrating.probes import draw_portrait, input_shapes
+from qdq_cli.calibrating.ruined import ruined_operators
 from qdq_cli.calibrating.sample_keys import KEY_FORMAT
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.fingerprint import fingerprint_of, tensor_digests
@@ -142,13 +143,15 @@ def with_groupings(table: CalibrationTable, model: ir.Model, target: Target, con
     """
     plan = make_plan(model, target, config)
     plain = _grouping(plan)
-    wide = wide_tensors(
-        {name: entry.histogram for name, entry in table.entries.items()}, plain.groups, target.activations
-    )
-    if not wide or not config.range_rules:
-        return replace(table, groupings=(plain,))
-    again = make_plan(model, target, replace(config, wide=depthwise_readers(model, plan, wide)))
-    return replace(table, groupings=(plain, replace(_grouping(again), wide=wide)))
+    histograms = {name: entry.histogram for name, entry in table.entries.items()}
+    wide = wide_tensors(histograms, plain.groups, target.activations) if config.range_rules else frozenset[str]()
+    fewer, again = config, plan
+    if wide:
+        fewer = replace(config, wide=depthwise_readers(model, plan, wide))
+        again = make_plan(model, target, fewer)
+    if ruined := ruined_operators(model, again, histograms, _grouping(again).groups):
+        again = make_plan(model, target, replace(fewer, ruined=ruined))
+    return replace(table, groupings=(plain,) if again is plan else (plain, replace(_grouping(again), wide=wide)))
 
 
 def _grouping(plan: Plan) -> Grouping:

@@ -90,6 +90,7 @@ class PlanKeywords(TypedDict, total=False):
     residual_stream: bool
     pooling: bool
     safe: bool
+    all_int8: bool
 
 
 class RangeKeywords(TypedDict, total=False):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from qdq_cli.config.checked import Checked
 from qdq_cli.config.fields import option
@@ -31,7 +32,9 @@ class PlanConfig(Checked):
         residual_stream: Quantize both operands of residual Adds that feed float operators too (section 3.2, case 5).
         pooling: Quantize average pooling between INT8 operators (P9).
         safe: Treat operators with thin evidence in TensorRT (Gather) as float.
-        wide: The nodes calibration found to be such.
+        all_int8: Quantize operators too that INT8 ruins although they have a small share of the work.
+        wide: The depthwise nodes whose input calibration found too wide for any range.
+        ruined: The nodes calibration found to be ruined by INT8 -> the reason.
         single_rest: Whether what is not quantized will run in FP32, and not in 16 bits.
     """
 
@@ -60,7 +63,9 @@ class PlanConfig(Checked):
     residual_stream: bool = option(False, "Quantize residual Adds with float readers too (transformers).")
     pooling: bool = option(True, "Quantize average pooling between INT8 operators.")
     safe: bool = option(False, "Treat operators with thin evidence in TensorRT (Gather) as float.")
+    all_int8: bool = option(False, "Quantize operators too that INT8 ruins, however small their share of the MACs.")
     wide: frozenset[str] = frozenset()
+    ruined: Mapping[str, str] = field(default_factory=dict, hash=False)
     single_rest: bool = False
 
     @property

@@ -11,7 +11,6 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from calibrators import Range
-from calibrators.qparams import dequantize, quantize, symmetric_qparams, weight_amax
 from calibrators.qtypes import QType
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.judging.bias import bias_place, set_bias
@@ -20,6 +19,7 @@ from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, input_at
 from qdq_cli.placement.plan import Plan, WeightTarget
 from qdq_cli.placement.rewrite import Rewritten, rewrite_in_place
+from qdq_cli.placement.rounded import round_weight
 from qdq_cli.placement.target import Bias
 
 
@@ -109,17 +109,6 @@ class RoundedWeights:
             known = (weight, amax, round_weight(weight, target.axis, qtype, amax))
             self._known[key] = known
         return known[2]
-
-
-def round_weight(
-    weight: NDArray[np.generic], axis: int | None, qtype: QType, amax: NDArray[np.float32] | None = None
-) -> NDArray[np.generic]:
-    """Quantize and dequantize a weight as the written model does; `amax` None takes its largest values."""
-    largest = weight_amax(weight, axis)
-    scale_of = largest if amax is None else amax.reshape(largest.shape)
-    qparams = symmetric_qparams(scale_of, axis=axis, qtype=qtype, scale_dtype=weight.dtype)
-    rounded: NDArray[np.generic] = dequantize(quantize(weight, qparams), qparams)
-    return rounded
 
 
 def quantized_model(model: ir.Model, candidate: Candidate, *, weights: WeightForm, form: Form) -> Rewritten:

@@ -53,6 +53,10 @@ def _wide_range(node: ir.Node, config: PlanConfig) -> bool:
     return config.range_rules and node.name in config.wide
 
 
+def _ruined(node: ir.Node, config: PlanConfig) -> bool:
+    return not config.all_int8 and node.name in config.ruined
+
+
 NOT_FLOAT = Obstacle("NOT_FLOAT", _not_float, REASONS["NOT_FLOAT"])
 ALREADY_QUANTIZED = Obstacle("ALREADY_QUANTIZED", _already_quantized, REASONS["ALREADY_QUANTIZED"])
 CONSTANT_INPUT = Obstacle("CONSTANT_INPUT", _constant_input, REASONS["CONSTANT_INPUT"])
@@ -64,6 +68,9 @@ ATTENTION = Obstacle("ATTENTION", _attention, REASONS["ATTENTION"], slow=True)
 
 WIDE_RANGE = Obstacle("WIDE_RANGE", _wide_range, REASONS["WIDE_RANGE"])
 """Optional: depthwise convolutions whose input calibration found too wide for any range."""
+
+RUINED = Obstacle("RUINED", _ruined, REASONS["RUINED"])
+"""Optional: operators that calibration found to be ruined by INT8, the reason of each in `PlanConfig.ruined`."""
 
 EVERYWHERE = (NOT_FLOAT, ALREADY_QUANTIZED, CONSTANT_INPUT, WEIGHT_COMPUTED, UNOBSERVED)
 """What holds for every runtime: without these a plan would ask for what cannot be written or observed."""

@@ -18,6 +18,7 @@ from qdq_cli.placement.fanout import place
 from qdq_cli.placement.groups import Run, crossed_forward, int8_runs, scale_groups
 from qdq_cli.placement.operators import count_weighted, data_slots, is_depthwise, is_weighted, operator_of
 from qdq_cli.placement.selection import Selection, Skip, select
+from qdq_cli.placement.shares import MOST_PERCENT, shares_of
 from qdq_cli.placement.target import Target
 from qdq_cli.placement.topology import Topology, topology
 from qdq_cli.placement.wants import Wants, candidate_slots
@@ -83,7 +84,8 @@ class Plan:
         int8_nodes: Names of the commuting nodes that run in INT8 because of the plan.
         notes: Sentences the user should read (P13).
         candidates: Every tensor that this plan, or any plan with fewer of its weighted operators, may observe. Empty
-            where calibration cannot take an operator out (no depthwise convolution is quantized, or the rule is off).
+            where calibration cannot take an operator out (none has a small share of the work, or the rules are off).
+        can_shrink: Whether operators that INT8 ruins are left float.
         target: What the model is quantized for.
     """
 
@@ -96,6 +98,7 @@ class Plan:
     int8_nodes: tuple[str, ...]
     notes: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
+    can_shrink: bool = False
     target: Target = field(kw_only=True, repr=False)
 
     @property
@@ -122,6 +125,13 @@ def restricted(plan: Plan, nodes: Set[str]) -> Plan:
         quantized=tuple(name for name in plan.quantized if name in nodes),
         int8_nodes=tuple(name for name in plan.int8_nodes if name in nodes),
     )
+
+
+def kept_float(plan: Plan, config: PlanConfig) -> PlanConfig:
+    """Return the options under which a plan leaves float again what calibration took out of this one."""
+    wide = frozenset(found.node for found in plan.skips if found.code == "WIDE_RANGE")
+    ruined = {found.node: found.reason for found in plan.skips if found.code == "RUINED"}
+    return replace(config, wide=wide, ruined=ruined)
 
 
 def observing(plan: Plan, tensors: Iterable[str]) -> Plan:
@@ -168,6 +178,7 @@ def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None)
         int8_nodes=tuple(node.name or "" for node in graph.nodes if node in on_codes),
         notes=tuple(_float_producers(graph, runs, wants, target)),
         candidates=_candidates(graph, selection, target, config),
+        can_shrink=_can_shrink(target, config),
         target=target,
     )
 
@@ -227,11 +238,22 @@ def _weights(
 
 
 def _candidates(graph: Topology, selection: Selection, target: Target, config: PlanConfig) -> tuple[str, ...]:
-    """Return what any plan without some of the depthwise convolutions can want: see `Plan.candidates`."""
-    rules = config.range_rules and target.has_obstacle("WIDE_RANGE")
-    if not rules or not any(is_depthwise(node) for node in selection.quantized):
+    """Return what any plan without some of the operators that calibration may take out wants: see `Plan.candidates`."""
+    wide = config.range_rules and target.has_obstacle("WIDE_RANGE")
+    taken = wide and any(is_depthwise(node) for node in selection.quantized)
+    if not taken and not (_can_shrink(target, config) and _has_small(graph, selection)):
         return ()
     return _placements(graph, selection, target)
+
+
+def _can_shrink(target: Target, config: PlanConfig) -> bool:
+    return not config.all_int8 and target.has_obstacle("RUINED")
+
+
+def _has_small(graph: Topology, selection: Selection) -> bool:
+    """Say whether an operator is quantized that has so small a share of the work that it may be left float."""
+    shares = shares_of(node for node in graph.nodes if is_weighted(node)).percent
+    return any(shares.get(node, 100.0) <= MOST_PERCENT for node in selection.quantized)
 
 
 def _placements(graph: Topology, selection: Selection, target: Target) -> tuple[str, ...]:

@@ -95,7 +95,7 @@ def select(model: ir.Model, graph: Topology, target: Target, config: PlanConfig)
         if node in kept:
             skips.append(skip(node, kept[node]))
         elif found is not None:
-            skips.append(skip(node, found.code, found.reason))
+            skips.append(skip(node, found.code, _reason(node, found, config)))
             optional += [node] if _pays_little(node, target, config) else []
         else:
             quantized.append(node)
@@ -103,6 +103,10 @@ def select(model: ir.Model, graph: Topology, target: Target, config: PlanConfig)
     skips += [skip(node, code) for node, code in edges.items() if node in quantized]
     chosen = frozenset(node for node in quantized if node not in edges)
     return Selection(chosen, tuple(skips), frozenset(kept) | frozenset(edges), frozenset(optional) - frozenset(edges))
+
+
+def _reason(node: ir.Node, found: Obstacle, config: PlanConfig) -> str:
+    return config.ruined.get(node.name or "", found.reason) if found.code == "RUINED" else found.reason
 
 
 def obstacle(node: ir.Node, target: Target, config: PlanConfig) -> Obstacle | None:

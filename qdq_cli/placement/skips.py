@@ -20,6 +20,7 @@ REASONS: dict[str, str] = {
     OPTIMIZER_MADE: "made by ONNX Runtime's optimizer, nothing else reads it",
     "UNOBSERVED": "behind an operator that ONNX Runtime does not know",
     "WIDE_RANGE": "depthwise, and no range keeps four bits of its input (--no-range-rules)",
+    "RUINED": "too noisy in INT8 for its small share of the work (--all-int8)",
     "RESIDUAL_FLOAT_CONSUMER": "no INT8 reader behind this Add, or float readers as well",
     "RESIDUAL_BROADCAST": "operands differ in shape, a fused residual needs equal ones",
     "RESIDUAL_FLOAT_PRODUCER": "neither operand comes from an operator that can emit INT8",

@@ -11,6 +11,7 @@ from calibrators import Range
 from qdq_cli.calibrating import calibration
 from qdq_cli.calibrating.calibration import Observation, Ranges
 from qdq_cli.calibrating.calibration_data import Samples
+from qdq_cli.calibrating.taken_out import without_ruined
 from qdq_cli.config.forms import TensorRT
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.judging.candidate import Candidate, with_constants, with_plan
@@ -123,18 +124,17 @@ def leave_float(run: Run, work: Groundwork, operators: Iterable[str]) -> Groundw
     """
     config = replace(run.config.plan, exclude=(*run.config.plan.exclude, *operators))
     smaller = replace(run, config=replace(run.config, plan=config))
-    plan = without_wide(smaller, work.model, make_plan(work.model, run.target, config), work.observed)
+    plan = without_taken(smaller, work.model, make_plan(work.model, run.target, config), work.observed)
     ranges = calibration.choose(plan, work.observed, _given(plan, run.config.ranges))
     candidate = carried_over(work.candidate, plan, ranges)
     ranges = recovered(ranges, candidate.ranges)
     return replace(work, opened=replace(work.opened, plan=plan), ranges=ranges, candidate=candidate)
 
 
-def without_wide(run: Run, model: ir.Model, plan: Plan, observed: Observation) -> Plan:
-    """Plan again without the depthwise operators whose input no range serves; the plan itself where there are none."""
+def without_taken(run: Run, model: ir.Model, plan: Plan, observed: Observation) -> Plan:
+    """Plan again without what calibration shows not to bear INT8; the plan itself where there is nothing."""
     with run.stage("plan"):
-        wide = calibration.wide_depthwise(model, plan, observed, run.config.ranges)
-        return make_plan(model, run.target, replace(run.config.plan, wide=wide)) if wide else plan
+        return without_ruined(model, plan, observed, run.config.plan, run.config.ranges)
 
 
 def carried_over(base: Candidate, plan: Plan, ranges: Ranges) -> Candidate:

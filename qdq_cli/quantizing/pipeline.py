@@ -19,6 +19,7 @@ from calibrators import Histogram
 from qdq_cli.calibrating import calibration
 from qdq_cli.calibrating.calibration import Observation
 from qdq_cli.calibrating.calibration_data import Samples, open_data
+from qdq_cli.calibrating.taken_out import note_of_old_cache
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.doubts import tell_doubts
 from qdq_cli.judging.aside import FEW_SAMPLES, split
@@ -37,7 +38,7 @@ from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing import verification
 from qdq_cli.quantizing.destinations import check_outputs
 from qdq_cli.quantizing.float_rest import Finished, FloatForm, completed, in_float_type, planned_rest
-from qdq_cli.quantizing.groundwork import Groundwork, Opened, leave_float, recovered, require_float, without_wide
+from qdq_cli.quantizing.groundwork import Groundwork, Opened, leave_float, recovered, require_float, without_taken
 from qdq_cli.quantizing.keeping import keep_model, require_named
 from qdq_cli.quantizing.page import quantize_page
 from qdq_cli.quantizing.page_weights import weight_rows
@@ -358,20 +359,20 @@ def write_model(run: Run, work: Groundwork, target: Path, written: Finished) -> 
 def _observe(
     run: Run, model: ir.Model, plan: Plan, samples: Samples | None, also: Sequence[str]
 ) -> tuple[Plan, Observation]:
-    """Observe the plan's tensors, and plan again without the depthwise operators whose input turns out too wide."""
+    """Observe the plan's tensors, and plan again without the operators that turn out not to bear INT8."""
     ranges = run.config.ranges
     with run.stage("observe"):
         observed = calibration.observe(model, observing(plan, also), samples, ranges, run.listener)
-    plan = without_wide(run, model, plan, observed)
+    plan = without_taken(run, model, plan, observed)
     with run.stage("observe"):
         again = calibration.observe(model, observing(plan, also), samples, ranges, run.listener, observed)
     if observed.from_cache and not again.from_cache:  # the cache served the first plan alone, so all was run anew
-        plan = without_wide(run, model, make_plan(model, run.target, run.config.plan), again)
+        plan = without_taken(run, model, make_plan(model, run.target, run.config.plan), again)
     observed = again
     tell_doubts(observed.doubts, run.warn, strict=run.config.data.strict)
     with run.stage("observe"):
         placement = run.target, run.config.plan
         calibration.save_cache(model, observed, samples, ranges, placement)
     run.outcome.observed, run.outcome.samples, run.outcome.placement = observed, samples, placement
-    run.say(*observed.notes)
+    run.say(*observed.notes, *note_of_old_cache(model, plan, observed))
     return plan, observed

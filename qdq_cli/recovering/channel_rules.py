@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx_ir as ir
 
+from qdq_cli.model.linear import Linear, linear_of
 from qdq_cli.model.nodes import (
     constant_at,
     constant_ints,
@@ -18,7 +19,6 @@ from qdq_cli.model.nodes import (
     string_attribute,
 )
 from qdq_cli.recovering.channels import Channels, ChannelWalk, Ids
-from qdq_cli.recovering.linear import Linear, linear_of
 
 
 def scalable_channels(graph: ir.Graph) -> Channels:

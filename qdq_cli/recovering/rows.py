@@ -10,9 +10,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from qdq_cli.data.batches import Batch
+from qdq_cli.model.linear import Linear, linear_of
 from qdq_cli.model.nodes import input_at
 from qdq_cli.placement.plan import Plan, Use
-from qdq_cli.recovering.linear import Linear, linear_of
 from qdq_cli.running.outputs import part_for
 from qdq_cli.running.runner import Runner
 

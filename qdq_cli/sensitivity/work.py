@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.placement.draft import draft
-from qdq_cli.placement.plan import Plan, make_plan
+from qdq_cli.placement.plan import Plan, kept_float, make_plan
 from qdq_cli.placement.target import Target
 from qdq_cli.process.errors import UsageError
 
@@ -85,10 +85,10 @@ class WorkMeter:
             operators: Names of nodes.
         """
         whole = self.of(plan)
-        wide = frozenset(skip.node for skip in plan.skips if skip.code == "WIDE_RANGE")
+        config = kept_float(plan, config)
         parts = []
         for name in operators:
-            smaller = replace(config, exclude=(*config.exclude, name), wide=wide)
+            smaller = replace(config, exclude=(*config.exclude, name))
             rest = self.planned(smaller)
             parts.append(Work(whole.macs_percent - rest.macs_percent, whole.traffic_percent - rest.traffic_percent))
         return tuple(parts)

@@ -18,6 +18,7 @@ from qdq_cli.config.build import DEFAULT_GPU
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.config.tune import BUILT, TuneConfig
 from qdq_cli.model import files
+from qdq_cli.placement.plan import kept_float
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, LimitError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
@@ -252,8 +253,7 @@ class _Tuning:
         """Hold what is in INT8 after calibration, which may have found inputs that no range serves, to the floor."""
         least = self.config.min_int8_macs
         if least is not None and everything.quantized_macs_percent < least:
-            wide = frozenset(skip.node for skip in self.stand.work.plan.skips if skip.code == "WIDE_RANGE")
-            most = most_with_products(self.stand.meter, replace(self.config.quantize.plan, wide=wide))
+            most = most_with_products(self.stand.meter, kept_float(self.stand.work.plan, self.config.quantize.plan))
             raise out_of_reach(everything.quantized_macs_percent, most, least)
 
     def write(self, measured: dict[FloatSet, Point], target: Path) -> TuneReport:

@@ -48,7 +48,8 @@ RECORDS = {
     "build": (BuildConfig, BuildGates, PlanConfig),
 }
 OTHERWISE = {
-    "model", "output", "data", "plan", "given", "calib", "overrides", "wide", "single_rest", "imported", "writes",
+    "model", "output", "data", "plan", "given", "calib", "overrides", "wide", "ruined", "single_rest", "imported",
+    "writes",
     "manual", "evaluation", "quantize", "command",
 }  # fmt: skip
 """Fields that are positional, made by the call, found by calibration, or have a keyword of another name."""

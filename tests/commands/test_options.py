@@ -16,7 +16,7 @@ from PIL import Image
 from qdq_cli.commands.quantize import quantize
 from qdq_cli.targets.tensorrt.obstacles import MOST_TOKENS
 from tests.building.fake import use_fake_compiler
-from tests.networks import Network
+from tests.networks import Network, spoiled_convnet
 from tests.workspace import SIDE, Workspace, qdq, small_convnet, write_arrays
 
 TESTED: set[str] = set()
@@ -502,6 +502,16 @@ def test_operators_with_thin_evidence(space: Workspace):
     off, on = switched(space, "--safe")
     assert any(target["opens_run"] for target in off["targets"])
     assert not any(target["opens_run"] for target in on["targets"])
+
+
+@option("--all-int8")
+def test_operators_that_int8_ruins(space: Workspace):
+    save(space, spoiled_convnet(SIDE), "last")
+    images = np.random.default_rng(1).normal(size=(20, 3, SIDE, SIDE)).astype(np.float32)
+    np.savez(space.arrays, images=images)
+    off, on = switched(space, "--all-int8")
+    assert reasons(off)["deep"] == "RUINED"
+    assert "deep" not in reasons(on)
 
 
 # output

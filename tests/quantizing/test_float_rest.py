@@ -69,18 +69,18 @@ def test_what_would_overflow_stays_fp32_and_nothing_is_infinite(loud: Workspace)
 
 def test_a_cache_made_elsewhere_says_how_large_tensors_get(loud: Workspace):
     cache = loud.folder / "model.qcal"
-    assert qdq("calibrate", loud.model, "--calib", loud.arrays).code == 0
+    assert qdq("calibrate", loud.model, "--calib", loud.arrays, "--all-int8").code == 0
     assert "squares" in read_cache(cache).extremes
     shown = qdq("cache", "show", cache)
     assert " by their extremes alone" in shown.out
     assert "\n  squares: " in shown.out
-    halved(loud, "--cache", cache, "--verify", "0")
+    halved(loud, "--cache", cache, "--verify", "0", "--all-int8")
     here = loud.output.read_bytes()
     other = loud.folder / "other.qcal"
-    assert loud.quantize("--cache", other, "--samples", "10").code == 0
+    assert loud.quantize("--cache", other, "--samples", "10", "--all-int8").code == 0
     assert other.read_bytes() == cache.read_bytes()
     loud.arrays.unlink()
-    there = qdq("quantize", loud.model, "--cache", cache, "--float-type", "fp16")
+    there = qdq("quantize", loud.model, "--cache", cache, "--float-type", "fp16", "--all-int8")
     assert there.code == 0, there.err
     assert loud.output.read_bytes() == here
 

@@ -13,6 +13,7 @@ from qdq_cli.placement.obstacles import (
     ATTENTION,
     CONSTANT_INPUT,
     NOT_FLOAT,
+    RUINED,
     UNOBSERVED,
     WEIGHT_COMPUTED,
     WIDE_RANGE,
@@ -113,6 +114,7 @@ OBSTACLES = (
     Obstacle("GROUP_ALIGN", _group_align, REASONS["GROUP_ALIGN"]),
     Obstacle("FEW_CHANNELS", _few_channels, REASONS["FEW_CHANNELS"], slow=True),
     WIDE_RANGE,
+    RUINED,
     Obstacle("GEMV", _gemv, REASONS["GEMV"], slow=True),
 )
 """In the order in which they are asked."""

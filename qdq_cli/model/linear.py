@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -65,6 +65,22 @@ class Linear:
         if self.op_type == "ConvTranspose":
             return self.weight_shape[0] // self.groups
         return self.weight_shape[1] if self.transposed_weight else self.weight_shape[0]
+
+    @property
+    def is_spatial(self) -> bool:
+        """Whether it reads channels on axis 1 and pictures or sequences behind that."""
+        return self.op_type in ("Conv", "ConvTranspose")
+
+    def reach(self, axis: int) -> int:
+        """How many places of a spatial axis of its input one result takes in."""
+        if self.op_type != "Conv":
+            return 1
+        return (self.weight_shape[2 + axis] - 1) * self.dilations[axis] + 1
+
+    def inside(self, spatial: tuple[int, ...]) -> Linear:
+        """The same operator on a piece of its input, without padding; as it is where the piece is too small."""
+        fits = all(size >= self.reach(axis) for axis, size in enumerate(spatial))
+        return replace(self, pads=None, auto_pad="NOTSET") if fits else self
 
     def matrices(self, weight: NDArray[np.generic]) -> Matrices:
         """Lay a weight out as [groups, K, O]; float64."""

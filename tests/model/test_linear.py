@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from qdq_cli.data.batches import Batch
-from qdq_cli.recovering.linear import Linear, linear_of
+from qdq_cli.model.linear import Linear, linear_of
 from qdq_cli.running.runner import Runner
 from qdq_cli.running.session import Source
 

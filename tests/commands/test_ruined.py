@@ -1,0 +1,88 @@
+"""Operators that INT8 ruins stay float: by what they do to their own results, alike on every machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibrators import encode_table, read_cache
+from calibrators.excerpts import Excerpts
+from tests.networks import spoiled_convnet
+from tests.workspace import SIDE, Workspace, make_workspace, qdq
+
+SAMPLES = 24
+
+
+@pytest.fixture
+def spoiled(tmp_path: Path) -> Workspace:
+    space = make_workspace(tmp_path, spoiled_convnet(SIDE).proto("last"))
+    images = np.random.default_rng(1).normal(size=(SAMPLES, 3, SIDE, SIDE)).astype(np.float32)
+    np.savez(space.arrays, images=images)
+    return space
+
+
+def quantized(space: Workspace, name: str, *options: object) -> tuple[bytes, dict]:
+    output = space.folder / name
+    done = qdq("quantize", space.model, "-o", output, "--json", *options)
+    assert done.code == 0, done.err
+    return output.read_bytes(), done.document
+
+
+def test_it_stays_float_and_the_outputs_gain(spoiled: Workspace):
+    _, default = quantized(spoiled, "a.onnx", "--calib", spoiled.arrays)
+    _, everything = quantized(spoiled, "b.onnx", "--calib", spoiled.arrays, "--all-int8")
+    (skip,) = [skip for skip in default["skips"] if skip["code"] == "RUINED"]
+    assert skip["node"] == "deep"
+    sqnr_db, _, rest = skip["reason"].partition(" dB by itself, ")
+    assert float(sqnr_db) < 15
+    assert rest == "1.0 % of the MACs (--all-int8)"
+    assert all(found["code"] != "RUINED" for found in everything["skips"])
+    gained = [report["verification"]["outputs"]["last"]["sqnr_db"] for report in (default, everything)]
+    assert gained[0] > gained[1] + 10
+
+
+def test_the_reason_stands_in_the_summary(spoiled: Workspace):
+    done = qdq("quantize", spoiled.model, "--calib", spoiled.arrays, "-o", spoiled.folder / "a.onnx")
+    assert "dB by itself, 1.0 % of the MACs (--all-int8)" in " ".join(done.out.split())
+
+
+def test_a_cache_serves_alike_and_every_share_of_it(spoiled: Workspace):
+    folder = spoiled.folder
+    here, _ = quantized(spoiled, "here.onnx", "--calib", spoiled.arrays, "--verify", "0", "--cache", folder / "q.qcal")
+    assert qdq("calibrate", spoiled.model, "--calib", spoiled.arrays, "-o", folder / "c.qcal").code == 0
+    for number in (1, 2, 3):
+        share = ("--shard", f"{number}/3", "-o", folder / f"{number}.qcal")
+        assert qdq("calibrate", spoiled.model, "--calib", spoiled.arrays, *share).code == 0
+    shares = [folder / f"{number}.qcal" for number in (2, 3, 1)]
+    assert qdq("cache", "merge", *shares, "--model", spoiled.model, "-o", folder / "m.qcal").code == 0
+    assert (folder / "q.qcal").read_bytes() == (folder / "c.qcal").read_bytes() == (folder / "m.qcal").read_bytes()
+    assert qdq("cache", "check", spoiled.model, folder / "m.qcal").code == 0
+    assert quantized(spoiled, "there.onnx", "--cache", folder / "m.qcal")[0] == here
+
+
+def test_what_the_cache_exports_gives_the_same_ranges(spoiled: Workspace):
+    cache, ranges = spoiled.folder / "model.qcal", spoiled.folder / "ranges.json"
+    _, report = quantized(spoiled, "a.onnx", "--calib", spoiled.arrays, "--cache", cache)
+    assert qdq("cache", "export", cache, "--format", "json", "-o", ranges).code == 0
+    _, again = quantized(spoiled, "b.onnx", "--ranges", ranges, "--exclude", "deep")
+    assert again["amax"] == report["amax"]
+
+
+def test_a_cache_without_pieces_says_what_it_lacks(spoiled: Workspace):
+    cache = spoiled.folder / "old.qcal"
+    quantized(spoiled, "a.onnx", "--calib", spoiled.arrays, "--cache", cache)
+    table = read_cache(cache)
+    for entry in table.entries.values():
+        entry.histogram.excerpts = Excerpts()
+    cache.write_bytes(encode_table(table))
+    assert cache.read_bytes()[8] < 5
+    _, report = quantized(spoiled, "b.onnx", "--cache", cache)
+    assert all(skip["code"] != "RUINED" for skip in report["skips"])
+    assert any("operators that INT8 ruins are not looked for" in note for note in report["notes"])
+
+
+def test_a_range_by_hand_is_the_users_word(spoiled: Workspace):
+    _, report = quantized(spoiled, "a.onnx", "--calib", spoiled.arrays, "--range", "point_relu=0.5")
+    assert all(skip["code"] != "RUINED" for skip in report["skips"])
