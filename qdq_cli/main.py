@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -77,6 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = run(arguments)
     except KeyboardInterrupt:  # another one, while the first was being told
         code = ExitCode.INTERRUPTED
+    end(code)
+
+
+def end(code: int) -> NoReturn:
+    """End the process with an exit code."""
     end_at_once_on_signals()
     gc.freeze()  # a large graph would be looked through for cycles once more before it is dropped
     sys.exit(code)
@@ -105,7 +110,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         failed = _os_error(error)
     except _calibrator_error() as error:
         failed = _failure(ExitCode.DATA, error.message, error.hint or "Check the file, or make it again.")
-    _tell(failed, found, as_json=_wants_json(sys.argv[1:] if arguments is None else arguments))
+    _tell(failed, found, sys.argv[1:] if arguments is None else arguments)
     return failed.exit_code
 
 
@@ -129,10 +134,15 @@ def _wants_json(words: Sequence[str]) -> bool:
     return "--json" in (words[: words.index("--")] if "--" in words else words)
 
 
-def _tell(failed: Failure, found: object | None, *, as_json: bool) -> None:
-    """Show a failure on stderr, and its document on stdout where that can be written."""
+def _tell(failed: Failure, found: object | None, words: Sequence[str]) -> None:
+    """Show a failure on stderr, and its document on stdout where that can be written; tell GitHub where it is told."""
+    from qdq_cli.commands.views import tell_failure, wants_github
+
     console.error(failed.message, failed.hint, failed.said)
-    if as_json:
+    if wants_github(words) and not _wants_json(words):
+        with contextlib.suppress(QdqError):
+            tell_failure(console.Console(), failed)
+    if _wants_json(words):
         from qdq_cli.process.failures import document_of
 
         with contextlib.suppress(QdqError):

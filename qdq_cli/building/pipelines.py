@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from xml.etree import ElementTree
 
 from qdq_cli.building.gates import not_built_text
@@ -64,6 +64,12 @@ def _facts(build: GpuBuild) -> Iterator[tuple[str, str]]:
     yield "weighted operators", operators_text(build)
     yield from figures(build)
     yield "engine", size_text(build.engine_bytes)
+
+
+def build_values(report: BuildReport) -> Mapping[str, str]:
+    """Return what later steps of a pipeline may want to know: whether the model is built for every GPU."""
+    built = all(build.outcome is Outcome.BUILT for build in report.builds)
+    return {"built": "true" if built else "false", **({"engine": report.engine} if report.engine else {})}
 
 
 def junit_build_xml(report: BuildReport) -> str:

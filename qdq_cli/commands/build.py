@@ -9,7 +9,7 @@ import click
 
 from qdq_cli.commands.fields import options_of
 from qdq_cli.commands.options import MODEL, PLACEMENT, Params, command_of, display, record_of
-from qdq_cli.commands.views import FORMAT, JUNIT_FILE, check_format, github_summary, write_view
+from qdq_cli.commands.views import FORMAT, JUNIT_FILE, Views, check_format, shown
 from qdq_cli.config.build import BuildConfig, BuildGates
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.process.collector import collector_paused
@@ -61,12 +61,19 @@ def build(params: Params) -> None:
     check_format(params, "build")
     gates = record_of(BuildGates, params)
     report = build_model(config_of(params), screen)
-    if params["format_"] == "junit":
-        from qdq_cli.building.pipelines import junit_build_xml
-
-        write_view(params["file"], junit_build_xml(report))
-    lines = () if screen.as_json else _lines(screen, report, params)
+    lines = shown(screen, params, _views_for_services(report), lambda: _lines(screen, report, params))
     screen.result(report, lambda: lines, lambda: require_build_gates(report, gates))
+
+
+def _views_for_services(report: BuildReport) -> Views:
+    from qdq_cli.building import pipelines
+
+    return Views(
+        lambda: pipelines.github_build_annotations(report),
+        lambda: pipelines.markdown_build_summary(report),
+        lambda: pipelines.junit_build_xml(report),
+        lambda: pipelines.build_values(report),
+    )
 
 
 def config_of(params: Params) -> BuildConfig:
@@ -77,11 +84,8 @@ def config_of(params: Params) -> BuildConfig:
 
 def _lines(screen: console.Console, report: BuildReport, params: Params) -> Iterable[str]:
     """The one view that was asked for."""
-    from qdq_cli.building import layer_text, pipelines, text
+    from qdq_cli.building import layer_text, text
 
-    if params["format_"] == "github":
-        screen.commands(pipelines.github_build_annotations(report))
-        return github_summary(pipelines.markdown_build_summary(report))
     if params["node"]:
         return [line for name in params["node"] for line in layer_text.node_lines(report, name)]
     if params["layers"]:

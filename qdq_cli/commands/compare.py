@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from qdq_cli.commands.fields import option_of, options_of
 from qdq_cli.commands.options import DATA, REPORT, Params, command_of, display, record_of
 from qdq_cli.commands.paths import FILE_PATH
+from qdq_cli.commands.views import FORMAT, JUNIT_FILE, check_format, shown, unmet_by, views_of
 from qdq_cli.config.compare import CompareConfig
 from qdq_cli.config.data import DataConfig
 from qdq_cli.config.preprocess import Overrides
@@ -46,12 +49,12 @@ _SECTIONS = {
     "Data": _DATA,
     "What to look at": _LAYERS,
     "Limits": _LIMITS,
-    "Output": (REPORT,),
+    "Output": (REPORT, FORMAT),
     "Display": display("With --layers: list every tensor, each with its cause."),
 }
 
 
-@command_of(_SECTIONS, (_REFERENCE, _QUANTIZED))
+@command_of(_SECTIONS, (_REFERENCE, _QUANTIZED, JUNIT_FILE))
 def compare(params: Params) -> None:
     """Compare a model with its quantized form, output by output or layer by layer.
 
@@ -68,12 +71,17 @@ def compare(params: Params) -> None:
     """
     from qdq_cli.comparing.compare import compare_models, require_limits
     from qdq_cli.comparing.text import comparison_lines
+    from qdq_cli.comparing.told import told_of_comparison
 
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
+    check_format(params, "compare")
     config = config_of(params)
     found = compare_models(config, screen)
     top = None if params["verbose"] else params["top"]
-    screen.result(found, lambda: comparison_lines(found, top, screen.paint), lambda: require_limits(found, config))
+    hold = partial(require_limits, found, config)
+    views = views_of(lambda: told_of_comparison(found, unmet_by(hold)))
+    lines = shown(screen, params, views, lambda: comparison_lines(found, top, screen.paint))
+    screen.result(found, lambda: lines, hold)
 
 
 def config_of(params: Params) -> CompareConfig:

@@ -10,7 +10,7 @@ import click
 from qdq_cli.commands.fields import options_of
 from qdq_cli.commands.options import DISPLAY, MODEL, PLACEMENT, Params, command_of, record_of
 from qdq_cli.commands.paths import FILE_PATH
-from qdq_cli.commands.views import FORMAT, JUNIT_FILE, check_format, github_summary, write_view
+from qdq_cli.commands.views import FORMAT, JUNIT_FILE, Views, check_format, shown, write_view
 from qdq_cli.config.inspect import Gates, InspectConfig
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.process.collector import collector_paused
@@ -81,7 +81,7 @@ def inspect(params: Params) -> None:
         return
     inspection = inspect_model(config_of(params), screen)
     _write_views(inspection, params)
-    lines = () if screen.as_json else _lines(screen, inspection, params)
+    lines = shown(screen, params, _views_for_services(inspection), lambda: _lines(screen, inspection, params))
     screen.result(inspection, lambda: lines, lambda: require_gates(inspection, gates))
 
 
@@ -131,23 +131,29 @@ def gates_of(params: Params) -> Gates:
 
 def _write_views(inspection: Inspection, params: Params) -> None:
     """Write the files that were asked for."""
-    from qdq_cli.inspecting import drawing, pipelines
+    from qdq_cli.inspecting import drawing
 
     if params["svg"] is not None:
         write_view(params["svg"], drawing.svg_of(drawing.dot_of(inspection)))
     if params["dot"] is not None:
         write_view(params["dot"], drawing.dot_of(inspection))
-    if params["format_"] == "junit":
-        write_view(params["file"], pipelines.junit_xml(inspection))
+
+
+def _views_for_services(inspection: Inspection) -> Views:
+    from qdq_cli.inspecting import pipelines
+
+    return Views(
+        lambda: pipelines.github_annotations(inspection),
+        lambda: pipelines.markdown_summary(inspection),
+        lambda: pipelines.junit_xml(inspection),
+        lambda: pipelines.step_values(inspection),
+    )
 
 
 def _lines(screen: console.Console, inspection: Inspection, params: Params) -> Iterable[str]:
     """The one view that was asked for."""
-    from qdq_cli.inspecting import layer_text, pipelines, text
+    from qdq_cli.inspecting import layer_text, text
 
-    if params["format_"] == "github":
-        screen.commands(pipelines.github_annotations(inspection))
-        return github_summary(pipelines.markdown_summary(inspection))
     if params["node"]:
         return [line for name in params["node"] for line in layer_text.node_lines(inspection, name)]
     if params["layers"]:

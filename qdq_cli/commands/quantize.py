@@ -26,6 +26,7 @@ from qdq_cli.commands.options import (
 )
 from qdq_cli.commands.parsed import quantize_config
 from qdq_cli.commands.shown import show_report
+from qdq_cli.commands.views import FORMAT, JUNIT_FILE, check_format, shown, views_of
 from qdq_cli.config.build import GPUS
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.config.recovery import DEFAULT_RECOVERY
@@ -53,13 +54,13 @@ _SECTIONS = {
     "What to quantize": PLACEMENT,
     "Ranges": RANGES,
     "Recovery": (*RECOVERY, EXCLUDE_AFTER_RECOVERY),
-    "Output": (*OUTPUT, REPORT, _BUILD),
+    "Output": (*OUTPUT, REPORT, FORMAT, _BUILD),
     "Limits": (*VERIFY, option_of(QuantizeConfig, "min_int8_macs"), _TUNE),
     "Display": DISPLAY,
 }
 
 
-@command_of(_SECTIONS, (MODEL,))
+@command_of(_SECTIONS, (MODEL, JUNIT_FILE))
 def quantize(params: Params) -> None:
     """Quantize an FP32 ONNX model to INT8 with Q/DQ nodes.
 
@@ -75,18 +76,22 @@ def quantize(params: Params) -> None:
     """
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
     config = quantize_config(params)
+    check_format(params, "quantize")
     if params["build"] is not None and (params["tune"] or config.dry_run):
         raise click.UsageError("--build is for a result that is written once; qdq build takes the others.")
+    if params["format_"] != "text" and (params["tune"] or config.dry_run):
+        other = "qdq inspect MODEL --format" if config.dry_run else "a run of qdq quantize with the options found"
+        raise click.UsageError(f"--format is for a result that is written; {other} tells services of this one.")
     if params["tune"]:
         _tune(config, screen, params)
         return
     if config.dry_run:
         _show_plan(config, screen)
         return
-    _quantize(config, screen, params["build"])
+    _quantize(config, screen, params)
 
 
-def _quantize(config: QuantizeConfig, screen: console.Console, gpu: str | None) -> None:
+def _quantize(config: QuantizeConfig, screen: console.Console, params: Params) -> None:
     """Quantize the model and show the report, where a limit is not met too.
 
     Raises:
@@ -96,6 +101,7 @@ def _quantize(config: QuantizeConfig, screen: console.Console, gpu: str | None) 
     from qdq_cli.quantizing.report import UnmetLimitError
     from qdq_cli.quantizing.run import Outcome
 
+    gpu = params["build"]
     if gpu is not None:
         from qdq_cli.building.compiler import require_compiler
 
@@ -105,15 +111,28 @@ def _quantize(config: QuantizeConfig, screen: console.Console, gpu: str | None) 
         report = quantize_model(config, screen, outcome=outcome)
     except UnmetLimitError as error:
         if not screen.as_json:
-            show_report(screen, error.report)
+            _show(screen, error.report, params)
         raise
     if gpu is None:
+        _show(screen, report, params)
+    else:
+        _show_built(config, screen, (report, outcome.page), params)
+
+
+def _show(screen: console.Console, report: Report, params: Params) -> None:
+    """Show a report for people, or as the build service wants it."""
+    from qdq_cli.quantizing.told import told_of_report
+
+    lines = shown(screen, params, views_of(lambda: told_of_report(report)), tuple)
+    if params["format_"] in ("text", "junit"):
         show_report(screen, report)
     else:
-        _show_built(config, screen, (report, outcome.page), gpu)
+        screen.result(report, lambda: lines)
 
 
-def _show_built(config: QuantizeConfig, screen: console.Console, done: tuple[Report, Page | None], gpu: str) -> None:
+def _show_built(
+    config: QuantizeConfig, screen: console.Console, done: tuple[Report, Page | None], params: Params
+) -> None:
     """Build the result, and show that behind the report; also on the page, where there is one.
 
     Raises:
@@ -124,14 +143,14 @@ def _show_built(config: QuantizeConfig, screen: console.Console, done: tuple[Rep
 
     report, page = done
     try:
-        report, build = built_result(report, config, gpu, screen, page)
+        report, build = built_result(report, config, params["build"], screen, page)
     except QdqError as error:
         error.found = report
         if not screen.as_json:
-            show_report(screen, report)
+            _show(screen, report, params)
         raise
-    show_report(screen, report)
-    if not screen.as_json:
+    _show(screen, report, params)
+    if not screen.as_json and params["format_"] == "text":
         screen.write(block_lines(build, screen.paint))
 
 

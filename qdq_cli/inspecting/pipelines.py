@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from xml.etree import ElementTree
 
 from qdq_cli.inspecting.inspect import Inspection
@@ -69,6 +70,18 @@ def markdown_summary(inspection: Inspection) -> str:
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         lines += ["", "`qdq explain CODE` says what a code means, and what to do.", ""]
     return "\n".join(lines)
+
+
+def step_values(inspection: Inspection) -> Mapping[str, str]:
+    """Return what later steps of a pipeline may want to know; what is not known is left out."""
+    summary = inspection.summary
+    macs = summary.quantized_macs_percent
+    return {
+        "errors": str(summary.errors),
+        "warnings": str(summary.warnings),
+        "standalone": str(summary.standalone),
+        **({} if macs is None else {"int8-macs": f"{macs:.1f}"}),
+    }
 
 
 def junit_xml(inspection: Inspection) -> str:

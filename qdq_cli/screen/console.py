@@ -169,8 +169,8 @@ class Console:
 
     def commands(self, lines: Iterable[str]) -> None:
         """Print lines for a build service that obeys them; whoever makes them has made what they quote printable."""
-        if not self._quiet:
-            _print("\n".join(map(printable, lines)), sys.stdout)
+        if not self._quiet and (shown := [printable(line) for line in lines]):
+            _print("\n".join(shown), sys.stdout)
 
     def paint(self, text: str, colour: str) -> str:
         """Colour a part of a line of the result, on a terminal only."""

@@ -16,11 +16,12 @@ def annotation(severity: str, file: str, title: str, text: str) -> str:
 
     Args:
         severity: `error`, `warning` or `notice`.
-        file: The file it is about.
+        file: The file it is about, or "".
         title: Its title.
         text: What it says.
     """
-    return f"::{severity} file={_property(file)},title={_property(title)}::{_message(text)}"
+    place = f"file={_property(file)}," if file else ""
+    return f"::{severity} {place}title={_property(title)}::{_message(text)}"
 
 
 def _message(text: str) -> str:

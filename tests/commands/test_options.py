@@ -589,6 +589,12 @@ def test_a_page_about_the_run(space: Workspace):
     assert not list(space.folder.glob(".qdq-*"))
 
 
+@option("--format")
+def test_services_are_told_in_their_own_form(space: Workspace):
+    """In full in tests/commands/test_services.py."""
+    assert space.quantize("--format", "markdown").out.startswith("### qdq quantize: `")
+
+
 # verification
 
 
