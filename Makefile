@@ -10,7 +10,12 @@ NETWORKS ?= 2000
 OLDEST_PYTHON ?= $(shell for p in $(PYTHON) python3.12 python3.11; do $$p -c 'import sys; sys.exit(sys.version_info[:2] > (3, 12))' 2>/dev/null && echo $$p && exit; done; echo $(PYTHON))
 RUN    := $(VENV)/bin
 
-.PHONY: demo test test-oldest check bench accuracy attack conform golden schema clean
+DOCS ?= .venv-docs
+DIST ?= .venv-dist
+# where this repository can be read; without it that of the clone, where it is a web address
+REPOSITORY ?=
+
+.PHONY: demo test test-oldest check bench accuracy attack conform golden schema docs dist clean
 
 demo: $(VENV)/.use ; mkdir -p demo-output && $(RUN)/qdq quantize sample_models/digits_resnet.onnx --calib sample_models/images/digits --preprocess unit -o demo-output/digits_resnet.qdq.onnx
 test: $(VENV)/.test ; $(RUN)/python -m pytest -n 2 --coverage $(COVERAGE)
@@ -24,13 +29,19 @@ accuracy: $(VENV)/.test ; $(RUN)/python -m bench.accuracy $(MODELS)
 # qdq inspect against NVIDIA's compiler, in an environment of its own: NETWORKS random networks and the sample models
 conform: $(CONFORM)/.use ; $(CONFORM)/bin/python -m bench.conform --networks $(NETWORKS) $(CONFORMING)
 attack: $(VENV)/.test ; $(RUN)/python -m bench attack --runs 10000
-clean: ; rm -rf $(VENV) $(OLDEST) $(CONFORM) demo-output build *.egg-info
+# the documentation as a site in build/site/html; a link that leads nowhere fails
+docs: $(DOCS)/.use ; $(DOCS)/bin/python -m bench.site build/site --repository "$(REPOSITORY)" && cd build/site && NO_MKDOCS_2_WARNING=1 $(CURDIR)/$(DOCS)/bin/mkdocs build --strict
+# sdist and wheel in dist/, checked, and tried in a fresh environment
+dist: $(DIST)/.use ; $(DIST)/bin/python -m bench.dist --repository "$(REPOSITORY)"
+clean: ; rm -rf $(VENV) $(OLDEST) $(CONFORM) $(DOCS) $(DIST) demo-output build dist *.egg-info
 
 $(VENV)/bin/python: ; $(PYTHON) -m venv $(VENV)
 $(VENV)/.use: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e '.[fast]' && touch $@
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e '.[fast,test]' && touch $@
 $(VENV)/.check: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e '.[fast,test,check]' && touch $@
 $(CONFORM)/.use: pyproject.toml ; $(PYTHON) -m venv $(CONFORM) && $(CONFORM)/bin/python -m pip install -q -e '.[fast,compiler,test]' && touch $@
+$(DOCS)/.use: pyproject.toml ; $(PYTHON) -m venv $(DOCS) && $(DOCS)/bin/python -m pip install -q -e '.[docs]' && touch $@
+$(DIST)/.use: pyproject.toml ; $(PYTHON) -m venv $(DIST) && $(DIST)/bin/python -m pip install -q -e '.[dist]' && touch $@
 $(OLDEST)/.test: pyproject.toml .ci/oldest.py
 	$(OLDEST_PYTHON) -m venv --clear $(OLDEST)
 	$(OLDEST_PYTHON) .ci/oldest.py > $(OLDEST)/oldest.txt
