@@ -89,7 +89,7 @@ def _block(report: BuildReport, build: GpuBuild, paint: Paint, most: int) -> lis
     if build.traffic is not None:
         lines += row("bytes", traffic_text(build.traffic))
     lines += row("Q/DQ", _conversions(report, build))
-    lines += differing_lines(build.operators, paint, most)
+    lines += differing_lines(build.operators, paint, most) + _errors_of_built(build, paint, most)
     return lines + (beside_lines(build) if report.device is None else _device_lines(report.device, paint, most))
 
 
@@ -136,6 +136,14 @@ def _errors(build: GpuBuild, paint: Paint, most: int) -> list[str]:
         lines += wrapped(f"at {some_of([node for node in nodes if node], MAX_NAMES)}") if any(nodes) else []
         lines += wrapped(f"{found}. {fix}")
     return lines
+
+
+def _errors_of_built(build: GpuBuild, paint: Paint, most: int) -> list[str]:
+    """Show the errors that the lint finds in a model that is built all the same: they may say why it runs in float."""
+    if not build.errors:
+        return []
+    heading = f"built all the same, qdq inspect finds {count_text(len(build.errors), 'error')} in it:"
+    return ["", *wrapped(heading, 0), *_errors(build, paint, most)]
 
 
 def _refusal(refusal: Refusal, paint: Paint) -> list[str]:

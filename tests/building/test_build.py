@@ -11,7 +11,7 @@ import pytest
 
 from tests.building.fake import use_fake_compiler
 from tests.networks import Network
-from tests.targets.tensorrt.faulty import recurrent_branch
+from tests.targets.tensorrt.faulty import MODELS, recurrent_branch
 from tests.workspace import Outcome, Workspace, make_workspace, qdq
 
 
@@ -203,6 +203,16 @@ def test_what_is_not_built_and_known_of_is_said(tmp_path: Path, monkeypatch: pyt
     assert "finds no error" not in done.out
     (found,) = build(tmp_path / "branch.onnx", "--json").document["builds"]
     assert [entry["code"] for entry in found["errors"]] == ["W_RECURRENT_BRANCH"]
+
+
+def test_errors_of_a_model_that_is_built_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As of an export whose scales are computed: it is built, in float, and the finding says why."""
+    use_fake_compiler(monkeypatch, "float")
+    onnx.save(MODELS["E_SCALE_NOT_CONST"](), tmp_path / "computed.onnx")
+    done = build(tmp_path / "computed.onnx")
+    assert done.code == 0, done.err
+    assert "built all the same, qdq inspect finds" in done.out
+    assert "E_SCALE_NOT_CONST" in done.out
 
 
 def test_without_the_compiler_the_way_to_it_is_told(made: Workspace, monkeypatch: pytest.MonkeyPatch):
