@@ -29,7 +29,7 @@ from qdq_cli.converting.record import Conversion
 from qdq_cli.drafting.draft import Draft
 from qdq_cli.explaining.explain import Explanations
 from qdq_cli.fixing.record import RepairReport
-from qdq_cli.inspecting.inspect import Inspection
+from qdq_cli.inspecting.record import Inspection
 from qdq_cli.migrating.record import MigrationReport
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.failures import ErrorDocument

@@ -58,7 +58,8 @@ if TYPE_CHECKING:
     from qdq_cli.converting.record import Conversion, UnmetConversionError
     from qdq_cli.fixing.fix import fix_model
     from qdq_cli.fixing.record import RepairReport
-    from qdq_cli.inspecting.inspect import Inspection, inspect_model, require_gates
+    from qdq_cli.inspecting.inspect import inspect_model, require_gates
+    from qdq_cli.inspecting.record import Inspection
     from qdq_cli.migrating.migrate import migrate_model
     from qdq_cli.migrating.record import MigrationReport
     from qdq_cli.process.errors import DataError, LimitError, ModelError, QdqError, UsageError
@@ -228,8 +229,8 @@ _LATER = {
     ),
     "qdq_cli.fixing.fix": ("fix_model",),
     "qdq_cli.fixing.record": ("RepairReport",),
+    "qdq_cli.inspecting.record": ("Inspection",),
     "qdq_cli.inspecting.inspect": (
-        "Inspection",
         "inspect_model",
         "require_gates",
     ),

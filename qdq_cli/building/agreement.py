@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from qdq_cli.building.record import Agreement, Kernel, KernelTensor, Operator, Traffic
-from qdq_cli.inspecting.inspect import Inspection
+from qdq_cli.inspecting.record import Inspection
 from qdq_cli.targets.tensorrt.precision import Precision
 from qdq_cli.targets.tensorrt.simulation import Layer, LayerKind
 

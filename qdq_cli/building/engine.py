@@ -19,7 +19,8 @@ from qdq_cli.building.engine_file import read_layers, read_times
 from qdq_cli.building.names import operators_by_name, quantizers_by_name
 from qdq_cli.building.record import Agreement, Kernel, Loss, Operator, Traffic
 from qdq_cli.config.inspect import InspectConfig
-from qdq_cli.inspecting.inspect import Inspection, inspect_file
+from qdq_cli.inspecting.inspect import inspect_file
+from qdq_cli.inspecting.record import Inspection
 from qdq_cli.model import files
 from qdq_cli.preparing.prepare import name_everything
 from qdq_cli.process.documents import SCHEMA_VERSION

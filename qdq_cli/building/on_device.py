@@ -27,7 +27,7 @@ from qdq_cli.building.trtexec import Order, Ran, ask_release, release_text, run_
 from qdq_cli.building.trtexec_log import version_of
 from qdq_cli.config.build import BuildConfig
 from qdq_cli.config.forms import Gpu
-from qdq_cli.inspecting.inspect import Inspection
+from qdq_cli.inspecting.record import Inspection
 from qdq_cli.model import files
 from qdq_cli.model.nodes import every_node
 from qdq_cli.model.opset import opset_of

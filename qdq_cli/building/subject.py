@@ -16,7 +16,8 @@ from qdq_cli.building.variants import Variant
 from qdq_cli.config.build import BuildConfig
 from qdq_cli.config.forms import Gpu, TensorRT
 from qdq_cli.config.inspect import InspectConfig
-from qdq_cli.inspecting.inspect import Inspection, inspect_file
+from qdq_cli.inspecting.inspect import inspect_file
+from qdq_cli.inspecting.record import Inspection
 from qdq_cli.model import files
 from qdq_cli.model.placing import folder_beside
 from qdq_cli.model.quantized import holds_quantization

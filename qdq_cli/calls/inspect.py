@@ -12,7 +12,8 @@ from qdq_cli.calls.records import record_of, shapes_of
 from qdq_cli.calls.signature import Signature
 from qdq_cli.config.inspect import Gates, InspectConfig
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.inspecting.inspect import Inspection, inspect_model, require_gates
+from qdq_cli.inspecting.inspect import inspect_model, require_gates
+from qdq_cli.inspecting.record import Inspection
 
 _SIGNATURE = Signature(InspectKeywords, (InspectConfig, Gates, PlanConfig), {})
 
@@ -37,6 +38,7 @@ def inspect(model: Model, **given: Unpack[InspectKeywords]) -> Inspection:
         keywords = _SIGNATURE.complete(given)
         fixed = {
             "model": place.model(model),
+            "against": None if keywords["against"] is None else place.model(keywords["against"], "against"),
             "plan": record_of(PlanConfig, keywords),
             "input_shape": shapes_of(keywords["input_shape"]),
         }

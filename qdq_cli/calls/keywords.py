@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from qdq_cli.calls.forms import Constants, FilePath, InputShape, Names, Ranges
+from qdq_cli.calls.forms import Constants, FilePath, InputShape, Model, Names, Ranges
 from qdq_cli.calls.listening import OnNote, OnProgress
 from qdq_cli.config.calibrate import Shard
 from qdq_cli.config.forms import FloatType, Form, Gpu, ScaleType, TensorRT, WeightForm
@@ -288,6 +288,8 @@ class InspectKeywords(PlanKeywords, total=False):
         input_shape: Sizes of dynamic dimensions, so that costs are known: (1, 3, 640, 640), or a dict of such by input.
         deconv_absorbs_q: Assume that ConvTranspose with an activation absorbs the Q behind it.
         fail_on, max_standalone, min_int8_macs: Limits (`Gates`).
+        report: Where a page about the model goes.
+        against: Another form of the same network, shown beside it on the page.
         on_note: Told each note as it comes.
     """
 
@@ -299,6 +301,8 @@ class InspectKeywords(PlanKeywords, total=False):
     fail_on: Names
     max_standalone: int | None
     min_int8_macs: float | None
+    report: FilePath | None
+    against: Model | None
     on_note: OnNote | None
 
 

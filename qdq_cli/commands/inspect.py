@@ -17,18 +17,19 @@ from qdq_cli.process.collector import collector_paused
 from qdq_cli.screen import console
 
 if TYPE_CHECKING:
-    from qdq_cli.inspecting.inspect import Inspection
+    from qdq_cli.inspecting.record import Inspection
 
 _FILES = {"--svg": "svg", "--dot": "dot", "FILE": "file"}
 """What names a file that is written, on the command line -> among the parameters."""
 
-_LOOK = options_of(InspectConfig)
+_LOOK = options_of(InspectConfig, "trt", "gpu", "plugins", "input_shape", "deconv_absorbs_q")
 
 _VIEWS = (
     click.Option(["--layers"], is_flag=True, help="List every predicted layer with its types and cost."),
     click.Option(["--node"], multiple=True, metavar="NAME", help="Explain what becomes of a node. Repeatable."),
     click.Option(["--dot"], type=FILE_PATH, metavar="FILE", help="Write the layers as a Graphviz graph."),
     click.Option(["--svg"], type=FILE_PATH, metavar="FILE", help="Draw the layers (needs Graphviz)."),
+    *options_of(InspectConfig, "report", "against"),
     FORMAT,
 )
 
@@ -68,6 +69,7 @@ def inspect(params: Params) -> None:
     Examples:
       qdq inspect model.qdq.onnx
       qdq inspect model.qdq.onnx --layers --trt 8.6
+      qdq inspect model.qdq.onnx --report page.html
       qdq inspect model.qdq.onnx --node layer1.0.conv2
       qdq inspect model.qdq.onnx --fail-on E --max-standalone 0
     """

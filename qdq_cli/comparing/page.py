@@ -9,23 +9,58 @@ from qdq_cli.comparing.record import Comparison, LayerError, Layers, TensorDista
 from qdq_cli.comparing.saturation import saturation_text
 from qdq_cli.comparing.text import advice, node_text, short_cause, sqnr_cell, start_text
 from qdq_cli.quantizing.report import Distance
-from qdq_cli.screen.page import Bar, Bars, Block, Cell, Facts, Note, Page, Section, Table
+from qdq_cli.screen.amounts import decibels
+from qdq_cli.screen.anchors import cause_of, error_of
+from qdq_cli.screen.page import Bar, Bars, Block, Cell, Facts, Link, Note, Page, Section, Table, Tone, Verdict
 from qdq_cli.screen.page_text import number
 
 MOST_DB = 80.0
 """Errors smaller than this are drawn alike; equal tensors have no error at all."""
 
 
-def comparison_page(found: Comparison) -> Page:
-    """Compose the page of a comparison."""
+def comparison_page(found: Comparison, predicted: tuple[Section, ...] = ()) -> Page:
+    """Compose the page of a comparison.
+
+    Args:
+        found: What was found.
+        predicted: What the target is predicted to make of the quantized model: its graph, and its layers.
+    """
     facts = Facts(tuple(_facts(found)))
     sections = [
-        Section("Summary", "", (facts, *(Note(text) for text in found.notes))),
+        Section("Summary", "", (verdict_of(found), facts, *(Note(text) for text in found.notes))),
         Section("Outputs", "The quantized model against the reference, in ONNX Runtime.", (_outputs(found),)),
+        *predicted[:1],
     ]
     if found.layers is not None:
         sections += _layer_sections(found.layers)
-    return Page("Comparison", found.quantized, tuple(sections))
+    return Page("Comparison", found.quantized, (*sections, *predicted[1:]))
+
+
+_GOOD_DB, _BAD_DB = 30.0, 20.0
+"""Outputs that keep more than the first need no look; what keeps less than the second is hardly the same network."""
+
+
+def verdict_of(found: Comparison) -> Verdict:
+    """Say what a comparison comes to, by the worst output; and the layers that add most to it."""
+    worst = min(found.outputs.items(), key=lambda output: output[1].sqnr_db, default=None)
+    if worst is None:
+        return Verdict(Tone.WARNING, "look at these", "No output could be compared in numbers.")
+    name, distance = worst
+    said = "is equal" if distance.equal else f"keeps {decibels(distance.sqnr_db)}"
+    text = f"{'Output' if len(found.outputs) == 1 else 'The worst output,'} {name} {said}."
+    if distance.sqnr_db >= _GOOD_DB:
+        return Verdict(Tone.GOOD, "good", text)
+    looks = tuple(_looks(found.layers)) or (("--layers says which layers add most of the error.", ""),)
+    if distance.sqnr_db >= _BAD_DB:
+        return Verdict(Tone.WARNING, "look at these", text, looks)
+    return Verdict(Tone.STANDALONE, "bad", text, looks)
+
+
+def _looks(layers: Layers | None) -> Iterator[tuple[str, str]]:
+    erring = [] if layers is None else [layer for layer in layers.ranked if layer.local is not None and layer.cause]
+    for layer in erring[:3]:
+        assert layer.local is not None and layer.cause is not None
+        yield f"{node_text(layer)} alone leaves {decibels(layer.local.sqnr_db)}: {layer.cause.text}.", layer.node
 
 
 def _facts(found: Comparison) -> Iterator[tuple[str, Cell]]:
@@ -90,6 +125,7 @@ def _bars(own: list[LayerError], start: str | None) -> Bars:
             (None if layer.local is None else _drawn(layer.local), _drawn(layer.accumulated)),
             "damage starts here" if layer.tensor == start else _remark(layer),
             stands_out=layer.tensor == start,
+            anchor=error_of(layer.node),
         )
         for layer in own
     )
@@ -119,13 +155,13 @@ def _causes(layers: Layers) -> Table:
     rows = tuple(tuple(_cause_cells(layer, starts=layer.tensor == layers.start)) for layer in shown)
     started = frozenset(place for place, layer in enumerate(shown) if layer.tensor == layers.start)
     columns = ("layer", "local, dB", "accumulated, dB", "cause", "share, %", "what is seen")
-    return Table(columns, rows, frozenset({1, 2, 4}), started)
+    return Table(columns, rows, frozenset({1, 2, 4}), started, anchors=tuple(cause_of(layer.node) for layer in shown))
 
 
 def _cause_cells(layer: LayerError, *, starts: bool) -> Iterator[Cell]:
     local, cause = layer.local, layer.cause
     assert local is not None and cause is not None
-    yield node_text(layer)
+    yield Link(node_text(layer), layer.node)
     yield sqnr_cell(local)
     yield sqnr_cell(layer.accumulated)
     yield short_cause(cause)

@@ -9,7 +9,7 @@ from pathlib import Path
 from qdq_cli.config.checked import Checked
 from qdq_cli.config.fields import Interval, option
 from qdq_cli.config.forms import Gpu, TensorRT
-from qdq_cli.config.limits import int8_macs_field, plugins_field
+from qdq_cli.config.limits import int8_macs_field, plugins_field, report_field
 from qdq_cli.config.placement import PlanConfig
 
 
@@ -49,6 +49,8 @@ class InspectConfig(Checked):
         plugins: Custom operators that the deployment has plugins for: a name, or `domain::name`.
         input_shape: `NAME:1x3x224x224` for dynamic inputs, so that costs are known.
         deconv_absorbs_q: Assume that ConvTranspose with an activation absorbs the Q behind it (section 9, item 2).
+        report: Where a page about the model goes; None for none.
+        against: Another form of the same network, shown beside it on the page; None for none.
         writes: Option -> file that views are written to afterwards; none may be one of the model's.
     """
 
@@ -66,5 +68,9 @@ class InspectConfig(Checked):
     )
     deconv_absorbs_q: bool = option(
         False, "Assume that ConvTranspose with an activation absorbs the Q behind it (versions differ)."
+    )
+    report: Path | None = report_field()
+    against: Path | None = option(
+        None, "Show another form of the same network beside it on the page of --report.", metavar="MODEL"
     )
     writes: Mapping[str, Path] = field(default_factory=dict)

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from qdq_cli.inspecting.inspect import Inspection
+from qdq_cli.inspecting.record import Inspection
 from qdq_cli.process.errors import UsageError
 from qdq_cli.process.printable import printable
 from qdq_cli.targets.tensorrt.precision import ElementType

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import onnx_ir as ir
 
 from qdq_cli.calibrating.calibration_data import input_specs
-from qdq_cli.config.forms import TensorRT
 from qdq_cli.config.inspect import Gates, InspectConfig
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
+from qdq_cli.inspecting.page import Predicted, inspection_page
+from qdq_cli.inspecting.record import Inspection, Summary
 from qdq_cli.model import files
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.quantized import holds_quantization
@@ -24,127 +26,27 @@ from qdq_cli.preparing.reading import make_readable
 from qdq_cli.preparing.settle import give_shapes, settle_one_sample, take_one_sample
 from qdq_cli.process.collector import collector_paused
 from qdq_cli.process.documents import SCHEMA_VERSION
-from qdq_cli.process.errors import LimitError
+from qdq_cli.process.errors import LimitError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.process.writable import check_apart, check_writable
 from qdq_cli.quantizing.destinations import check_outputs
+from qdq_cli.quantizing.page_weights import weight_rows
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
+from qdq_cli.screen.page import BoxRow
+from qdq_cli.screen.render import check_page_target, write_page
 from qdq_cli.targets.tensorrt.cost import measure
-from qdq_cli.targets.tensorrt.cost_record import Cost, LayerCost, TypeCost
+from qdq_cli.targets.tensorrt.cost_record import Cost
 from qdq_cli.targets.tensorrt.findings import Finding, Severity, check_wanted
-from qdq_cli.targets.tensorrt.gpus import TypeNeed, lint_gpu, needs_of
+from qdq_cli.targets.tensorrt.gpus import lint_gpu, needs_of
 from qdq_cli.targets.tensorrt.importer.plugins import check_plugins
 from qdq_cli.targets.tensorrt.lint import lint, lint_rest, lint_simulation
+from qdq_cli.targets.tensorrt.page_origin import origin_of, stored_channels
 from qdq_cli.targets.tensorrt.precision import PRECISIONS
 from qdq_cli.targets.tensorrt.predict import prediction_of
-from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
+from qdq_cli.targets.tensorrt.simulation import Simulation
 from qdq_cli.targets.tensorrt.table import TENSORRT
 from qdq_cli.targets.tensorrt.verdict import verdict
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The numbers of one inspection.
-
-    Args:
-        weighted_ops: Weighted operators of the model.
-        weighted_quantized: Those that run on codes: INT8, FP8, MXFP8 or NVFP4.
-        quantized_to_quantized: Those that also write codes.
-        conversions: Those that write float: the borders of codes and floats inside kernels.
-        standalone: Stand-alone Q/DQ kernels inside the network; the target is 0.
-        boundary: Stand-alone Q/DQ kernels at graph inputs and outputs.
-        reasons: Reason code -> number of stand-alone kernels.
-        errors: Findings with an E_ code.
-        warnings: Findings with a W_ code.
-        macs: Multiply-accumulates, of one sample where the batch is symbolic.
-        quantized_macs: Those on codes.
-        quantized_macs_percent: The share; None where operators of unknown cost would change it.
-        traffic_elements: Activation elements that kernels read and write.
-        quantized_traffic_elements: Those that are codes.
-        quantized_traffic_percent: The share.
-        batch_is_symbolic: Whether costs are those of one sample.
-        unknown_costs: Kernels whose cost is unknown, because a dimension is; they are in no other figure.
-        unknown_macs: Those of them that form products.
-        by_type: Kernels, operators, MACs, activation traffic and weights of each type, in bytes and of known shapes.
-        traffic_bytes: Activations that kernels read and write, of known shapes.
-        weight_bytes: Constant weights of weighted operators, as the engine stores them.
-    """
-
-    weighted_ops: int
-    weighted_quantized: int
-    quantized_to_quantized: int
-    conversions: int
-    standalone: int
-    boundary: int
-    reasons: Mapping[str, int]
-    errors: int
-    warnings: int
-    macs: int
-    quantized_macs: int
-    quantized_macs_percent: float | None
-    traffic_elements: int
-    quantized_traffic_elements: int
-    quantized_traffic_percent: float | None
-    batch_is_symbolic: bool
-    unknown_costs: int
-    unknown_macs: int
-    by_type: tuple[TypeCost, ...]
-    traffic_bytes: int
-    weight_bytes: int
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What was found out about a model.
-
-    Args:
-        schema_version: Version of this document.
-        model: Path of the model.
-        opset: Its opset.
-        size_bytes: Its size, external data included.
-        trt: The TensorRT release asked about; None for all.
-        gpu: The GPU asked about, such as `sm89`; None for all.
-        types: The types that the engine needs units for, each with the GPUs that have them.
-        quantized: Whether the model holds Q/DQ; if not, everything is about the model after quantization by `plan`.
-        summary: The numbers.
-        findings: Errors and warnings of the lint, in graph order.
-        advice: What the lint has to say that is no fault of the model, in graph order.
-        releases: The TensorRT releases all of this is about.
-        newer_form: What about the model older releases do not read, such as "opset 18"; then they are not spoken of.
-        layers: Predicted kernels.
-        layer_costs: Cost of each of them, in the same order.
-        standalone: Stand-alone Q/DQ kernels.
-        standalone_costs: Cost of each of them, in the same order.
-        other_nodes: Node name -> why it is in no layer.
-        target: Name of the runtime all of this is predicted for.
-        activation_type: Stored type of quantized activations, such as `int8`; of most operators.
-        weight_type: Stored type of quantized weights; of most operators.
-        plan: For a model without Q/DQ: the report of `qdq quantize --dry-run`.
-    """
-
-    schema_version: int
-    model: str
-    opset: int
-    size_bytes: int
-    trt: str | None
-    gpu: str | None
-    types: tuple[TypeNeed, ...]
-    quantized: bool
-    summary: Summary
-    findings: tuple[Finding, ...]
-    advice: tuple[Finding, ...]
-    releases: tuple[TensorRT, ...]
-    newer_form: tuple[str, ...]
-    layers: tuple[Layer, ...]
-    layer_costs: tuple[LayerCost, ...]
-    standalone: tuple[Standalone, ...]
-    standalone_costs: tuple[LayerCost, ...]
-    other_nodes: Mapping[str, str]
-    target: str
-    activation_type: str
-    weight_type: str
-    plan: Report | None = None
 
 
 def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspection:
@@ -158,20 +60,57 @@ def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspect
         ModelError: The model cannot be read or is malformed.
         UsageError: An option names something that is not there.
     """
-    for option, path in config.writes.items():
-        check_writable(path, option, option, streams=True)
-        check_apart(path, option, (other for other in config.writes.values() if other is not path))
+    writes = _checked_writes(config)
     with collector_paused():
         source = files.load(config.model)
         check_plugins(source.model.graph, config.plugins)
-        for option, path in config.writes.items():
+        for option, path in writes.items():
             files.check_not_read(path, (source.path, *source.data_files), option)
-        if holds_quantization(source.model):
-            return _inspection(source, _as_it_is(source.model, config), config)
-        planned = QuantizeConfig(
-            model=config.model, plan=config.plan, trt=config.trt, plugins=config.plugins, dry_run=True
-        )
-        return _inspection(source, _as_planned(source, config, Run(planned, listener, TENSORRT)), config)
+        if config.report is None:
+            return _inspected(source, _subject(source, config, listener), config)[0]
+        inspection, predicted = _pictured(source, config, listener)
+        beside = None
+        if config.against is not None:
+            beside = _pictured(files.load(config.against), replace(config, model=config.against), listener)
+        write_page(inspection_page(inspection, predicted, beside), config.report)
+        return inspection
+
+
+def _checked_writes(config: InspectConfig) -> dict[str, Path]:
+    """Return what will be written by option, after making sure that it can be.
+
+    Raises:
+        UsageError: It cannot, or a model is to stand beside the other, and there is no page.
+    """
+    for option, path in config.writes.items():
+        check_writable(path, option, option, streams=True)
+        check_apart(path, option, (other for other in config.writes.values() if other is not path))
+    if config.report is None:
+        if config.against is not None:
+            raise UsageError(
+                "--against shows two models on one page, and none is asked for.", "Add --report page.html."
+            )
+        return dict(config.writes)
+    models = (config.model, *(() if config.against is None else (config.against,)))
+    page = check_page_target(config.report, (*models, *config.writes.values()))
+    return {**config.writes, "--report": page}
+
+
+def _pictured(source: files.ModelFile, config: InspectConfig, listener: Listener) -> tuple[Inspection, Predicted]:
+    """Inspect a model, and keep what a page shows of it."""
+    subject = _subject(source, config, listener)
+    origin = origin_of(subject.model)  # now: simulating takes the model apart
+    inspection, simulation, cost = _inspected(source, subject, config)
+    return inspection, Predicted(simulation, cost, origin, subject.channels)
+
+
+def _subject(source: files.ModelFile, config: InspectConfig, listener: Listener) -> _Subject:
+    if holds_quantization(source.model):
+        return _as_it_is(source.model, config)
+    planned = QuantizeConfig(
+        model=config.model, plan=config.plan, trt=config.trt, plugins=config.plugins, dry_run=True
+    )  # fmt: skip
+    return _as_planned(source, config, Run(planned, listener, TENSORRT))
 
 
 def inspect_file(config: InspectConfig) -> Inspection:
@@ -186,7 +125,7 @@ def inspect_file(config: InspectConfig) -> Inspection:
     """
     with collector_paused():
         source = files.load(config.model)
-        return _inspection(source, _as_it_is(source.model, config), config)
+        return _inspected(source, _as_it_is(source.model, config), config)[0]
 
 
 def inspect_plan(config: QuantizeConfig, listener: Listener = SILENT) -> Inspection:
@@ -207,17 +146,18 @@ def inspect_plan(config: QuantizeConfig, listener: Listener = SILENT) -> Inspect
         target = check_outputs(config, config.report)
         source = files.load(config.model)
         files.check_data_target(source, target)
-        return _inspection(source, _as_planned(source, look, Run(config, listener, TENSORRT)), look)
+        return _inspected(source, _as_planned(source, look, Run(config, listener, TENSORRT)), look)[0]
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """What is simulated: the model itself, or a draft of what its plan would make of it."""
+    """What is simulated: the model itself, or a draft of what its plan would make of it; and what of it is drawn."""
 
     model: ir.Model
     opset: int
     batched: bool
     plan: Report | None
+    channels: tuple[BoxRow, ...] = ()
 
 
 def _as_it_is(model: ir.Model, config: InspectConfig) -> _Subject:
@@ -225,7 +165,8 @@ def _as_it_is(model: ir.Model, config: InspectConfig) -> _Subject:
         _fix_shapes(model, config)
     batched = take_one_sample(model)
     make_readable(model)
-    return _Subject(model, opset_of(model), batched, plan=None)
+    channels = () if config.report is None else stored_channels(model)
+    return _Subject(model, opset_of(model), batched, None, channels)
 
 
 def _as_planned(source: files.ModelFile, config: InspectConfig, run: Run) -> _Subject:
@@ -234,16 +175,19 @@ def _as_planned(source: files.ModelFile, config: InspectConfig, run: Run) -> _Su
     opened = open_model(run, source)
     report = finish_plan(run, opened)
     model, plan, opset = opened.prepared.model, opened.plan, opened.prepared.opset_before
+    channels = () if config.report is None else weight_rows(model, plan)
     del opened  # a copy would take a fifth of the time; nobody else holds the model, so it is taken apart
     if config.input_shape:
         _fix_shapes(model, config)
         infer_shapes(model)
     batched = settle_one_sample(model)
     draft(model, plan, form=run.config.form, copy=False)  # now, while its nodes are few; Q and DQ take over the shapes
-    return _Subject(model, opset, batched, report)
+    return _Subject(model, opset, batched, report, channels)
 
 
-def _inspection(source: files.ModelFile, subject: _Subject, config: InspectConfig) -> Inspection:
+def _inspected(
+    source: files.ModelFile, subject: _Subject, config: InspectConfig
+) -> tuple[Inspection, Simulation, Cost]:
     model, report = subject.model, subject.plan
     found = lint(model, config.plugins)
     operators = {node.name or "": node.op_type for node in model.graph}
@@ -251,7 +195,7 @@ def _inspection(source: files.ModelFile, subject: _Subject, config: InspectConfi
     predicted = (*lint_simulation(simulation), *lint_gpu(simulation, config.gpu))
     rest = () if report is not None else lint_rest(cost)
     said = verdict((*found, *predicted, *rest), config.trt)
-    return Inspection(
+    inspection = Inspection(
         schema_version=SCHEMA_VERSION,
         model=str(config.model),
         opset=subject.opset,
@@ -275,6 +219,7 @@ def _inspection(source: files.ModelFile, subject: _Subject, config: InspectConfi
         weight_type=_stored_as(cost, TENSORRT.weights.qtype.name, alone=True),
         plan=None if report is None else replace(report, tensorrt=prediction_of(simulation, cost)),
     )
+    return inspection, simulation, cost
 
 
 def _stored_as(cost: Cost, written: str, *, alone: bool = False) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from qdq_cli.inspecting.inspect import Inspection
+from qdq_cli.inspecting.record import Inspection
 from qdq_cli.process.errors import UsageError
 from qdq_cli.screen.amounts import share_text, short_count, size_text
 from qdq_cli.screen.lines import Paint, beside, elided, plain, wrapped

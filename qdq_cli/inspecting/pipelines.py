@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from xml.etree import ElementTree
 
-from qdq_cli.inspecting.inspect import Inspection
+from qdq_cli.inspecting.record import Inspection
 from qdq_cli.inspecting.text import coded_types
 from qdq_cli.process.printable import printable_line
 from qdq_cli.screen.amounts import share_text

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from qdq_cli.config.forms import Gpu, TensorRT
-from qdq_cli.inspecting.inspect import Inspection, Summary
 from qdq_cli.inspecting.layer_text import STANDALONE, macs_share
+from qdq_cli.inspecting.record import Inspection, Summary
 from qdq_cli.quantizing.plan_text import next_rows, plan_lines, plan_rows
 from qdq_cli.screen.amounts import share_text, short_count, size_text
 from qdq_cli.screen.lines import WIDTH, Paint, labelled, plain, quoted, row, wrapped
@@ -51,21 +51,28 @@ def summary_lines(inspection: Inspection, paint: Paint = plain, *, full: bool = 
 
 
 def _numbers(inspection: Inspection) -> list[str]:
-    summary = inspection.summary
     kind = "Q/DQ model" if inspection.quantized else "planned; the rest is predicted for its result"
     size = size_text(inspection.size_bytes)
     lines = row("model", f"{inspection.model}  (opset {inspection.opset}, {size}, {kind})")
     if inspection.plan is not None:
         lines += plan_rows(inspection.plan, WIDTH)
-    lines += row("TensorRT", _releases(inspection))
-    lines += [line for label, text in _types(inspection) for line in row(label, text)]
-    lines += row("cost", _cost(summary))
-    lines += row("moved", _moved_by_type(summary)) if summary.traffic_bytes or summary.weight_bytes else []
-    lines += row("GPU", _gpus(inspection))
-    lines += row("stand-alone", _alone(summary))
-    lines += row("findings", _counted(inspection))
-    lines += row("note", f"{_refusing(inspection)} {REFUSED}") if summary.errors else []
+    lines += [line for label, text in figures(inspection) for line in row(label, text)]
     return lines + _next(inspection)
+
+
+def figures(inspection: Inspection) -> Iterator[tuple[str, str]]:
+    """Yield what an inspection comes to, a labelled line each."""
+    summary = inspection.summary
+    yield "TensorRT", _releases(inspection)
+    yield from _types(inspection)
+    yield "cost", _cost(summary)
+    if summary.traffic_bytes or summary.weight_bytes:
+        yield "moved", _moved_by_type(summary)
+    yield "GPU", _gpus(inspection)
+    yield "stand-alone", _alone(summary)
+    yield "findings", _counted(inspection)
+    if summary.errors:
+        yield "note", f"{_refusing(inspection)} {REFUSED}"
 
 
 def _releases(inspection: Inspection) -> str:

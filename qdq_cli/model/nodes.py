@@ -228,3 +228,9 @@ def is_unobservable(value: ir.Value | None) -> bool:
 def is_shape_computation(node: ir.Node) -> bool:
     """Say whether a node was marked as computing shapes only; it is no layer of the network."""
     return bool(node.outputs) and all(_SHAPE_MARK in value.meta for value in node.outputs)
+
+
+def makers_of(graph: ir.Graph) -> dict[str, str]:
+    """Return, for each tensor, the operator that makes it and its name: "Conv layer1.conv2"."""
+    made = ((value.name or "", f"{node.op_type} {node.name or ''}".strip()) for node in graph for value in node.outputs)
+    return dict(made)

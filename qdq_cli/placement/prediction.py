@@ -56,8 +56,8 @@ class Predictor(Protocol):
             shapes: Graph input -> the shape of one sample, where the model leaves dimensions open.
         """
 
-    def section(self, model: ir.Model) -> Section:
-        """Show the layers of a model as a section of a page; of one sample where the batch dimension is open."""
+    def sections(self, model: ir.Model) -> tuple[Section, ...]:
+        """Show the graph and the layers of a model on a page; of one sample where the batch dimension is open."""
 
     def never_stored(self, model: ir.Model) -> frozenset[str]:
         """Name the tensors that are handed on inside one kernel in more than their own type, and stored nowhere.

@@ -10,10 +10,12 @@ from calibrators import DIVERGENCE, Histogram, profile, share_outside
 from calibrators.methods.mse import sqnr_db_at
 from qdq_cli.placement.selection import Skip
 from qdq_cli.quantizing.float_text import float_section
+from qdq_cli.quantizing.page_verdict import verdict_of
 from qdq_cli.quantizing.plan_text import divergence_text, int8_work, is_plan, quantized
 from qdq_cli.quantizing.report import Calibration, Report, Verification
 from qdq_cli.recovering.page import recovery_section
 from qdq_cli.screen.amounts import size_text
+from qdq_cli.screen.anchors import own_error_of, values_of
 from qdq_cli.screen.page import (
     Badge,
     Bar,
@@ -25,6 +27,7 @@ from qdq_cli.screen.page import (
     Facts,
     HistogramPlot,
     Histograms,
+    Link,
     Note,
     Page,
     Section,
@@ -41,37 +44,39 @@ KEPT_FLOAT = "Operator inputs that are not quantized, and why; qdq explain CODE 
 
 def quantize_page(
     report: Report,
-    layers: Section | None,
+    layers: tuple[Section, ...],
     histograms: Mapping[str, Histogram],
     weights: tuple[BoxRow, ...],
+    makers: Mapping[str, str],
     seen: Section | None = None,
 ) -> Page:
     """Compose the page of a run.
 
     Args:
         report: What the run found; of a dry run too.
-        layers: What the target is predicted to make of the Q/DQ model, or for a dry run of a draft; None for nothing.
+        layers: What the target is predicted to make of the Q/DQ model, or for a dry run of a draft.
         histograms: Tensor name -> what was observed of it; others than those of the plan are left out.
         weights: The rows of `weight_rows`, measured before the model was rewritten.
+        makers: Tensor name -> the operator that makes it, with its name.
         seen: What the model saw (`seen_section`); None for nothing.
     """
     observed = tuple(_observed(report, histograms))
     sections = (
         Section(
-            "Summary", "", (*_unmet(report), Facts(tuple(_summary(report))), *(Note(text) for text in report.notes))
+            "Summary", "", (verdict_of(report), Facts(tuple(_summary(report))), *(Note(text) for text in report.notes))
         ),
         *((verification_section(report.verification),) if report.verification else ()),
         *((seen,) if seen else ()),
         *((recovery_section(report.recovery),) if report.recovery else ()),
-        *((layers,) if layers else ()),
-        *((_errors(observed), _histograms(report, observed)) if report.amax else ()),
+        *layers,
+        *((_errors(observed), _histograms(report, observed, makers)) if report.amax else ()),
         Section(
             "Weights",
             "amax of the output channels of every weight. Where the channels of a weight differ much, one scale for "
             "all of them would waste codes. Outliers lie more than three quartile distances above the third quartile.",
             (BoxPlots("amax of a channel", weights),),
         ),
-        Section("Kept float", KEPT_FLOAT, tuple(_skips(report.skips))),
+        Section("Kept float", KEPT_FLOAT, tuple(skip_blocks(report.skips))),
         *((float_section(report.float_rest),) if report.float_rest else ()),
     )
     return Page(
@@ -79,11 +84,6 @@ def quantize_page(
         report.model,
         sections,
     )
-
-
-def _unmet(report: Report) -> Iterator[Block]:
-    if report.unmet_limit is not None:
-        yield Note(f"No model was written. {report.unmet_limit}", warning=True)
 
 
 def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
@@ -192,7 +192,7 @@ def _group_note(others: list[str], how: str) -> str:
 def _errors(observed: tuple[tuple[str, Histogram, float, str], ...]) -> Section:
     """How much of each activation its range keeps; lowest first."""
     rows = [
-        Bar(tensor, (sqnr_db_at(histogram, amax),))
+        Bar(tensor, (sqnr_db_at(histogram, amax),), anchor=own_error_of(tensor))
         for tensor, histogram, amax, _ in observed
         if amax and histogram.amax
     ]
@@ -204,7 +204,9 @@ def _errors(observed: tuple[tuple[str, Histogram, float, str], ...]) -> Section:
     )
 
 
-def _histograms(report: Report, observed: tuple[tuple[str, Histogram, float, str], ...]) -> Section:
+def _histograms(
+    report: Report, observed: tuple[tuple[str, Histogram, float, str], ...], makers: Mapping[str, str]
+) -> Section:
     """Every observed tensor with the range that was chosen for it."""
     plots = tuple(
         HistogramPlot(
@@ -215,6 +217,8 @@ def _histograms(report: Report, observed: tuple[tuple[str, Histogram, float, str
             amax=amax,
             share_clipped=share_outside(histogram, amax),
             note=sharing,
+            maker=makers.get(tensor, ""),
+            anchor=values_of(tensor),
         )
         for tensor, histogram, amax, sharing in observed
     )
@@ -234,12 +238,12 @@ def _names(observed: tuple[tuple[str, Histogram, float, str], ...]) -> frozenset
     return frozenset(tensor for tensor, _, _, _ in observed)
 
 
-def _skips(skips: tuple[Skip, ...]) -> Iterator[Block]:
-    """The reasons with their counts, then every input."""
+def skip_blocks(skips: tuple[Skip, ...]) -> Iterator[Block]:
+    """Yield the reasons with their counts, then every input."""
     if not skips:
         return
     reasons = Counter((skip.code, skip.op_type, skip.reason) for skip in skips).most_common()
     rows = tuple((str(count), op_type, reason, code) for (code, op_type, reason), count in reasons)
     yield Table(("inputs", "operator", "reason", "code"), rows, frozenset((0,)))
-    every = tuple((skip.node, skip.op_type, skip.input, skip.code) for skip in skips)
+    every = tuple((Link(skip.node, skip.node), skip.op_type, skip.input, skip.code) for skip in skips)
     yield Table(("node", "operator", "input", "code"), every, caption="every input")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from calibrators import NonFiniteError, QType, is_negligible, weight_amax
 from qdq_cli.placement.plan import Plan, WeightTarget
+from qdq_cli.screen.anchors import channels_of
 from qdq_cli.screen.page import BoxRow
 from qdq_cli.screen.sentences import count_text
 
@@ -42,19 +43,20 @@ def weight_rows(model: ir.Model, plan: Plan) -> tuple[BoxRow, ...]:
 
 
 def _row(target: WeightTarget, array: NDArray[np.generic], qtype: QType) -> BoxRow:
+    name, anchor = target.use.node, channels_of(target.use.node)
     try:
         amax = np.atleast_1d(weight_amax(array, target.axis)).astype(np.float64)
     except NonFiniteError:
-        return BoxRow(target.use.node, (math.nan,) * 5, note="holds NaN or Inf")
+        return BoxRow(name, (math.nan,) * 5, note="holds NaN or Inf", anchor=anchor)
     alive = np.flatnonzero(~is_negligible(amax, qtype=qtype))
     note = _note(target, amax.size, amax.size - alive.size)
     if not alive.size:
-        return BoxRow(target.use.node, (0.0, 0.0, 0.0, 0.0, 0.0), note=note)
+        return BoxRow(name, (0.0, 0.0, 0.0, 0.0, 0.0), note=note, anchor=anchor)
     least, first, median, third, most = np.quantile(amax[alive], (0, 0.25, 0.5, 0.75, 1)).tolist()
     far = [place for place in alive.tolist() if amax[place] > third + FAR * (third - first)]
     far.sort(key=lambda place: (-amax[place], place))
     outliers = tuple((f"channel {place}", float(amax[place])) for place in far)
-    return BoxRow(target.use.node, (least, first, median, third, most), outliers, note)
+    return BoxRow(name, (least, first, median, third, most), outliers, note, anchor)
 
 
 def _note(target: WeightTarget, channels: int, zero: int) -> str:

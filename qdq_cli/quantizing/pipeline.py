@@ -25,6 +25,7 @@ from qdq_cli.data.doubts import tell_doubts
 from qdq_cli.judging.aside import FEW_SAMPLES, split
 from qdq_cli.judging.candidate import Candidate, quantized_model
 from qdq_cli.model import files
+from qdq_cli.model.nodes import makers_of
 from qdq_cli.model.provenance import record_provenance
 from qdq_cli.model.quantized import holds_quantization
 from qdq_cli.placement.draft import draft
@@ -128,8 +129,10 @@ def _with_page(
     config, predictor = run.config, run.target.predictor
     if config.report is None:
         return write()
-    layers = None if predictor is None else predictor.section(model)
-    page = partial(quantize_page, layers=layers, histograms=histograms, weights=weights, seen=seen)
+    layers = () if predictor is None else predictor.sections(model)
+    page = partial(
+        quantize_page, layers=layers, histograms=histograms, weights=weights, makers=makers_of(model.graph), seen=seen
+    )
     try:
         report = write()
     except UnmetLimitError as error:
@@ -149,8 +152,8 @@ def finish_plan(run: Run, opened: Opened) -> Report:
     if config.report is not None:
         model, plan = opened.prepared.model, opened.plan
         predictor = run.target.predictor
-        layers = None if predictor is None else predictor.section(draft(model, plan, form=config.form))
-        page = quantize_page(report, layers, {}, weight_rows(model, plan))
+        layers = () if predictor is None else predictor.sections(draft(model, plan, form=config.form))
+        page = quantize_page(report, layers, {}, weight_rows(model, plan), makers_of(model.graph))
         write_page(page, config.report)
     return report
 

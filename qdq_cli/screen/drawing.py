@@ -10,7 +10,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from qdq_cli.screen.page import Bar, Bars, BoxPlots, BoxRow, Curve, HistogramPlot
+from qdq_cli.screen.anchors import id_of
+from qdq_cli.screen.graph import TITLES
+from qdq_cli.screen.page import Bar, Bars, BoxPlots, BoxRow, Curve, HistogramPlot, Shares
 from qdq_cli.screen.page_text import breakable, escaped, number, percent
 
 HEIGHT = 100  # of a histogram, in its own units
@@ -65,14 +67,51 @@ def _bar_row(row: Bar, low: float, high: float, block: Bars) -> str:
         zero = _percent(-low, extent)
         shapes.append(f'<line class="whisker" x1="{zero}" x2="{zero}" y1="0" y2="16"/>')
     shown = " / ".join("equal" if value is not None and value >= equal else number(value) for value in row.values)
-    return _row(row.label, f'<svg aria-hidden="true">{"".join(shapes)}</svg>', shown, row.note, mark=row.stands_out)
+    svg = f'<svg aria-hidden="true">{"".join(shapes)}</svg>'
+    marked = ' class="mark"' if row.stands_out else ""
+    return _row(row.label, svg, _value(shown, row.note), f"{id_attribute(row.anchor)}{marked}")
 
 
-def _row(label: str, drawing: str, value: str, note: str, *, mark: bool = False) -> str:
+def _value(shown: str, note: str) -> str:
     more = f' <span class="faint">{escaped(note)}</span>' if note else ""
-    kind = ' class="mark"' if mark else ""
-    value = f'<span class="value">{escaped(value)}{more}</span>'
-    return f"<li{kind}><span>{breakable(label)}</span>{drawing}{value}</li>"
+    return f'<span class="value">{escaped(shown)}{more}</span>'
+
+
+def _row(label: str, drawing: str, value: str, attributes: str) -> str:
+    return f"<li{attributes}><span>{breakable(label)}</span>{drawing}{value}</li>"
+
+
+def shares(block: Shares) -> str:
+    """A bar for each whole, made of its parts; the words beside it say the same."""
+    colours = {name: place % _COLOURS for place, name in enumerate(_part_names(block))}
+    rows = []
+    for label, parts in block.rows:
+        whole, start, shapes = sum(part.value for part in parts) or 1.0, 0.0, []
+        for part in parts:
+            tone = _SHADED.get(part.name, f"p{colours[part.name]}")
+            shapes.append(
+                f'<rect class="{tone}" x="{_percent(start, whole)}" y="0" '
+                f'width="{_percent(part.value, whole)}" height="16"><title>{escaped(part.text)}</title></rect>'
+            )
+            start += part.value
+        said = ", ".join(part.text for part in parts)
+        drawn = f'<svg aria-hidden="true">{"".join(shapes)}</svg>'
+        rows.append(_row(label, drawn, _value(said, ""), ""))
+    return f"<figure>{_list('rows shares', rows)}</figure>"
+
+
+_COLOURS = 6
+_SHADED = {text: f"n-{shade.value}" for shade, texts in TITLES.items() for text in texts.split(", ")}
+"""Name of a type -> its colour, the same as in graphs."""
+
+
+def _part_names(block: Shares) -> list[str]:
+    return list(dict.fromkeys(part.name for _, parts in block.rows for part in parts))
+
+
+def id_attribute(anchor: str) -> str:
+    """What names a mark, so that graphs find it; nothing where it is about nothing in particular."""
+    return f' id="{id_of(anchor)}"' if anchor else ""
 
 
 def _list(kind: str, rows: Sequence[str]) -> str:
@@ -99,8 +138,10 @@ def histogram(plot: HistogramPlot, *, is_open: bool) -> str:
     )
     note = f"<p>{escaped(plot.note)}</p>" if plot.note else ""
     ends = f'<div class="ends"><span>{number(plot.low)}</span><span>{number(plot.high)}</span></div>'
+    maker = f' <span class="faint">{breakable(plot.maker)}</span>' if plot.maker else ""
     return (
-        f"<details{' open' if is_open else ''}><summary>{svg}<span>{breakable(plot.tensor)}</span>"
+        f"<details{id_attribute(plot.anchor)}{' open' if is_open else ''}><summary>{svg}"
+        f"<span>{breakable(plot.tensor)}{maker}</span>"
         f'<span class="meta">{_meta(plot)}</span></summary><div class="body">{ends}{note}</div></details>'
     )
 
@@ -176,7 +217,8 @@ def _box_row(row: BoxRow, low: float, high: float, ticks: Sequence[float]) -> st
     ]
     shown = f"{number(median)} ({number(least)} to {number(most)})"
     note = "; ".join(text for text in (_named_outliers(row), row.note) if text)
-    return _row(row.label, f'<svg aria-hidden="true">{"".join(shapes)}</svg>', shown, note)
+    drawn = f'<svg aria-hidden="true">{"".join(shapes)}</svg>'
+    return _row(row.label, drawn, _value(shown, note), id_attribute(row.anchor))
 
 
 def _named_outliers(row: BoxRow) -> str:
@@ -250,21 +292,39 @@ def curve(block: Curve) -> str:
     ]
     if not spots:
         return ""
-    frame = _Frame(*_padded([x for _, x, _ in spots]), *_padded([y for _, _, y in spots]))
-    places = [(place, frame.across(x), frame.down(y)) for place, x, y in spots]
+    ends = [] if block.x_end is None else [block.x_end]
+    frame = _Frame(*_padded([*(x for _, x, _ in spots), *ends]), *_padded([y for _, _, y in spots]))
+    places = {place: (frame.across(x), frame.down(y)) for place, x, y in spots}
     shapes = frame.grid()
-    for (_, x, y), (_, next_x, next_y) in itertools.pairwise(places):
+    joined = range(len(block.points)) if block.joined is None else block.joined
+    for (x, y), (next_x, next_y) in itertools.pairwise(places[place] for place in joined if place in places):
         shapes.append(f'<line class="link" x1="{x}" y1="{y}" x2="{next_x}" y2="{next_y}"/>')
-    for place, x, y in places:
-        shapes.append(f'<circle class="point" cx="{x}" cy="{y}" r="4"/>')
-        if place == block.chosen:
-            shapes.append(f'<circle class="chosen" cx="{x}" cy="{y}" r="9"/>')
-        if len(spots) <= _MOST_NAMES or place in (0, block.chosen, len(block.points) - 1):
+    named = len(spots) <= _MOST_NAMES
+    for place, (x, y) in places.items():
+        if named or place in (0, block.chosen, len(block.points) - 1):
             shapes.append(f'<text class="mid name" x="{x}" y="{y}" dy="-12">{place + 1}</text>')
+    shapes += [_spot(block, place, *spot) for place, spot in places.items()]
     label = escaped(f"{block.y_label} against {block.x_label}")
     svg = f'<svg role="img" aria-label="{label}">{"".join(shapes)}</svg>'
     caption = f"up: {escaped(block.y_label)}; to the right: {escaped(block.x_label)}"
     return f'<figure><figcaption>{caption}</figcaption><div class="curve">{svg}</div></figure>'
+
+
+def _spot(block: Curve, place: int, x: str, y: str) -> str:
+    """A point, which tells its values to a mouse over it, a finger on it, and the keyboard."""
+    point = block.points[place]
+    lines = (f"{place + 1}: {point.label}", f"{block.x_label} {number(point.x)}", f"{block.y_label} {number(point.y)}")
+    side, start = ("end", -12) if float(x.removesuffix("%")) > 50 else ("start", 12)
+    first = 18 if float(y.removesuffix("%")) < 50 else -46
+    tip = "".join(
+        f'<text class="tip {side}" x="{x}" y="{y}" dx="{start}" dy="{first + 18 * row}">{escaped(line)}</text>'
+        for row, line in enumerate(lines)
+    )
+    ring = f'<circle class="chosen" cx="{x}" cy="{y}" r="9"/>' if place == block.chosen else ""
+    return (
+        f'<g class="spot" tabindex="0"><title>{escaped("; ".join(lines))}</title>{ring}'
+        f'<circle class="near" cx="{x}" cy="{y}" r="14"/><circle class="point" cx="{x}" cy="{y}" r="4"/>{tip}</g>'
+    )
 
 
 def _padded(values: list[float]) -> tuple[float, float]:

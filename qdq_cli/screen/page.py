@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from qdq_cli.screen.graph import Graph, Twins
 from qdq_cli.screen.pictures import Pictures
 
 
@@ -27,7 +29,33 @@ class Badge:
     tone: Tone = Tone.PLAIN
 
 
-Cell = str | Badge
+@dataclass(frozen=True)
+class Link:
+    """A name as a cell of a table, which leads to its box in the graph of the page.
+
+    Args:
+        text: What is shown.
+        node: The name of the box (`graph.Node`).
+    """
+
+    text: str
+    node: str
+
+
+@dataclass(frozen=True)
+class Meter:
+    """A number as a cell of a table, with a bar below it.
+
+    Args:
+        text: The number as it is shown.
+        share: How long the bar is, 0 to 1.
+    """
+
+    text: str
+    share: float
+
+
+Cell = str | Badge | Link | Meter
 
 
 @dataclass(frozen=True)
@@ -47,6 +75,7 @@ class Table:
         numeric: Which columns hold numbers, counted from 0; they are set to the right.
         highlight: Which rows stand out, counted from 0; say why in a cell too.
         caption: What the rows are, or "".
+        anchors: What each row is about (`anchors`), so that a graph shows it; none, or one a row.
     """
 
     columns: tuple[str, ...]
@@ -54,6 +83,7 @@ class Table:
     numeric: frozenset[int] = frozenset()
     highlight: frozenset[int] = frozenset()
     caption: str = ""
+    anchors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,12 +95,14 @@ class Bar:
         values: A value for each of the series; None or NaN where there is none.
         note: Anything else, or "".
         stands_out: Whether it is drawn to be seen at once; say why in the note.
+        anchor: What it is about (`anchors`), or "".
     """
 
     label: str
     values: tuple[float | None, ...]
     note: str = ""
     stands_out: bool = False
+    anchor: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +136,8 @@ class HistogramPlot:
         amax: The range [-amax, amax] that is kept; None where none was chosen.
         share_clipped: Share of the values outside, 0 to 1.
         note: Anything else, or "".
+        maker: The operator that makes it, with its name; "" where that is not known.
+        anchor: What it is about (`anchors`), or "".
     """
 
     tensor: str
@@ -113,6 +147,8 @@ class HistogramPlot:
     amax: float | None = None
     share_clipped: float = 0.0
     note: str = ""
+    maker: str = ""
+    anchor: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,12 +167,14 @@ class BoxRow:
         quantiles: Smallest, first quartile, median, third quartile, largest.
         outliers: (name, number) of single things far from the others.
         note: Anything else, or "".
+        anchor: What it is about (`anchors`), or "".
     """
 
     label: str
     quantiles: tuple[float, float, float, float, float]
     outliers: tuple[tuple[str, float], ...] = ()
     note: str = ""
+    anchor: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,19 +201,23 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points joined in the order given, such as accuracy against the share in INT8.
+    """Points in two dimensions, some of them joined, such as accuracy against the share in INT8.
 
     Args:
         x_label: What x is, with its unit.
         y_label: What y is, with its unit.
         points: Listed below the drawing under their numbers.
         chosen: Which of them was chosen, counted from 0; None for none.
+        joined: Which of them a line joins, in its order; None for all in the order given.
+        x_end: Where the axis of x ends at least; None where the points say it.
     """
 
     x_label: str
     y_label: str
     points: tuple[Point, ...]
     chosen: int | None = None
+    joined: tuple[int, ...] | None = None
+    x_end: float | None = None
 
 
 @dataclass(frozen=True)
@@ -186,7 +228,44 @@ class Note:
     warning: bool = False
 
 
-Block = Facts | Table | Bars | Histograms | BoxPlots | Curve | Note | Pictures
+@dataclass(frozen=True)
+class Verdict:
+    """What a run comes to, in a line that stands on top of a page.
+
+    Args:
+        tone: GOOD, WARNING or, for bad, STANDALONE: its colour.
+        word: The verdict: "good".
+        text: The sentence behind it.
+        looks: What to look at, most important first, each with the name of its box in the graph, or "".
+    """
+
+    tone: Tone
+    word: str
+    text: str
+    looks: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a row of `Shares`."""
+
+    name: str
+    value: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What wholes are made of, a bar for each: multiply-accumulates by type.
+
+    Args:
+        rows: (label, parts): parts of one name have one colour in all rows.
+    """
+
+    rows: tuple[tuple[str, tuple[Part, ...]], ...]
+
+
+Block = Facts | Table | Bars | Histograms | BoxPlots | Curve | Note | Verdict | Shares | Graph | Twins | Pictures
 
 
 @dataclass(frozen=True)
@@ -205,3 +284,15 @@ class Page:
     title: str
     subtitle: str
     sections: tuple[Section, ...]
+
+
+def anchors_of(page: Page) -> Iterator[str]:
+    """Yield what the marks of a page are about; "" for those about nothing in particular."""
+    for block in (block for section in page.sections for block in section.blocks):
+        match block:
+            case Table():
+                yield from block.anchors
+            case Bars() | BoxPlots():
+                yield from (row.anchor for row in block.rows)
+            case Histograms():
+                yield from (plot.anchor for plot in block.plots)

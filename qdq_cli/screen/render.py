@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from calibrators.cache_file import write_atomically
@@ -12,6 +12,9 @@ from calibrators.errors import CacheFileError
 from qdq_cli.process.errors import UsageError
 from qdq_cli.process.writable import check_apart, check_writable
 from qdq_cli.screen import drawing
+from qdq_cli.screen.anchors import GRAPH, id_of
+from qdq_cli.screen.graph import Graph, Twins
+from qdq_cli.screen.graph_html import graph_html, graph_script, graph_style
 from qdq_cli.screen.page import (
     Badge,
     Bars,
@@ -21,11 +24,16 @@ from qdq_cli.screen.page import (
     Curve,
     Facts,
     Histograms,
+    Link,
+    Meter,
     Note,
     Page,
     Section,
+    Shares,
     Table,
     Tone,
+    Verdict,
+    anchors_of,
 )
 from qdq_cli.screen.page_text import breakable, escaped, number
 from qdq_cli.screen.pictures import POLICY, Pictures, pictures_html
@@ -64,8 +72,11 @@ def write_page(page: Page, path: Path) -> None:
 
 def render(page: Page) -> str:
     """A page as one HTML document that fetches nothing; scripts and styles other than its own are forbidden in it."""
+    drawn = any(map(_has_graph, page.sections))
+    styles = (STYLE, graph_style()) if drawn else (STYLE,)
+    scripts = (SCRIPT, graph_script()) if drawn else (SCRIPT,)
     policy = (
-        f"default-src 'none'; style-src '{_digest(STYLE)}'; script-src '{_digest(SCRIPT)}'; "
+        f"default-src 'none'; style-src {_digests(styles)}; script-src {_digests(scripts)}; "
         f"{POLICY}; base-uri 'none'; form-action 'none'"
     )
     links = [f'<a href="#s{place}">{escaped(part.heading)}</a>' for place, part in enumerate(page.sections, 1)]
@@ -75,28 +86,49 @@ def render(page: Page) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escaped(f'{page.title}: {page.subtitle}' if page.subtitle else page.title)}</title>",
-        f"<style>{STYLE}</style></head><body>",
+        f"{''.join(f'<style>{style}</style>' for style in styles)}</head><body>",
         f'<header><h1>{escaped(page.title)}</h1><p class="subtitle">{escaped(page.subtitle)}</p></header>',
         f"<nav>{''.join(links)}</nav><main>",
-        *(_section(part, place) for place, part in enumerate(page.sections, 1)),
+        *_sections(page),
         f"</main><script>{SCRIPT}</script></body></html>",
         "",
     ]
     return "\n".join(lines)
 
 
-def _digest(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+def _digests(texts: Iterable[str]) -> str:
+    found = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts)
+    return " ".join(f"'sha256-{digest}'" for digest in found)
 
 
-def _section(section: Section, place: int) -> str:
+def _sections(page: Page) -> Iterator[str]:
+    """The sections; the script of graphs behind the first that has one, so that it is drawn before the rest is read."""
+    there = frozenset(anchors_of(page))
+    is_drawn = False
+    for place, part in enumerate(page.sections, 1):
+        yield _section(part, place, there)
+        if not is_drawn and _has_graph(part):
+            is_drawn = True
+            yield f"<script>{graph_script()}</script>"
+
+
+def _has_graph(section: Section) -> bool:
+    return any(isinstance(block, Graph | Twins) for block in section.blocks)
+
+
+def _section(section: Section, place: int, there: Collection[str]) -> str:
     intro = f"<p>{escaped(section.intro)}</p>" if section.intro else ""
-    blocks = "\n".join(block_html(block) for block in section.blocks) or EMPTY
+    blocks = "\n".join(block_html(block, there) for block in section.blocks) or EMPTY
     return f'<section id="s{place}"><h2>{escaped(section.heading)}</h2>{intro}\n{blocks}</section>'
 
 
-def block_html(block: Block) -> str:
-    """One block as HTML."""
+def block_html(block: Block, there: Collection[str] = ()) -> str:
+    """Write one block as HTML.
+
+    Args:
+        block: What it shows.
+        there: The anchors that have a mark on the page.
+    """
     match block:
         case Facts():
             return _facts(block)
@@ -115,6 +147,19 @@ def block_html(block: Block) -> str:
         case Note():
             warning = "<strong>Warning:</strong> " if block.warning else ""
             return f'<p class="note{" alarm" if block.warning else ""}">{warning}{escaped(block.text)}</p>'
+        case Verdict():
+            return _verdict(block)
+        case Shares():
+            return drawing.shares(block) if block.rows else EMPTY
+        case Graph() | Twins():
+            return graph_html(block, there)
+
+
+def _verdict(block: Verdict) -> str:
+    shows = [f" {_cell(Link('Show', node))}" if node else "" for _, node in block.looks]
+    looks = "".join(f"<li>{breakable(text)}{link}</li>" for (text, _), link in zip(block.looks, shows, strict=True))
+    head = f'<p><strong class="badge {block.tone.value}">{escaped(block.word)}</strong> {escaped(block.text)}</p>'
+    return f'<div class="verdict v-{block.tone.value}">{head}{f"<ol>{looks}</ol>" if looks else ""}</div>'
 
 
 def _facts(block: Facts) -> str:
@@ -123,15 +168,23 @@ def _facts(block: Facts) -> str:
 
 
 def _lines(value: Cell) -> str:
-    if isinstance(value, Badge):
+    if not isinstance(value, str):
         return _cell(value)
     return "".join(f"<span>{escaped(line)}</span>" for line in value.split("\n"))
 
 
 def _cell(cell: Cell) -> str:
-    if isinstance(cell, Badge):
-        return f'<span class="badge {cell.tone.value}">{escaped(cell.text)}</span>'
-    return breakable(cell)
+    match cell:
+        case Badge():
+            return f'<span class="badge {cell.tone.value}">{escaped(cell.text)}</span>'
+        case Link():
+            return f'<a href="#{id_of(GRAPH)}" data-node="{escaped(cell.node)}">{breakable(cell.text)}</a>'
+        case Meter():
+            width = f"{100 * min(max(cell.share, 0.0), 1.0):.1f}%"
+            bar = f'<svg class="meter" aria-hidden="true"><rect width="{width}" height="100%"/></svg>'
+            return f"{escaped(cell.text)}{bar}"
+        case _:
+            return breakable(cell)
 
 
 def _long_class(cell: Cell) -> str:
@@ -159,7 +212,9 @@ def _table(block: Table) -> str:
             f"<td{_long_class(cell) or kind}{label}>{_cell(cell)}</td>"
             for cell, kind, label in zip(row, number_class, labels, strict=True)
         )
-        rows.append(f'<tr class="mark">{cells}</tr>' if place in block.highlight else f"<tr>{cells}</tr>")
+        kind = ' class="mark"' if place in block.highlight else ""
+        name = drawing.id_attribute(block.anchors[place]) if block.anchors else ""
+        rows.append(f"<tr{name}{kind}>{cells}</tr>")
     caption = f"<caption>{escaped(block.caption)}</caption>" if block.caption else ""
     kind = ' class="folds"' if folds else ""
     body = "\n".join(rows)

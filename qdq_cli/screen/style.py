@@ -36,6 +36,8 @@ li.mark .faint { color: var(--ink); font-weight: bold; }
 th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2px solid var(--one); }
 input[type=search] { width: 100%; max-width: 24rem; padding: .4rem .6rem; font: inherit; color: inherit;
   background: var(--panel); border: 1px solid var(--faint); border-radius: .3rem; }
+section { content-visibility: auto; contain-intrinsic-size: auto 40rem; }
+section:has(.graph) { content-visibility: visible; }
 figure { margin: .6rem 0; } svg { display: block; width: 100%; overflow: visible; }
 .rows { margin: .3rem 0; padding: 0; list-style: none; font-size: .9rem; } .rows.scroll { padding: 0 .5rem; }
 .rows li { display: grid; grid-template-columns: 22rem 1fr 13rem; gap: 0 1rem; align-items: center; padding: .12rem 0;
@@ -62,7 +64,22 @@ svg text { fill: var(--faint); font-size: .8rem; } .axis { height: 1.2rem; } .mi
 .amax { stroke: var(--amax); stroke-width: 2; vector-effect: non-scaling-stroke; }
 .curve { padding: 1rem 2rem 1.8rem 4rem; } .curve svg { height: 17rem; } .curve .link { stroke: var(--one); }
 .curve .point { fill: var(--one); } .curve .chosen { fill: none; stroke: var(--amax); stroke-width: 3; }
+.near { fill: transparent; } .spot .tip { display: none; fill: var(--ink); paint-order: stroke; stroke: var(--paper);
+  stroke-width: 5; } .spot:hover .tip, .spot:focus .tip { display: inline; } .spot:focus { outline: none; }
+.spot:hover .point, .spot:focus .point { stroke: var(--ink); stroke-width: 3; }
 .curve text.name { fill: var(--ink); font-weight: bold; }
+.verdict { padding: .6rem 1rem; border: 1px solid var(--rule); border-left-width: .5rem; border-radius: .3rem;
+  background: var(--panel); font-size: 1.1rem; } .verdict .badge { font-size: 1em; margin-right: .4em; }
+.verdict ol { margin: .3rem 0; padding-left: 1.6rem; font-size: 1rem; } .verdict p { margin: .2rem 0; }
+.v-good { border-left-color: #4e9a06; } .v-warning { border-left-color: #d9a400; }
+.v-standalone { border-left-color: var(--amax); }
+.meter { height: .3rem; margin-top: .15rem; background: var(--rule); } .meter rect { fill: var(--one); }
+.shares svg { height: 1rem; } .n-int8 { fill: #8bc34a; } .n-fp8 { fill: #46a58d; } .n-fp4 { fill: #b5bb3b; }
+.n-half { fill: #a48fd6; } .n-fp32 { fill: #7aa6d8; } .n-standalone { fill: #e0766d; }
+.n-other, .n-end { fill: #98a2ac; }
+.p0 { fill: var(--one); } .p1 { fill: var(--two); } .p2 { fill: #8bc34a; }
+.p3 { fill: #a48fd6; } .p4 { fill: #46a58d; }
+.p5 { fill: #98a2ac; } :target { outline: 2px solid var(--two); outline-offset: 2px; }
 [hidden] { display: none !important; }
 @media (max-width: 46rem) { body { padding: .7rem; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .4rem; }

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from calibrators.metrics import sqnr_of_ratio
-from qdq_cli.screen.page import Bar, Bars, Block, Cell, Facts, Note, Page, Section
+from qdq_cli.screen.amounts import decibels
+from qdq_cli.screen.page import Bar, Bars, Block, Cell, Facts, Meter, Note, Page, Section, Table, Tone, Verdict
 from qdq_cli.screen.page_text import number
 from qdq_cli.screen.sentences import some_of
 from qdq_cli.sensitivity.record import OperatorSensitivity, SensitivityReport
-from qdq_cli.sensitivity.text import noise_text, work_text
+from qdq_cli.sensitivity.text import work_text
 
 MOST_DB = 80.0
 """Bars end here: what is quieter does not matter to any output."""
@@ -22,12 +24,16 @@ def sensitivity_page(report: SensitivityReport) -> Page:
         "Sensitivity",
         report.model,
         (
-            Section("Summary", "", (Facts(tuple(_summary(report))), *(Note(text) for text in report.notes))),
+            Section(
+                "Summary",
+                "",
+                (verdict_of(report), Facts(tuple(_summary(report))), *(Note(text) for text in report.notes)),
+            ),
             Section(
                 "Operators",
                 "The share each operator has in the sum of noises: its activations and weight quantized alone, all "
-                "else float, measured at the outputs. In brackets its SQNR alone, and what INT8 loses of the "
-                "multiply-accumulates and of the activation traffic with it in float.",
+                "else float, measured at the outputs; its SQNR alone; and what INT8 loses of the multiply-accumulates "
+                "and of the activation traffic with it in float. A click on a heading sorts.",
                 tuple(_operators(report)),
             ),
             Section(
@@ -37,6 +43,28 @@ def sensitivity_page(report: SensitivityReport) -> Page:
             ),
         ),
     )
+
+
+_MOST_LOOKS = 3
+_STANDS_OUT = 20.0
+"""Share of the noise in percent from which on one operator is worth a look."""
+
+
+def verdict_of(report: SensitivityReport) -> Verdict:
+    """Name the operators that make most of the noise, where single ones stand out."""
+    kept = f"All in INT8, the outputs keep {decibels(report.together.sqnr_db)}"
+    loud = [operator for operator in report.operators if operator.noise_percent >= _STANDS_OUT][:_MOST_LOOKS]
+    looks = tuple(
+        (
+            f"{entry.op_type} {entry.name} makes {entry.noise_percent:.1f} % of the noise; left float, INT8 loses "
+            f"{work_text(entry.macs_percent, entry.traffic_percent)}.",
+            "",
+        )
+        for entry in loud
+    )
+    if not looks:
+        return Verdict(Tone.GOOD, "good", f"{kept}; no operator makes {_STANDS_OUT:.0f} % of the noise alone.")
+    return Verdict(Tone.WARNING, "look at these", f"{kept}.", looks)
 
 
 def _summary(report: SensitivityReport) -> Iterator[tuple[str, Cell]]:
@@ -52,20 +80,40 @@ def _summary(report: SensitivityReport) -> Iterator[tuple[str, Cell]]:
 
 
 def _operators(report: SensitivityReport) -> Iterator[Block]:
-    if any(operator.drop is not None for operator in report.operators):
-        drops = tuple(Bar(_label(operator), (operator.drop,)) for operator in report.operators)
-        yield Bars("in its own unit", ("drop of the metric",), drops)
-    yield Bars("%", ("share of the noise",), tuple(_bar(operator) for operator in report.operators))
+    """The operators as a table with bars, which sorts by each of its columns."""
+    if not report.operators:
+        return
+    has_drop = any(operator.drop is not None for operator in report.operators)
+    most = _Most(
+        max(operator.noise_percent for operator in report.operators) or 1.0,
+        max(abs(operator.drop or 0.0) for operator in report.operators) or 1.0,
+    )
+    columns = ["operator", "type", *(["drop of the metric"] if has_drop else []), *_COLUMNS]
+    rows = tuple(tuple(_cells(operator, most, has_drop=has_drop)) for operator in report.operators)
+    yield Table(tuple(columns), rows, frozenset(range(2, len(columns))))
 
 
-def _bar(operator: OperatorSensitivity) -> Bar:
+_COLUMNS = ("share of the noise, %", "alone, dB", "of the MACs, %", "of the traffic, %")
+
+
+class _Most(NamedTuple):
+    """What bars are drawn beside: the largest share of the noise, and the largest drop."""
+
+    noise_percent: float
+    drop: float
+
+
+def _cells(operator: OperatorSensitivity, most: _Most, *, has_drop: bool) -> Iterator[Cell]:
     noise = operator.noise if operator.exact_noise is None else operator.exact_noise
-    work = work_text(operator.macs_percent, operator.traffic_percent)
-    return Bar(_label(operator), (operator.noise_percent,), f"({noise_text(noise)} alone; {work})")
-
-
-def _label(operator: OperatorSensitivity) -> str:
-    return f"{operator.op_type} {operator.name}"
+    yield operator.name
+    yield operator.op_type
+    if has_drop:
+        drop = operator.drop
+        yield "" if drop is None else Meter(number(drop), max(drop, 0.0) / most.drop)
+    yield Meter(f"{operator.noise_percent:.1f}", operator.noise_percent / most.noise_percent)
+    yield "no noise" if noise <= 0 else f"{sqnr_of_ratio(noise):.1f}"
+    yield Meter(f"{operator.macs_percent:.1f}", operator.macs_percent / 100)
+    yield Meter(f"{operator.traffic_percent:.1f}", operator.traffic_percent / 100)
 
 
 def _groups(report: SensitivityReport) -> Iterator[Bar]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from qdq_cli.recovering.page import recovery_section, recovery_text
-from qdq_cli.screen.amounts import share_text
-from qdq_cli.screen.page import Bar, Bars, Block, Cell, Curve, Facts, Note, Page, Point, Section
+from qdq_cli.screen.amounts import decibels, share_text
+from qdq_cli.screen.page import Bar, Bars, Block, Cell, Curve, Facts, Note, Page, Point, Section, Tone, Verdict
 from qdq_cli.screen.page_text import number
 from qdq_cli.screen.sentences import count_text
 from qdq_cli.sensitivity.text import work_text
@@ -27,11 +28,12 @@ def tune_page(report: TuneReport) -> Page:
         "Tuning",
         report.model,
         (
-            Section("Summary", "", (*_unmet(report), Facts(tuple(_summary(report))), *notes)),
+            Section("Summary", "", (verdict_of(report), Facts(tuple(_summary(report))), *notes)),
             Section(
                 "Frontier",
-                "Every variant that was measured. INT8 work is the mean of the shares of multiply-accumulates and of "
-                "activation traffic that are predicted in INT8.",
+                "Every variant that was measured; the line joins those that no other is better than in both. INT8 work "
+                "is the mean of the shares of multiply-accumulates and of activation traffic that are predicted in "
+                "INT8. A point tells its values when it is pointed at.",
                 tuple(_curves(report)),
             ),
             Section("Left float", _LEFT_FLOAT if report.left_float else "", tuple(_left_float(report))),
@@ -40,9 +42,21 @@ def tune_page(report: TuneReport) -> Page:
     )
 
 
-def _unmet(report: TuneReport) -> Iterator[Block]:
+_MOST_LOOKS = 3
+
+
+def verdict_of(report: TuneReport) -> Verdict:
+    """Say whether the target is met, and which operators left float cost most of the work in INT8."""
+    chosen = report.frontier[report.chosen]
     if not report.met:
-        yield Note(unmet_text(report), warning=True)
+        return Verdict(Tone.STANDALONE, "bad", unmet_text(report))
+    dearest = sorted(report.left_float, key=lambda operator: -operator.macs_percent)[:_MOST_LOOKS]
+    looks = tuple(
+        (f"{entry.op_type} {entry.name} stays float: {work_text(entry.macs_percent, entry.traffic_percent)}.", "")
+        for entry in dearest
+    )
+    kept = f"{share_text(chosen.quantized_work_percent)} of the work in INT8, {decibels(chosen.sqnr_db)}"
+    return Verdict(Tone.GOOD, "good", f"The target is met with {kept}.", looks)
 
 
 def _summary(report: TuneReport) -> Iterator[tuple[str, Cell]]:
@@ -74,7 +88,17 @@ def _curve(report: TuneReport, label: str, values: list[float | None]) -> Curve:
         Point(point.quantized_work_percent, float("nan") if value is None else value, _label(point))
         for point, value in zip(report.frontier, values, strict=True)
     )
-    return Curve("INT8 work, %", label, points, report.chosen)
+    return Curve("INT8 work, %", label, points, report.chosen, _frontier(points), x_end=100.0)
+
+
+def _frontier(points: tuple[Point, ...]) -> tuple[int, ...]:
+    """Return the points that none with as much work in INT8 is better than; those come most work first."""
+    found, best = [], -math.inf
+    for place, point in enumerate(points):
+        if point.y > best:
+            found.append(place)
+            best = point.y
+    return tuple(found)
 
 
 def _label(point: record.Point) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,9 @@ def test_a_page(folder, tmp_path):
     page = tmp_path / "page.html"
     assert compare(folder, "bad", "--layers", "--report", page).code == 0
     text = page.read_text(encoding="utf-8")
-    assert '<li class="mark"><span>Conv b</span>' in text and '<tr class="mark"><td>Conv b</td>' in text
+    assert re.search(r'<li id="\w+" class="mark"><span>Conv b</span>', text)
+    assert re.search(r'<tr id="\w+" class="mark"><td><a [^>]*data-node="b">Conv b</a></td>', text)
+    assert ">Graph</h2>" in text and '<script type="application/json">' in text
     assert "damage starts here" in text and "is cut at" in text and "scores" in text
     assert "--calib ... --exclude b" in text, "what to try is said at the top, as on the terminal"
     assert "top-1, %" in text

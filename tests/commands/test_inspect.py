@@ -17,7 +17,9 @@ from qdq_cli.inspecting import drawing
 from qdq_cli.main import run
 from qdq_cli.targets.tensorrt.findings import RULES
 from tests.networks import Network
+from tests.screen.sample import Reader
 from tests.targets.tensorrt import engines, faulty
+from tests.workspace import SAMPLES, make_workspace, qdq
 
 ENGINES = {
     "plain": engines.resnet18(),
@@ -500,3 +502,40 @@ def test_the_kinds_with_the_least_traffic_are_counted(tmp_path, capsys):
     found = [name for name in FLOAT_FUNCTIONS if f"{name}_QuantizeLinear" in shown]
     assert found == list(FLOAT_FUNCTIONS[:5])
     assert "  ... and 2 more of 2 other kinds (--layers, --json)\n" in shown
+
+
+# the page
+
+
+def test_a_page_shows_the_network_as_a_graph(tmp_path: Path):
+    page = tmp_path / "page.html"
+    done = qdq("inspect", SAMPLES / "digits_resnet.onnx", "--report", page)
+    assert done.code == 0, done.err
+    html = page.read_text(encoding="utf-8")
+    reader = Reader(html)
+    for word in ("Graph", "Cost by type", "Predicted TensorRT layers", "Weights", "good"):
+        assert word in reader.texts
+    data = json.loads(re.findall(r'<script type="application/json">(.*?)</script>', html, flags=re.DOTALL)[0])
+    texts = [data["texts"][node[0]] for node in data["nodes"]]
+    assert "/4/conv2/Conv" in texts and "graph input image" in texts
+    assert done.out == qdq("inspect", SAMPLES / "digits_resnet.onnx").out
+
+
+def test_two_forms_stand_side_by_side(tmp_path: Path):
+    """The float model as planned, and the same with a convolution left float."""
+    space = make_workspace(tmp_path)
+    page = space.folder / "page.html"
+    space.quantize("--exclude", "second", "--verify", "0")
+    done = qdq("inspect", space.model, "--against", space.output, "--report", page)
+    assert done.code == 0, done.err
+    html = page.read_text(encoding="utf-8")
+    assert html.count('<figure class="graph"') == 2
+    rows = Reader(html.partition("Differences</h2>")[2].partition("</section>")[0]).texts
+    place = rows.index("second")
+    assert "INT8" in rows[place + 1] and "FP32" in rows[place + 2]
+
+
+def test_a_second_form_needs_a_page():
+    done = qdq("inspect", SAMPLES / "digits_gru.onnx", "--against", SAMPLES / "digits_gru.onnx")
+    assert done.code == 2
+    assert "--against" in done.err and "--report" in done.err

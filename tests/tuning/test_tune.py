@@ -173,7 +173,7 @@ def test_the_page_of_a_target_that_is_not_met_says_so_on_top(space: Workspace, l
     assert done.code == 5, done.err
     assert said in done.err and "What was found is in page.html." in done.err
     reader = Reader(Path("page.html").read_text(encoding="utf-8"))
-    start = reader.texts.index("Warning:")
+    start = reader.texts.index("bad")
     assert start < reader.texts.index("target")
     assert said in reader.texts[start + 1] and "model.qdq.best.onnx" in reader.texts[start + 1]
 

@@ -1,25 +1,69 @@
-"""What TensorRT is predicted to make of a Q/DQ model, as a section of a page: layers, and stand-alone Q/DQ kernels."""
+"""What TensorRT is predicted to make of a Q/DQ model, as sections of a page: graph, cost, layers, stand-alone Q/DQ."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import onnx_ir as ir
 
-from qdq_cli.screen.amounts import share_text
-from qdq_cli.screen.page import Badge, Block, Cell, Facts, Note, Section, Table, Tone
+from qdq_cli.screen.amounts import share_text, short_count, size_text
+from qdq_cli.screen.graph import Graph
+from qdq_cli.screen.page import Badge, Block, Cell, Facts, Link, Meter, Note, Part, Section, Shares, Table, Tone
 from qdq_cli.screen.page_text import NOTHING, number
 from qdq_cli.targets.tensorrt.cost import weigh
 from qdq_cli.targets.tensorrt.cost_record import Cost, LayerCost
+from qdq_cli.targets.tensorrt.page_graph import graph_of
+from qdq_cli.targets.tensorrt.page_origin import origin_of
 from qdq_cli.targets.tensorrt.precision import PRECISIONS, Precision
 from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
 
 
-def layer_section(model: ir.Model) -> Section:
-    """Simulate a model and show its layers with their costs.
+def predicted_sections(model: ir.Model) -> tuple[Section, ...]:
+    """Simulate a model and show its graph, and its layers with their costs.
 
     Args:
         model: A Q/DQ model; not changed. With an open batch dimension the costs are those of one sample.
     """
     simulation, cost = weigh(model, {})
+    graph = graph_of(simulation, cost, origin_of(model))
+    return (graph_section(graph), cost_section(cost), layer_section(simulation, cost))
+
+
+def graph_section(graph: Graph) -> Section:
+    """Show the kernels as a graph."""
+    return Section(
+        "Graph",
+        "The kernels that TensorRT is predicted to build, in the order in which they run: what each computes in by its "
+        "colour. Lines are tensors; thick ones carry codes.",
+        (graph,),
+    )
+
+
+def cost_section(cost: Cost) -> Section:
+    """Show what is computed, moved and stored in which type."""
+    kinds = (
+        ("multiply-accumulates", [(entry.type, entry.macs, short_count(entry.macs)) for entry in cost.by_type]),
+        (
+            "activations moved",
+            [(entry.type, entry.traffic_bytes, size_text(entry.traffic_bytes)) for entry in cost.by_type],
+        ),
+        ("weights stored", [(entry.type, entry.weight_bytes, size_text(entry.weight_bytes)) for entry in cost.by_type]),
+        ("kernels", [(entry.type, entry.kernels, str(entry.kernels)) for entry in cost.by_type]),
+    )
+    rows = (
+        (label, tuple(Part(name, value, f"{name} {text}") for name, value, text in found if value))
+        for label, found in kinds
+    )
+    return Section(
+        "Cost by type",
+        "What the network computes, moves and stores, by the type it does so in; of known shapes, for one sample "
+        "where the batch size is open.",
+        (Shares(tuple((label, parts) for label, parts in rows if parts)),),
+    )
+
+
+def layer_section(simulation: Simulation, cost: Cost) -> Section:
+    """Show the layers of a simulation with their costs."""
     blocks: list[Block] = [Facts(_totals(simulation, cost)), _layers(simulation, cost)]
     if simulation.standalone:
         blocks.append(_standalone(simulation, cost))
@@ -58,18 +102,34 @@ def _coded(cost: Cost) -> str:
 
 def _layers(simulation: Simulation, cost: Cost) -> Table:
     columns = ("layer", "operator", "computes in", "reads", "writes", "MACs, M", "moves, kB")
-    rows = tuple(_layer_row(*pair) for pair in zip(simulation.layers, cost.layers, strict=True))
-    return Table(columns, rows, frozenset((5, 6)), caption="kernels")
+    most = _Most(
+        max((entry.macs or 0 for entry in cost.layers), default=0) or 1,
+        max((entry.size_bytes or 0 for entry in cost.layers), default=0) or 1,
+    )
+    rows = tuple(_layer_row(*pair, most) for pair in zip(simulation.layers, cost.layers, strict=True))
+    return Table(columns, rows, frozenset((5, 6)), caption="kernels; bars: beside the one with most")
 
 
-def _layer_row(layer: Layer, cost: LayerCost) -> tuple[Cell, ...]:
+class _Most(NamedTuple):
+    """The largest cost of a layer, which bars are drawn beside."""
+
+    macs: int
+    size_bytes: int
+
+
+def _layer_row(layer: Layer, cost: LayerCost, most: _Most) -> tuple[Cell, ...]:
     more = f" +{len(layer.nodes) - 1}" if len(layer.nodes) > 1 else ""
     doubt = " ?" if layer.uncertain else ""
     reads = ", ".join(dict.fromkeys(operand.precision.value for operand in layer.inputs))
     computes = Badge(layer.precision.value, Tone.INT8 if layer.quantized else Tone.FLOAT)
     macs = NOTHING if cost.macs is None else number(cost.macs / 1e6) if cost.macs else ""
-    name = f"{layer.name}{more}{doubt}"
-    return name, layer.op_type, computes, reads, layer.output_precision.value, macs, _kilobytes(cost)
+    moved = _kilobytes(cost)
+    name = Link(f"{layer.name}{more}{doubt}", layer.name)
+    bars = (
+        Meter(macs, cost.macs / most.macs) if cost.macs else macs,
+        Meter(moved, cost.size_bytes / most.size_bytes) if cost.size_bytes else moved,
+    )
+    return name, layer.op_type, computes, reads, layer.output_precision.value, *bars
 
 
 def _kilobytes(cost: LayerCost) -> str:
@@ -85,4 +145,4 @@ def _standalone(simulation: Simulation, cost: Cost) -> Table:
 
 def _standalone_row(found: Standalone, cost: LayerCost) -> tuple[Cell, ...]:
     badge = Badge(f"stand-alone {'Q' if found.op_type == 'QuantizeLinear' else 'DQ'}", Tone.STANDALONE)
-    return found.tensor, badge, found.reason.value, found.because, found.remedy, _kilobytes(cost)
+    return Link(found.tensor, found.nodes[0]), badge, found.reason.value, found.because, found.remedy, _kilobytes(cost)

@@ -10,7 +10,7 @@ from qdq_cli.placement.prediction import Prediction
 from qdq_cli.screen.page import Section
 from qdq_cli.targets.tensorrt.cost import cost_of, weigh
 from qdq_cli.targets.tensorrt.cost_record import Cost
-from qdq_cli.targets.tensorrt.page_layers import layer_section
+from qdq_cli.targets.tensorrt.page_layers import predicted_sections
 from qdq_cli.targets.tensorrt.registers import never_stored
 from qdq_cli.targets.tensorrt.simulate import simulate
 from qdq_cli.targets.tensorrt.simulation import Simulation
@@ -28,9 +28,9 @@ class TensorRTPredictor:
         """Predict for one sample; see `placement.prediction`."""
         return prediction_of(*weigh(model, shapes))
 
-    def section(self, model: ir.Model) -> Section:
-        """Show the layers of a model."""
-        return layer_section(model)
+    def sections(self, model: ir.Model) -> tuple[Section, ...]:
+        """Show the graph and the layers of a model."""
+        return predicted_sections(model)
 
     def never_stored(self, model: ir.Model) -> frozenset[str]:
         """Name the tensors that never leave a kernel; see `placement.prediction`."""

@@ -10,8 +10,9 @@ import pytest
 
 from qdq_cli.config.forms import Gpu, TensorRT
 from qdq_cli.config.inspect import InspectConfig
-from qdq_cli.inspecting.inspect import Inspection, inspect_model
+from qdq_cli.inspecting.inspect import inspect_model
 from qdq_cli.inspecting.pipelines import markdown_summary
+from qdq_cli.inspecting.record import Inspection
 from qdq_cli.targets.tensorrt.cost_record import TypeCost
 from qdq_cli.targets.tensorrt.gpus import GPUS, Use
 from tests.networks import Network
