@@ -38,6 +38,7 @@ from qdq_cli.building.verdict import verdict_of
 from qdq_cli.calibrating.calibration_data import input_specs
 from qdq_cli.config.build import BuildConfig
 from qdq_cli.config.forms import Gpu, TensorRT
+from qdq_cli.inspecting.drawn import sections_of
 from qdq_cli.model import files
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.quantized import holds_quantization
@@ -100,7 +101,7 @@ def build_model(config: BuildConfig, listener: Listener = SILENT) -> BuildReport
 def _shown(report: BuildReport, config: BuildConfig) -> BuildReport:
     """Write the page where one was asked for; returns the report."""
     if config.report is not None:
-        write_page(build_page(report), config.report)
+        write_page(build_page(report, sections_of(config.model)), config.report)
     return report
 
 

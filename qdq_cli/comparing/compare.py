@@ -19,15 +19,14 @@ from qdq_cli.comparing.saturation import SaturationMeter, saturation_meter
 from qdq_cli.comparing.shadow import is_quantization
 from qdq_cli.config.compare import CompareConfig
 from qdq_cli.config.data import DataConfig
-from qdq_cli.config.forms import DEFAULT_TARGET
 from qdq_cli.config.quantize import VerifyConfig
 from qdq_cli.data.batches import Batch, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
+from qdq_cli.inspecting.drawn import sections_of
 from qdq_cli.model import files
 from qdq_cli.model.opset import MIN_OPSET
 from qdq_cli.model.provenance import recovery_of
 from qdq_cli.preparing.paired import Pair, paired
-from qdq_cli.preparing.reading import make_readable
 from qdq_cli.process.clock import Clock
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, ModelError
@@ -36,9 +35,7 @@ from qdq_cli.quantizing.limits import hold_limits
 from qdq_cli.quantizing.meter import OutputMeter
 from qdq_cli.running.runner import Runner
 from qdq_cli.screen.amounts import decibels
-from qdq_cli.screen.page import Section
 from qdq_cli.screen.render import check_page_target, write_page
-from qdq_cli.targets.known import target_named
 
 DEFAULT_SAMPLES = 64
 """Samples by default: enough for distances, while agreement in percent needs more."""
@@ -82,21 +79,8 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
         listener.note(note)
         found = replace(found, notes=(*found.notes, note))
     if config.report is not None:
-        write_page(comparison_page(found, _predicted(config.quantized)), config.report)
+        write_page(comparison_page(found, sections_of(config.quantized)), config.report)
     return found
-
-
-def _predicted(quantized: Path) -> tuple[Section, ...]:
-    """Return the graph and the layers of the quantized model; none where its target predicts nothing of it."""
-    predictor = target_named(DEFAULT_TARGET).predictor
-    if predictor is None:
-        return ()
-    try:
-        model = files.load(quantized).model  # comparing has taken the other one apart
-        make_readable(model)
-        return predictor.sections(model)
-    except ModelError:  # it runs in ONNX Runtime, and the target need not read it
-        return ()
 
 
 _CUT = "The outputs lie behind operators that ONNX Runtime does not know; what these read is compared in their place."
