@@ -32,6 +32,12 @@ def _output(text: str) -> click.Option:
 
 
 _PLOT = click.Option(["--plot"], type=FILE_PATH, metavar="FILE", help="Draw every histogram, as .svg or .png.")
+_REPORT = click.Option(
+    ["--report"],
+    type=FILE_PATH,
+    metavar="FILE.html",
+    help="Write a page about it too: one HTML file that fetches nothing.",
+)
 _MAX_DRIFT = click.Option(
     ["--max-drift"],
     type=click.FloatRange(min=0),
@@ -79,7 +85,7 @@ def _screen(params: Params) -> console.Console:
 
 
 @_member("show")
-@command_of({"Ranges": (_PERCENTILE,), "Views": (_PLOT,), "Display": _DISPLAY}, (_FILE,))
+@command_of({"Ranges": (_PERCENTILE,), "Views": (_PLOT, _REPORT), "Display": _DISPLAY}, (_FILE,))
 def show(params: Params) -> None:
     """Show the tensors of a calibration cache: values, the range by every method, what it cuts off, the histogram.
 
@@ -87,19 +93,26 @@ def show(params: Params) -> None:
     Examples:
       qdq cache show model.qcal
       qdq cache show model.qcal --plot histograms.svg
+      qdq cache show model.qcal --report cache.html
     """
+    from qdq_cli.cache.page import cache_page
     from qdq_cli.cache.picture import picture_writer, write_picture
     from qdq_cli.cache.summary import read_summary
     from qdq_cli.cache.text import ASCII_BLOCKS, BLOCKS, show_lines
     from qdq_cli.process.writable import check_writable
+    from qdq_cli.screen.render import check_page_target, write_page
 
     screen = _screen(params)
     if params["plot"] is not None:
         picture_writer(params["plot"])
         check_writable(params["plot"], "--plot", "--plot")
+    if params["report"] is not None:
+        check_page_target(params["report"], (params["file"],))
     summary, table = read_summary(params["file"], params["percentile"])
     if params["plot"] is not None:
         write_picture(params["plot"], summary, table)
+    if params["report"] is not None:
+        write_page(cache_page(summary, table), params["report"])
     blocks = BLOCKS if screen.spells(BLOCKS) else ASCII_BLOCKS
     screen.result(summary, lambda: show_lines(summary, table, screen.columns(), blocks))
 
