@@ -68,7 +68,6 @@ def inspect(params: Params) -> None:
     \b
     Examples:
       qdq inspect model.qdq.onnx
-      qdq inspect model.qdq.onnx --layers --trt 8.6
       qdq inspect model.qdq.onnx --report page.html
       qdq inspect model.qdq.onnx --node layer1.0.conv2
       qdq inspect model.qdq.onnx --fail-on E --max-standalone 0
