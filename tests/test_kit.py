@@ -190,8 +190,12 @@ def test_the_hook_looks_at_every_model(
     assert hook["entry"].split()[:3] == ["python", "-m", "qdq_cli.precommit"]
     words = [*hook["entry"].split()[3:], *hook["args"]]
     assert run_each([*words, "model.qdq.onnx", "model.onnx"]) == 0
-    assert capsys.readouterr().out.count("findings ") == 2
+    assert capsys.readouterr() == ("", "")
     assert run_each([*words, "model.qdq.onnx", "missing.onnx"]) == 3
+    name, error, *_, whole = capsys.readouterr().out.splitlines()
+    assert name == "missing.onnx"
+    assert error.startswith("  error: ")
+    assert whole == "  all of it: qdq inspect --fail-on E missing.onnx"
     assert run_each([*words, "--min-int8-macs", "100", "--exclude", "first", "model.onnx", "model.qdq.onnx"]) == 5
     assert run_each(words) == 0
 
