@@ -42,6 +42,7 @@ from qdq_cli.model.wire import encode
 from qdq_cli.placement.draft import draft
 from qdq_cli.placement.rewrite import rewrite
 from qdq_cli.preparing.prepare import name_everything
+from qdq_cli.process.extras import install_line
 from qdq_cli.process.progress import SILENT
 from qdq_cli.quantizing.pipeline import open_model
 from qdq_cli.quantizing.run import Run
@@ -253,7 +254,7 @@ def main() -> int:
     try:
         worker.load_compiler()
     except ImportError:
-        print("conform is skipped: NVIDIA's compiler is not there for this platform (pip install 'qdq[compiler]')")
+        print(f"conform is skipped: NVIDIA's compiler is not there ({install_line('compiler')})")
         return 0
     gpus = ("sm89", "sm120") if chosen.short else GPUS[1:]
     cases = [*sample_cases(gpus), *random_cases(200 if chosen.short else chosen.networks)]

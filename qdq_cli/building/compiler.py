@@ -20,10 +20,11 @@ from qdq_cli.config.build import DEFAULT_GPU
 from qdq_cli.process.bounded import Exceeded, Limits, wait_within
 from qdq_cli.process.children import ended_text, ending, last_lines
 from qdq_cli.process.errors import LimitError, ModelError, UsageError
+from qdq_cli.process.extras import install_line
 from qdq_cli.process.scratch import scratch_folder
 
 COMPILER = "TensorRT for RTX"
-INSTALL = "pip install 'qdq[compiler]'"
+INSTALL = install_line("compiler")
 WORKER = Path(__file__).with_name("worker.py")
 
 _PHASES = {"": "starting", "loaded": "reading the model", "parsed": "building the engine"}

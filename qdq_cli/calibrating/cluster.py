@@ -21,6 +21,7 @@ from qdq_cli.config.preprocess import PRESETS
 from qdq_cli.data.doubts import tell_doubts
 from qdq_cli.data.values import SampleValues
 from qdq_cli.process.errors import DataError, ExitCode, LimitError, ModelError, QdqError, UsageError
+from qdq_cli.process.extras import install_line
 from qdq_cli.process.interrupts import Stop
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.running.session import cores
@@ -180,7 +181,7 @@ def _connected(address: str) -> distributed.Client:
         from dask import config
         from dask.utils import parse_timedelta
     except ImportError as error:
-        raise UsageError("--dask needs Dask, which is not installed.", "pip install 'qdq[dask]'.") from error
+        raise UsageError("--dask needs Dask, which is not installed.", f"{install_line('dask')}.") from error
     seconds = parse_timedelta(config.get("distributed.comm.timeouts.connect"))
     where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
     try:

@@ -40,7 +40,7 @@ _SECTIONS = {
 def build(params: Params) -> None:
     """Build a model with NVIDIA's compiler, on a CPU, and lay it beside the prediction.
 
-    The compiler is TensorRT for RTX, which needs no GPU to build (pip install 'qdq[compiler]', under NVIDIA's licence);
+    The compiler is TensorRT for RTX, which needs no GPU to build (the extra `compiler`, under NVIDIA's licence);
     it runs in a process of its own and sends nothing anywhere. Shown are what its importer refuses, the type every
     weighted operator really runs in beside the predicted one, and the bytes that kernels move. A float model is built
     in INT8 as planned and in FP16 too: whether INT8 is worth it, before anything is calibrated. On a machine with a

@@ -12,6 +12,7 @@ from qdq_cli.config.fields import Interval, OneOf, option, ruled
 from qdq_cli.config.forms import DEFAULT_TARGET, TARGETS
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.process.errors import UsageError
+from qdq_cli.process.extras import install_line
 
 _COUNT = re.compile("[0-9]{1,9}")
 
@@ -85,7 +86,9 @@ class CalibrateConfig(Checked):
         parse=Shard.of,
     )
     dask: str | None = option(
-        None, "Let the workers of this Dask scheduler do the work (pip install 'qdq[dask]').", metavar="ADDRESS"
+        None,
+        f"Let the workers of this Dask scheduler do the work (needs: {install_line('dask')}).",
+        metavar="ADDRESS",
     )
     target: str = ruled(DEFAULT_TARGET, OneOf(TARGETS))
 

@@ -21,6 +21,7 @@ from qdq_cli.data.image_input import ImageInput
 from qdq_cli.data.images import apply_formula, opened_picture, resized
 from qdq_cli.data.looks import Look
 from qdq_cli.data.unreadable import UnreadableSampleError
+from qdq_cli.process.extras import install_line
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -48,7 +49,7 @@ def decode_bands(blob: Blob, channels: int) -> Bands:
         with opened_picture(blob) as image:
             found = _of_picture(image)
     if found.shape[2] != channels:
-        hint = "" if found.shape[2] > 1 or not _is_tiff(blob) else "; many bands need: pip install 'qdq[tiff]'"
+        hint = "" if found.shape[2] > 1 or not _is_tiff(blob) else f"; many bands need: {install_line('tiff')}"
         count = f"{found.shape[2]} channel{'' if found.shape[2] == 1 else 's'}"
         raise UnreadableSampleError(blob.label, f"it has {count}, and the input takes {channels}{hint}")
     return found

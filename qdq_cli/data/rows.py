@@ -32,6 +32,7 @@ from qdq_cli.data.sample import Part
 from qdq_cli.data.spool import Spool
 from qdq_cli.data.stored import unreadable
 from qdq_cli.process.errors import DataError
+from qdq_cli.process.extras import install_line
 from qdq_cli.screen.sentences import some_of
 
 _ROWS_AT_ONCE = 16
@@ -190,7 +191,7 @@ def _pyarrow() -> Any:
         import pyarrow
     except ImportError as error:
         raise DataError(
-            "Parquet and Arrow files need pyarrow, which is not installed.", "pip install 'qdq[parquet]'."
+            "Parquet and Arrow files need pyarrow, which is not installed.", f"{install_line('parquet')}."
         ) from error
     return pyarrow
 

@@ -225,7 +225,7 @@ def test_without_the_compiler_the_way_to_it_is_told(made: Workspace, monkeypatch
     done = build(made.output, "--json")
     assert done.code == 2
     assert "is not installed beside qdq" in done.err
-    assert "pip install 'qdq[compiler]'" in done.err
+    assert "pip install 'tensorrt-rtx-cu12-bindings>" in done.err
     assert json.loads(done.out)["error"]["kind"] == "usage"
 
 

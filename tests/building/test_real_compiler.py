@@ -12,7 +12,7 @@ from tests.workspace import SAMPLES, make_workspace, qdq
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx_bindings") is None,
-    reason="NVIDIA's compiler is not installed (pip install 'qdq[compiler]')",
+    reason="NVIDIA's compiler is not installed (the extra `compiler`)",
 )
 
 

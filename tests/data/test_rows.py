@@ -229,4 +229,4 @@ def test_without_pyarrow(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(DataError, match="need pyarrow") as caught:
         opened(folder / "a.parquet")
-    assert "qdq[parquet]" in caught.value.hint
+    assert "pip install 'pyarrow>" in caught.value.hint
