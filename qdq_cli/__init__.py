@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from qdq_cli.config.data import DataConfig
     from qdq_cli.config.fix import FixConfig
     from qdq_cli.config.forms import FloatType, Form, ScaleType, TensorRT, WeightForm
+    from qdq_cli.config.init import InitConfig
     from qdq_cli.config.inspect import Gates, InspectConfig
     from qdq_cli.config.migrate import MigrateConfig
     from qdq_cli.config.placement import PlanConfig
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from qdq_cli.config.tune import TuneConfig
     from qdq_cli.converting.convert import convert_model
     from qdq_cli.converting.record import Conversion, UnmetConversionError
+    from qdq_cli.drafting.draft import Draft, draft_settings
     from qdq_cli.fixing.fix import fix_model
     from qdq_cli.fixing.record import RepairReport
     from qdq_cli.inspecting.inspect import inspect_model, require_gates
@@ -86,12 +88,14 @@ __all__ = [
     "ConvertConfig",
     "DataConfig",
     "DataError",
+    "Draft",
     "Evaluation",
     "ExportConfig",
     "FixConfig",
     "FloatType",
     "Form",
     "Gates",
+    "InitConfig",
     "InspectConfig",
     "Inspection",
     "LimitError",
@@ -129,6 +133,7 @@ __all__ = [
     "compare_models",
     "convert",
     "convert_model",
+    "draft_settings",
     "export_file",
     "find_sensitivities",
     "fix",
@@ -198,6 +203,7 @@ _LATER = {
         "TensorRT",
         "WeightForm",
     ),
+    "qdq_cli.config.init": ("InitConfig",),
     "qdq_cli.config.inspect": (
         "Gates",
         "InspectConfig",
@@ -226,6 +232,10 @@ _LATER = {
     "qdq_cli.converting.record": (
         "Conversion",
         "UnmetConversionError",
+    ),
+    "qdq_cli.drafting.draft": (
+        "Draft",
+        "draft_settings",
     ),
     "qdq_cli.fixing.fix": ("fix_model",),
     "qdq_cli.fixing.record": ("RepairReport",),

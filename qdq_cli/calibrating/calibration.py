@@ -96,7 +96,7 @@ def observe(
     """Get the histogram of every tensor that the plan observes in a group without a known or given range.
 
     All histograms come from the cache, or all from one run, but where `--cache-missing calibrate` asks for both. A run
-    that makes a cache observes all the tensors that `qdq calibrate` would.
+    observes what a smaller plan may need too, as `qdq calibrate` would.
 
     Args:
         model: The prepared float model.
@@ -122,7 +122,9 @@ def observe(
     if samples is None:
         raise _no_data(config, len(missing))
     if config.cache is None:
-        return _with_seen(known, run_samples(_job(model, plan, missing, known), samples, listener), samples)
+        spare = (name for name in plan.candidates if name not in known.histograms and name not in plan.observed)
+        rest = (*missing, *spare)
+        return _with_seen(known, run_samples(_job(model, plan, rest, known), samples, listener), samples)
     check_writable(config.cache, "--cache", "--cache")  # it was there, and does not serve
     there = known.histograms if known.served is None else find(known.served, model, plan.calibrated).histograms
     tensors = tuple(name for name in plan.calibrated if name not in there and name not in known.histograms)

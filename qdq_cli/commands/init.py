@@ -38,19 +38,17 @@ def init(params: Params) -> None:
       qdq init model.onnx -o answered.toml
       qdq init model.onnx --calib images/ --min-sqnr 20 --yes -o limits.toml
     """
-    from qdq_cli.drafting.draft import require_room, write_draft
-    from qdq_cli.drafting.known import look_at
+    from qdq_cli.drafting.draft import draft_settings
     from qdq_cli.drafting.text import draft_lines
 
     screen = console.Console(quiet=params["quiet"], as_json=params["json"])
-    config = record_of(InitConfig, params)
-    require_room(config)
-    known = look_at(config.model)
-    if known.quantized:
-        screen.note(f"{config.model} holds Q/DQ; qdq quantize wants the float model.")
-    if screen.asks and not params["yes"]:
-        config = _asked(config, known, screen)
-    draft = write_draft(config, known)
+
+    def complete(config: InitConfig, known: Known) -> InitConfig:
+        if known.quantized:
+            screen.note(f"{config.model} holds Q/DQ; qdq quantize wants the float model.")
+        return _asked(config, known, screen) if screen.asks and not params["yes"] else config
+
+    draft = draft_settings(record_of(InitConfig, params), complete)
     screen.result(draft, lambda: draft_lines(draft))
 
 

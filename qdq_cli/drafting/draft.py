@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from qdq_cli.config.init import InitConfig
 from qdq_cli.config.settings import read_settings
 from qdq_cli.data.inputs import InputSpec
 from qdq_cli.data.shapes import shape_text
-from qdq_cli.drafting.known import Known
+from qdq_cli.drafting.known import Known, look_at
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import UsageError
 from qdq_cli.process.printable import printable_line
@@ -52,7 +52,25 @@ class Draft:
     text: str
 
 
-def require_room(config: InitConfig) -> None:
+def draft_settings(
+    config: InitConfig, complete: Callable[[InitConfig, Known], InitConfig] = lambda config, _known: config
+) -> Draft:
+    """Look at a model and write its settings, whole or not at all.
+
+    Args:
+        config: What was asked for.
+        complete: Adds what somebody answers, where anybody can be asked; called once the model is known.
+
+    Raises:
+        UsageError: The file cannot be written, is there already, or is about the model already.
+        ModelError: The model cannot be read.
+    """
+    _require_room(config)
+    known = look_at(config.model)
+    return _written(complete(config, known), known)
+
+
+def _require_room(config: InitConfig) -> None:
     """Make sure that settings can be written, before anybody is asked anything.
 
     Raises:
@@ -69,17 +87,9 @@ def require_room(config: InitConfig) -> None:
         raise UsageError(f"{config.output} has a table for {config.model} already.", "Change it with an editor.")
 
 
-def write_draft(config: InitConfig, known: Known) -> Draft:
-    """Write the settings of a model, whole or not at all.
-
-    Args:
-        config: What was asked for.
-        known: What the model tells.
-
-    Raises:
-        UsageError: See `require_room`.
-    """
-    require_room(config)
+def _written(config: InitConfig, known: Known) -> Draft:
+    """Write the settings; what was answered may name a file, so room for it is looked for again."""
+    _require_room(config)
     preprocess = config.preprocess or known.preprocess
     table = "\n".join(_lines(config, known, preprocess)) + "\n"
     before = config.output.read_text(encoding="utf-8").rstrip("\n") + "\n" if config.output.exists() else _HEAD

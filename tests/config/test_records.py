@@ -45,6 +45,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "ExportConfig": {"file": "m.qcal", "format": "json"},
     "MergeConfig": {"files": ("a.qcal",), "output": "m.qcal"},
     "FixConfig": {"model": "m.onnx"},
+    "InitConfig": {"model": "m.onnx"},
     "InspectConfig": {"model": "m.onnx"},
     "MigrateConfig": {"model": "m.onnx"},
     "QuantizeConfig": {"model": "m.onnx"},
