@@ -19,7 +19,7 @@ def verdict_of(report: Report) -> Verdict:
     What is low is what verification calls low: no limit of its own is drawn here.
     """
     looks = tuple((text, "") for text in _looks(report))[:_MOST_LOOKS]
-    work = "" if report.tensorrt is None else f"{int8_work(report.tensorrt).capitalize()}."
+    work = "" if report.tensorrt is None else _sentence(int8_work(report.tensorrt))
     if report.unmet_limit is not None:
         return Verdict(Tone.STANDALONE, "bad", f"No model was written. {report.unmet_limit}", looks)
     if not report.weighted_ops.quantized:
@@ -54,3 +54,7 @@ def _looks(report: Report) -> Iterator[str]:
     if report.tensorrt is not None and report.tensorrt.standalone:
         kernels = count_text(report.tensorrt.standalone, "stand-alone Q/DQ kernel")
         yield f"{kernels} inside the network: red in the graph, with what would remove them."
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."  # capitalize() would write int8 and macs
