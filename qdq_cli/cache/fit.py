@@ -10,8 +10,11 @@ import onnx_ir as ir
 from calibrators import CalibrationTable, Range, read_cache
 from qdq_cli.calibrating.calibration import Observation
 from qdq_cli.calibrating.feeding import describe_feeding
-from qdq_cli.calibrating.stored import find
+from qdq_cli.calibrating.magnitudes import extremes_to_watch
+from qdq_cli.calibrating.stored import Found, find
 from qdq_cli.calibrating.taken_out import wide_depthwise, without_ruined
+from qdq_cli.casting.bounds import unbounded
+from qdq_cli.casting.formats import FORMATS, limit
 from qdq_cli.config.cache import CheckConfig
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.data.ranges import is_cache, read_given, unmatched
@@ -21,6 +24,7 @@ from qdq_cli.placement.topology import float_tensors
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError
+from qdq_cli.quantizing.float_rest import half_type
 from qdq_cli.targets.known import target_named
 
 
@@ -44,6 +48,8 @@ class Fit:
         versions: Tool -> version; empty for ranges.
         by_values: Tensors of another export that were told by the values they take on made-up samples.
         differences: Sentences on why tensors are missing, as far as that is known.
+        unbounded: `fp16` and `bf16` -> tensors whose size the file does not tell, for `--float-type` without samples;
+            None for ranges, and where the model has such floats already.
     """
 
     schema_version: int
@@ -61,6 +67,7 @@ class Fit:
     versions: Mapping[str, str] | None = None
     by_values: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
+    unbounded: Mapping[str, tuple[str, ...]] | None = None
 
 
 def check_fit(config: CheckConfig) -> Fit:
@@ -105,12 +112,13 @@ def require_fit(fit: Fit) -> None:
 
 def _of_table(config: CheckConfig, model: ir.Model, plan: Plan, table: CalibrationTable) -> Fit:
     wanted = float_tensors(model.graph) if config.all_tensors else plan.observed
-    hit = find(table, model, wanted)
+    watched = (*plan.calibrated, *extremes_to_watch(model, plan.calibrated))
+    hit = find(table, model, wanted, watched)
     if not config.all_tensors and not hit.missing:
         again = without_ruined(model, plan, Observation(hit.histograms), config.plan)
         if again is not plan:  # quantize needs that plan's tensors as well
             wanted = tuple(dict.fromkeys((*wanted, *again.observed)))
-            hit = find(table, model, wanted)
+            hit = find(table, model, wanted, watched)
     origin = table.provenance
     return Fit(
         schema_version=SCHEMA_VERSION,
@@ -128,7 +136,14 @@ def _of_table(config: CheckConfig, model: ir.Model, plan: Plan, table: Calibrati
         versions=dict(origin.versions),
         by_values=hit.by_values,
         differences=hit.differences,
+        unbounded=None if half_type(model) else _unbounded(model, hit),
     )
+
+
+def _unbounded(model: ir.Model, hit: Found) -> dict[str, tuple[str, ...]]:
+    """Return, for each 16-bit float type, the tensors whose size neither was observed nor follows from what was."""
+    seen = Observation(hit.histograms, extremes=hit.extremes).known_extremes
+    return {kind.value: unbounded(model, seen, limit(form)) for kind, form in FORMATS.items()}
 
 
 def _of_ranges(config: CheckConfig, plan: Plan, ranges: Mapping[str, Range]) -> Fit:

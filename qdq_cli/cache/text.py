@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qdq_cli.config.ranges import DEFAULT_METHOD, METHODS
 from qdq_cli.quantizing.plan_text import divergence_text
 from qdq_cli.screen.amounts import digits_percent, seconds_text, size_text
+from qdq_cli.screen.sentences import count_text
 
 if TYPE_CHECKING:
     from calibrators import CalibrationTable, Histogram
@@ -156,8 +157,22 @@ def fit_lines(fit: Fit, *, full: bool) -> list[str]:
     if fit.same_model is not None:
         lines.append(_row("network", _network_text(fit)))
     lines += [_row("preprocessing", fit.preprocessing)] if fit.preprocessing else []
+    lines += _float_types(fit, full=full)
     lines += _lone("renamed", [f"{name} <- {place}" for name, place in fit.renamed.items()], full=full)
     return lines + _lone("missing", fit.missing, full=full)
+
+
+def _float_types(fit: Fit, *, full: bool) -> list[str]:
+    """Whether the file tells all that `--float-type` has to know; -v names what it does not."""
+    if fit.unbounded is None or fit.missing:
+        return []
+    known = [kind for kind, names in fit.unbounded.items() if not names]
+    lines = [_row("float types", f"{' and '.join(known)}: nothing is missing")] if known else []
+    for kind, names in fit.unbounded.items():
+        number = f"the size of {count_text(len(names), 'tensor')} is not known"
+        lines += [_row("" if lines else "float types", f"{kind}: {number}; give --calib too")] if names else []
+        lines += _lone("", names, full=full) if full else []
+    return lines
 
 
 def _network_text(fit: Fit) -> str:

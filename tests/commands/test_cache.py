@@ -34,6 +34,7 @@ from qdq_cli.config.cache import RANGE_FORMATS
 from qdq_cli.config.ranges import METHODS
 from qdq_cli.data.ranges import read_ranges
 from qdq_cli.process.errors import DataError
+from tests.networks import Network
 from tests.workspace import REPOSITORY, SIDE, Outcome, Workspace, make_workspace, qdq, small_convnet
 
 OLD = REPOSITORY / "tests" / "calibrators" / "format_1.qcal"
@@ -433,6 +434,28 @@ def test_check_says_what_is_missing(space: Workspace, cache: Path, tmp_path: Pat
     fine = qdq("cache", "check", space.model, cache, "--json").document
     assert (fine["fits"], fine["missing"], fine["needed"], fine["spare"]) == (True, [], 5, 1)
     assert qdq("cache", "check", space.model, cache, "--exclude", "first", "--json").document["spare"] == 2
+
+
+def test_check_says_whether_a_cache_tells_what_a_float_type_has_to_know(space: Workspace, cache: Path, tmp_path: Path):
+    """A cache without the small table of extremes serves --float-type fp16 where all follows from the histograms."""
+    document = qdq("cache", "check", space.model, cache, "--json").document
+    assert document["unbounded"] == {"fp16": [], "bf16": []}
+    assert "float types   fp16 and bf16: nothing is missing" in qdq("cache", "check", space.model, cache).out
+    model, data = tmp_path / "attention.onnx", tmp_path / "calib.npz"
+    net = Network()
+    net.input("x", (1, 8, 8))
+    first = net.op("MatMul", "x", net.constant(net.weight(8, 8)), name="first")
+    second = net.op("MatMul", first, first, name="second")
+    onnx.save(net.proto(net.op("MatMul", second, second, name="third")), model)
+    np.savez(data, x=np.random.default_rng(0).normal(size=(4, 8, 8)).astype(np.float32))
+    assert qdq("calibrate", model, "--calib", data, "-o", tmp_path / "whole.qcal").code == 0
+    whole = read_cache(tmp_path / "whole.qcal")
+    write_cache(replace(whole, extremes={}), tmp_path / "less.qcal")
+    assert qdq("cache", "check", model, tmp_path / "whole.qcal", "--json").document["unbounded"]["fp16"] == []
+    less = qdq("cache", "check", model, tmp_path / "less.qcal", "-v")
+    assert less.code == 0
+    assert "fp16: the size of 1 tensor is not known; give --calib too" in less.out
+    assert "third" in less.out.partition("fp16: the size")[2]
 
 
 def test_check_of_ranges(space: Workspace, cache: Path, tmp_path: Path):
