@@ -119,7 +119,7 @@ def make_float_plan(
     for rule in RULES:
         for finding in rule(scene):
             found.setdefault(finding.node, finding)
-    for node in islands(scene, frozenset(found)):
+    for node in islands(scene, frozenset(node for node in found if not _is_boundary(found[node]))):
         found[node] = Finding(node, reasons.ISLAND)
     kept = tuple(_kept(found[node]) for node in model.graph if node in found and not _is_boundary(found[node]))
     clamped = tuple(name_of(value) for value in scene.clamped)

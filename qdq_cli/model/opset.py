@@ -1,7 +1,8 @@
 """The opset of a model: read it, and raise it where Q/DQ nodes need a newer one.
 
-ONNX's version converter does the work, on a copy without the large weights. It converts what it knows and says nothing
-about the rest: a default that a newer opset changed is written out here, and what it made is checked.
+Where an operator changed in between, ONNX's version converter does the work, on a copy without the large weights. It
+converts what it knows and says nothing about the rest: a default that a newer opset changed is written out here, and
+what it made is checked.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from qdq_cli.model.nodes import (
     is_op,
     rank,
 )
+from qdq_cli.model.widened import only_widened, raise_widened
 from qdq_cli.model.wire import is_left_out, root_cause, to_proto, weights_left_out
 from qdq_cli.process.errors import ModelError
 
@@ -115,7 +117,9 @@ def raise_opset(model: ir.Model, needed: int, reason: str = NEEDED_BY_PAIRS) -> 
     Raises:
         ModelError: The model cannot be converted.
     """
-    if opset_of(model) < needed:
+    if (before := opset_of(model)) < needed and only_widened(model, before, needed):
+        raise_widened(model, before, needed)
+    elif before < needed:
         model = _convert(model, needed, reason)
     # Newer IR versions are valid for older opsets too, so this only ever rises.
     model.ir_version = max(model.ir_version, _IR_OF_OPSET.get(opset_of(model), max(_IR_OF_OPSET.values())))

@@ -132,13 +132,12 @@ def raised(model: ir.Model, needed: int, reason: str = NEEDED_BY_PAIRS) -> ir.Mo
     Raises:
         ModelError: The model cannot be converted.
     """
-    before = opset_of(model)
-    model = raise_opset(model, needed, reason)
-    if before < needed:  # the converter turns attributes into Constant nodes, and adds nodes without a name
-        lift_constants(model)
-        name_everything(model)
-        infer_shapes(model)
-    return model
+    result = raise_opset(model, needed, reason)
+    if result is not model:  # the converter turns attributes into Constant nodes, and adds nodes without a name
+        lift_constants(result)
+        name_everything(result)
+        infer_shapes(result)
+    return result
 
 
 def _fold(model: ir.Model) -> tuple[int, int]:

@@ -2,11 +2,13 @@
 
 import numpy as np
 import onnx
+import onnx.version_converter
 import onnx_ir as ir
 import pytest
 from onnx import numpy_helper, parser
 
 from qdq_cli.model.opset import MIN_OPSET, normalize_imports, opset_of, raise_opset
+from qdq_cli.model.widened import only_widened
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.errors import ModelError
 from tests.networks import run
@@ -105,6 +107,55 @@ def test_half_models_go_to_opset_19_and_keep_their_meaning(opset, body, constant
     expected = computed(model)
     for one, other in zip(expected, computed(raise_opset(model, 19)), strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
+
+
+WIDENED = [
+    "a = ReduceMean <axes = [-1]> (x)\nb = ReduceMax <axes = [2]> (a)\ny = Add(x, b)",
+    "a = ReduceL2(x)\ny = Div(x, a)",
+    "a, b, c = Split <axis = 1> (x)\ny = Mul(a, c)",
+    "a, b = Split <axis = 1> (x, s)\ny = Pad(b, p)",
+    "a = Shape(x)\nb = Reshape(x, a)\nc = Relu(b)\nd = Equal(a, a)\ny = Where(d, c, x)",
+    'a = AveragePool <kernel_shape = [2, 2]> (x)\ny = Resize <mode = "linear"> (a, , r)',
+    "a = ReduceSumSquare <axes = [0, 1]> (x)\ny = Cast <to = 1> (a)",
+]
+
+
+@pytest.mark.parametrize("opset", [13, 14, 15, 16, 17, 18])
+@pytest.mark.parametrize("body", WIDENED)
+def test_what_only_takes_more_in_a_newer_opset_needs_no_converter(opset, body, monkeypatch):
+    """The result is what ONNX's converter gives, and computes the same."""
+    if opset == 18:
+        body = body.replace("Split <axis = 1> (x)\n", "Split <axis = 1, num_outputs = 3> (x)\n")
+        if "axes" in body:
+            pytest.skip("axes are an operand there")
+    constants = {"s": np.array([1, 2]), "p": np.array([0, 0, 1, 0, 0, 0, 0, 1]), "r": F([1, 1, 2, 1.5])}
+    model = parsed(opset, body, **{name: array for name, array in constants.items() if f" {name})" in body})
+    expected = computed(model)
+    reference = onnx.version_converter.convert_version(ir.serde.serialize_model(model), 19)
+    monkeypatch.delattr("onnx.version_converter.convert_version")
+    raised = raise_opset(model, 19)
+    assert opset_of(raised) == 19
+    proto = ir.serde.serialize_model(raised)
+    onnx.checker.check_model(proto, full_check=True)
+    kinds = [node.op_type for node in reference.graph.node if node.op_type != "Constant"]
+    assert [node.op_type for node in proto.graph.node] == kinds
+    for one, other in zip(expected, computed(raised), strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
+
+
+def test_operators_that_changed_their_meaning_go_through_the_converter():
+    """Those of opset 13 of which the schemas or a table tell that."""
+    names = sorted({schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain})
+    known = [name for name in names if onnx.defs.has(name, 13, "")]
+    changed = [name for name in known if not only_widened(_holding(name), 13, 19)]
+    assert changed == ["BatchNormalization", "RoiAlign"]
+    assert not only_widened(_holding("Relu"), 12, 19)
+    assert not only_widened(_holding("Relu"), 13, 20)
+
+
+def _holding(op_type: str) -> ir.Model:
+    graph = ir.Graph([], [], nodes=[ir.node(op_type, [])], opset_imports={"": 13}, name="network")
+    return ir.Model(graph, ir_version=8)
 
 
 def test_large_weights_take_no_part_in_the_conversion_and_come_back():
