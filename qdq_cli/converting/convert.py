@@ -201,9 +201,20 @@ def _from_cache(path: Path, model: ir.Model) -> Observation:
 
 
 def _convert(run: _Run, subject: _Subject, observed: Observation) -> Finished:
-    """Plan, and give the floats their type."""
+    """Plan, and give the floats their type.
+
+    Raises:
+        ModelError: Every operator stays FP32.
+    """
     with run.stage("cast"):
         finished = in_float_type(subject.model, subject.form, observed)
+    if finished.rest is not None and 0 < finished.rest.operators <= len(finished.rest.kept):
+        name, first = subject.form.float_type.value.upper(), finished.rest.kept[0]
+        raise ModelError(
+            f"Every operator of {run.config.model} stays FP32, so nothing becomes {name}: "
+            f"{first.op_type} '{first.node}', {first.reason}.",
+            "There is nothing to convert in it; keep the FP32 model.",
+        )
     record_provenance(finished.model)
     run.say(*finished.notes)
     return finished

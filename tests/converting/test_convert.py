@@ -12,6 +12,7 @@ import pytest
 from qdq_cli import ConvertConfig, DataConfig, convert_model
 from qdq_cli.process.documents import json_text
 from tests.halves import FLOAT, HALF, outputs_of, overflowing, types_of
+from tests.networks import Network
 from tests.workspace import Outcome, Workspace, make_workspace, qdq
 
 
@@ -129,6 +130,17 @@ def test_what_is_fp16_already_is_refused(space: Workspace):
     for kind, sentence in (("fp16", "is FP16 already."), ("bf16", "is FP16 already, and cannot become BF16.")):
         done = qdq("convert", half, "--float-type", kind)
         assert (done.code, sentence in done.err) == (3, True), done.err
+
+
+@pytest.mark.parametrize("float_type", ["fp16", "bf16"])
+def test_a_model_of_which_nothing_can_have_the_type_is_refused(tmp_path: Path, float_type: str):
+    net = Network()
+    onnx.save(net.proto(net.op("Det", net.input("x", (2, 3, 3)))), tmp_path / "det.onnx")
+    done = qdq("convert", tmp_path / "det.onnx", "--float-type", float_type)
+    assert done.code == 3
+    assert f"stays FP32, so nothing becomes {float_type.upper()}: Det 'det" in done.err
+    assert done.err.count("error: ") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["det.onnx"]
 
 
 def test_a_cache_of_another_network_is_refused(space: Workspace, tmp_path: Path):
