@@ -13,8 +13,8 @@ from qdq_cli.targets.tensorrt.simulation import Layer, LayerKind
 FLOATS = ("FP32", "BF16", "FP16")
 """Types a float operator may run in, widest first."""
 
-NARROW = ("INT8", "FP8", "INT4", "FP4")
-"""Types that an operator runs in where two of its operands have one of them."""
+NARROW = ("INT8", "FP4", "FP8", "INT4")
+"""Types that an operator runs in where two of its operands have one of them; blocks of FP4 have FP8 scales beside."""
 
 INT8 = "INT8"
 

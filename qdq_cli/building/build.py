@@ -37,7 +37,7 @@ from qdq_cli.building.variants import AS_IT_IS, Variant, variants_of
 from qdq_cli.building.verdict import verdict_of
 from qdq_cli.calibrating.calibration_data import input_specs
 from qdq_cli.config.build import BuildConfig
-from qdq_cli.config.forms import Gpu, TensorRT
+from qdq_cli.config.forms import Gpu
 from qdq_cli.inspecting.drawn import sections_of
 from qdq_cli.model import files
 from qdq_cli.model.opset import opset_of
@@ -74,7 +74,7 @@ def build_model(config: BuildConfig, listener: Listener = SILENT) -> BuildReport
     with scratch_folder() as folder, contextlib.ExitStack() as stack:
         path = named(source, folder, stack)
         variants = variants_of(config, folder, stack, quantized=quantized)
-        found, unpredicted = predictions_of(config.model, profiles, TensorRT.V11, map(Gpu, config.gpus))
+        found, unpredicted = predictions_of(config.model, profiles, None, map(Gpu, config.gpus))
         subject = replace(
             subject_of(source, path, profiles), inspections=found, unpredicted=unpredicted, variants=variants
         )

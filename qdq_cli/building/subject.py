@@ -14,7 +14,7 @@ from qdq_cli.building.record import Kernel, Operator, Refusal
 from qdq_cli.building.shapes import Profile
 from qdq_cli.building.variants import Variant
 from qdq_cli.config.build import BuildConfig
-from qdq_cli.config.forms import Gpu, TensorRT
+from qdq_cli.config.forms import DEFAULT_TARGET, Gpu, TensorRT
 from qdq_cli.config.inspect import InspectConfig
 from qdq_cli.inspecting.inspect import inspect_file
 from qdq_cli.inspecting.record import Inspection
@@ -24,6 +24,7 @@ from qdq_cli.model.quantized import holds_quantization
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.writable import check_apart, check_writable
 from qdq_cli.targets.tensorrt.findings import Finding
+from qdq_cli.targets.tensorrt_rtx.table import TENSORRT_RTX
 
 
 @dataclass(frozen=True)
@@ -75,19 +76,26 @@ def subject_of(source: files.ModelFile, path: Path, profiles: Mapping[str, Profi
 
 
 def predictions_of(
-    model: Path, profiles: Mapping[str, Profile], trt: TensorRT, gpus: Iterable[Gpu | None]
+    model: Path, profiles: Mapping[str, Profile], trt: TensorRT | None, gpus: Iterable[Gpu | None]
 ) -> tuple[dict[str, Inspection | None], str]:
     """Predict what becomes of a model on each GPU; None stands for one that is not known.
+
+    Args:
+        model: The model.
+        profiles: Sizes of dynamic inputs.
+        trt: The release that builds it; None for TensorRT for RTX.
+        gpus: The GPUs.
 
     Returns:
         GPU, or "", -> the prediction, or None; and why there is none. A compiler may read what ONNX's checker refuses,
         of which nothing can be predicted then.
     """
     shapes = tuple(f"{name}:{'x'.join(map(str, profile.usual))}" for name, profile in profiles.items())
+    target = TENSORRT_RTX.name if trt is None else DEFAULT_TARGET
     names = {"" if gpu is None else gpu.value: gpu for gpu in gpus}
     try:
         return {
-            name: inspect_file(InspectConfig(model, trt=trt, gpu=gpu, input_shape=shapes))
+            name: inspect_file(InspectConfig(model, trt=trt, gpu=gpu, input_shape=shapes, target=target))
             for name, gpu in names.items()
         }, ""
     except ModelError as error:

@@ -287,6 +287,7 @@ class InspectKeywords(PlanKeywords, total=False):
         gpu: Report which types this GPU lacks.
         input_shape: Sizes of dynamic dimensions, so that costs are known: (1, 3, 640, 640), or a dict of such by input.
         deconv_absorbs_q: Assume that ConvTranspose with an activation absorbs the Q behind it.
+        target: Name of what will build it: `tensorrt`, or `tensorrt-rtx`.
         fail_on, max_standalone, min_int8_macs: Limits (`Gates`).
         report: Where a page about the model goes.
         against: Another form of the same network, shown beside it on the page.
@@ -298,6 +299,7 @@ class InspectKeywords(PlanKeywords, total=False):
     gpu: Gpu | str | None
     input_shape: InputShape
     deconv_absorbs_q: bool
+    target: str
     fail_on: Names
     max_standalone: int | None
     min_int8_macs: float | None

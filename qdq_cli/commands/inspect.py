@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _FILES = {"--svg": "svg", "--dot": "dot", "FILE": "file"}
 """What names a file that is written, on the command line -> among the parameters."""
 
-_LOOK = options_of(InspectConfig, "trt", "gpu", "plugins", "input_shape", "deconv_absorbs_q")
+_LOOK = options_of(InspectConfig, "target", "trt", "gpu", "plugins", "input_shape", "deconv_absorbs_q")
 
 _VIEWS = (
     click.Option(["--layers"], is_flag=True, help="List every predicted layer with its types and cost."),

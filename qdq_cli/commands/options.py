@@ -217,6 +217,7 @@ OUTPUT = options_of(
     "output",
     "weights",
     "form",
+    "target",
     "trt",
     "plugins",
     "float_type",

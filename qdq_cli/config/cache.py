@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qdq_cli.config.checked import Checked
-from qdq_cli.config.fields import REQUIRED, OneOf, option, ruled
-from qdq_cli.config.forms import DEFAULT_TARGET, TARGETS
+from qdq_cli.config.fields import REQUIRED, OneOf, option
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import method_field, percentile_field
+from qdq_cli.config.targets import target_field
 from qdq_cli.process.errors import UsageError
 from qdq_cli.screen.sentences import any_of
 
@@ -104,7 +104,7 @@ class ExportConfig(Checked):
         None, "Choose for this model and these options. [default: those the cache was made with]", metavar="MODEL"
     )
     plan: PlanConfig = field(default_factory=PlanConfig)
-    target: str = DEFAULT_TARGET
+    target: str = target_field()
 
     @property
     def destination(self) -> Path:
@@ -132,7 +132,7 @@ class MergeConfig(Checked):
         metavar="MODEL",
     )
     plan: PlanConfig = field(default_factory=PlanConfig)
-    target: str = ruled(DEFAULT_TARGET, OneOf(TARGETS))
+    target: str = target_field()
 
 
 @dataclass(frozen=True)
@@ -151,4 +151,4 @@ class CheckConfig(Checked):
     file: Path
     plan: PlanConfig = field(default_factory=PlanConfig)
     all_tensors: bool = option(False, "Ask for every float tensor of the model.")
-    target: str = ruled(DEFAULT_TARGET, OneOf(TARGETS))
+    target: str = target_field()

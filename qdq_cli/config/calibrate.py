@@ -8,9 +8,9 @@ from pathlib import Path
 
 from qdq_cli.config.checked import Checked
 from qdq_cli.config.data import DataConfig
-from qdq_cli.config.fields import Interval, OneOf, option, ruled
-from qdq_cli.config.forms import DEFAULT_TARGET, TARGETS
+from qdq_cli.config.fields import Interval, option, ruled
 from qdq_cli.config.placement import PlanConfig
+from qdq_cli.config.targets import target_field
 from qdq_cli.process.errors import UsageError
 from qdq_cli.process.extras import install_line
 
@@ -90,7 +90,7 @@ class CalibrateConfig(Checked):
         f"Let the workers of this Dask scheduler do the work (needs: {install_line('dask')}).",
         metavar="ADDRESS",
     )
-    target: str = ruled(DEFAULT_TARGET, OneOf(TARGETS))
+    target: str = target_field()
 
     @property
     def destination(self) -> Path:

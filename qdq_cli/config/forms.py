@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-TARGETS = ("tensorrt",)
+TARGETS = ("tensorrt", "tensorrt-rtx")
 """Names of what models are quantized for; `qdq_cli.targets.known` says what each of them is."""
 
 DEFAULT_TARGET = TARGETS[0]
@@ -69,3 +69,10 @@ class TensorRT(Enum):
     V8_6 = "8.6"
     V10 = "10"
     V11 = "11"
+
+
+IMPORTERS = {"tensorrt-rtx": TensorRT.V11}
+"""Target -> the release of TensorRT whose importer and whose strong typing it has, where it has no releases of its own.
+
+Source: docs/conformance.md, where the importer of TensorRT for RTX 1.7 is held against what TensorRT 11 reads.
+"""

@@ -11,6 +11,7 @@ from qdq_cli.config.fields import Interval, option
 from qdq_cli.config.forms import Gpu, TensorRT
 from qdq_cli.config.limits import int8_macs_field, plugins_field, report_field
 from qdq_cli.config.placement import PlanConfig
+from qdq_cli.config.targets import release_for, target_field
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class InspectConfig(Checked):
         deconv_absorbs_q: Assume that ConvTranspose with an activation absorbs the Q behind it (section 9, item 2).
         report: Where a page about the model goes; None for none.
         against: Another form of the same network, shown beside it on the page; None for none.
+        target: Name of what will build it: TensorRT, or its compiler for RTX GPUs.
         writes: Option -> file that views are written to afterwards; none may be one of the model's.
     """
 
@@ -73,4 +75,9 @@ class InspectConfig(Checked):
     against: Path | None = option(
         None, "Show another form of the same network beside it on the page of --report.", metavar="MODEL"
     )
+    target: str = target_field()
     writes: Mapping[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "trt", release_for(self.target, self.trt))

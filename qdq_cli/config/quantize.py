@@ -7,13 +7,14 @@ from pathlib import Path
 
 from qdq_cli.config.checked import Checked
 from qdq_cli.config.data import DataConfig
-from qdq_cli.config.fields import Interval, OneOf, option, ruled
+from qdq_cli.config.fields import Interval, OneOf, option
 from qdq_cli.config.floats import keep_io_types_field, scale_type_field
-from qdq_cli.config.forms import DEFAULT_TARGET, TARGETS, FloatType, Form, ScaleType, TensorRT, WeightForm
+from qdq_cli.config.forms import FloatType, Form, ScaleType, TensorRT, WeightForm
 from qdq_cli.config.limits import agreement_field, int8_macs_field, plugins_field, report_field, sqnr_field
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.config.recovery import RECOVERY_STEPS
+from qdq_cli.config.targets import release_for, target_field
 
 DEFAULT_VERIFY = 16
 """Samples held back to compare on."""
@@ -115,10 +116,11 @@ class QuantizeConfig(Checked):
     min_int8_macs: float | None = int8_macs_field(
         "Fail (exit 5) if less of the multiply-accumulates runs in INT8, as qdq inspect predicts it."
     )
-    target: str = ruled(DEFAULT_TARGET, OneOf(TARGETS))
+    target: str = target_field()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "trt", release_for(self.target, self.trt))
         # up to TensorRT 10 the builder has flags that run an FP32 rest in FP16, and nobody builds without them
         single_rest = self.trt is TensorRT.V11 and self.float_type is FloatType.FP32
         object.__setattr__(self, "plan", replace(self.plan, single_rest=single_rest))

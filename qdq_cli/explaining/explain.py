@@ -27,6 +27,7 @@ from qdq_cli.targets.tensorrt import skips as tensorrt_skips
 from qdq_cli.targets.tensorrt.findings import RULES, Rule, Severity
 from qdq_cli.targets.tensorrt.remedies import REMEDIES
 from qdq_cli.targets.tensorrt.simulation import Reason
+from qdq_cli.targets.tensorrt_rtx import skips as tensorrt_rtx_skips
 
 CHAPTERS = (*READING, *WEIGHTS, *PLACING, *BUILDING, *CALIBRATING, *OPEN)
 """The rules in the order of docs/rules.md."""
@@ -57,7 +58,7 @@ class Explanations:
 @functools.cache
 def catalogue() -> Mapping[str, Explanation]:
     """Return every code with its explanation, in the order in which they are listed."""
-    says = {**skips.REASONS, **tensorrt_skips.REASONS}
+    says = {**skips.REASONS, **tensorrt_skips.REASONS, **tensorrt_rtx_skips.REASONS}
     casts = reasons.REASONS
     found = [
         *(_explanation(entry, Kind.RULE) for entry in CHAPTERS),

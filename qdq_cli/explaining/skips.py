@@ -121,6 +121,12 @@ SKIPS = {
         "A depthwise Conv of 0.7 % of the MACs that reads channels which hardly move, with large weights for them.",
         "Nothing needs to be done; --all-int8 quantizes it too.",
     ),
+    "DEPTHWISE_PADDED": Told(
+        "TensorRT for RTX 1.7 pads the codes that a depthwise convolution reads to four times its channels: kernels "
+        "move more bytes with it in INT8 than with it in float (docs/decisions/15-tensorrt-for-rtx.md).",
+        "The 3x3 Conv of an inverted residual, for --target tensorrt-rtx.",
+        "Nothing needs to be done; --no-channel-rules quantizes it too.",
+    ),
     "GEMV": Told(
         "Each weight is used once, so the operator waits for memory, not for arithmetic (section 3.4).",
         "A Gemm with a weight [512, 1].",

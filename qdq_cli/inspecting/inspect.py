@@ -35,17 +35,18 @@ from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
 from qdq_cli.screen.page import BoxRow
 from qdq_cli.screen.render import check_page_target, write_page
+from qdq_cli.targets.known import target_named
+from qdq_cli.targets.lints import lint_gpu_of, lint_of
 from qdq_cli.targets.tensorrt.cost import measure
 from qdq_cli.targets.tensorrt.cost_record import Cost
 from qdq_cli.targets.tensorrt.findings import Finding, Severity, check_wanted
-from qdq_cli.targets.tensorrt.gpus import lint_gpu, needs_of
+from qdq_cli.targets.tensorrt.gpus import needs_of
 from qdq_cli.targets.tensorrt.importer.plugins import check_plugins
-from qdq_cli.targets.tensorrt.lint import lint, lint_rest, lint_simulation
+from qdq_cli.targets.tensorrt.lint import lint_rest, lint_simulation
 from qdq_cli.targets.tensorrt.page_origin import origin_of, stored_channels
 from qdq_cli.targets.tensorrt.precision import PRECISIONS
 from qdq_cli.targets.tensorrt.predict import prediction_of
 from qdq_cli.targets.tensorrt.simulation import Simulation
-from qdq_cli.targets.tensorrt.table import TENSORRT
 from qdq_cli.targets.tensorrt.verdict import verdict
 
 
@@ -108,9 +109,14 @@ def _subject(source: files.ModelFile, config: InspectConfig, listener: Listener)
     if holds_quantization(source.model):
         return _as_it_is(source.model, config)
     planned = QuantizeConfig(
-        model=config.model, plan=config.plan, trt=config.trt, plugins=config.plugins, dry_run=True
-    )  # fmt: skip
-    return _as_planned(source, config, Run(planned, listener, TENSORRT))
+        model=config.model,
+        plan=config.plan,
+        trt=config.trt,
+        plugins=config.plugins,
+        dry_run=True,
+        target=config.target,
+    )
+    return _as_planned(source, config, Run(planned, listener, target_named(config.target)))
 
 
 def inspect_file(config: InspectConfig) -> Inspection:
@@ -140,13 +146,19 @@ def inspect_plan(config: QuantizeConfig, listener: Listener = SILENT) -> Inspect
         UsageError: An option names something that is not there, or the output could not be written.
     """
     look = InspectConfig(
-        config.model, trt=config.trt, plan=config.plan, plugins=config.plugins, input_shape=config.data.input_shape
+        config.model,
+        trt=config.trt,
+        plan=config.plan,
+        plugins=config.plugins,
+        input_shape=config.data.input_shape,
+        target=config.target,
     )
     with collector_paused():
         target = check_outputs(config, config.report)
         source = files.load(config.model)
         files.check_data_target(source, target)
-        return _inspected(source, _as_planned(source, look, Run(config, listener, TENSORRT)), look)[0]
+        run = Run(config, listener, target_named(config.target))
+        return _inspected(source, _as_planned(source, look, run), look)[0]
 
 
 @dataclass(frozen=True)
@@ -188,11 +200,11 @@ def _as_planned(source: files.ModelFile, config: InspectConfig, run: Run) -> _Su
 def _inspected(
     source: files.ModelFile, subject: _Subject, config: InspectConfig
 ) -> tuple[Inspection, Simulation, Cost]:
-    model, report = subject.model, subject.plan
-    found = lint(model, config.plugins)
+    model, report, target = subject.model, subject.plan, target_named(config.target)
+    found = lint_of(target.name, model, config.plugins)
     operators = {node.name or "": node.op_type for node in model.graph}
-    simulation, cost = measure(model, deconv_absorbs_q=config.deconv_absorbs_q)
-    predicted = (*lint_simulation(simulation), *lint_gpu(simulation, config.gpu))
+    simulation, cost = measure(model, deconv_absorbs_q=config.deconv_absorbs_q, operators=target.operators)
+    predicted = (*lint_simulation(simulation), *lint_gpu_of(target.name, simulation, config.gpu))
     rest = () if report is not None else lint_rest(cost)
     said = verdict((*found, *predicted, *rest), config.trt)
     inspection = Inspection(
@@ -214,9 +226,9 @@ def _inspected(
         standalone=simulation.standalone,
         standalone_costs=cost.standalone,
         other_nodes=_other_nodes(operators, simulation),
-        target=TENSORRT.name,
-        activation_type=_stored_as(cost, TENSORRT.activations.qtype.name),
-        weight_type=_stored_as(cost, TENSORRT.weights.qtype.name, alone=True),
+        target=target.name,
+        activation_type=_stored_as(cost, target.activations.qtype.name),
+        weight_type=_stored_as(cost, target.weights.qtype.name, alone=True),
         plan=None if report is None else replace(report, tensorrt=prediction_of(simulation, cost)),
     )
     return inspection, simulation, cost

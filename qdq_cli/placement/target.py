@@ -39,11 +39,14 @@ class OperatorRule:
     Args:
         epilogue: Whether it can end a weighted operator's kernel.
         obstacle: For an operator that commutes: why the target lets no codes through here, "" where it does.
+        computes_float: For a weighted operator whose operands are quantized: why the target computes it in float all
+            the same, "" where it does not.
         thin: Evidence is thin enough that the safe mode leaves the operator float.
     """
 
     epilogue: Epilogue = Epilogue.NONE
     obstacle: Callable[[ir.Node], operators.Obstacle] | None = None
+    computes_float: Callable[[ir.Node], str] | None = None
     thin: bool = False
 
 
@@ -65,6 +68,13 @@ class OperatorTable:
     def has(self, node: ir.Node | None) -> bool:
         """Say whether the target has a rule for a node's operator."""
         return self.rule(node) is not None
+
+    def why_float(self, node: ir.Node) -> str:
+        """Say why a weighted operator with quantized operands is computed in float here, or "" where it is not."""
+        rule = self.rule(node)
+        if rule is None:
+            return f"There is no integer kernel for {node.op_type}, so it computes in float."
+        return "" if rule.computes_float is None else rule.computes_float(node)
 
     def epilogue(self, node: ir.Node) -> Epilogue:
         """Say how a node can end a weighted operator's kernel."""
@@ -202,7 +212,7 @@ class Target:
     """A runtime that models are quantized for.
 
     Args:
-        name: What users call it: lower case, one word.
+        name: What users call it: lower case, without blanks.
         title: Its name in sentences.
         activations: How activations are quantized: one scale a tensor.
         weights: How weights are, symmetric: per channel stands for one scale an output channel, at whichever axis these

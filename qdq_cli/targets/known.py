@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from qdq_cli.placement.target import Target
 from qdq_cli.targets.tensorrt.table import TENSORRT
+from qdq_cli.targets.tensorrt_rtx.table import TENSORRT_RTX
 
-TARGETS = {target.name: target for target in (TENSORRT,)}
+TARGETS = {target.name: target for target in (TENSORRT, TENSORRT_RTX)}
 """Name, as configurations have it (`config.forms.TARGETS`) -> target."""
 
 

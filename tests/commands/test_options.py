@@ -569,6 +569,16 @@ def test_the_release_that_must_read_the_result(space: Workspace):
     assert "--weights int8" in refused.err
 
 
+@option("--target")
+def test_what_it_is_quantized_for(space: Workspace):
+    """In full in tests/targets/test_tensorrt_rtx.py."""
+    document = document_of(space, "--target", "tensorrt-rtx")
+    assert (document["target"], document["trt"]) == ("tensorrt-rtx", "11")
+    unknown = space.quantize("--target", "tensorrt-rtz")
+    assert unknown.code == 2
+    assert "tensorrt-rtx" in unknown.err
+
+
 @option("--dry-run")
 def test_a_dry_run_needs_no_data_and_writes_nothing(space: Workspace):
     before = space.listing()

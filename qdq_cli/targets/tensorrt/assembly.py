@@ -24,6 +24,7 @@ from qdq_cli.model.scales import (
     tensor_scale,
 )
 from qdq_cli.placement.propagate import Propagation, nodes_on_codes
+from qdq_cli.placement.target import OperatorTable
 from qdq_cli.targets.tensorrt.importing import is_shuffle, onnx_name
 from qdq_cli.targets.tensorrt.onnx_types import bits_of, coded_precision, precision_of
 from qdq_cli.targets.tensorrt.precision import Precision
@@ -84,9 +85,13 @@ class Assembly:
         graph: The clone's main graph after propagation.
         tensors: Value -> the name the user knows it by; new values have their own names.
         propagation: How it was propagated.
+        operators: What the builder does with each operator.
     """
 
-    def __init__(self, graph: ir.Graph, tensors: Mapping[ir.Value, str], propagation: Propagation) -> None:
+    def __init__(
+        self, graph: ir.Graph, tensors: Mapping[ir.Value, str], propagation: Propagation, operators: OperatorTable
+    ) -> None:
+        self.operators = operators
         self.nodes = tuple(graph)  # the graph stays as it is from here on
         self._tensors = tensors
         self._origins = propagation.origins

@@ -16,10 +16,12 @@ from qdq_cli.model.foreign import hides_product
 from qdq_cli.model.nodes import inner_graphs, input_at, int_attribute, is_op, string_attribute
 from qdq_cli.model.scales import is_pair_half
 from qdq_cli.placement.operators import count_weighted, counts_as_weighted
+from qdq_cli.placement.target import OperatorTable
 from qdq_cli.preparing.prepare import infer_shapes
 from qdq_cli.preparing.settle import give_shapes, settle_one_sample, settle_shapes
 from qdq_cli.targets.tensorrt.cost_record import Cost, LayerCost, by_type
 from qdq_cli.targets.tensorrt.onnx_types import bits_of, precision_of
+from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.precision import Precision
 from qdq_cli.targets.tensorrt.simulate import simulate_in_place
 from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
@@ -35,32 +37,38 @@ def cost_of(model: ir.Model, simulation: Simulation) -> Cost:
     return price(Sizes(model), simulation)
 
 
-def weigh(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Simulation, Cost]:
+def weigh(
+    model: ir.Model, shapes: Mapping[str, tuple[int, ...]], operators: OperatorTable = OPERATORS
+) -> tuple[Simulation, Cost]:
     """Simulate a model, and measure its layers for one sample; the model is left as it is.
 
     Args:
         model: Any ONNX model with inferred shapes.
         shapes: Graph input -> the shape of one sample, where the model leaves dimensions open.
+        operators: As for `simulate`.
     """
     clone = model.clone()
     give_shapes(clone, shapes)
     if shapes:
         infer_shapes(clone)
     settle_one_sample(clone)
-    return measure(clone)
+    return measure(clone, operators=operators)
 
 
-def measure(model: ir.Model, *, deconv_absorbs_q: bool = False) -> tuple[Simulation, Cost]:
+def measure(
+    model: ir.Model, *, deconv_absorbs_q: bool = False, operators: OperatorTable = OPERATORS
+) -> tuple[Simulation, Cost]:
     """Settle a model's shapes, simulate and price it; it is taken apart on the way, and not to be used afterwards.
 
     Args:
         model: A sorted model with its shapes inferred, of one sample.
         deconv_absorbs_q: As for `simulate`.
+        operators: As for `simulate`.
     """
     weighted = count_weighted(model)
     settle_shapes(model)
     sizes = Sizes(model)
-    simulation = simulate_in_place(model, deconv_absorbs_q=deconv_absorbs_q, weighted=weighted)
+    simulation = simulate_in_place(model, deconv_absorbs_q=deconv_absorbs_q, weighted=weighted, operators=operators)
     return simulation, price(sizes, simulation)
 
 

@@ -13,6 +13,7 @@ from qdq_cli.screen.sentences import did_you_mean
 ALL = tuple(TensorRT)
 UP_TO_8_4 = (TensorRT.V8_4,)
 UP_TO_8_6 = (TensorRT.V8_4, TensorRT.V8_6)
+UP_TO_10 = (*UP_TO_8_6, TensorRT.V10)
 FROM_10 = (TensorRT.V10, TensorRT.V11)
 FROM_11 = (TensorRT.V11,)
 
@@ -132,6 +133,7 @@ _TABLE = (
         "A20",
         "the axis attribute on a per-channel Q or DQ: its default differs between importers",
         "Write the axis; `qdq fix` does.",
+        UP_TO_10,
     ),
     Rule(
         "E_AXIS_LEN",

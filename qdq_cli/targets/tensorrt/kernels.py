@@ -39,7 +39,6 @@ from qdq_cli.targets.tensorrt.grouping import groups_without_kernel
 from qdq_cli.targets.tensorrt.importing import is_shuffle, onnx_name
 from qdq_cli.targets.tensorrt.lint_scales import is_vector_of_one
 from qdq_cli.targets.tensorrt.onnx_types import coded_precision
-from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.precision import Precision
 from qdq_cli.targets.tensorrt.simulation import LayerKind
 
@@ -103,7 +102,7 @@ def is_weight_read(reader: ir.Node, slot: int) -> bool:
     return weight is not None and weight.number == slot
 
 
-def _codes_or_obstacle(node: ir.Node, operands: Operands) -> Precision | str:
+def _codes_or_obstacle(assembly: Assembly, node: ir.Node, operands: Operands) -> Precision | str:
     """Return the type of the codes that a weighted operator computes on, or say why it does not (A31, A32)."""
     if is_op(node, "Einsum"):
         return "TensorRT computes Einsum in float."
@@ -122,7 +121,7 @@ def _codes_or_obstacle(node: ir.Node, operands: Operands) -> Precision | str:
     if len(found) > 1:
         types = " and ".join(sorted(precision.value for precision in found))
         return f"Its operands are {types}, which no kernel multiplies, so it computes in float (A32)."
-    return found.pop()
+    return assembly.operators.why_float(node) or found.pop()
 
 
 def _not_quantized(slot: Slot) -> str:
@@ -165,7 +164,7 @@ def _absorbed(assembly: Assembly, node: ir.Node) -> Kernel:
         elif use is not None and is_op(use[0], "Add") and not activated and kernel.residual is None:
             if not _absorbs_add(assembly, kernel, Slot(*use)):
                 return kernel
-        elif use is not None and OPERATORS.epilogue(use[0]) is Epilogue.CLIP and use[1] == 0:
+        elif use is not None and assembly.operators.epilogue(use[0]) is Epilogue.CLIP and use[1] == 0:
             _take(kernel, use[0])
             activated = True
         elif activated or not _absorbs_activation(assembly, kernel):
@@ -182,7 +181,7 @@ def _take(kernel: Kernel, node: ir.Node) -> None:
 def _absorbs_activation(assembly: Assembly, kernel: Kernel) -> bool:
     """Absorb an activation of one or several nodes; only kernels of one group have that epilogue (P5)."""
     chain = pointwise_chain(kernel.result)
-    if chain is None or not any(OPERATORS.epilogue(node) is not Epilogue.NONE for node in chain.nodes):
+    if chain is None or not any(assembly.operators.epilogue(node) is not Epilogue.NONE for node in chain.nodes):
         return False
     if int_attribute(kernel.lead, "group", 1) != 1:
         kernel.because.append("Its activation stays outside: grouped kernels have no such epilogue (P5).")
@@ -214,7 +213,7 @@ def _absorbs_add(assembly: Assembly, kernel: Kernel, read: Slot) -> bool:
 def _decide_types(assembly: Assembly, kernel: Kernel, *, deconv_absorbs_q: bool) -> None:
     """Decide INT8 or float for the operands, the residual and the result (A31; 4.4, cases 1-5)."""
     operands = operands_of(kernel.lead)
-    codes = _codes_or_obstacle(kernel.lead, operands)
+    codes = _codes_or_obstacle(assembly, kernel.lead, operands)
     kernel.weight = operands.weight
     if len(kernel.nodes) > 1:
         absorbed = ", ".join(f"'{onnx_name(node)}'" for node in kernel.nodes[1:])
@@ -258,7 +257,7 @@ def _decide_output(assembly: Assembly, kernel: Kernel, *, deconv_absorbs_q: bool
     if quantize is None:
         kernel.because.append(_float_output_because(kernel.result))
         return
-    if kernel.lead.op_type == "ConvTranspose" and not deconv_absorbs_q and _is_activated(kernel):
+    if kernel.lead.op_type == "ConvTranspose" and not deconv_absorbs_q and _is_activated(assembly, kernel):
         kernel.because.append(
             "The Q behind its activation stays a kernel of its own: ConvTranspose does not absorb it."
         )
@@ -284,8 +283,8 @@ def _float_output_because(result: ir.Value) -> str:
     return f"{shown} {'reads' if len(readers) == 1 else 'read'} its result in float, so it writes float (P7)."
 
 
-def _is_activated(kernel: Kernel) -> bool:
-    return any(OPERATORS.epilogue(node) is not Epilogue.NONE for node in kernel.nodes)
+def _is_activated(assembly: Assembly, kernel: Kernel) -> bool:
+    return any(assembly.operators.epilogue(node) is not Epilogue.NONE for node in kernel.nodes)
 
 
 def _doubts(kernel: Kernel, operands: Operands) -> list[str]:

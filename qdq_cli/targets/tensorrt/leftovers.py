@@ -23,7 +23,6 @@ from qdq_cli.targets.tensorrt.assembly import (
 )
 from qdq_cli.targets.tensorrt.einsum import FLOAT, is_product
 from qdq_cli.targets.tensorrt.onnx_types import coded_precision, precision_of
-from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.precision import Precision
 from qdq_cli.targets.tensorrt.simulation import LayerKind
 
@@ -59,7 +58,9 @@ def build_leftovers(assembly: Assembly) -> None:
         elif is_product(node):
             assembly.add(Kernel(node, LayerKind.WEIGHTED, [node], node.outputs[0], because=[FLOAT]))
         else:
-            assembly.add(Kernel(node, LayerKind.OTHER, [node], node.outputs[0], because=_why_not_on_codes(node)))
+            assembly.add(
+                Kernel(node, LayerKind.OTHER, [node], node.outputs[0], because=_why_not_on_codes(assembly, node))
+            )
 
 
 def _is_layer(node: ir.Node) -> bool:
@@ -69,11 +70,11 @@ def _is_layer(node: ir.Node) -> bool:
     return not node.inputs or any(value is not None and not is_constant(value) for value in node.inputs)
 
 
-def _why_not_on_codes(node: ir.Node) -> list[str]:
+def _why_not_on_codes(assembly: Assembly, node: ir.Node) -> list[str]:
     """Say why a class C operator works on floats; there is nothing to say about class F."""
     if operator_of(node).op_class is not OpClass.COMMUTING:
         return []
-    if obstacle := OPERATORS.obstacle_to_commuting(node):
+    if obstacle := assembly.operators.obstacle_to_commuting(node):
         return [f"Neither Q nor DQ can cross it: {obstacle} (section 2.3)."]
     return ["It could work on INT8 codes (class C), but no Q behind it and no DQ before it reaches it (R4, R5)."]
 
@@ -92,7 +93,9 @@ def _build_pooling(assembly: Assembly, node: ir.Node) -> None:
     kernel = Kernel(node, LayerKind.POOLING, [node], node.outputs[0])
     read, quantize = Slot(node, 0), trailing_quantize(node.outputs[0])
     dequantize = activation_dequantize(read)
-    if dequantize is None:
+    if not assembly.operators.has(node):
+        kernel.because.append(f"There is no INT8 kernel for {node.op_type}, so it computes in float.")
+    elif dequantize is None:
         kernel.because.append("Its input does not come from a DQ, so it stays float (4.5).")
     elif coded_precision(dequantize) is not Precision.INT8:
         kernel.because.append("Averages have an INT8 form and no FP8 form, so it stays float (section 7).")

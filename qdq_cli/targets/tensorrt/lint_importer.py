@@ -26,7 +26,7 @@ def lint_import(graph: ir.Graph, opset: int, plugins: Collection[str] = ()) -> I
         plugins: Custom operators that the deployment has.
     """
     for found in places(graph, opset, plugins):
-        yield from _of_refusal(found)
+        yield from findings_of(found)
     for value in graph.inputs:
         if value.dtype is ir.DataType.DOUBLE:
             yield finding("W_DOUBLE", "", value.name or "", "an input of FP64")
@@ -46,7 +46,7 @@ def _recurrent_in_branches(graph: ir.Graph) -> Iterator[ir.Node]:
             yield from (node for branch in inner_graphs(holder) for node in branch if is_op(node, *_RECURRENT))
 
 
-def _of_refusal(found: Place) -> Iterator[Finding]:
+def findings_of(found: Place) -> Iterator[Finding]:
     """Yield an error for the releases that refuse it, and advice for one whose newer minor releases read it."""
     refusal, place = found.refusal, "" if found.node is None else label(found.node)
     code = "E_UNSUPPORTED_OP" if refusal.is_operator else "E_UNSUPPORTED_FORM"

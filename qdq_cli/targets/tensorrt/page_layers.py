@@ -6,25 +6,28 @@ from typing import NamedTuple
 
 import onnx_ir as ir
 
+from qdq_cli.placement.target import OperatorTable
 from qdq_cli.screen.amounts import share_text, short_count, size_text
 from qdq_cli.screen.graph import Graph
 from qdq_cli.screen.page import Badge, Block, Cell, Facts, Link, Meter, Note, Part, Section, Shares, Table, Tone
 from qdq_cli.screen.page_text import NOTHING, number
 from qdq_cli.targets.tensorrt.cost import weigh
 from qdq_cli.targets.tensorrt.cost_record import Cost, LayerCost
+from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.page_graph import graph_of
 from qdq_cli.targets.tensorrt.page_origin import origin_of
 from qdq_cli.targets.tensorrt.precision import PRECISIONS, Precision
 from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone
 
 
-def predicted_sections(model: ir.Model) -> tuple[Section, ...]:
+def predicted_sections(model: ir.Model, operators: OperatorTable = OPERATORS) -> tuple[Section, ...]:
     """Simulate a model and show its graph, and its layers with their costs.
 
     Args:
         model: A Q/DQ model; not changed. With an open batch dimension the costs are those of one sample.
+        operators: As for `simulate`.
     """
-    simulation, cost = weigh(model, {})
+    simulation, cost = weigh(model, {}, operators)
     graph = graph_of(simulation, cost, origin_of(model))
     return (graph_section(graph), cost_section(cost), layer_section(simulation, cost))
 

@@ -14,7 +14,6 @@ from qdq_cli.targets.tensorrt.assembly import Assembly, Kernel, Slot, activation
 from qdq_cli.targets.tensorrt.importing import onnx_name
 from qdq_cli.targets.tensorrt.kernels import DECONV, operands_of
 from qdq_cli.targets.tensorrt.onnx_types import coded_precision, precision_of
-from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.remedies import LEAVE, REMEDIES
 from qdq_cli.targets.tensorrt.simulation import LayerKind, Reason, Standalone
 
@@ -78,7 +77,7 @@ def _why_quantize(assembly: Assembly, node: ir.Node, tensor: ir.Value) -> _Findi
     if producer is None or is_dequantize(producer):
         return _Finding(Reason.SCALE_MISMATCH, f"'{name}' was quantized with another scale before (R3).", RESCALE)
     kernel = assembly.kernel_of.get(producer)
-    if kernel is None or not _could_write_codes(kernel, producer):
+    if kernel is None or not _could_write_codes(assembly, kernel, producer):
         return _why_float_producer(assembly, kernel, node, producer)
     shared = _shared_with(tensor, name, node)
     if shared is not None:
@@ -95,13 +94,14 @@ def _why_quantize(assembly: Assembly, node: ir.Node, tensor: ir.Value) -> _Findi
     return _why_float_producer(assembly, kernel, node, producer)
 
 
-def _could_write_codes(kernel: Kernel, producer: ir.Node) -> bool:
+def _could_write_codes(assembly: Assembly, kernel: Kernel, producer: ir.Node) -> bool:
     """Say whether the producer would write INT8 if this Q were its only reader and its residual fitted."""
     if kernel.kind in (LayerKind.WEIGHTED, LayerKind.POINTWISE):
         return kernel.codes is not None
     if kernel.kind is LayerKind.POOLING:
-        return activation_dequantize(Slot(producer, 0)) is not None
-    return operator_of(producer).op_class is OpClass.COMMUTING and not OPERATORS.obstacle_to_commuting(producer)
+        return assembly.operators.has(producer) and activation_dequantize(Slot(producer, 0)) is not None
+    commuting = operator_of(producer).op_class is OpClass.COMMUTING
+    return commuting and not assembly.operators.obstacle_to_commuting(producer)
 
 
 def _shared_with(tensor: ir.Value, name: str, node: ir.Node) -> _Finding | None:
@@ -121,7 +121,8 @@ def _why_float_producer(assembly: Assembly, kernel: Kernel | None, quantize: ir.
     tensor = quantize.inputs[0]
     name = "" if tensor is None else assembly.tensor_name(tensor)
     made_by = f"'{name}' is made in float by {producer.op_type} '{onnx_name(producer)}'"
-    if operator_of(producer).op_class is OpClass.COMMUTING and (obstacle := OPERATORS.obstacle_to_commuting(producer)):
+    commuting = operator_of(producer).op_class is OpClass.COMMUTING
+    if commuting and (obstacle := assembly.operators.obstacle_to_commuting(producer)):
         return _Finding(Reason.NONCOMMUTING, f"{made_by}, which Q cannot cross: {obstacle} (section 2.3).")
     if kernel is not None and kernel.kind is LayerKind.POOLING:
         return _Finding(
@@ -197,7 +198,7 @@ def _why_read_in_float(assembly: Assembly, slot: Slot) -> _Finding:
         because = f"{reader} adds it in the kernel of '{onnx_name(kernel.lead)}', which writes float (4.4, case 5)."
         return _Finding(Reason.RESIDUAL_NOT_REQUANTIZED, because)
     if operator_of(node).op_class is OpClass.COMMUTING:
-        return _why_not_crossed(node, reader)
+        return _why_not_crossed(assembly, node, reader)
     if kernel is not None and kernel.kind is LayerKind.POOLING:
         return _Finding(Reason.NONCOMMUTING, f"{reader} averages, and its result is not quantized (4.5).")
     detail = f" {kernel.because[0]}" if kernel is not None and kernel.because and kernel.codes is None else ""
@@ -205,8 +206,8 @@ def _why_read_in_float(assembly: Assembly, slot: Slot) -> _Finding:
     return _Finding(Reason.FLOAT_CONSUMER, f"{reader} reads it in float.{detail}", remedy=remedy)
 
 
-def _why_not_crossed(node: ir.Node, reader: str) -> _Finding:
-    if obstacle := OPERATORS.obstacle_to_commuting(node):
+def _why_not_crossed(assembly: Assembly, node: ir.Node, reader: str) -> _Finding:
+    if obstacle := assembly.operators.obstacle_to_commuting(node):
         return _Finding(Reason.NONCOMMUTING, f"DQ cannot cross {reader}: {obstacle} (section 2.3).")
     dequantized = [activation_dequantize(Slot(node, index)) is not None for index in range(len(node.inputs))]
     if is_op(node, "Concat") and all(dequantized):

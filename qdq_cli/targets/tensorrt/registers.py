@@ -16,19 +16,22 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from qdq_cli.model.scales import is_dequantize
+from qdq_cli.placement.target import OperatorTable
+from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.simulate import simulate
 from qdq_cli.targets.tensorrt.simulation import Layer, LayerKind, Simulation
 
 _SUMMING = frozenset({LayerKind.WEIGHTED, LayerKind.POOLING})
 
 
-def never_stored(model: ir.Model) -> frozenset[str]:
+def never_stored(model: ir.Model, operators: OperatorTable = OPERATORS) -> frozenset[str]:
     """Return the names of tensors that live in kernels on codes alone, results of absorbed DQs among them.
 
     Args:
         model: A Q/DQ model with inferred types; left as it is.
+        operators: As for `simulate`.
     """
-    simulation = simulate(model)
+    simulation = simulate(model, operators=operators)
     nodes = {node.name or "": node for node in model.graph}
     inner = {name for layer in simulation.layers if _sums(layer) for name in _inner(layer, nodes)}
     return frozenset(inner | _taken_in(simulation, nodes))

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from qdq_cli.placement.operators import count_weighted
 from qdq_cli.placement.propagate import propagate
+from qdq_cli.placement.target import OperatorTable
 from qdq_cli.targets.tensorrt.assembly import Assembly
 from qdq_cli.targets.tensorrt.importing import Imported, import_in_place, imported
 from qdq_cli.targets.tensorrt.kernels import fuse_weighted
@@ -19,33 +20,42 @@ from qdq_cli.targets.tensorrt.reasons import standalone
 from qdq_cli.targets.tensorrt.simulation import LayerKind, Simulation
 
 
-def simulate(model: ir.Model, *, deconv_absorbs_q: bool = False) -> Simulation:
+def simulate(model: ir.Model, *, deconv_absorbs_q: bool = False, operators: OperatorTable = OPERATORS) -> Simulation:
     """Simulate how TensorRT builds a model; the model is not changed and its weights are not read.
 
     Args:
         model: Any ONNX model, best as `prepare` leaves it; element types and shapes make the prediction finer.
         deconv_absorbs_q: Assume that ConvTranspose with an activation absorbs the Q behind it (section 9, item 2).
+        operators: What the builder does with each operator; another table is another member of the family.
 
     Raises:
         ModelError: The graph has a cycle.
     """
-    return _simulated(imported(model), count_weighted(model), deconv_absorbs_q=deconv_absorbs_q)
+    return _simulated(imported(model), count_weighted(model), operators, deconv_absorbs_q=deconv_absorbs_q)
 
 
-def simulate_in_place(model: ir.Model, *, deconv_absorbs_q: bool = False, weighted: int | None = None) -> Simulation:
+def simulate_in_place(
+    model: ir.Model,
+    *,
+    deconv_absorbs_q: bool = False,
+    weighted: int | None = None,
+    operators: OperatorTable = OPERATORS,
+) -> Simulation:
     """Simulate how TensorRT builds a model, and take the model apart on the way: a clone is a fifth of the time.
 
     Args:
         model: A sorted model, as `files.load` leaves it; not to be used afterwards.
         deconv_absorbs_q: As for `simulate`.
         weighted: Weighted operators of the model, where some of them were folded into constants since.
+        operators: As for `simulate`.
     """
     count = count_weighted(model) if weighted is None else weighted
-    return _simulated(import_in_place(model), count, deconv_absorbs_q=deconv_absorbs_q)
+    return _simulated(import_in_place(model), count, operators, deconv_absorbs_q=deconv_absorbs_q)
 
 
-def _simulated(start: Imported, weighted: int, *, deconv_absorbs_q: bool) -> Simulation:
-    assembly = Assembly(start.model.graph, start.tensors, propagate(start.model, may_move=OPERATORS.commutes))
+def _simulated(start: Imported, weighted: int, operators: OperatorTable, *, deconv_absorbs_q: bool) -> Simulation:
+    propagated = propagate(start.model, may_move=operators.commutes)
+    assembly = Assembly(start.model.graph, start.tensors, propagated, operators)
     fuse_weighted(assembly, deconv_absorbs_q=deconv_absorbs_q)
     build_leftovers(assembly)
     layers = assembly.layers()

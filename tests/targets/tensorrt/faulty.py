@@ -62,7 +62,8 @@ def on_half_data() -> onnx.ModelProto:
 def computed_scale() -> onnx.ModelProto:
     net, x = start()
     operands = [net.op("Abs", net.input("s", ())), net.constant(np.int8(0))]
-    return net.proto(net.op("DequantizeLinear", net.op("QuantizeLinear", x, *operands), *operands))
+    data = net.op("DequantizeLinear", net.op("QuantizeLinear", x, *operands), *operands)
+    return net.proto(net.op("Conv", data, net.quantized_weight(net.weight(32, 32, 1, 1)), name="conv"))
 
 
 def stored_bias(net: Network) -> str:

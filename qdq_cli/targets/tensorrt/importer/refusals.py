@@ -79,9 +79,23 @@ def refused_by_releases(model: ir.Model, plugins: Collection[str]) -> tuple[Refu
     Raises:
         UsageError: Nothing in the model goes by the name of a plugin.
     """
+    return gathered(places_of_releases(model, plugins))
+
+
+def places_of_releases(model: ir.Model, plugins: Collection[str]) -> Iterator[Place]:
+    """Yield everything in a model that some release refuses, Q and DQ apart; see `places`.
+
+    Raises:
+        UsageError: Nothing in the model goes by the name of a plugin.
+    """
     check_plugins(model.graph, plugins)
+    return places(model.graph, opset_of(model), plugins)
+
+
+def gathered(found: Iterable[Place]) -> tuple[Refused, ...]:
+    """Return each thing that is refused once, with the nodes it is found at."""
     nodes: dict[Refusal, list[str]] = {}
-    for place in places(model.graph, opset_of(model), plugins):
+    for place in found:
         named = nodes.setdefault(place.refusal, [])
         if place.node is not None:
             named.append(place.node.name or place.tensor)

@@ -1,0 +1,1 @@
+"""TensorRT for RTX: what its builder does otherwise than TensorRT on a server."""
