@@ -15,7 +15,7 @@ DIST ?= .venv-dist
 # where this repository can be read; without it that of the clone, where it is a web address
 REPOSITORY ?=
 
-.PHONY: demo test test-oldest check bench accuracy attack conform golden schema docs dist clean
+.PHONY: demo test test-oldest check bench accuracy verdict attack conform golden schema docs dist clean
 
 demo: $(VENV)/.use ; mkdir -p demo-output && $(RUN)/qdq quantize sample_models/digits_resnet.onnx --calib sample_models/images/digits --preprocess unit -o demo-output/digits_resnet.qdq.onnx
 test: $(VENV)/.test ; $(RUN)/python -m pytest -n 2 --coverage $(COVERAGE)
@@ -26,6 +26,7 @@ golden: $(VENV)/.test ; $(RUN)/python -m pytest --update-golden
 schema: $(VENV)/.test ; $(RUN)/python -m pytest --update-golden tests/test_schema.py
 bench: $(VENV)/.test ; $(RUN)/python -m bench
 accuracy: $(VENV)/.test ; $(RUN)/python -m bench.accuracy $(MODELS)
+verdict: $(VENV)/.test ; $(RUN)/python -m bench.verdict $(MODELS)
 # qdq inspect against NVIDIA's compiler, in an environment of its own: NETWORKS random networks and the sample models
 conform: $(CONFORM)/.use ; $(CONFORM)/bin/python -m bench.conform --networks $(NETWORKS) $(CONFORMING)
 attack: $(VENV)/.test ; $(RUN)/python -m bench attack --runs 10000

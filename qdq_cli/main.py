@@ -98,7 +98,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.UsageError as error:
         failed = _usage(error)
     except QdqError as error:
-        failed = _failure(error.exit_code, error.message, error.hint or _help_hint(error.exit_code), error.said)
+        hint = error.hint or _help_hint(error.exit_code)
+        failed = _failure(error.exit_code, error.message, hint, error.said, error.kind)
         found = error.found
     except (KeyboardInterrupt, click.Abort):
         end_at_once_on_signals()
@@ -114,11 +115,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return failed.exit_code
 
 
-def _failure(code: ExitCode, message: str, hint: str = "", said: tuple[str, ...] = ()) -> Failure:
+def _failure(code: ExitCode, message: str, hint: str = "", said: tuple[str, ...] = (), kind: str = "") -> Failure:
     """Make the record of a failure; what it takes is imported only once something fails."""
     from qdq_cli.process.failures import failure
 
-    return failure(code, message, hint, said)
+    return failure(code, message, hint, said, kind)
 
 
 def _usage(error: click.UsageError) -> Failure:

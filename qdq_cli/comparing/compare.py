@@ -31,7 +31,7 @@ from qdq_cli.process.clock import Clock
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, ModelError
 from qdq_cli.process.progress import SILENT, Listener
-from qdq_cli.quantizing.limits import hold_limits
+from qdq_cli.quantizing.limits import held_limits, hold_limits
 from qdq_cli.quantizing.meter import OutputMeter
 from qdq_cli.running.runner import Runner
 from qdq_cli.screen.amounts import decibels
@@ -109,7 +109,7 @@ class _Meters:
     def observe(self, batch: Batch) -> None:
         with self.clock.stage("outputs"):
             expected, given = (runner.run(batch) for runner in self.runners)
-            self.outputs.observe(expected, given)
+            self.outputs.observe(expected, given, batch)
             if self.saturation is not None:
                 self.saturation.observe(expected, batch)
         if self.layers is not None:
@@ -119,6 +119,7 @@ class _Meters:
 
 def _comparison(config: CompareConfig, samples: Samples, seen: int, meters: _Meters) -> Comparison:
     preprocessing = samples.every.preprocessing
+    outputs, rows = meters.outputs.distances(), meters.outputs.rows()
     return Comparison(
         schema_version=SCHEMA_VERSION,
         reference=str(config.reference),
@@ -127,9 +128,10 @@ def _comparison(config: CompareConfig, samples: Samples, seen: int, meters: _Met
         batch_size=samples.batches.batch_size,
         preprocessing="" if preprocessing is None else preprocessing.describe(),
         assumed=preprocessing is not None and preprocessing.assumed,
-        outputs=meters.outputs.distances(),
+        outputs=outputs,
         not_compared=meters.outputs.not_compared(),
-        rows=meters.outputs.rows(),
+        rows=rows,
+        limits=held_limits(outputs, _limits(config), rows),
         layers=None if meters.layers is None else meters.layers.layers(),
         seconds=meters.clock.seconds(),
         saturation=None if meters.saturation is None else meters.saturation.found(),
@@ -142,9 +144,12 @@ def require_limits(found: Comparison, config: CompareConfig) -> None:
     Raises:
         LimitError: An output misses one, or no output could be held against one.
     """
-    limits = VerifyConfig(min_sqnr=config.min_sqnr, min_agreement=config.min_agreement)
     hint = "Where does it start? --layers says so." if found.layers is None else "The layers above say where it starts."
-    hold_limits(found.outputs, found.not_compared, limits, hint, found.rows)
+    hold_limits(found.outputs, found.not_compared, _limits(config), hint, found.rows)
+
+
+def _limits(config: CompareConfig) -> VerifyConfig:
+    return VerifyConfig(min_sqnr=config.min_sqnr, min_agreement=config.min_agreement)
 
 
 def _open(model: ir.Model, config: DataConfig) -> Samples:

@@ -8,6 +8,7 @@ from enum import Enum
 
 from calibrators.metrics import SQNR_CEILING_DB
 from qdq_cli.comparing.match import Unmatched
+from qdq_cli.quantizing.agreement import HeldLimit
 from qdq_cli.quantizing.report import Distance, Rows
 
 
@@ -168,6 +169,7 @@ class Comparison:
         notes: Sentences the user should read.
         saturation: What saturates outside of this comparison, whose products are exact; None where nothing may.
         rows: Output name -> rows, where their number depends on the data and differs between the models.
+        limits: Each output and each limit that was set, and whether it is met.
     """
 
     schema_version: int
@@ -184,3 +186,4 @@ class Comparison:
     notes: tuple[str, ...] = ()
     saturation: Saturation | None = None
     rows: Mapping[str, Rows] = field(default_factory=dict)
+    limits: tuple[HeldLimit, ...] = ()

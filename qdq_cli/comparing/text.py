@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from calibrators.metrics import SQNR_CEILING_DB
 from qdq_cli.comparing.match import Unmatched
 from qdq_cli.comparing.record import Cause, Comparison, Kind, LayerError, Layers, Origin, TensorDistance
 from qdq_cli.comparing.saturation import saturation_text
 from qdq_cli.inspecting.text import names_text
+from qdq_cli.quantizing.agreement import Standing, interval_text
+from qdq_cli.quantizing.limits import more_rows, undecided_text
 from qdq_cli.quantizing.report import Distance
-from qdq_cli.screen.amounts import decibels
+from qdq_cli.screen.amounts import decibels, share_text
 from qdq_cli.screen.lines import Paint, elided, plain, row, wrapped
 from qdq_cli.screen.sentences import count_text
 
@@ -40,7 +42,7 @@ def comparison_lines(found: Comparison, top: int | None, paint: Paint = plain) -
     lines += row("samples", f"{found.samples}; batch size {found.batch_size}")
     if found.preprocessing:
         lines += row("", found.preprocessing + (" (assumed; --preprocess chooses)" if found.assumed else ""))
-    lines += ["", *_outputs(found)]
+    lines += ["", *_outputs(found), *_sure(found)]
     if saturation := saturation_text(found):
         lines += ["", *row("saturation", saturation)]
     if found.layers is not None:
@@ -58,6 +60,26 @@ def _outputs(found: Comparison) -> list[str]:
     for name in found.not_compared:
         lines.append(f"{elided(name, _NAME):<{_NAME}} not compared: its shape differs between the models")
     return lines
+
+
+def _sure(found: Comparison) -> list[str]:
+    """How sure the agreement is, and which limits are not decided by it."""
+    texts = [*_shares(found.outputs)]
+    texts += [
+        f"{undecided_text(held)}. {more_rows(held)}" for held in found.limits if held.standing is Standing.UNDECIDED
+    ]
+    lines = [line for place, text in enumerate(texts) for line in row("" if place else "agreement", text)]
+    return ["", *lines] if lines else []
+
+
+def _shares(outputs: Mapping[str, Distance]) -> Iterator[str]:
+    for name, distance in outputs.items():
+        if distance.top1_agreement is not None and distance.top1_interval is not None:
+            rows = count_text(distance.rows or 0, "row")
+            yield (
+                f"'{name}': {share_text(distance.top1_agreement)} of {rows} have the same best class; 95 % interval "
+                f"{interval_text(distance.top1_interval)}"
+            )
 
 
 def _output(name: str, distance: Distance) -> str:

@@ -7,7 +7,7 @@ outputs, on samples that had no part in the change, does not grow.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
@@ -43,11 +43,13 @@ class Outcome:
             them a few undecided samples hold nearly all of the noise.
         sqnr_db: Output -> SQNR in dB.
         agreement: Output of class scores -> top-1 agreement in percent.
+        rows: Output of class scores -> rows that agree, and all of them.
     """
 
     noise: float
     sqnr_db: Mapping[str, float]
     agreement: Mapping[str, float]
+    rows: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def worst_sqnr_db(self) -> float:
@@ -58,6 +60,12 @@ class Outcome:
     def worst_agreement(self) -> float | None:
         """The lowest top-1 agreement of all outputs of class scores; None where there is none."""
         return min(self.agreement.values(), default=None)
+
+    @property
+    def worst_rows(self) -> tuple[int, int] | None:
+        """Rows that agree and all of them, of the output with the lowest top-1 agreement; None where there is none."""
+        name = min(self.agreement, key=self.agreement.__getitem__, default=None)
+        return None if name is None else self.rows[name]
 
 
 class Trials:
@@ -126,22 +134,52 @@ class Trials:
         Raises:
             ModelError: It cannot be run.
         """
-        kept = self._kept[:limit] if only is None else [self._kept[number] for number in only]
+        numbers = range(self.batches)[:limit] if only is None else only
         outputs: dict[str, _Output] = {}
-        for pair in self._pairs(candidate, kept):
+        for pair in self._pairs(candidate, numbers):
             outputs.setdefault(pair.output, _Output(pair)).observe(pair)
         return _outcome(outputs)
 
-    def noise(self, candidate: Candidate) -> float:
+    def noise(self, candidate: Candidate, only: Sequence[int] | None = None) -> float:
         """Run a candidate and return `Outcome.noise` alone.
+
+        Args:
+            candidate: What to run.
+            only: Use the batches with these numbers only, counted from 0.
 
         Raises:
             ModelError: It cannot be run.
         """
         noises: dict[str, ChannelNoise] = {}
-        for pair in self._pairs(candidate, self._kept):
+        for pair in self._pairs(candidate, range(self.batches) if only is None else only):
             noises.setdefault(pair.output, pair.no_noise()).observe(*pair.scores)
         return _mean_ratio(list(noises.values()))
+
+    def race(self, candidate: Candidate, first: Sequence[int], most: float) -> tuple[float, float | None]:
+        """Run a candidate on some batches first, and on the others only where its noise on these is low enough.
+
+        Args:
+            candidate: What to run.
+            first: Numbers of the batches to begin with.
+            most: Give up where its noise on these is above this.
+
+        Returns:
+            Its noise on the first batches, and on all; None there where it was given up.
+
+        Raises:
+            ModelError: It cannot be run.
+        """
+        others = [number for number in range(self.batches) if number not in set(first)]
+        noises: dict[str, ChannelNoise] = {}
+        found: float | None = None
+        for pair in self._pairs(candidate, [*first, *others]):
+            if found is None and pair.batch not in first:
+                found = _mean_ratio(list(noises.values()))
+                if not found <= most:
+                    return found, None
+            noises.setdefault(pair.output, pair.no_noise()).observe(*pair.scores)
+        whole = _mean_ratio(list(noises.values()))
+        return (whole if found is None else found), whole
 
     def noise_by_batch(self, candidate: Candidate) -> tuple[float, ...]:
         """Run a candidate and return what each batch contributes to its noise, up to a factor all have in common.
@@ -151,7 +189,7 @@ class Trials:
         """
         signal: dict[str, NDArray[np.float64]] = {}
         by_batch: list[dict[str, NDArray[np.float64]]] = [{} for _ in self._kept]
-        for pair in self._pairs(candidate, self._kept):
+        for pair in self._pairs(candidate, range(self.batches)):
             sums = pair.no_noise()
             sums.observe(*pair.scores)
             by_batch[pair.batch][pair.output] = sums.noise
@@ -161,10 +199,11 @@ class Trials:
             for noises in by_batch
         )
 
-    def _pairs(self, candidate: Candidate, kept: Sequence[tuple[Batch, Arrays]]) -> Iterator[_Pair]:
-        """Yield every output of each batch, in FP32 and of the candidate, that has one shape in both."""
+    def _pairs(self, candidate: Candidate, numbers: Sequence[int]) -> Iterator[_Pair]:
+        """Yield every output of the batches with these numbers, in FP32 and of the candidate, of one shape in both."""
         runner = self._runner(trial_model(self._model, candidate, self._rounded))
-        for number, (batch, expected) in enumerate(kept):
+        for number in numbers:
+            batch, expected = self._kept[number]
             found = runner.run(batch)
             for name, array in self._outputs(expected):
                 if array.shape == found[name].shape:
@@ -296,6 +335,11 @@ def _outcome(outputs: Mapping[str, _Output]) -> Outcome:
         noise=_mean_ratio([output.noise for output in outputs.values()]),
         sqnr_db={name: output.comparison.distances().sqnr_db for name, output in outputs.items()},
         agreement={name: output.agreement.percent for name, output in outputs.items() if output.agreement},
+        rows={
+            name: (output.agreement.agreed, output.agreement.count)
+            for name, output in outputs.items()
+            if output.agreement
+        },
     )
 
 

@@ -41,6 +41,11 @@ class QdqError(Exception):
         self.said = tuple(said)
         self.found: object | None = None
 
+    @property
+    def kind(self) -> str:
+        """What went wrong in a word, as documents say it: the name of the exit code, where there is no other reason."""
+        return self.exit_code.name.lower()
+
     def __str__(self) -> str:
         said = "\n".join(("", *self.said, "")) if self.said else " "
         return f"{self.message}{said}{self.hint}".rstrip()
@@ -65,9 +70,24 @@ class DataError(QdqError):
 
 
 class LimitError(QdqError):
-    """The result misses a limit the user set (exit 5)."""
+    """The result misses a limit the user set (exit 5), or the samples are too few to tell (`undecided`).
+
+    Args:
+        message: As of `QdqError`.
+        hint: As of `QdqError`.
+        undecided: Whether more samples could show that the limit is met.
+    """
 
     exit_code = ExitCode.LIMIT
+
+    def __init__(self, message: str, hint: str = "", *, undecided: bool = False) -> None:
+        super().__init__(message, hint)
+        self.undecided = undecided
+
+    @property
+    def kind(self) -> str:
+        """`limit`, or `undecided`."""
+        return "undecided" if self.undecided else super().kind
 
 
 class InterruptedRunError(QdqError):

@@ -13,7 +13,8 @@ class Failure:
     """What went wrong, as it is told on stderr.
 
     Args:
-        kind: `usage`, `model`, `data`, `limit` or `interrupted`: what the exit code means.
+        kind: `usage`, `model`, `data`, `limit` or `interrupted`: what the exit code means. `undecided` in the place of
+            `limit` where the samples are too few to tell whether it is met.
         message: One finished sentence: the name of the thing, what was found, what was expected.
         hint: What to do about it, one sentence, or empty.
         said: Lines that another program said about it.
@@ -43,9 +44,9 @@ class ErrorDocument:
     report: object | None
 
 
-def failure(code: ExitCode, message: str, hint: str = "", said: tuple[str, ...] = ()) -> Failure:
-    """Make the record of a failure."""
-    return Failure(code.name.lower(), message, hint, said, int(code))
+def failure(code: ExitCode, message: str, hint: str = "", said: tuple[str, ...] = (), kind: str = "") -> Failure:
+    """Make the record of a failure; its kind is that of the exit code unless there is another."""
+    return Failure(kind or code.name.lower(), message, hint, said, int(code))
 
 
 def document_of(failed: Failure, found: object | None) -> ErrorDocument:

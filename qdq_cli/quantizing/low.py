@@ -28,6 +28,15 @@ reader of 89 % reads 64 % at 4.7 dB."""
 LOW_AGREEMENT_PERCENT = 80.0
 """Below this share of rows with the same best class too, whatever the SQNR; one row of eight is no alarm."""
 
+LOW_MARGIN_NOISE = 0.17
+"""From this error of class scores on, beside the distance of the best two, classes change; it holds in the place of an
+SQNR. Measured on spoiled ranges (docs/accuracy.md): whoever loses a point of top-1 is above, whoever loses less than a
+quarter below."""
+
+LOW_PSNR_DB = 50.0
+"""Below this PSNR beside FP32 a picture network is called low: one that reaches 33 dB itself loses half a decibel where
+what is lost is what it adds to its input (docs/accuracy.md)."""
+
 FEW_SAMPLES = 8
 """With fewer calibration samples, clipping may be due to what they did not show."""
 
@@ -52,8 +61,8 @@ class Reason(Enum):
 
 _TEXTS = {
     Reason.CLIPPED: "most of the error is of values outside the ranges; try another --method, or --recover",
-    Reason.ROUNDED: "most of the error is of values between two codes; try --recover, else --exclude what qdq compare "
-    "--layers names",
+    Reason.ROUNDED: "most of the error is of values between two codes; try --recover, else qdq tune, or --exclude what "
+    "qdq compare --layers names",
     Reason.NOT_FINITE: "NaN or Inf comes up where FP32 has none; qdq compare --layers says where",
     Reason.FP32_IS_ZERO: "FP32 gives nothing but zeros here, so there is nothing to hold an error against",
     Reason.UNKNOWN: "the cause was not found; qdq compare --layers says where it starts",
@@ -70,8 +79,22 @@ def low_names(outputs: Mapping[str, Distance]) -> tuple[str, ...]:
 
 
 def _is_low(distance: Distance) -> bool:
+    if distance.equal or distance.sqnr_db == -SQNR_CEILING_DB:
+        return not distance.equal
     agreement = distance.top1_agreement
-    return distance.sqnr_db < LOW_SQNR_DB or (agreement is not None and agreement < LOW_AGREEMENT_PERCENT)
+    if agreement is not None and distance.margin_noise is not None:
+        return agreement < LOW_AGREEMENT_PERCENT or distance.margin_noise >= LOW_MARGIN_NOISE
+    return distance.sqnr_db < LOW_SQNR_DB or (distance.psnr_db is not None and distance.psnr_db < LOW_PSNR_DB)
+
+
+def judged_text(distance: Distance) -> str:
+    """What an output is called low by, in a part of a sentence; "" where it is the SQNR."""
+    noise = distance.margin_noise
+    if noise is not None and noise >= LOW_MARGIN_NOISE:
+        return f"the error of its scores is {noise:.2f} of the distance between the best two classes"
+    if distance.psnr_db is not None and distance.psnr_db < LOW_PSNR_DB:
+        return f"as a picture it is at {distance.psnr_db:.1f} dB PSNR of FP32"
+    return ""
 
 
 def reasons_of(

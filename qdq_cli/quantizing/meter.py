@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibrators.loudness import Loudness
 from calibrators.metrics import SQNR_CEILING_DB, ClassDivergence, Comparison, TopAgreement, are_class_scores
+from calibrators.pictures import PictureNoise, is_picture
+from calibrators.separation import ScoreNoise
+from qdq_cli.data.batches import Batch
+from qdq_cli.quantizing.agreement import interval_of
 from qdq_cli.quantizing.report import Distance, Rows
 from qdq_cli.quantizing.rows import RowMeter
 
@@ -22,11 +27,17 @@ class OutputMeter:
     def __init__(self) -> None:
         self._outputs: dict[str, _Output] = {}
 
-    def observe(self, reference: Mapping[str, Any], other: Mapping[str, Any]) -> None:
-        """Add what both models gave for a batch; outputs that are no tensors of numbers are left out."""
+    def observe(self, reference: Mapping[str, Any], other: Mapping[str, Any], batch: Batch | None = None) -> None:
+        """Add what both models gave for a batch; outputs that are no tensors of numbers are left out.
+
+        Args:
+            reference: What FP32 gave.
+            other: What the other model gave.
+            batch: What both were fed; without it samples are not told apart, and no output is taken for a picture.
+        """
         for name, array in reference.items():
             if isinstance(array, np.ndarray) and array.dtype.kind in "fiub":
-                self._outputs.setdefault(name, _Output()).observe(array, other[name])
+                self._outputs.setdefault(name, _Output()).observe(array, other[name], batch)
 
     def distances(self) -> dict[str, Distance]:
         """Output name -> distance, for those that had the same shape in both models."""
@@ -48,32 +59,45 @@ class _Output:
         self.rows = RowMeter()
         self._comparison = Comparison()
         self._best, self._among_best, self._divergence = TopAgreement(), TopAgreement(TOP), ClassDivergence()
+        self._noise, self._picture, self._loudness = ScoreNoise(), PictureNoise(), Loudness()
 
     @property
     def elementwise(self) -> bool:
         """Whether elements at one place have to do with each other."""
         return self.compared and not self.rows.differ
 
-    def observe(self, reference: NDArray[Any], other: NDArray[Any]) -> None:
+    def observe(self, reference: NDArray[Any], other: NDArray[Any], batch: Batch | None) -> None:
         self.rows.observe(reference, other)
         if reference.shape != other.shape or not reference.size:
             return  # the number of results depends on the values (detections after suppression)
         self.compared = True
         self._comparison.observe(reference, other)
+        if batch is not None:
+            self._loudness.observe(reference, other, batch.samples)
+            if is_picture(reference, batch.arrays.values()):
+                self._picture.observe(reference, other)
         if are_class_scores(reference):
             self._best.observe(reference, other)
+            self._noise.observe(reference, other)
             self._divergence.observe(reference, other)
             if reference.shape[1] > TOP:
                 self._among_best.observe(reference, other)
 
     def distance(self) -> Distance:
-        found = self._comparison.distances()
+        found, loud = self._comparison.distances(), self._loudness.sqnr_db
+        whole = found.sqnr_db if loud is None or found.non_finite else loud
         return Distance(
-            sqnr_db=round(found.sqnr_db, 4),
+            sqnr_db=round(whole, 4),
             cosine=round(found.cosine, 8),
             max_error=found.max_error,
             equal=found.sqnr_db == SQNR_CEILING_DB,
             top1_agreement=round(self._best.percent, 4) if self._best.count else None,
             top5_agreement=round(self._among_best.percent, 4) if self._among_best.count else None,
             softmax_kl=round(self._divergence.nats, 8) if self._divergence.count else None,
+            top1_interval=interval_of(self._best.agreed, self._best.count) if self._best.count else None,
+            rows=self._best.count or None,
+            margin_noise=round(self._noise.ratio, 6) if self._noise.count else None,
+            psnr_db=self._picture.psnr_db,
+            samples=self._loudness.samples,
+            silent=self._loudness.silent,
         )

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from calibrators import DIVERGENCE, Histogram, profile, share_outside
 from calibrators.methods.mse import sqnr_db_at
 from qdq_cli.placement.selection import Skip
+from qdq_cli.quantizing.agreement import interval_text
 from qdq_cli.quantizing.float_text import float_section
 from qdq_cli.quantizing.page_verdict import verdict_of
 from qdq_cli.quantizing.plan_text import divergence_text, int8_work, is_plan, quantized
-from qdq_cli.quantizing.report import Calibration, Report, Verification
+from qdq_cli.quantizing.report import Calibration, Distance, Report, Verification
 from qdq_cli.recovering.page import recovery_section
 from qdq_cli.screen.amounts import size_text
 from qdq_cli.screen.anchors import own_error_of, values_of
@@ -136,7 +137,7 @@ def verification_section(
             "equal" if distance.equal else _sqnr(distance.sqnr_db, name in found.low),
             f"{distance.cosine:.5f}",
             number(distance.max_error),
-            "" if distance.top1_agreement is None else f"{distance.top1_agreement:.1f}",
+            _agreement(distance),
         )
         for name, distance in sorted(found.outputs.items(), key=lambda output: _rank(found, output[0]))
     ]
@@ -150,6 +151,12 @@ def verification_section(
         f"{', by a twin that rounds what kernels store' if found.twin else ''}.",
         (*_low(found), Table(columns[:kept], tuple(row[:kept] for row in rows), frozenset(range(1, kept)))),
     )
+
+
+def _agreement(distance: Distance) -> str:
+    if distance.top1_agreement is None or distance.top1_interval is None:
+        return ""
+    return f"{distance.top1_agreement:.1f} ({interval_text(distance.top1_interval)})"
 
 
 def _rank(found: Verification, name: str) -> tuple[bool, float]:

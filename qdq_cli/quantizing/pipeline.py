@@ -137,7 +137,8 @@ def _with_page(
         report = write()
     except UnmetLimitError as error:
         write_page(page(error.report), config.report)
-        raise UnmetLimitError(error.report, f"{error.hint} What was found is in {config.report}.") from error
+        hint = f"{error.hint} What was found is in {config.report}."
+        raise UnmetLimitError(error.report, hint, undecided=error.undecided) from error
     run.outcome.page = page(report)
     write_page(run.outcome.page, config.report)
     return report
@@ -355,7 +356,7 @@ def write_model(run: Run, work: Groundwork, target: Path, written: Finished) -> 
         )
     report = run.finish(report)
     if unmet is not None:
-        raise UnmetLimitError(report, unmet.hint)
+        raise UnmetLimitError(report, unmet.hint, undecided=unmet.undecided)
     return report
 
 

@@ -12,6 +12,7 @@ from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
 from qdq_cli.placement.target import Build, Refused
 from qdq_cli.process.errors import LimitError
+from qdq_cli.quantizing.agreement import HeldLimit
 from qdq_cli.quantizing.float_record import FloatRest
 from qdq_cli.recovering.record import Recovery
 
@@ -79,13 +80,22 @@ class Distance:
     """Distance of one output of the Q/DQ model from the FP32 model; definitions in `calibrators.metrics`.
 
     Args:
-        sqnr_db: Signal to quantization noise ratio in dB, within +-200; 200 where the outputs are equal.
+        sqnr_db: Signal to quantization noise ratio in dB, within +-200; 200 where the outputs are equal. Of the samples
+            that say something.
         cosine: Cosine similarity, -1 to 1.
         max_error: Largest absolute difference.
         equal: Whether every element is the same.
         top1_agreement: For class scores: percent of rows with the same best class.
         top5_agreement: For six classes or more: percent of rows whose FP32 class is among the five best.
         softmax_kl: For class scores: mean Kullback-Leibler divergence of the class probabilities, in nats.
+        top1_interval: For class scores: the 95 % interval of the top-1 agreement in percent, by Clopper and Pearson.
+        rows: For class scores: how many rows there are.
+        margin_noise: For class scores: the error of a difference of two scores (standard deviation), over the distance
+            of the best class from the second best (median): what decides whether classes change.
+        psnr_db: For pictures: squared range of the FP32 output over the mean squared error, in dB.
+        samples: How many samples there are, where the output has them on its first axis.
+        silent: How many of these are near-silent in FP32: nothing in them reaches a hundredth of the largest value of
+            all. `sqnr_db` is of the others.
     """
 
     sqnr_db: float
@@ -95,6 +105,12 @@ class Distance:
     top1_agreement: float | None = None
     top5_agreement: float | None = None
     softmax_kl: float | None = None
+    top1_interval: tuple[float, float] | None = None
+    rows: int | None = None
+    margin_noise: float | None = None
+    psnr_db: float | None = None
+    samples: int = 0
+    silent: int = 0
 
 
 @dataclass(frozen=True)
@@ -170,6 +186,7 @@ class Verification:
         rows: Output name -> rows, where their number depends on the data and differs between the models.
         twin: Whether an FP32 twin was run for a result in FP16 or BF16: what its kernels store is rounded to it, as
             ONNX Runtime's CPU does not.
+        limits: Each output and each limit that was set, and whether it is met.
     """
 
     samples: int
@@ -180,6 +197,7 @@ class Verification:
     low: Mapping[str, LowOutput] = field(default_factory=dict)
     rows: Mapping[str, Rows] = field(default_factory=dict)
     twin: bool = False
+    limits: tuple[HeldLimit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -301,8 +319,9 @@ class UnmetLimitError(LimitError):
     Args:
         report: The report, with `unmet_limit` and without an output.
         hint: What to do about it.
+        undecided: Whether more samples could show that it is met.
     """
 
-    def __init__(self, report: Report, hint: str) -> None:
-        super().__init__(report.unmet_limit or "", hint)
+    def __init__(self, report: Report, hint: str, *, undecided: bool = False) -> None:
+        super().__init__(report.unmet_limit or "", hint, undecided=undecided)
         self.found = self.report = report

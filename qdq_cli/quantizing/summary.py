@@ -7,10 +7,13 @@ the command to type next stay whole, so that they can be copied.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from qdq_cli.placement.prediction import Prediction
+from qdq_cli.quantizing.agreement import HeldLimit, Standing, interval_text
 from qdq_cli.quantizing.float_text import float_lines, unweighed_lines
+from qdq_cli.quantizing.limits import more_rows, undecided_text
+from qdq_cli.quantizing.low import judged_text
 from qdq_cli.quantizing.plan_text import (
     Paint,
     divergence_text,
@@ -123,8 +126,9 @@ def verification_lines(verification: Verification, width: int, reference: str = 
     for name in _shown(verification):
         lines += beside(f"{name}: {_distance(verification.outputs[name])}", width, indent=2)
         if name in verification.low:
-            text = verification.low[name].text
-            lines += beside(f"  low: {'for the same reason' if text in told else text}", width, indent=4)
+            text, judged = verification.low[name].text, judged_text(verification.outputs[name])
+            why = "for the same reason" if text in told else text
+            lines += beside(f"  low: {judged}; {why}" if judged else f"  low: {why}", width, indent=4)
             told.add(text)
     more = len(verification.outputs) - MAX_OUTPUTS
     if more > 0:
@@ -135,6 +139,7 @@ def verification_lines(verification: Verification, width: int, reference: str = 
         lines += beside(f"{name}: not compared, its shape depends on the values", width, indent=2)
     if not (verification.outputs or verification.rows or verification.not_compared):
         lines.append("nothing compared: no output holds numbers")
+    lines += limit_lines(verification.limits, width)
     if verification.default_session is not None and verification.default_session.text:
         lines += beside(verification.default_session.text, width, indent=2)
     return lines
@@ -154,8 +159,24 @@ def _distance(distance: Distance) -> str:
         return "equal to FP32"
     parts = [f"SQNR {decibels(distance.sqnr_db)}", f"cosine {distance.cosine:.5f}"]
     if distance.top1_agreement is not None:
-        parts.append(f"top-1 agreement {share_text(distance.top1_agreement)}")
+        parts.append(f"top-1 agreement {share_text(distance.top1_agreement)}{_between(distance)}")
+    if distance.silent:
+        parts.append(f"{distance.silent} of {count_text(distance.samples, 'sample')} near-silent and left out")
     return ", ".join(parts)
+
+
+def _between(distance: Distance) -> str:
+    return "" if distance.top1_interval is None else f" ({interval_text(distance.top1_interval)})"
+
+
+def limit_lines(limits: Sequence[HeldLimit], width: int) -> list[str]:
+    """Return what is not decided about limits; those that are missed end the run with a sentence of their own."""
+    texts = [
+        f"limit undecided: {undecided_text(held)}. {more_rows(held)}"
+        for held in limits
+        if held.standing is Standing.UNDECIDED and not held.fails
+    ]
+    return [line for text in texts for line in beside(text, width, indent=2)]
 
 
 def _prediction(prediction: Prediction, width: int) -> list[str]:

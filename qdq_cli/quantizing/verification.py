@@ -17,6 +17,7 @@ from qdq_cli.preparing.paired import Pair, paired
 from qdq_cli.process.errors import LimitError, UsageError
 from qdq_cli.process.progress import Listener
 from qdq_cli.quantizing.default_session import DefaultRun, judged
+from qdq_cli.quantizing.limits import held_limits
 from qdq_cli.quantizing.low import reasons_of
 from qdq_cli.quantizing.meter import OutputMeter
 from qdq_cli.quantizing.report import Verification
@@ -99,6 +100,7 @@ def verify(
         ran.outputs.not_compared(),
         rows=ran.outputs.rows(),
         twin=result.twin is not None,
+        limits=held_limits(ran.outputs.distances(), config, ran.outputs.rows()),
     )
     if pair.cut:
         return found
@@ -134,7 +136,7 @@ def _run_both(
             batch = load_readable_batch(samples.every, group, unreadable)
             if batch is not None:
                 expected = pair.reference.run(batch)
-                outputs.observe(expected, pair.candidate.run(batch))
+                outputs.observe(expected, pair.candidate.run(batch), batch)
                 if default is not None:
                     default.observe(expected, batch)
                 keys += [sample_key(samples.every.identity(index)) for index in batch.indices]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from calibrators import Range
 from calibrators.closed_form import mean_error
 from calibrators.gram import Array, Gram
 from calibrators.qparams import dequantize, qparams_of, quantize, symmetric_qparams, weight_amax
@@ -33,6 +34,7 @@ class Bench:
     node: ir.Node
     rows: NDArray[np.float32]
     held: NDArray[np.float32]
+    _known: dict[str, tuple[Range, Gram]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def weight(self) -> Array:
@@ -42,8 +44,8 @@ class Bench:
     def held_errors(self, before: Candidate, after: Candidate) -> tuple[float, float]:
         """The errors of two candidates; what both read is looked at once where its range is the same."""
         group = self.layer.group
-        gram = self._gram(self.held, before)
-        other = gram if after.ranges[group] == before.ranges[group] else self._gram(self.held, after)
+        gram = self._gram("held", before)
+        other = gram if after.ranges[group] == before.ranges[group] else self._gram("held", after)
         return self._error(gram, before), self._error(other, after)
 
     def _error(self, gram: Gram, candidate: Candidate) -> float:
@@ -88,11 +90,17 @@ class Bench:
 
     def gram(self, candidate: Candidate) -> Gram:
         """Moments of what it reads in float, and of the same under the candidate's range."""
-        return self._gram(self.rows, candidate)
+        return self._gram("rows", candidate)
 
-    def _gram(self, rows: NDArray[np.float32], candidate: Candidate) -> Gram:
-        qparams = qparams_of(candidate.ranges[self.layer.group], candidate.plan.target.activations)
-        return Gram.of(rows, dequantize(quantize(rows, qparams), qparams))
+    def _gram(self, name: str, candidate: Candidate) -> Gram:
+        """The moments of one set of rows; those of the range asked for last are kept, as every step asks for them."""
+        kept = candidate.ranges[self.layer.group]
+        known = self._known.get(name)
+        if known is None or known[0] != kept:
+            rows = self.rows if name == "rows" else self.held
+            qparams = qparams_of(kept, candidate.plan.target.activations)
+            known = self._known[name] = (kept, Gram.of(rows, dequantize(quantize(rows, qparams), qparams)))
+        return known[1]
 
     @property
     def _stored(self) -> NDArray[np.generic]:

@@ -14,6 +14,7 @@ from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.judging.candidate import Candidate
 from qdq_cli.judging.trials import Outcome, Trials
 from qdq_cli.process.errors import LimitError
+from qdq_cli.quantizing.agreement import Interval, interval_of
 from qdq_cli.quantizing.verification import verification_runs
 from qdq_cli.sensitivity.metric import Metric
 from qdq_cli.sensitivity.stand import Stand
@@ -61,7 +62,7 @@ class PointMeter:
         if self._verifying is not None:
             outcomes.append(self._verifying.measure(candidate))
         sqnr_db = min(outcome.worst_sqnr_db for outcome in outcomes)
-        agreement = self._agreement(outcomes)
+        agreement, interval = self._agreement(outcomes)
         metric = None if self._metric is None else self._metric.of(candidate)
         drop = None if metric is None or self._metric is None else self._metric.drop(metric)
         work = self._stand.meter.of(candidate.plan)
@@ -75,6 +76,7 @@ class PointMeter:
             quantized_work_percent=work.percent,
             sqnr_db=sqnr_db,
             agreement=agreement,
+            agreement_interval=interval,
             metric=metric,
             drop=drop,
             met=bool(candidate.plan.quantized) and not any(missing),
@@ -82,15 +84,18 @@ class PointMeter:
             shortfall=sum(missing) if candidate.plan.quantized else math.inf,
         )
 
-    def _agreement(self, outcomes: list[Outcome]) -> float | None:
-        found = [outcome.worst_agreement for outcome in outcomes]
-        known = [agreement for agreement in found if agreement is not None]
+    def _agreement(self, outcomes: list[Outcome]) -> tuple[float | None, Interval | None]:
+        found = [(outcome.worst_agreement, outcome.worst_rows) for outcome in outcomes]
+        known = [(agreement, rows) for agreement, rows in found if agreement is not None and rows is not None]
         if not known and self.goal.min_agreement is not None:
             raise LimitError(
                 "--min-agreement is set, but no output holds class scores (two dimensions, two or more classes).",
                 "Use --min-sqnr for this model.",
             )
-        return min(known, default=None)
+        if not known:
+            return None, None
+        agreement, rows = min(known)
+        return agreement, interval_of(*rows)
 
     def _missing(
         self, sqnr_db: float, agreement: float | None, drop: float | None, macs_percent: float

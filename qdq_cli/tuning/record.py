@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from qdq_cli.quantizing.agreement import Standing, standing_of
 from qdq_cli.quantizing.report import Report
 
 
@@ -36,6 +38,7 @@ class Point:
         quantized_work_percent: The mean of both: what tuning keeps as large as it can.
         sqnr_db: Lowest SQNR of all outputs.
         agreement: Lowest top-1 agreement of the outputs of class scores, in percent; None without such.
+        agreement_interval: Its 95 % interval.
         metric: Value of the user's metric; None without one.
         drop: How much worse than that of the float model it is.
         met: Whether the target is met, and anything is left in INT8.
@@ -57,6 +60,15 @@ class Point:
     excess_db: float | None
     shortfall: float
     built_bytes: int | None = None
+    agreement_interval: tuple[float, float] | None = None
+
+    def undecided(self, goal: Goal) -> bool:
+        """Whether agreement alone keeps it from the target, and so few samples do not tell."""
+        least, found = goal.min_agreement, self.agreement
+        if self.met or least is None or found is None or self.agreement_interval is None:
+            return False
+        alone = math.isclose(self.shortfall, least - found, abs_tol=1e-9)
+        return alone and standing_of(self.agreement_interval, least) is Standing.UNDECIDED
 
 
 @dataclass(frozen=True)

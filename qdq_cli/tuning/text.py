@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qdq_cli.quantizing.agreement import interval_text
 from qdq_cli.screen.amounts import seconds_text, share_text, size_text
 from qdq_cli.screen.lines import WIDTH, Paint, row, shortened
 from qdq_cli.screen.sentences import count_text
@@ -76,7 +77,15 @@ def against_float_text(report: TuneReport) -> str:
 
 def unmet_text(report: TuneReport) -> str:
     """That the target is not met, by how much, and where the best is; in sentences."""
-    return f"The target is not met: {', '.join(_missing(report))}. The best that was found is kept at {report.output}."
+    chosen = report.frontier[report.chosen]
+    kept = f"The best that was found is kept at {report.output}."
+    if chosen.undecided(report.goal) and chosen.agreement_interval is not None:
+        ends = interval_text(chosen.agreement_interval)
+        return (
+            f"Whether the target is met cannot be told from so few samples: {', '.join(_missing(report))}, and its "
+            f"95 % interval is {ends} %. {kept}"
+        )
+    return f"The target is not met: {', '.join(_missing(report))}. {kept}"
 
 
 def _missing(report: TuneReport) -> list[str]:

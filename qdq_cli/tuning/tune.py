@@ -123,7 +123,8 @@ def require_target(report: TuneReport, page: Path | None = None) -> None:
     if report.met:
         return
     hint = "Ask for less, or try another --method; qdq sensitivity ranks the operators."
-    raise LimitError(unmet_text(report), hint if page is None else f"{hint} What was found is in {page}.")
+    hint = hint if page is None else f"{hint} What was found is in {page}."
+    raise LimitError(unmet_text(report), hint, undecided=report.frontier[report.chosen].undecided(report.goal))
 
 
 def _second_best(config: QuantizeConfig) -> Path:

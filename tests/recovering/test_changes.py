@@ -28,6 +28,7 @@ class FakeTrials:
 
     rule: Callable[[tuple[float, ...]], float]
     calls: list[tuple[float, ...]] = field(default_factory=list)
+    batches: int = 1
 
     def noise(self, candidate: Candidate) -> float:
         self.calls.append(amax_of(candidate))

@@ -147,3 +147,17 @@ def test_an_output_of_zeros_that_stays_zero_has_no_noise() -> None:
 def test_no_samples_are_refused() -> None:
     with pytest.raises(DataError, match="nothing to compare"):
         Trials(_prepared("digits_resnet"), [])
+
+
+def test_a_race_is_given_up_where_the_first_batches_say_enough() -> None:
+    model = _prepared("digits_resnet")
+    plan = make_plan(model, TENSORRT)
+    trials = Trials(model, _batches(model))
+    candidate = Candidate(plan, (Range.symmetric(1.0),) * len(plan.groups))
+    first, whole = trials.noise(candidate, (1, 3)), trials.noise(candidate)
+    assert first != whole
+    assert trials.race(candidate, (1, 3), 0.99 * first) == (first, None)
+    found = trials.race(candidate, (1, 3), first)
+    assert found[0] == first
+    assert found[1] == pytest.approx(whole, rel=1e-12)
+    assert trials.race(candidate, range(4), first) == (whole, whole)
