@@ -123,12 +123,16 @@ def observe(
         raise _no_data(config, len(missing))
     if config.cache is None:
         spare = (name for name in plan.candidates if name not in known.histograms and name not in plan.observed)
-        rest = (*missing, *spare)
-        return _with_seen(known, run_samples(_job(model, plan, rest, known), samples, listener), samples)
+        job = _job(model, plan, (*missing, *spare), known)
+        return _with_seen(known, run_samples(job, samples, listener), samples)
     check_writable(config.cache, "--cache", "--cache")  # it was there, and does not serve
+    return _for_cache(known, _job(model, plan, _lacking(model, plan, known), known), samples, listener)
+
+
+def _lacking(model: ir.Model, plan: Plan, known: Observation) -> tuple[str, ...]:
+    """Name what a cache of the plan needs, and neither the one that serves nor this run has."""
     there = known.histograms if known.served is None else find(known.served, model, plan.calibrated).histograms
-    tensors = tuple(name for name in plan.calibrated if name not in there and name not in known.histograms)
-    return _for_cache(known, _job(model, plan, tensors, known), samples, listener)
+    return tuple(name for name in plan.calibrated if name not in there and name not in known.histograms)
 
 
 def _job(model: ir.Model, plan: Plan, tensors: Sequence[str], known: Observation) -> Job:

@@ -93,15 +93,7 @@ def verify(
     default = DefaultRun(models[1]) if result.by_default and not pair.cut else None  # it has to know all operators
     ran = _run_both(pair, default, samples, groups, listener)
     again = partial(_once_more, pair.reference, samples, groups)
-    found = Verification(
-        len(ran.keys),
-        unseen and result.calibrated.isdisjoint(ran.keys),
-        ran.outputs.distances(),
-        ran.outputs.not_compared(),
-        rows=ran.outputs.rows(),
-        twin=result.twin is not None,
-        limits=held_limits(ran.outputs.distances(), config, ran.outputs.rows()),
-    )
+    found = _compared(ran, config, result, unseen=unseen)
     if pair.cut:
         return found
     at = {name: distance.sqnr_db for name, distance in found.outputs.items()}
@@ -109,6 +101,20 @@ def verify(
         found,
         default_session=None if default is None else judged(default, at, models[1], result.opset, again),
         low=reasons_of(found.outputs, runs, again, result.seen, result.samples),
+    )
+
+
+def _compared(ran: _Ran, config: VerifyConfig, result: Result, *, unseen: bool) -> Verification:
+    """Say how far the outputs are apart, and whether the limits hold; `unseen`: none of the samples calibrated."""
+    distances, rows = ran.outputs.distances(), ran.outputs.rows()
+    return Verification(
+        len(ran.keys),
+        unseen and result.calibrated.isdisjoint(ran.keys),
+        distances,
+        ran.outputs.not_compared(),
+        rows=rows,
+        twin=result.twin is not None,
+        limits=held_limits(distances, config, rows),
     )
 
 
