@@ -6,7 +6,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "dask": ("distributed>=2024.1",),
     "compiler": ("tensorrt-rtx-cu12-bindings>=1.7,<2", "tensorrt-rtx-cu12-libs>=1.7,<2"),
     "parquet": ("pyarrow>=17",),
-    "tiff": ("tifffile>=2024.1",),
+    "tiff": ("tifffile>=2024.1.30",),
 }
 """Extra of pyproject.toml -> what it requires, without the platforms it is for."""
 
