@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_PORTION = 1024
-"""Rows whose products are added up in FP32: codes of 8 bits are exact in so many."""
-
 
 @dataclass(frozen=True)
 class Gram:
@@ -42,26 +39,16 @@ class Gram:
     def of(reference: NDArray[np.floating], quantized: NDArray[np.floating]) -> Gram:
         """Compute the moments of rows.
 
-        Products are taken in the type of the rows, a portion at a time, and added up in float64: FP32 takes half the
-        time of float64, and its error over a portion, 1e-6 of the moments, is far below that of INT8.
-
         Args:
             reference: Float inputs X, shape [R, groups, K].
             quantized: Inputs Xq of the quantized layer, same shape.
         """
-        rows, groups, inputs = reference.shape
-        quadratic, cross, plain = (np.zeros((groups, inputs, inputs)) for _ in range(3))
-        for start in range(0, rows, _PORTION):
-            x, xq = (
-                np.ascontiguousarray(array[start : start + _PORTION].transpose(1, 0, 2))
-                for array in (reference, quantized)
-            )
-            turned = xq.transpose(0, 2, 1)
-            quadratic += turned @ xq
-            cross += turned @ x
-            plain += x.transpose(0, 2, 1) @ x
-        sums = [array.sum(axis=0, dtype=np.float64) for array in (quantized, reference)]
-        return Gram(quadratic, cross, plain, sums[0], sums[1], rows)
+        x = reference.transpose(1, 0, 2).astype(np.float64)
+        xq = quantized.transpose(1, 0, 2).astype(np.float64)
+        turned = xq.transpose(0, 2, 1)
+        return Gram(
+            turned @ xq, turned @ x, x.transpose(0, 2, 1) @ x, xq.sum(axis=1), x.sum(axis=1), reference.shape[0]
+        )
 
     def __add__(self, other: Gram) -> Gram:
         """The moments of both sets of rows."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from qdq_cli.model.nodes import constant_at, input_at, int_attribute, is_op, static_dims
+from qdq_cli.model.nodes import input_at, int_attribute, is_constant, is_op, static_dims
 from qdq_cli.placement.operators import operator_of
 
 MOST_PERCENT = 2.0
@@ -45,8 +45,10 @@ def shares_of(nodes: Iterable[ir.Node]) -> Shares:
 
 def _weight_size(node: ir.Node) -> int:
     slot = operator_of(node).weight
-    weight = None if slot is None else constant_at(node, slot)
-    return 0 if weight is None else weight.size
+    weight = None if slot is None else input_at(node, slot)
+    if weight is None or weight.const_value is None or not is_constant(weight):
+        return 0
+    return weight.const_value.size  # of its shape: weights of gigabytes are not read for it
 
 
 def _macs_a_row(node: ir.Node) -> int | None:

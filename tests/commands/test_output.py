@@ -175,6 +175,9 @@ def test_a_limit_that_is_not_met_prints_the_document_too(space: Workspace):
     assert space.listing() == before
     met = space.quantize("--json").document
     assert met["unmet_limit"] is None
+    (limit,) = found["verification"].pop("limits")
+    assert (limit["output"], limit["limit"], limit["standing"]) == ("scores", "min_sqnr", "missed")
+    assert met["verification"].pop("limits") == []
     assert met["verification"] == found["verification"]
     assert space.quantize("--min-sqnr", "190", "-q").out == ""
 

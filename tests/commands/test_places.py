@@ -181,7 +181,7 @@ OVER_INPUTS = [
     "inspect model.onnx --dot model.onnx",
     "inspect model.onnx --svg ./model.onnx",
     "inspect model.onnx --dot linked.onnx",
-    "inspect model.onnx --format junit model.onnx",
+    "inspect model.onnx --dot ./linked.onnx",
 ]
 
 
@@ -197,6 +197,14 @@ def test_what_a_run_reads_is_never_written(space: Workspace, line: str, monkeypa
     assert "is read by this run, and would be overwritten" in done.err
     assert {name: (space.folder / name).read_bytes() for name in before} == before
     assert set(space.listing()) == {*before, "images"}
+
+
+def test_a_report_for_services_replaces_reports_alone(space: Workspace):
+    before = space.model.read_bytes()
+    done = qdq("inspect", space.model, "--format", "junit", space.model)
+    assert (done.code, done.out) == (2, "")
+    assert "is there, and is no report" in done.err
+    assert space.model.read_bytes() == before
 
 
 def test_a_model_may_lie_among_its_samples(space: Workspace, monkeypatch: pytest.MonkeyPatch):

@@ -10,7 +10,7 @@ import pytest
 from qdq_cli.commands.quantize import quantize
 from qdq_cli.commands.spelling import spelled
 
-OPTIONS = [option for section in quantize.sections.values() for option in section]
+OPTIONS = [option for section in quantize.sections.values() for option in section if option.expose_value]
 
 
 @pytest.mark.parametrize(

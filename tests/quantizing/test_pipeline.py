@@ -184,7 +184,7 @@ def test_outputs_whose_size_depends_on_values_are_compared_by_rows(space: Worksp
     assert f"places: {rows.fp32} rows in FP32, {rows.quantized} quantized, {rows.matched} of them in both" in (
         space.quantize().out
     )
-    with pytest.raises(LimitError, match=r"'places' has .* % of its rows in common with FP32"):
+    with pytest.raises(LimitError, match=r"'places' agrees with FP32 in .* % of the rows"):
         quantize_model(config_of(space, verify=VerifyConfig(min_agreement=100)))
     assert quantize_model(config_of(space, verify=VerifyConfig(min_sqnr=3))).output is not None
 
