@@ -28,8 +28,12 @@ _PARTS = ("Inputs: [", "Constants: [", "Outputs: [", "TacticName: ")
 
 
 def kernels_of(lines: Iterable[str]) -> tuple[Kernel, ...]:
-    """Read the descriptions of layers; a line that is none is passed over."""
-    return tuple(kernel for line in lines if (kernel := _kernel(line)) is not None)
+    """Read the descriptions of layers; a line that is none is passed over, and what moves nothing.
+
+    Where an engine runs on several streams, such layers let one wait for another.
+    """
+    found = (_kernel(line) for line in lines)
+    return tuple(kernel for kernel in found if kernel is not None and (kernel.reads or kernel.writes))
 
 
 def _kernel(line: str) -> Kernel | None:

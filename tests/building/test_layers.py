@@ -51,12 +51,14 @@ def test_what_is_open_or_not_known_has_no_size():
     ]
 
 
-def test_a_layer_without_tensors_is_one():
-    (kernel,) = kernels_of(
-        ["Name: wait, LayerType: wait, Inputs: [], Constants: [], Outputs: [], TacticName: , Metadata: "]
-    )
-    assert (kernel.reads, kernel.weights, kernel.writes, kernel.nodes) == ((), (), (), ())
-
-
 def test_a_line_that_describes_no_layer_is_passed_over():
     assert kernels_of(["Name: image, IOMode: Input", "", "Engine:"]) == ()
+
+
+def test_what_lets_streams_wait_for_each_other_is_no_kernel():
+    said = [
+        "Name: entry^signal^4, LayerType: signal, Inputs: [], Outputs: [], TacticName: , StreamId: 0, Metadata: ",
+        line("[ONNX Layer: conv]"),
+        "Name: entry^wait^4, LayerType: wait, Inputs: [], Outputs: [], TacticName: , StreamId: 1, Metadata: ",
+    ]
+    assert [kernel.name for kernel in kernels_of(said)] == ["conv"]
