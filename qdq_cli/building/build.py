@@ -31,19 +31,18 @@ from qdq_cli.building.subject import (
     operators_beside,
     predictions_of,
     refusal_of,
+    report_of,
     subject_of,
 )
-from qdq_cli.building.variants import AS_IT_IS, Variant, variants_of
-from qdq_cli.building.verdict import verdict_of
+from qdq_cli.building.variants import Variant, variants_of
+from qdq_cli.building.verdict import forms_of, verdict_of
 from qdq_cli.calibrating.calibration_data import input_specs
 from qdq_cli.config.build import BuildConfig
 from qdq_cli.config.forms import Gpu
 from qdq_cli.inspecting.drawn import sections_of
 from qdq_cli.model import files
-from qdq_cli.model.opset import opset_of
 from qdq_cli.model.quantized import holds_quantization
 from qdq_cli.process.bounded import Limits
-from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import QdqError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.process.scratch import scratch_folder
@@ -65,7 +64,6 @@ def build_model(config: BuildConfig, listener: Listener = SILENT) -> BuildReport
     """
     source = files.load(config.model)
     check_files(config, source)
-    opset, quantized = opset_of(source.model), holds_quantization(source.model)
     profiles = noted_profiles(config.input_shape, input_specs(source.model), listener)
     if config.trtexec is not None:
         return _shown(build_on_device(config, config.trtexec, source, profiles), config)
@@ -73,29 +71,13 @@ def build_model(config: BuildConfig, listener: Listener = SILENT) -> BuildReport
         raise UsageError("-o keeps the engine of one GPU, and several are named.", "Name one with --gpu.")
     with scratch_folder() as folder, contextlib.ExitStack() as stack:
         path = named(source, folder, stack)
-        variants = variants_of(config, folder, stack, quantized=quantized)
+        variants = variants_of(config, folder, stack, quantized=holds_quantization(source.model))
         found, unpredicted = predictions_of(config.model, profiles, None, map(Gpu, config.gpus))
         subject = replace(
             subject_of(source, path, profiles), inspections=found, unpredicted=unpredicted, variants=variants
         )
         builds, version = _builds(config, subject, listener)
-    first = subject.inspections[config.gpus[0]]
-    report = BuildReport(
-        schema_version=SCHEMA_VERSION,
-        model=str(config.model),
-        opset=opset,
-        size_bytes=source.size_bytes,
-        quantized=quantized,
-        compiler=f"{COMPILER} {version}".strip(),
-        shapes={name: str(profile) for name, profile in profiles.items()},
-        assumed=tuple(name for name, profile in profiles.items() if profile.assumed),
-        builds=builds,
-        engine=None if config.output is None or builds[0].outcome is not Outcome.BUILT else str(config.output),
-        predicted_standalone=None if first is None else first.summary.standalone,
-        predicted_boundary=None if first is None else first.summary.boundary,
-        unpredicted=subject.unpredicted,
-    )
-    return _shown(report, config)
+    return _shown(report_of(config, source, subject, f"{COMPILER} {version}".strip(), builds), config)
 
 
 def _shown(report: BuildReport, config: BuildConfig) -> BuildReport:
@@ -198,7 +180,5 @@ def _beside(variant: Variant, gpu: str, profiles: Mapping[str, Profile], work: _
 
 def _weighed(build: GpuBuild, besides: tuple[Beside, ...], subject: Subject) -> GpuBuild:
     """Add the other forms, and whether INT8 is worth it."""
-    own = Beside(
-        AS_IT_IS, build.outcome, "", len(build.kernels), build.built_types or {}, build.traffic
-    )  # fmt: skip
-    return replace(build, beside=besides, verdict=verdict_of((own, *besides), quantized=subject.quantized))
+    build = replace(build, beside=besides)
+    return replace(build, verdict=verdict_of(forms_of(build), quantized=subject.quantized))

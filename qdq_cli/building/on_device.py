@@ -21,6 +21,7 @@ from qdq_cli.building.subject import (
     operators_beside,
     predictions_of,
     refusal_of,
+    report_of,
     subject_of,
 )
 from qdq_cli.building.trtexec import Order, Ran, ask_release, release_text, run_trtexec, words_of
@@ -30,9 +31,7 @@ from qdq_cli.config.forms import Gpu
 from qdq_cli.inspecting.record import Inspection
 from qdq_cli.model import files
 from qdq_cli.model.nodes import every_node
-from qdq_cli.model.opset import opset_of
 from qdq_cli.process.bounded import Limits
-from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import UsageError
 from qdq_cli.process.scratch import scratch_folder
 from qdq_cli.targets.tensorrt.findings import Severity
@@ -75,23 +74,10 @@ def build_on_device(
     (inspection,) = inspections.values()
     alike = not typed and version < IDLE["stronglyTyped"]
     build = replace(_build(ran, subject, inspection, floats_alike=alike), engine_bytes=engine_bytes)
+    subject = replace(subject, inspections=inspections, unpredicted=unpredicted)
     shown = replace(order, model=config.model, folder=Path(), engine=config.output or Path("model.engine"))
-    return BuildReport(
-        schema_version=SCHEMA_VERSION,
-        model=str(config.model),
-        opset=opset_of(source.model),
-        size_bytes=source.size_bytes,
-        quantized=subject.quantized,
-        compiler=f"TensorRT {release_text(release)}",
-        shapes={name: str(profile) for name, profile in profiles.items()},
-        assumed=tuple(name for name, profile in profiles.items() if profile.assumed),
-        builds=(build,),
-        engine=None if config.output is None or ran.outcome is not Outcome.BUILT else str(config.output),
-        predicted_standalone=None if inspection is None else inspection.summary.standalone,
-        predicted_boundary=None if inspection is None else inspection.summary.boundary,
-        unpredicted=unpredicted,
-        device=_measured(ran, build, inspection, (str(program), *words_of(shown, version))),
-    )
+    device = _measured(ran, build, inspection, (str(program), *words_of(shown, version)))
+    return report_of(config, source, subject, f"TensorRT {release_text(release)}", (build,), device)
 
 
 def _check_options(config: BuildConfig) -> None:

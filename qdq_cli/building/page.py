@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from qdq_cli.building.agreement import types_text as kernel_types
 from qdq_cli.building.loss_text import cost_text, time_text
-from qdq_cli.building.record import Beside, BuildReport, Device, GpuBuild, Kernel, Operator, Outcome
+from qdq_cli.building.record import BuildReport, Device, GpuBuild, Kernel, Operator, Outcome
 from qdq_cli.building.text import figures, operators_text
-from qdq_cli.building.variants import AS_IT_IS
+from qdq_cli.building.verdict import forms_of
 from qdq_cli.screen.amounts import size_text
 from qdq_cli.screen.anchors import built_of
 from qdq_cli.screen.page import Badge, Block, Cell, Facts, Link, Note, Page, Section, Table, Tone, Verdict
@@ -129,9 +129,8 @@ def _refusals(build: GpuBuild) -> Iterator[Block]:
 
 
 def _forms(build: GpuBuild) -> Table:
-    own = Beside(AS_IT_IS, build.outcome, "", len(build.kernels), build.built_types or {}, build.traffic)
     rows: list[tuple[Cell, ...]] = []
-    for form in (own, *build.beside):
+    for form in forms_of(build):
         if form.traffic is None:
             rows.append((form.name, "", "", "", f"not built: {form.said}"))
             continue

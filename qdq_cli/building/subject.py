@@ -10,7 +10,7 @@ from pathlib import Path
 from qdq_cli.building.agreement import operators_of, unpredicted_operators
 from qdq_cli.building.compiler import RawRefusal
 from qdq_cli.building.names import operators_by_name, quantizers_by_name, readers_by_name, weighted_names
-from qdq_cli.building.record import Kernel, Operator, Refusal
+from qdq_cli.building.record import BuildReport, Device, GpuBuild, Kernel, Operator, Outcome, Refusal
 from qdq_cli.building.shapes import Profile
 from qdq_cli.building.variants import Variant
 from qdq_cli.config.build import BuildConfig
@@ -19,8 +19,10 @@ from qdq_cli.config.inspect import InspectConfig
 from qdq_cli.inspecting.inspect import inspect_file
 from qdq_cli.inspecting.record import Inspection
 from qdq_cli.model import files
+from qdq_cli.model.opset import opset_of
 from qdq_cli.model.placing import folder_beside
 from qdq_cli.model.quantized import holds_quantization
+from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.writable import check_apart, check_writable
 from qdq_cli.targets.tensorrt.findings import Finding
@@ -137,6 +139,43 @@ def operators_beside(
         return unpredicted_operators(kernels, weighted, subject.quantizers), 0
     operators = operators_of(kernels, inspection, subject.quantizers, floats_alike=floats_alike)
     return operators, inspection.summary.weighted_ops - len(operators)
+
+
+def report_of(
+    config: BuildConfig,
+    source: files.ModelFile,
+    subject: Subject,
+    compiler: str,
+    builds: tuple[GpuBuild, ...],
+    device: Device | None = None,
+) -> BuildReport:
+    """Make the record of a run; Q/DQ are those predicted for the first GPU.
+
+    Args:
+        config: What was asked for.
+        source: The model.
+        subject: What is known of it, predictions included.
+        compiler: Name and version.
+        builds: One entry for each GPU.
+        device: What was measured on this machine's GPU.
+    """
+    first = next(iter(subject.inspections.values()))
+    return BuildReport(
+        schema_version=SCHEMA_VERSION,
+        model=str(config.model),
+        opset=opset_of(source.model),
+        size_bytes=source.size_bytes,
+        quantized=subject.quantized,
+        compiler=compiler,
+        shapes={name: str(profile) for name, profile in subject.profiles.items()},
+        assumed=tuple(name for name, profile in subject.profiles.items() if profile.assumed),
+        builds=builds,
+        engine=None if config.output is None or builds[0].outcome is not Outcome.BUILT else str(config.output),
+        predicted_standalone=None if first is None else first.summary.standalone,
+        predicted_boundary=None if first is None else first.summary.boundary,
+        unpredicted=subject.unpredicted,
+        device=device,
+    )
 
 
 def refusal_of(raw: RawRefusal, findings: Sequence[Finding], readers: Mapping[str, Sequence[str]]) -> Refusal:

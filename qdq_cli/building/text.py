@@ -17,7 +17,7 @@ from qdq_cli.building.record import (
     Refusal,
     Traffic,
 )
-from qdq_cli.building.variants import AS_IT_IS
+from qdq_cli.building.verdict import forms_of
 from qdq_cli.screen.amounts import share_text, short_count, size_text
 from qdq_cli.screen.lines import Paint, plain, row, wrapped
 from qdq_cli.screen.sentences import count_text, some_of
@@ -230,8 +230,7 @@ def beside_lines(build: GpuBuild) -> list[str]:
     if not build.beside:
         return []
     lines = ["", f"{'form of the model':<34}{'kernels':>8}{'activations':>13}{'constants':>11}  operators"]
-    own = Beside(AS_IT_IS, build.outcome, "", len(build.kernels), build.built_types or {}, build.traffic)
-    for form in (own, *build.beside):
+    for form in forms_of(build):
         lines += _form(form)
     for number, sentence in enumerate(build.verdict):
         lines += ["", *wrapped(sentence, 0)] if not number else wrapped(sentence, 0)

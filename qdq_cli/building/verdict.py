@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qdq_cli.building.record import Beside
+from qdq_cli.building.record import Beside, GpuBuild
 from qdq_cli.building.variants import AS_IT_IS, FP16, FP32
 from qdq_cli.screen.amounts import size_text
 
@@ -15,6 +15,12 @@ LIMITS = (
     "Bytes are no times: INT8 products also take fewer cycles than FP16 ones, TensorRT on a server fuses some of what "
     "this compiler keeps apart, and its own kernels are finished on the device; measure there before you decide."
 )
+
+
+def forms_of(build: GpuBuild) -> tuple[Beside, ...]:
+    """The model as it is, and behind it its other forms, as rows of one table."""
+    own = Beside(AS_IT_IS, build.outcome, "", len(build.kernels), build.built_types or {}, build.traffic)
+    return (own, *build.beside)
 
 
 def verdict_of(forms: Sequence[Beside], *, quantized: bool) -> tuple[str, ...]:
