@@ -50,7 +50,7 @@ def take_pieces(
 
     Args:
         model: The prepared float model.
-        readers: Tensor -> how the operators compute that read it.
+        readers: Tensor -> how the operators compute that read it; never an input of the graph, nor none at all.
         histograms: Tensor -> what is added to.
         every: The samples.
         places: Key of each sample that was run -> where.
@@ -62,15 +62,12 @@ def take_pieces(
     runs: dict[Group, list[str]] = {}
     for key in sorted(places)[:MOST]:
         runs.setdefault(places[key].group, []).append(key)
-    fed = {value.name for value in model.graph.inputs}
-    computed = [name for name in readers if name not in fed]
-    runner = Runner(part_for(model, computed)[1], default=True) if computed else None
+    runner = Runner(part_for(model, list(readers))[1], default=True)
     for group, keys in sorted(runs.items()):
         batch = load_readable_batch(every, group, UnreadableSamples(len(places)))
         if batch is None:
             continue
-        tensors = {name: batch.arrays[name] for name in readers if name in fed}
-        tensors |= runner.run(batch) if runner is not None else {}
+        tensors = runner.run(batch)
         for name, linears in readers.items():
             _add(histograms[name], _rows_of(tensors[name], batch, [places[key] for key in keys], keys), linears)
 

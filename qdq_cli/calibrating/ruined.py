@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import onnx_ir as ir
@@ -166,10 +167,18 @@ class _Layer:
 
     def sqnr_db(self, rows: NDArray[np.float32], weight: NDArray[np.float32]) -> float:
         """The SQNR of the results from other rows and another weight, channels counted alike."""
-        product = np.matmul(self.rows, self.weight)
-        expected = product if self.bias is None else product + self.bias
-        noise = np.square(np.matmul(rows, weight) - product, dtype=np.float64).sum(axis=1)
-        signal = np.square(expected, dtype=np.float64).sum(axis=1)
-        drowned = ~(noise < signal)
-        ratio = np.where(drowned, noise != 0, noise / np.where(drowned, 1.0, signal)).mean()
+        noise = np.square(np.matmul(rows, weight) - self._product, dtype=np.float64).sum(axis=1)
+        drowned = ~(noise < self._signal)
+        ratio = np.where(drowned, noise != 0, noise / np.where(drowned, 1.0, self._signal)).mean()
         return -10.0 * math.log10(ratio) if ratio > 0 else math.inf
+
+    @cached_property
+    def _product(self) -> NDArray[np.float32]:
+        """The results in float without their bias, the same for every range that is tried: [groups, R, O]."""
+        return np.asarray(np.matmul(self.rows, self.weight))
+
+    @cached_property
+    def _signal(self) -> NDArray[np.float64]:
+        """The energy of each channel of the results: [groups, O]."""
+        expected = self._product if self.bias is None else self._product + self.bias
+        return np.asarray(np.square(expected, dtype=np.float64).sum(axis=1))

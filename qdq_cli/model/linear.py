@@ -165,7 +165,7 @@ class Linear:
         """Padding before and behind every spatial axis, and the output's size."""
         before, behind, outputs = [], [], []
         for axis, size in enumerate(spatial):
-            reach = (self.weight_shape[2 + axis] - 1) * self.dilations[axis] + 1
+            reach = self.reach(axis)
             first, last = self._padding(axis, size, reach)
             before.append(first)
             behind.append(last)
