@@ -18,6 +18,7 @@ from qdq_cli.casting.masks import clamp
 from qdq_cli.casting.plan import FloatPlan, is_free
 from qdq_cli.casting.scales import is_held
 from qdq_cli.casting.slots import NONE, Slots, is_single, low_slots
+from qdq_cli.casting.stored_biases import with_float_biases
 from qdq_cli.config.forms import FloatType, ScaleType
 from qdq_cli.model.emit import pair_half
 from qdq_cli.model.names import Names
@@ -64,7 +65,7 @@ def converted(
     if plan.float_type is FloatType.FP32:
         return Converted(model.clone(), 0)
     before = opset_of(model)
-    result = raised(model.clone(), plan.opset, f"which {FORMATS[plan.float_type].name} needs")
+    result = raised(with_float_biases(model).clone(), plan.opset, f"which {FORMATS[plan.float_type].name} needs")
     work = _Conversion(result, plan, keep_io, scales)
     work.run()
     notes = [] if opset_of(result) == before else [_raised_note(before, opset_of(result), plan)]

@@ -23,6 +23,7 @@ from qdq_cli.casting.masks import find_masks
 from qdq_cli.casting.pair_scales import pair_scales
 from qdq_cli.casting.reach import out_of_reach, seen_values
 from qdq_cli.casting.slots import NONE, first_opset, low_slots
+from qdq_cli.casting.stored_biases import with_float_biases
 from qdq_cli.casting.structure import FOLLOWING, structural, touches_single
 from qdq_cli.casting.sums import sums
 from qdq_cli.casting.vanishing import vanishing
@@ -114,6 +115,7 @@ def make_float_plan(
     if float_type is FloatType.FP32:
         return FloatPlan(float_type, opset)
     _refuse_half(model)
+    model = with_float_biases(model)
     scene = replace(_scene(model, FORMATS[float_type], extremes, scales), keep_io=keep_io)
     found: dict[ir.Node, Finding] = {}
     for rule in RULES:

@@ -336,3 +336,32 @@ def test_a_weight_of_two_operators_is_recoded_for_each():
 def codes_of(node: ir.Node) -> np.ndarray:
     array, scale = (value.const_value.numpy().astype(F) for value in node.inputs[:2])
     return np.clip(np.rint(array / scale), -128, 127)
+
+
+def stored_bias(scale: float) -> ir.Model:
+    """A convolution on codes whose bias is INT32 behind DQ, by hand."""
+    net = Network()
+    x = net.input("x", (1, 4, 8, 8))
+    weight = net.dequantize(net.constant(np.full((4, 4, 1, 1), 9, np.int8)), np.full(4, 1e-3), axis=0)
+    codes = net.constant(np.array([-70000, 5, 0, 70000], np.int32))
+    bias = net.op("DequantizeLinear", codes, net.constant(np.full(4, scale, F)), axis=0)
+    return prepared(net, net.op("Conv", net.pair(x), weight, bias, name="conv"))
+
+
+@pytest.mark.parametrize("scales", ScaleType)
+def test_a_bias_stored_as_int32_becomes_a_float_instead_of_keeping_its_layer_in_fp32(scales: ScaleType):
+    model = stored_bias(1e-7)
+    plan = make_float_plan(model, FloatType.FP16, {}, scales)
+    result = converted(model, plan, scales=scales).model
+    proto_of(result)
+    assert not plan.kept
+    bias = next(node for node in result.graph if node.op_type == "Conv").inputs[2]
+    assert bias is not None and bias.dtype is HALF and bias.const_value is not None
+    np.testing.assert_allclose(bias.const_value.numpy(), F([-7e-3, 5e-7, 0, 7e-3]), rtol=1e-3, atol=3e-8)
+    assert all(value.dtype is not ir.DataType.INT32 for value in result.graph.initializers.values())
+    assert sum(node.op_type == "DequantizeLinear" for node in model.graph) == 3  # it is left as it was
+
+
+def test_a_bias_stored_as_int32_that_is_too_large_for_the_type_keeps_its_layer():
+    plan = make_float_plan(stored_bias(2.0), FloatType.FP16, {})
+    assert {kept.node: kept.code for kept in plan.kept} == {"conv": "CONSTANT_OVERFLOW"}
