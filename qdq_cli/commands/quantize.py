@@ -85,7 +85,7 @@ def quantize(params: Params) -> None:
     if params["tune"]:
         _tune(config, screen, params)
         return
-    if config.dry_run:
+    if config.dry_run and not config.plans_alone:
         _show_plan(config, screen)
         return
     _quantize(config, screen, params)

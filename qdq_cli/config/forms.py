@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-TARGETS = ("tensorrt", "tensorrt-rtx")
+TARGETS = ("tensorrt", "tensorrt-rtx", "onnxruntime")
 """Names of what models are quantized for; `qdq_cli.targets.known` says what each of them is."""
 
 DEFAULT_TARGET = TARGETS[0]
@@ -19,6 +19,14 @@ class WeightForm(Enum):
     """F2: INT8 initializer -> DQ. A quarter of the size; TensorRT 10 and above."""
     INT8_COMPAT = "int8-compat"
     """F3: float initializer of integer values -> Q(scale 1) -> DQ. Every TensorRT reads it."""
+
+
+STORED = {"onnxruntime": WeightForm.INT8}
+"""Target -> how weights are stored for it, where that is not as floats: it folds them into integers at each load."""
+
+
+UNPREDICTED = ("onnxruntime",)
+"""Targets of which nobody predicts what they make of a model."""
 
 
 class FloatType(Enum):

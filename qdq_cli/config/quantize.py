@@ -9,7 +9,7 @@ from qdq_cli.config.checked import Checked
 from qdq_cli.config.data import DataConfig
 from qdq_cli.config.fields import Interval, OneOf, option
 from qdq_cli.config.floats import keep_io_types_field, scale_type_field
-from qdq_cli.config.forms import FloatType, Form, ScaleType, TensorRT, WeightForm
+from qdq_cli.config.forms import STORED, UNPREDICTED, FloatType, Form, ScaleType, TensorRT, WeightForm
 from qdq_cli.config.limits import agreement_field, int8_macs_field, plugins_field, report_field, sqnr_field
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
@@ -56,7 +56,7 @@ class QuantizeConfig(Checked):
         target: Name of what the model is quantized for.
         trt: TensorRT release that must read the result; None: the oldest that can.
         plugins: Custom operators that the deployment has plugins for: a name, or `domain::name`.
-        weights: How weights are stored.
+        weights: How weights are stored; None: as the target's default says.
         form: How INT8 regions are written.
         float_type: Type of what is not quantized; None: FP32, but FP16 for TensorRT 11 and an FP32 model.
         scale_type: Type of the scales beside a float rest of 16 bits.
@@ -80,10 +80,10 @@ class QuantizeConfig(Checked):
         None, "TensorRT release that must read the result. [default: the oldest that can, 8.4 for most]"
     )
     plugins: tuple[str, ...] = plugins_field()
-    weights: WeightForm = option(
-        WeightForm.FP32,
+    weights: WeightForm | None = option(
+        None,
         "fp32: read by every TensorRT. int8: a quarter of the size, TensorRT 10 and above. "
-        "int8-compat: integers stored as floats.",
+        "int8-compat: integers stored as floats. [default: fp32; int8 with --target onnxruntime]",
     )
     form: Form = option(
         Form.PAIRS,
@@ -124,6 +124,16 @@ class QuantizeConfig(Checked):
         # up to TensorRT 10 the builder has flags that run an FP32 rest in FP16, and nobody builds without them
         single_rest = self.trt is TensorRT.V11 and self.float_type is FloatType.FP32
         object.__setattr__(self, "plan", replace(self.plan, single_rest=single_rest))
+
+    @property
+    def plans_alone(self) -> bool:
+        """Whether a dry run has a plan to show and no prediction."""
+        return self.target in UNPREDICTED
+
+    @property
+    def weight_form(self) -> WeightForm:
+        """How weights are stored."""
+        return self.weights or STORED.get(self.target, WeightForm.FP32)
 
     @property
     def destination(self) -> Path:

@@ -61,6 +61,7 @@ def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspect
         ModelError: The model cannot be read or is malformed.
         UsageError: An option names something that is not there.
     """
+    _require_prediction(config.target)
     writes = _checked_writes(config)
     with collector_paused():
         source = files.load(config.model)
@@ -75,6 +76,20 @@ def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspect
             beside = _pictured(files.load(config.against), replace(config, model=config.against), listener)
         write_page(inspection_page(inspection, predicted, beside), config.report)
         return inspection
+
+
+def _require_prediction(name: str) -> None:
+    """Refuse a target of which nobody knows what it makes of a model.
+
+    Raises:
+        UsageError: It is one.
+    """
+    target = target_named(name)
+    if target.predictor is None:
+        raise UsageError(
+            f"Nobody predicts what {target.title} makes of a model, so there is nothing to inspect for it.",
+            f"qdq quantize MODEL --target {name} --dry-run -v shows the plan.",
+        )
 
 
 def _checked_writes(config: InspectConfig) -> dict[str, Path]:

@@ -76,16 +76,22 @@ class Groups:
     index: dict[ir.Value, int]
 
 
-def scale_groups(graph: Topology, wants: Wants, runs: Run) -> Groups:
+def scale_groups(graph: Topology, wants: Wants, runs: Run, *, across: bool = True) -> Groups:
     """Join tensors that must have one scale: across every operator a Q crosses, and across commuting operators that
     are quantized on both sides for other readers (P10-P12).
+
+    Args:
+        graph: The graph.
+        wants: What is quantized.
+        runs: The operators that a Q crosses.
+        across: Whether the others join too; else it is said by the runs alone who shares a scale.
     """
     parent: dict[ir.Value, ir.Value] = {}
     for node in graph.nodes:
         reads = [value for slot in data_slots(node) if (value := node.inputs[slot]) is not None]
         if node in runs.nodes:
             _join(parent, [*reads, *(out for out in node.outputs if out.uses())])
-        elif wants.commutes(node):
+        elif across and wants.commutes(node):
             _join(parent, [value for value in (*reads, *node.outputs) if wants.holds(value)])
     order = _quantized_in_order(graph, wants, runs)
     by_root: dict[ir.Value, list[ir.Value]] = {}

@@ -14,12 +14,13 @@ import onnx_ir as ir
 from calibrators import ScaleGroup
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import input_at, is_activation, is_constant, is_op, is_unobservable, name_of
+from qdq_cli.placement.around import Around, candidates_around, place_around
 from qdq_cli.placement.fanout import place
 from qdq_cli.placement.groups import Run, crossed_forward, int8_runs, scale_groups
 from qdq_cli.placement.operators import count_weighted, data_slots, is_depthwise, is_weighted, operator_of
 from qdq_cli.placement.selection import Selection, Skip, select
 from qdq_cli.placement.shares import MOST_PERCENT, shares_of
-from qdq_cli.placement.target import Target
+from qdq_cli.placement.target import Kernels, Target
 from qdq_cli.placement.topology import Topology, topology
 from qdq_cli.placement.wants import Wants, candidate_slots
 from qdq_cli.placement.weights import weight_axis
@@ -47,12 +48,14 @@ class TensorTarget:
         uses: Input slots that read the DQ instead of the tensor.
         group: Index into `Plan.groups`.
         opens_run: True for the start of a run of commuting operators; only the pairs form writes it.
+        is_output: Whether the graph output of this name gives what the DQ gives.
     """
 
     tensor: str
     uses: tuple[Use, ...]
     group: int
     opens_run: bool = False
+    is_output: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ def shrinkable(model: ir.Model, target: Target, config: PlanConfig | None = None
     """Return every tensor that the plan, or any plan with fewer of its operators, may observe."""
     config = config or PlanConfig()
     graph = topology(model.graph)
-    return _placements(graph, select(model, graph, target, config), target)
+    return _placements(graph, select(model, graph, target, config), target, config)
 
 
 def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None) -> Plan:
@@ -161,12 +164,13 @@ def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None)
     """
     config = config or PlanConfig()
     graph = topology(model.graph)
-    selection, wants, refused = place(graph, select(model, graph, target, config), target, config)
-    runs = int8_runs(graph, wants)
-    on_codes = runs.nodes | crossed_forward(graph, wants)
-    groups = scale_groups(graph, wants, runs)
+    found = _placed(graph, select(model, graph, target, config), target, config)
+    selection, wants, runs, refused = found.selection, found.wants, found.runs, found.refused
+    around = target.kernels is Kernels.READING_AND_WRITING
+    on_codes = runs.nodes if around else runs.nodes | crossed_forward(graph, wants)
+    groups = scale_groups(graph, wants, runs, across=not around)
     return Plan(
-        targets=_targets(graph, wants, runs, groups.index),
+        targets=_targets(graph, wants, runs, groups.index, outputs=around),
         weights=_weights(graph, selection.quantized, target, config),
         groups=tuple(
             ScaleGroup(*_names(members, observed), known, *_depthwise_readers(members, wants))
@@ -183,6 +187,14 @@ def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None)
     )
 
 
+def _placed(graph: Topology, selection: Selection, target: Target, config: PlanConfig) -> Around:
+    """Decide what stands where, by what the target's kernels read and write."""
+    if target.kernels is Kernels.READING_AND_WRITING:
+        return place_around(graph, selection, target, config)
+    selection, wants, refused = place(graph, selection, target, config)
+    return Around(selection, wants, int8_runs(graph, wants), refused)
+
+
 def _depthwise_readers(members: tuple[ir.Value, ...], wants: Wants) -> tuple[bool, tuple[str, ...]]:
     """Say whether all weighted readers of a group are depthwise convolutions, and which tensors have such a reader."""
     readers = {value: [node for node, _ in wants.slots(value) if is_weighted(node)] for value in members}
@@ -195,7 +207,9 @@ def _names(members: tuple[ir.Value, ...], observed: tuple[ir.Value, ...]) -> tup
     return tuple(map(name_of, members)), tuple(map(name_of, observed))
 
 
-def _targets(graph: Topology, wants: Wants, runs: Run, index: dict[ir.Value, int]) -> tuple[TensorTarget, ...]:
+def _targets(
+    graph: Topology, wants: Wants, runs: Run, index: dict[ir.Value, int], *, outputs: bool
+) -> tuple[TensorTarget, ...]:
     """List the pairs: at every wanted tensor for its readers, and at the tensors where a run of operators begins."""
     position = {value: number for number, value in enumerate(_in_order(graph))}
     pairs = [(value, uses, False) for value, uses in wants.items()]
@@ -209,6 +223,7 @@ def _targets(graph: Topology, wants: Wants, runs: Run, index: dict[ir.Value, int
             ),
             group=index[value],
             opens_run=opens,
+            is_output=outputs and value.is_graph_output(),
         )
         for value, uses, opens in pairs
     )
@@ -243,7 +258,7 @@ def _candidates(graph: Topology, selection: Selection, target: Target, config: P
     taken = wide and any(is_depthwise(node) for node in selection.quantized)
     if not taken and not (_can_shrink(target, config) and _has_small(graph, selection)):
         return ()
-    return _placements(graph, selection, target)
+    return _placements(graph, selection, target, config)
 
 
 def _can_shrink(target: Target, config: PlanConfig) -> bool:
@@ -256,12 +271,14 @@ def _has_small(graph: Topology, selection: Selection) -> bool:
     return any(shares.get(node, 100.0) <= MOST_PERCENT for node in selection.quantized)
 
 
-def _placements(graph: Topology, selection: Selection, target: Target) -> tuple[str, ...]:
+def _placements(graph: Topology, selection: Selection, target: Target, config: PlanConfig) -> tuple[str, ...]:
     """Return all tensors that a selection, or any smaller one, can want.
 
     With an operator gone, a residual Add may change the operand it quantizes and a pooling may turn float, so all the
     slots that placement ever looks at are taken.
     """
+    if target.kernels is Kernels.READING_AND_WRITING:
+        return tuple(name_of(value) for value in candidates_around(graph, selection, target, config))
     values = dict.fromkeys(input_at(node, slot) for node, slot in candidate_slots(graph, selection, target))
     return tuple(
         name_of(value)

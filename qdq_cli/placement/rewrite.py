@@ -95,6 +95,9 @@ def rewrite_in_place(
     groups = {target.tensor: target.group for target in plan.targets}
     pairs = _pairs(plan, form)
     small = [tensor for tensor in pairs if writer.quantize_activation(tensor, pairs[tensor], ranges[groups[tensor]])]
+    for output in plan.targets:
+        if output.is_output:
+            writer.give_dequantized(output.tensor)
     dead: dict[str, int] = {}
     for target in plan.weights:
         channels = writer.quantize_weight(target, weights, weight_ranges.get(target.tensor))
@@ -210,6 +213,16 @@ class _Writer:
         for use in uses:
             self._nodes[use.node].replace_input_with(use.slot, output)
         return kept.amax > 0 and is_dead(kept, scheme, qparams.scale.dtype)
+
+    def give_dequantized(self, tensor: str) -> None:
+        """Let the graph output of this name give what the DQ of the tensor gives; the tensor gets another name."""
+        value = self._values[tensor]
+        dequantized = _existing_pair(value)
+        if dequantized is not None and value.is_graph_output():
+            value.name = self._emitter.names.value(f"{tensor}_float")
+            outputs = self._graph.outputs
+            outputs[:] = [dequantized if output is value else output for output in outputs]
+            dequantized.name = tensor
 
     def quantize_weight(self, target: WeightTarget, form: WeightForm, given: NDArray[np.float32] | None) -> int:
         """Quantize one constant operand for one node; returns how many of its channels are too small for a scale.

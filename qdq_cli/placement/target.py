@@ -42,12 +42,16 @@ class OperatorRule:
         computes_float: For a weighted operator whose operands are quantized: why the target computes it in float all
             the same, "" where it does not.
         thin: Evidence is thin enough that the safe mode leaves the operator float.
+        writes_float: For kernels that quantize their results: it has one that writes floats as well.
+        rescales: For an operator that commutes: its kernel takes operands whose scales differ from that of its result.
     """
 
     epilogue: Epilogue = Epilogue.NONE
     obstacle: Callable[[ir.Node], operators.Obstacle] | None = None
     computes_float: Callable[[ir.Node], str] | None = None
     thin: bool = False
+    writes_float: bool = False
+    rescales: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,15 @@ class Obstacle:
     holds: Callable[[ir.Node, PlanConfig], bool]
     reason: str
     slow: bool = False
+
+
+class Kernels(Enum):
+    """Where Q and DQ stand around the operators that a target computes on integers."""
+
+    READING = "reading"
+    """A DQ before what a kernel reads is enough; it writes floats unless a Q stands behind it (rules, section 3)."""
+    READING_AND_WRITING = "reading and writing"
+    """Each operator that computes on integers has a DQ before every input, and a Q behind all that reads its result."""
 
 
 class Bias(Enum):
@@ -219,6 +232,7 @@ class Target:
             lie.
         operators: What it does with operators.
         obstacles: What keeps a weighted operator float; the first that holds gives the reason.
+        kernels: Where Q and DQ stand around operators.
         bias: How biases are written.
         weight_forms: How weights may be stored.
         forms: How INT8 regions may be written.
@@ -239,6 +253,7 @@ class Target:
     weights: Scheme
     operators: OperatorTable
     obstacles: tuple[Obstacle, ...]
+    kernels: Kernels = Kernels.READING
     bias: Bias = Bias.FLOAT
     weight_forms: tuple[WeightForm, ...] = tuple(WeightForm)
     forms: tuple[Form, ...] = tuple(Form)

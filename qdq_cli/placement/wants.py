@@ -90,6 +90,10 @@ class Wants:
         self._added += 1
         return True
 
+    def hold(self, value: ir.Value) -> None:
+        """Want a tensor as INT8 although no slot may read it, as an output of the graph."""
+        self._slots.setdefault(value, {})
+
     def commutes(self, node: ir.Node | None) -> bool:
         """Say whether the target runs a node on codes."""
         return self.operators.commutes(node, safe=self.safe)

@@ -309,7 +309,7 @@ def rewrite_model(run: Run, work: Groundwork) -> Finished:
     """
     config = run.config
     with run.stage("rewrite"):
-        written = quantized_model(work.model, work.candidate, weights=config.weights, form=config.form)
+        written = quantized_model(work.model, work.candidate, weights=config.weight_form, form=config.form)
         steps = () if work.recovery is None else (step.step for step in work.recovery.steps)
         record_provenance(written.model, steps)
     if work.opened.form is None:

@@ -135,7 +135,7 @@ def require_form(config: QuantizeConfig, target: Target) -> None:
         UsageError: One of these is asked for.
     """
     for option, asked, known in (
-        ("--weights", config.weights.value, [form.value for form in target.weight_forms]),
+        ("--weights", config.weight_form.value, [form.value for form in target.weight_forms]),
         ("--form", config.form.value, [form.value for form in target.forms]),
     ):
         if asked not in known:
@@ -161,7 +161,7 @@ def release_of(run: Run, opened: Opened, opset: int) -> TensorRT | None:
     """
     config, target = run.config, run.target
     if target.release is not None:
-        oldest = target.release(opset, half=opened.has_half, weights=config.weights, asked=config.trt)
+        oldest = target.release(opset, half=opened.has_half, weights=config.weight_form, asked=config.trt)
         barred = {release for entry in opened.refused if entry.since for release in entry.releases}
         reading = [release for release in list(TensorRT)[list(TensorRT).index(oldest) :] if release not in barred]
         return reading[0] if reading and config.trt is None else oldest

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
+from qdq_cli.config.forms import STORED
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.quantizing.agreement import HeldLimit, Standing, interval_text
 from qdq_cli.quantizing.float_text import float_lines, unweighed_lines
@@ -197,6 +198,6 @@ def _output(report: Report, output: str, width: int) -> list[str]:
         return _with_details(short_path(output), f"a copy, {size_text(after)}", width)
     sizes = f"{size_text(after)}, was {size_text(before)}"
     lines = _with_details(short_path(output), f"opset {report.opset}, {sizes}", width)
-    if report.weighted_ops.quantized and after > before / 2:
+    if report.weighted_ops.quantized and after > before / 2 and report.target not in STORED:
         lines += beside("weights stay stored as floats; --weights int8 makes the file small", width)
     return lines

@@ -60,7 +60,7 @@ class Metric:
             DataError: The program fails, or prints no number.
         """
         config = self._config
-        model = quantized_model(self._model, candidate, weights=config.weights, form=config.form).model
+        model = quantized_model(self._model, candidate, weights=config.weight_form, form=config.form).model
         with scratch_folder() as folder:
             return evaluate(self._evaluation, self._written(model, folder))
 

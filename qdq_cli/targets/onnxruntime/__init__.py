@@ -1,0 +1,1 @@
+"""ONNX Runtime's CPU provider: the operators its default session computes on integers."""
