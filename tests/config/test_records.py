@@ -212,7 +212,7 @@ def test_every_record_of_the_configuration_checks_itself():
 @pytest.mark.parametrize(
     ("name", "field", "value", "sentence", "hint"),
     [
-        ("QuantizeConfig", "weights", "fp23", "is 'fp23'; expected fp32, int8 or int8-compat.", "'fp32'"),
+        ("QuantizeConfig", "weights", "fp23", "is 'fp23'; expected fp32, int8 or int8-compat, or None.", "'fp32'"),
         ("QuantizeConfig", "form", "regions", "is 'regions'; expected pairs or int8-regions.", "'int8-regions'"),
         ("QuantizeConfig", "recover", ("gptqq",), "holds 'gptqq'; expected", "'gptq'"),
         ("QuantizeConfig", "trt", 10, "is 10 (int); expected 8.4, 8.6, 10 or 11, or None.", "'10'"),
