@@ -5,7 +5,8 @@
     (Unnamed Layer* 64) [Shuffle]_output: 3b810204
 
 A line holds a tensor name and the bits of its scale (amax / 127) as a big-endian float32 in hexadecimal, lower case
-and without leading zeros. The file has no checksum and TensorRT trusts it as it is, so every odd range is refused here.
+and without leading zeros (behind a name that begins as a comment does, eight digits tell a scale from words). The file
+has no checksum and TensorRT trusts it as it is, so every odd range is refused here.
 The first line may be spelled in other ways, since people edit it to hand a cache to another release.
 
 Source: rules, sections 6.1 and 6.2 (docs/rules.md); test case T56.
@@ -99,7 +100,7 @@ def make_tensorrt_cache(
 def format_tensorrt_cache(cache: TensorRTCache) -> str:
     r"""The text of the file; lines end in "\n" and follow the order of `scales`."""
     lines = [cache.header or f"TRT-{cache.version}-{cache.algorithm}", *cache.other]
-    lines += [f"{name}: {_bits(scale):x}" for name, scale in cache.scales.items()]
+    lines += [f"{name}: {_hex(name, scale)}" for name, scale in cache.scales.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -198,6 +199,10 @@ def _scale(name: str, amax: float) -> float:
     return float(scale)
 
 
-def _bits(scale: float) -> int:
+def _hex(name: str, scale: float) -> str:
+    """The bits of a scale as they stand behind a name.
+
+    `_USUAL` tells a tensor called "#" from a comment, so that there even a scale below 1e-38 has all its digits.
+    """
     (bits,) = struct.unpack("!I", struct.pack("!f", scale))
-    return int(bits)
+    return f"{bits:08x}" if _COMMENT.match(name) and bits else f"{bits:x}"

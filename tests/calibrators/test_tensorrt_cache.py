@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from calibrators import (
@@ -83,6 +83,7 @@ AMAX = st.floats(0.0, float(np.finfo(np.float32).max))
 
 
 @given(st.dictionaries(NAMES, AMAX, max_size=6))
+@example({"#": 1.504632769052528e-36})
 def test_t56_written_caches_read_back(amax: dict[str, float]) -> None:
     cache = make_tensorrt_cache(amax, "10.3.0", "MinMaxCalibration")
     text = format_tensorrt_cache(cache)
