@@ -15,10 +15,12 @@ DIST ?= .venv-dist
 # where this repository can be read; without it that of the clone, where it is a web address
 REPOSITORY ?=
 
-.PHONY: demo test test-oldest check bench accuracy verdict attack conform golden schema docs dist clean
+.PHONY: demo test fuzz test-oldest check bench accuracy verdict attack conform golden schema docs dist clean
 
 demo: $(VENV)/.use ; mkdir -p demo-output && $(RUN)/qdq quantize sample_models/digits_resnet.onnx --calib sample_models/images/digits --preprocess unit -o demo-output/digits_resnet.qdq.onnx
 test: $(VENV)/.test ; $(RUN)/python -m pytest -n 2 --coverage $(COVERAGE)
+# the laws on a thousand examples each, other ones every time; a new finding becomes an @example of its test
+fuzz: $(VENV)/.test ; $(RUN)/python -m pytest -n 2 -m hypothesis --hypothesis-profile fuzz $(FUZZING)
 # the same tests with the lowest version of every dependency that pyproject.toml allows
 test-oldest: $(OLDEST)/.test ; $(OLDEST)/bin/python -m pytest -n 2
 check: $(VENV)/.check ; $(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy

@@ -18,9 +18,11 @@ os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.envir
 # a shell starts what it puts in the background with Ctrl-C ignored, and what the tests interrupt would inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# a slow or loaded machine is no failure
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
+# A slow or loaded machine is no failure, and a change is judged by the same examples wherever it is tested;
+# `make fuzz` draws others, and many more of them.
+settings.register_profile("same", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("fuzz", settings.get_profile("same"), derandomize=False, max_examples=1000)
+settings.load_profile("same")
 
 GOLDEN = Path(__file__).parent / "golden"
 
