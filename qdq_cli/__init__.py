@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from qdq_cli.config.compare import CompareConfig
     from qdq_cli.config.convert import ConvertConfig
     from qdq_cli.config.data import DataConfig
+    from qdq_cli.config.execution import ExecutionConfig
     from qdq_cli.config.fix import FixConfig
     from qdq_cli.config.forms import FloatType, Form, ScaleType, TensorRT, WeightForm
     from qdq_cli.config.init import InitConfig
@@ -90,6 +91,7 @@ __all__ = [
     "DataError",
     "Draft",
     "Evaluation",
+    "ExecutionConfig",
     "ExportConfig",
     "FixConfig",
     "FloatType",
@@ -195,6 +197,7 @@ _LATER = {
     "qdq_cli.config.compare": ("CompareConfig",),
     "qdq_cli.config.convert": ("ConvertConfig",),
     "qdq_cli.config.data": ("DataConfig",),
+    "qdq_cli.config.execution": ("ExecutionConfig",),
     "qdq_cli.config.fix": ("FixConfig",),
     "qdq_cli.config.forms": (
         "FloatType",

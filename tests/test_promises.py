@@ -83,8 +83,9 @@ def test_one_room_for_one_thing(names: tuple[str, ...], allowed: set[str]):
 
 
 def is_spelled_out(keywords: ast.arg) -> bool:
-    """Whether a TypedDict says which keywords there are, so that a wrong one is an error for mypy."""
-    return keywords.annotation is not None and ast.unparse(keywords.annotation).startswith("Unpack[")
+    """Whether a TypedDict, or the function that is decorated, says which keywords there are: a wrong one fails mypy."""
+    written = "" if keywords.annotation is None else ast.unparse(keywords.annotation)
+    return written.startswith("Unpack[") or written.endswith(".kwargs")
 
 
 def test_no_catch_all_and_no_keyword_bags():

@@ -18,6 +18,7 @@ from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, InterruptedRunError, UsageError
 from qdq_cli.process.interrupts import Stop, never
 from qdq_cli.process.progress import SILENT, Listener
+from qdq_cli.running.execution import runs_as_told
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class CalibrationReport:
     extremes: tuple[str, ...] = ()
 
 
+@runs_as_told
 def calibrate_model(
     config: CalibrateConfig, listener: Listener = SILENT, stop: Stop = never, target: Target | None = None
 ) -> CalibrationReport:

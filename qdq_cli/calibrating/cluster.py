@@ -24,6 +24,7 @@ from qdq_cli.process.errors import DataError, ExitCode, LimitError, ModelError, 
 from qdq_cli.process.extras import install_line
 from qdq_cli.process.interrupts import Stop
 from qdq_cli.process.progress import SILENT, Listener
+from qdq_cli.running.execution import runs_as_told
 from qdq_cli.running.session import cores
 
 if TYPE_CHECKING:
@@ -98,13 +99,19 @@ def run_share(config: CalibrateConfig, known: frozenset[str]) -> Part:
     from distributed import get_worker
 
     try:
-        job = replace(open_job(config), threads=max(1, cores() // get_worker().state.nthreads))
-        samples = open_share(job, config)
-        if config.data.strict:  # found before the work is done
-            tell_doubts(samples.every.doubts, SILENT.warning, strict=True)
-        return Part.of(observe_share(job, samples, known))
+        return _run_share(config, known, get_worker().state.nthreads)
     except QdqError as error:
         raise _ERRORS[error.exit_code](error.message, error.hint) from None
+
+
+@runs_as_told
+def _run_share(config: CalibrateConfig, known: frozenset[str], beside: int) -> Part:
+    """Run one share; `beside` are the shares that a worker runs at once."""
+    job = replace(open_job(config), threads=max(1, cores() // beside))
+    samples = open_share(job, config)
+    if config.data.strict:  # found before the work is done
+        tell_doubts(samples.every.doubts, SILENT.warning, strict=True)
+    return Part.of(observe_share(job, samples, known))
 
 
 def merge_parts(parts: Sequence[Part]) -> Part:

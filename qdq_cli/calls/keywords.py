@@ -38,6 +38,7 @@ class DataKeywords(TypedDict, total=False):
         batch_size: Samples a run.
         seed: Draws the samples at random instead of evenly spread.
         include_data, exclude_data: Globs of the files of folders to take, and to leave out.
+        threads: Threads that models run on (`ExecutionConfig`).
     """
 
     preprocess: FilePath | None
@@ -58,6 +59,7 @@ class DataKeywords(TypedDict, total=False):
     seed: int | None
     include_data: Names
     exclude_data: Names
+    threads: int | None
 
 
 class CalibrationKeywords(DataKeywords, total=False):

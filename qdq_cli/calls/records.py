@@ -17,6 +17,7 @@ from qdq_cli.calls.forms import Calib, FilePath, InputShape, Names, Ranges
 from qdq_cli.calls.place import Place
 from qdq_cli.calls.signature import Keywords
 from qdq_cli.config.data import DataConfig, Given
+from qdq_cli.config.execution import ExecutionConfig
 from qdq_cli.config.fields import hints_of
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.preprocess import Overrides
@@ -30,7 +31,7 @@ from qdq_cli.process.errors import UsageError
 
 Record = TypeVar("Record")
 
-DATA_RECORDS = (DataConfig, Overrides)
+DATA_RECORDS = (DataConfig, Overrides, ExecutionConfig)
 """The records of samples."""
 
 RUN_RECORDS = (QuantizeConfig, *DATA_RECORDS, PlanConfig, RangeConfig, VerifyConfig)
@@ -89,6 +90,7 @@ def data_of(calib: Calib | None, given: Keywords) -> DataConfig:
         "preprocess": os.fspath(preprocess) if isinstance(preprocess, os.PathLike) else preprocess,
         "input_shape": shapes_of(given["input_shape"]),
         "overrides": record_of(Overrides, given),
+        "execution": record_of(ExecutionConfig, given),
     }
     return record_of(DataConfig, given, fixed)
 

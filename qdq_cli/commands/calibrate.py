@@ -9,16 +9,16 @@ from qdq_cli.commands.options import (
     EVERY_SAMPLE,
     MODEL,
     PLACEMENT,
+    RUNNING,
     STRICT,
     Params,
     command_of,
+    data_of,
     display,
     record_of,
 )
 from qdq_cli.config.calibrate import CalibrateConfig
-from qdq_cli.config.data import DataConfig
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.config.preprocess import Overrides
 from qdq_cli.process.errors import InterruptedRunError
 from qdq_cli.process.interrupts import stop_on_signals
 from qdq_cli.screen import console
@@ -31,6 +31,7 @@ _SHARES = options_of(CalibrateConfig, "shard", "dask")
 
 _SECTIONS = {
     "Data": (*EVERY_SAMPLE, STRICT),
+    "Running": RUNNING,
     "What to quantize": PLACEMENT,
     "Output": (*_CACHE, *_SHARES),
     "Display": display("List every tensor that is observed."),
@@ -77,5 +78,5 @@ def _require_whole(report: CalibrationReport) -> None:
 
 def config_of(params: Params) -> CalibrateConfig:
     """Build the configuration of a run from the parsed options."""
-    data = record_of(DataConfig, params, {"overrides": record_of(Overrides, params)})
+    data = data_of(params)
     return record_of(CalibrateConfig, params, {"data": data, "plan": record_of(PlanConfig, params)})

@@ -7,12 +7,11 @@ from functools import partial
 import click
 
 from qdq_cli.commands.fields import option_of, options_of
-from qdq_cli.commands.options import DATA, REPORT, Params, command_of, display, record_of
+from qdq_cli.commands.options import DATA, REPORT, RUNNING, Params, command_of, data_of, display, record_of
 from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.commands.views import FORMAT, JUNIT_FILE, check_format, shown, unmet_by, views_of
 from qdq_cli.config.compare import CompareConfig
 from qdq_cli.config.data import DataConfig
-from qdq_cli.config.preprocess import Overrides
 from qdq_cli.screen import console
 
 _REFERENCE = click.Argument(["reference"], type=FILE_PATH, metavar="REFERENCE")
@@ -47,6 +46,7 @@ _LIMITS = options_of(CompareConfig, "min_sqnr", "min_agreement")
 
 _SECTIONS = {
     "Data": _DATA,
+    "Running": RUNNING,
     "What to look at": _LAYERS,
     "Limits": _LIMITS,
     "Output": (REPORT, FORMAT),
@@ -86,5 +86,5 @@ def compare(params: Params) -> None:
 
 def config_of(params: Params) -> CompareConfig:
     """Build the configuration of a run from the parsed options."""
-    data = record_of(DataConfig, params, {"overrides": record_of(Overrides, params)})
+    data = data_of(params)
     return record_of(CompareConfig, params, {"data": data})

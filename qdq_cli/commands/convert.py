@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdq_cli.commands.fields import option_of, options_of
-from qdq_cli.commands.options import DATA, MODEL, REPORT, STRICT, VERIFY, Params, command_of, display, record_of
+from qdq_cli.commands.options import (
+    DATA,
+    MODEL,
+    REPORT,
+    RUNNING,
+    STRICT,
+    VERIFY,
+    Params,
+    command_of,
+    data_of,
+    display,
+    record_of,
+)
 from qdq_cli.config.convert import ConvertConfig
-from qdq_cli.config.data import DataConfig
-from qdq_cli.config.preprocess import Overrides
 from qdq_cli.config.quantize import VerifyConfig
 from qdq_cli.screen import console
 
@@ -17,6 +27,7 @@ if TYPE_CHECKING:
 
 _SECTIONS = {
     "Data": (*DATA, STRICT, option_of(ConvertConfig, "cache")),
+    "Running": RUNNING,
     "Output": (*options_of(ConvertConfig, "output", "float_type", "scale_type", "keep_io_types"), REPORT),
     "Limits": VERIFY,
     "Display": display("List every operator that stays FP32."),
@@ -61,7 +72,7 @@ def _show(screen: console.Console, report: Conversion) -> None:
 def config_of(params: Params) -> ConvertConfig:
     """Build the configuration of a run from the parsed options."""
     given = {
-        "data": record_of(DataConfig, params, {"overrides": record_of(Overrides, params)}),
+        "data": data_of(params),
         "verify": record_of(VerifyConfig, params, {"samples": params["verify"]}),
     }
     return record_of(ConvertConfig, params, given)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from qdq_cli.commands.fields import option_of
-from qdq_cli.commands.options import DISPLAY, MODEL, Params, command_of, record_of
+from qdq_cli.commands.options import DISPLAY, MODEL, RUNNING, Params, command_of, record_of
 from qdq_cli.commands.paths import FILE_PATH
+from qdq_cli.config.execution import ExecutionConfig
 from qdq_cli.config.fix import FixConfig
 from qdq_cli.screen import console
 
@@ -30,7 +31,7 @@ _OUTPUT = (
 )
 
 
-@command_of({"Output": _OUTPUT, "Display": DISPLAY}, (MODEL,))
+@command_of({"Running": RUNNING, "Output": _OUTPUT, "Display": DISPLAY}, (MODEL,))
 def fix(params: Params) -> None:
     """Repair what TensorRT refuses or cannot fuse in a Q/DQ model.
 
@@ -61,4 +62,4 @@ def config_of(params: Params) -> FixConfig:
         from qdq_cli.cache.exchange import ranges_in
 
         ranges = ranges_in(params["ranges"])
-    return record_of(FixConfig, params, {"ranges": ranges})
+    return record_of(FixConfig, params, {"ranges": ranges, "execution": record_of(ExecutionConfig, params)})

@@ -5,15 +5,14 @@ from __future__ import annotations
 import click
 
 from qdq_cli.commands.fields import options_of
-from qdq_cli.commands.options import DATA, DISPLAY, MODEL, PLACEMENT, Params, command_of, record_of
-from qdq_cli.config.data import DataConfig
+from qdq_cli.commands.options import DATA, DISPLAY, MODEL, PLACEMENT, RUNNING, Params, command_of, data_of, record_of
 from qdq_cli.config.migrate import MigrateConfig
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.config.preprocess import Overrides
 from qdq_cli.screen import console
 
 _SECTIONS: dict[str, tuple[click.Option, ...]] = {
     "Data": (*options_of(MigrateConfig, "cache"), *DATA),
+    "Running": RUNNING,
     "What to quantize": PLACEMENT,
     "Output": options_of(MigrateConfig, "output", "float_type", "scale_type", "keep_io_types", "weights"),
     "Display": DISPLAY,
@@ -45,7 +44,7 @@ def migrate(params: Params) -> None:
 def config_of(params: Params) -> MigrateConfig:
     """Build the configuration of a run from the parsed options."""
     given = {
-        "data": record_of(DataConfig, params, {"overrides": record_of(Overrides, params)}),
+        "data": data_of(params),
         "plan": record_of(PlanConfig, params),
     }
     return record_of(MigrateConfig, params, given)

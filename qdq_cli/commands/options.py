@@ -16,6 +16,7 @@ from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.commands.sections import HELP, TOPICS, Sections, is_common, name_of, sorted_sections
 from qdq_cli.commands.settings import CONFIG, take_settings, tell_settings
 from qdq_cli.config.data import SAMPLE_ENDINGS, DataConfig
+from qdq_cli.config.execution import ExecutionConfig
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.preprocess import Overrides
 from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
@@ -169,6 +170,12 @@ def record_of(kind: type[Record], params: Params, given: Mapping[str, object] | 
     return kind(**{**found, **(given or {})})
 
 
+def data_of(params: Params) -> DataConfig:
+    """Build the record of the samples, and of what runs them."""
+    parts = {"overrides": record_of(Overrides, params), "execution": record_of(ExecutionConfig, params)}
+    return record_of(DataConfig, params, parts)
+
+
 MODEL = click.Argument(["model"], type=FILE_PATH, metavar="MODEL")
 
 DATA = (
@@ -177,6 +184,7 @@ DATA = (
     *options_of(DataConfig, "input_shape", "samples", "batch_size", "seed"),
 )
 STRICT = option_of(DataConfig, "strict")
+RUNNING = options_of(ExecutionConfig)
 
 EVERY_SAMPLE = tuple(
     option_of(DataConfig, "samples", "Samples to calibrate on, evenly spread. [default: every one]")

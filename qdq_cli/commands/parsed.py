@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qdq_cli.commands.options import Params, record_of
-from qdq_cli.config.data import DataConfig
+from qdq_cli.commands.options import Params, data_of, record_of
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.config.preprocess import Overrides
 from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.config.recovery import DEFAULT_RECOVERY
@@ -16,7 +14,7 @@ from qdq_cli.config.recovery import DEFAULT_RECOVERY
 def quantize_config(params: Params) -> QuantizeConfig:
     """Build the configuration of `qdq quantize`."""
     given = {
-        "data": record_of(DataConfig, params, {"overrides": record_of(Overrides, params)}),
+        "data": data_of(params),
         "plan": record_of(PlanConfig, params),
         "ranges": record_of(RangeConfig, params, given_ranges(params)),
         "verify": record_of(VerifyConfig, params, {"samples": params["verify"]}),

@@ -19,6 +19,7 @@ from qdq_cli.commands.options import (
     RANGES,
     RECOVERY,
     REPORT,
+    RUNNING,
     STRICT,
     VERIFY,
     Params,
@@ -51,6 +52,7 @@ _BUILD = click.Option(
 
 _SECTIONS = {
     "Data": (*DATA, STRICT),
+    "Running": RUNNING,
     "What to quantize": PLACEMENT,
     "Ranges": RANGES,
     "Recovery": (*RECOVERY, EXCLUDE_AFTER_RECOVERY),

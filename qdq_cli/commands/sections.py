@@ -15,6 +15,7 @@ Sections = Mapping[str, tuple[click.Option, ...]]
 
 TITLES = (
     "Data",
+    "Running",
     "What to look at",
     "Measurement",
     "What to quantize",

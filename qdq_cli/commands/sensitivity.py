@@ -10,16 +10,16 @@ from qdq_cli.commands.options import (
     PLACEMENT,
     RANGES,
     REPORT,
+    RUNNING,
     STRICT,
     Params,
     command_of,
+    data_of,
     display,
     record_of,
 )
 from qdq_cli.commands.parsed import given_ranges
-from qdq_cli.config.data import DataConfig
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.config.preprocess import Overrides
 from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.config.sensitivity import SensitivityConfig
@@ -30,6 +30,7 @@ _MEASURE = (option_of(SensitivityConfig, "exact"), *EVAL, REPORT)
 _SECTIONS = {
     "Measurement": _MEASURE,
     "Data": (*DATA, STRICT),
+    "Running": RUNNING,
     "What to quantize": PLACEMENT,
     "Ranges": RANGES,
     "Display": display("List every operator and scale group."),
@@ -62,7 +63,7 @@ def config_of(params: Params) -> SensitivityConfig:
     """Build the configuration of a run from the parsed options."""
     quantize = QuantizeConfig(
         model=params["model"],
-        data=record_of(DataConfig, params, {"overrides": record_of(Overrides, params)}),
+        data=data_of(params),
         plan=record_of(PlanConfig, params),
         ranges=record_of(RangeConfig, params, given_ranges(params)),
         verify=VerifyConfig(samples=0),

@@ -17,6 +17,7 @@ from qdq_cli.commands.options import (
     RANGES,
     RECOVERY,
     REPORT,
+    RUNNING,
     STRICT,
     Params,
     command_of,
@@ -49,6 +50,7 @@ _COST = options_of(TuneConfig, "cost", "gpu")
 
 _SECTIONS = {
     "Data": (*DATA, STRICT),
+    "Running": RUNNING,
     "Measurement": _COST,
     "What to quantize": PLACEMENT,
     "Ranges": RANGES,

@@ -33,6 +33,7 @@ from qdq_cli.process.errors import DataError, ModelError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing.limits import held_limits, hold_limits
 from qdq_cli.quantizing.meter import OutputMeter
+from qdq_cli.running.execution import runs_as_told
 from qdq_cli.running.runner import Runner
 from qdq_cli.screen.amounts import decibels
 from qdq_cli.screen.render import check_page_target, write_page
@@ -41,6 +42,7 @@ DEFAULT_SAMPLES = 64
 """Samples by default: enough for distances, while agreement in percent needs more."""
 
 
+@runs_as_told
 def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Comparison:
     """Run a float model and its quantized form on the same samples, ONNX Runtime's graph optimisations off.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qdq_cli.config.checked import Checked
+from qdq_cli.config.execution import ExecutionConfig
 from qdq_cli.config.fields import Interval, option
 from qdq_cli.config.preprocess import Overrides
 
@@ -34,7 +35,7 @@ class Given:
 
 @dataclass(frozen=True)
 class DataConfig(Checked):
-    """Where calibration samples come from and how they become model inputs.
+    """Where calibration samples come from, how they become model inputs, and what runs them.
 
     Args:
         calib: Folders, files, archives, lists or patterns, in order; empty where a cache or manual ranges serve.
@@ -47,6 +48,7 @@ class DataConfig(Checked):
         strict: Refuse data that looks unfit instead of warning of it.
         include_data, exclude_data: Globs of the files of folders to take, and to leave out.
         given: Samples in memory, behind those of `calib`.
+        execution: What runs the models they are fed to.
     """
 
     calib: tuple[Path, ...] = option(
@@ -85,6 +87,7 @@ class DataConfig(Checked):
         (), "Leave these files of a folder out ('labels'). Repeatable.", metavar="GLOB"
     )
     given: Given | None = None
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
 
     @property
     def has_samples(self) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qdq_cli.config.checked import Checked
+from qdq_cli.config.execution import ExecutionConfig
 from qdq_cli.config.fields import Interval, option, ruled
 from qdq_cli.config.limits import plugins_field
 from qdq_cli.config.ranges import RANGE
@@ -28,6 +29,7 @@ class FixConfig(Checked):
         ranges: Tensor name -> range, or a number for [-amax, amax]: for residual branches without a Q on their tensor.
         plugins: Custom operators that the deployment has plugins for: a name, or `domain::name`.
         samples: Random samples to compare the result with the input on; 0 for none.
+        execution: What runs these.
     """
 
     model: Path
@@ -42,6 +44,7 @@ class FixConfig(Checked):
         metavar="N",
         rule=Interval(0),
     )
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
 
     @property
     def destination(self) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qdq_cli.config.checked import Checked
+from qdq_cli.config.data import DataConfig
 from qdq_cli.config.fields import REQUIRED, option
 from qdq_cli.config.limits import report_field
 from qdq_cli.config.quantize import QuantizeConfig
@@ -44,3 +45,8 @@ class SensitivityConfig(Checked):
     exact: bool = option(False, "Measure every operator on all samples set aside, not on a few of them.")
     evaluation: Evaluation | None = None
     report: Path | None = report_field()
+
+    @property
+    def data(self) -> DataConfig:
+        """The samples, and what runs them."""
+        return self.quantize.data

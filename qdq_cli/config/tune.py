@@ -7,6 +7,7 @@ from pathlib import Path
 
 from qdq_cli.config.build import DEFAULT_GPU, GPUS
 from qdq_cli.config.checked import Checked
+from qdq_cli.config.data import DataConfig
 from qdq_cli.config.fields import OneOf, option
 from qdq_cli.config.limits import int8_macs_field, report_field
 from qdq_cli.config.quantize import QuantizeConfig
@@ -57,3 +58,8 @@ class TuneConfig(Checked):
         metavar="smNN",
         rule=OneOf(GPUS),
     )
+
+    @property
+    def data(self) -> DataConfig:
+        """The samples, and what runs them."""
+        return self.quantize.data

@@ -38,6 +38,7 @@ from qdq_cli.quantizing.low import low_names
 from qdq_cli.quantizing.report import LowOutput, SizeBytes, Verification
 from qdq_cli.quantizing.run import Course
 from qdq_cli.quantizing.writing import with_twin
+from qdq_cli.running.execution import runs_as_told
 from qdq_cli.running.unknown import notes_about
 from qdq_cli.screen.render import check_page_target, write_page
 from qdq_cli.targets.known import target_named
@@ -45,6 +46,7 @@ from qdq_cli.targets.known import target_named
 _HINT = "The model was not written. Give samples with --calib, or more of them, so that large values are known."
 
 
+@runs_as_told
 def convert_model(config: ConvertConfig, listener: Listener = SILENT) -> Conversion:
     """Give the floats of an FP32 model another type, as far as its values allow.
 

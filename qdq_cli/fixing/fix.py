@@ -32,6 +32,7 @@ from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, ModelError
 from qdq_cli.quantizing.meter import OutputMeter
 from qdq_cli.quantizing.report import Distance
+from qdq_cli.running.execution import executing
 from qdq_cli.targets.tensorrt.findings import Finding, Severity
 from qdq_cli.targets.tensorrt.importer.plugins import check_plugins
 from qdq_cli.targets.tensorrt.importer.refusals import OLDEST_BROADCASTING
@@ -76,7 +77,8 @@ def fix_model(config: FixConfig) -> RepairReport:
     after = lint(model, config.plugins), simulate(model)
     with files.staged(model, target, external=source.external) as staged:
         notes = list(check_written(staged.path, source.path))
-        outputs, note = compare_on_random(source.path, staged.path, config.samples)
+        with executing(config.execution):
+            outputs, note = compare_on_random(source.path, staged.path, config.samples)
         staged.commit()
     return RepairReport(
         schema_version=SCHEMA_VERSION,

@@ -26,6 +26,7 @@ from qdq_cli.process.errors import UsageError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing.float_rest import Finished, completed, half_type, in_float_type, wanted_form
 from qdq_cli.quantizing.report import SizeBytes
+from qdq_cli.running.execution import runs_as_told
 from qdq_cli.targets.tensorrt.findings import Finding, Severity
 from qdq_cli.targets.tensorrt.lint import lint
 from qdq_cli.targets.tensorrt.releases import oldest_release
@@ -34,6 +35,7 @@ from qdq_cli.targets.tensorrt.trtexec import builds
 from qdq_cli.targets.tensorrt.verdict import verdict
 
 
+@runs_as_told
 def migrate_model(config: MigrateConfig, listener: Listener = SILENT) -> MigrationReport:
     """Write a model for TensorRT 11 from what its old build was made of, which ran in INT8 by a table or by flags.
 

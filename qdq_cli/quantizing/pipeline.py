@@ -60,6 +60,7 @@ from qdq_cli.quantizing.reporting import (
 from qdq_cli.quantizing.run import Outcome, Run
 from qdq_cli.quantizing.seen import seen_section
 from qdq_cli.quantizing.writing import write_verified
+from qdq_cli.running.execution import runs_as_told
 from qdq_cli.running.unknown import notes_about
 from qdq_cli.screen.page import BoxRow, Section
 from qdq_cli.screen.render import write_page
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from qdq_cli.recovering.start import Start
 
 
+@runs_as_told
 def quantize_model(
     config: QuantizeConfig, listener: Listener = SILENT, target: Target | None = None, outcome: Outcome | None = None
 ) -> Report:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from qdq_cli.process.errors import ModelError
+from qdq_cli.running.execution import current
 
 RUNTIME_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,  # runs through an IOBinding raise this, whatever the status
@@ -135,7 +136,9 @@ def reason(error: Exception) -> str:
 
 
 def cores() -> int:
-    """Processors this process may run on."""
+    """Threads for work that uses the whole machine: those that were asked for, else one a core this process has."""
+    if (threads := current().threads) is not None:
+        return threads
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

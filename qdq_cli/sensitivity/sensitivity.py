@@ -19,6 +19,7 @@ from qdq_cli.quantizing.destinations import check_asides
 from qdq_cli.quantizing.groundwork import require_float
 from qdq_cli.quantizing.pipeline import open_model, open_samples
 from qdq_cli.quantizing.run import Run
+from qdq_cli.running.execution import runs_as_told
 from qdq_cli.screen.render import write_page
 from qdq_cli.sensitivity.evaluate import check_command
 from qdq_cli.sensitivity.measure import group_alone, noise_of, noisiest_runs, operators_alone
@@ -33,6 +34,7 @@ Numbers = NDArray[np.float64]
 Item = TypeVar("Item")
 
 
+@runs_as_told
 def find_sensitivities(config: SensitivityConfig, listener: Listener = SILENT) -> SensitivityReport:
     """Say what each operator and each scale group of a model costs when it alone is quantized.
 

@@ -28,6 +28,7 @@ from qdq_cli.quantizing.keeping import require_named
 from qdq_cli.quantizing.pipeline import open_model, open_samples, plan_of, recover_accuracy, rewrite_model, write_model
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Outcome, Run
+from qdq_cli.running.execution import runs_as_told
 from qdq_cli.screen.amounts import decibels
 from qdq_cli.screen.render import write_page
 from qdq_cli.sensitivity.evaluate import check_command
@@ -52,6 +53,7 @@ _FOR_NOTHING = 1e-3
 _MUCH_DB = 2.0
 
 
+@runs_as_told
 def tune_model(config: TuneConfig, listener: Listener = SILENT, outcome: Outcome | None = None) -> TuneReport:
     """Quantize a model so that it meets a target, with as little as possible left float.
 

@@ -18,6 +18,7 @@ from qdq_cli.config.calibrate import CalibrateConfig
 from qdq_cli.config.compare import CompareConfig
 from qdq_cli.config.convert import ConvertConfig
 from qdq_cli.config.data import DataConfig
+from qdq_cli.config.execution import ExecutionConfig
 from qdq_cli.config.fix import FixConfig
 from qdq_cli.config.inspect import Gates, InspectConfig
 from qdq_cli.config.migrate import MigrateConfig
@@ -33,7 +34,7 @@ from tests.workspace import make_workspace, qdq
 
 MODEL = convnet()
 
-DATA = (DataConfig, Overrides)
+DATA = (DataConfig, Overrides, ExecutionConfig)
 RUN = (QuantizeConfig, *DATA, PlanConfig, RangeConfig, VerifyConfig)
 RECORDS = {
     "quantize": RUN,
@@ -41,7 +42,7 @@ RECORDS = {
     "compare": (CompareConfig, *DATA),
     "calibrate": (CalibrateConfig, *DATA, PlanConfig),
     "inspect": (InspectConfig, PlanConfig, Gates),
-    "fix": (FixConfig,),
+    "fix": (FixConfig, ExecutionConfig),
     "convert": (ConvertConfig, VerifyConfig, *DATA),
     "migrate": (MigrateConfig, PlanConfig, *DATA),
     "sensitivities": (SensitivityConfig, *DATA, PlanConfig, RangeConfig),
@@ -49,7 +50,7 @@ RECORDS = {
 }
 OTHERWISE = {
     "model", "output", "data", "plan", "given", "calib", "overrides", "wide", "ruined", "single_rest", "imported",
-    "writes",
+    "writes", "execution",
     "manual", "evaluation", "quantize", "command",
 }  # fmt: skip
 """Fields that are positional, made by the call, found by calibration, or have a keyword of another name."""
