@@ -41,7 +41,9 @@ def parse_ranges(data: bytes, source: str = "The file of ranges") -> dict[str, R
         raise CacheFileError(f"{source} is larger than the {LARGEST_FILE >> 20} MB a file of ranges may have.")
     found = _parse_any(data, data.decode("utf-8", "surrogateescape").removeprefix("\ufeff"), source)
     if not found:
-        raise CacheFileError(f"{source} holds no range.")
+        raise CacheFileError(
+            f"{source} holds no range.", "Calibrate again: a run that saw no sample leaves such a file."
+        )
     return found
 
 

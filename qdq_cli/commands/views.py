@@ -68,13 +68,17 @@ def check_format(params: Params, command: str) -> None:
     Raises:
         UsageError: It is not so, the file cannot be written, or it is there and something else than a report.
     """
-    if (params["format_"] == "junit") != (params["file"] is not None):
+    asked, file = params["format_"] == "junit", params["file"]
+    if asked and file is None:
         behind = "the models" if command == "compare" else "MODEL"
+        raise UsageError(f"--format junit needs a FILE behind {behind}.", f"See qdq {command} --help.")
+    if file is not None and not asked:
+        named = "Name the result with -o. " if "output" in params else ""
         raise UsageError(
-            f"--format junit needs a FILE behind {behind}, and only it takes one.", f"See qdq {command} --help."
+            f"{file} is one argument too many: only --format junit takes a FILE.", f"{named}See qdq {command} --help."
         )
-    if params["file"] is not None:
-        _check_report(params["file"])
+    if file is not None:
+        _check_report(file)
 
 
 def _check_report(path: Path) -> None:

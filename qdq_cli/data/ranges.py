@@ -59,7 +59,7 @@ def read_bytes(path: Path, size: int = LARGEST_FILE + 1) -> bytes:
         with open_regular(path) as file:
             return file.read(size)
     except OSError as error:
-        raise DataError(f"The ranges file {path} cannot be read: {error.strerror}.", "Check the path.") from error
+        raise DataError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
 
 
 def parse(data: bytes, path: Path) -> dict[str, Range]:
@@ -77,7 +77,7 @@ def parse(data: bytes, path: Path) -> dict[str, Range]:
         return parse_ranges(data, str(path))
     except CacheFileError as error:
         hint = _TENSORRT if is_tensorrt_cache(data.decode("utf-8", "surrogateescape")) else _EXAMPLE
-        raise DataError(f"The ranges file cannot be used. {error.message}", error.hint or hint) from error
+        raise DataError(error.message, error.hint or hint) from error
 
 
 def unmatched(names: Iterable[str], tensors: Sequence[str]) -> tuple[str, str] | None:

@@ -29,7 +29,7 @@ def place_by_argmax(graph: ir.Graph) -> Outcome:
     done: list[Repair] = []
     left: list[Left] = []
     for pool in list(graph):
-        if not is_op(pool, "MaxPool") or len(pool.outputs) < 2 or not pool.outputs[1].uses():
+        if not is_op(pool, "MaxPool") or len(pool.outputs) < 2 or not _is_read(pool.outputs[1]):
             continue
         unpools = [use.node for use in pool.outputs[1].uses()]
         found = _windows(pool, unpools)
@@ -49,9 +49,15 @@ def place_by_argmax(graph: ir.Graph) -> Outcome:
     return done, left
 
 
+def _is_read(value: ir.Value) -> bool:
+    return bool(value.uses()) or value.is_graph_output()
+
+
 def _windows(pool: ir.Node, unpools: Sequence[ir.Node]) -> list[Window] | str:
     """Return the windows of a MaxPool, or why there is no equal form of it and what reads its Indices."""
-    if pool.outputs[1].is_graph_output() or not all(is_op(node, "MaxUnpool") for node in unpools):
+    if pool.outputs[1].is_graph_output():
+        return "they are an output of the model"
+    if not all(is_op(node, "MaxUnpool") for node in unpools):
         return "something else than MaxUnpool reads them"
     windows = windows_of(pool)
     if isinstance(windows, str):

@@ -116,11 +116,14 @@ def _counted(inspection: Inspection) -> str:
 
 
 def _next(inspection: Inspection) -> list[str]:
-    """Return the row with the command to type next; for a Q/DQ model, where there is something to repair."""
-    if inspection.plan is not None:
-        return next_rows(inspection.plan)
-    repairs = any("`qdq fix`" in entry.fix for entry in inspection.findings)
-    return labelled("next", [f"qdq fix {quoted(inspection.model)}"]) if repairs else []  # whole, to be copied
+    """Return the row with the command to type next: a repair first, of a float model where the importer refuses it."""
+    floats = inspection.plan is not None
+    repairs = any(
+        "`qdq fix`" in entry.fix and (entry.severity is Severity.ERROR or not floats) for entry in inspection.findings
+    )
+    if repairs:
+        return labelled("next", [f"qdq fix {quoted(inspection.model)}"])  # whole, to be copied
+    return next_rows(inspection.plan) if inspection.plan is not None else []
 
 
 def _types(inspection: Inspection) -> Iterator[tuple[str, str]]:

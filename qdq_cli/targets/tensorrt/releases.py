@@ -38,8 +38,8 @@ def _obstacle(release: TensorRT, opset: int, *, half: bool, weights: WeightForm)
     modern = release in (TensorRT.V10, TensorRT.V11)
     if half and not modern:
         return (
-            "the model's weights are FP16 or BF16, and it reads FP32 scales only (A9)",
-            "Quantize the FP32 model and build with --fp16, or ask for --trt 10 and above.",
+            "what is not quantized is FP16 or BF16, and it reads scales of FP32 alone beside INT8 (A9)",
+            "Leave what is not quantized FP32 and build with --int8 --fp16, or ask for --trt 10 and above.",
         )
     if weights is WeightForm.INT8 and not modern:
         return (
