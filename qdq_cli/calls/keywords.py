@@ -179,10 +179,14 @@ class QuantizeKeywords(RunKeywords, total=False):
     Args:
         exclude_after_recovery: Nodes that are recovered in INT8 and left float then.
         dry_run: Plan only: the result has a report and a plan, and no model.
+        time: Whether the result and FP32 are timed on this CPU; None: where the target runs on it.
+        min_speedup: How many times as fast as FP32 the result must run there.
     """
 
     exclude_after_recovery: Names
     dry_run: bool
+    time: bool | None
+    min_speedup: float | None
 
 
 class EvaluationKeywords(TypedDict, total=False):
@@ -247,12 +251,16 @@ class CompareKeywords(DataKeywords, ListenerKeywords, total=False):
     Args:
         layers: Compare every tensor that both models have, too.
         min_sqnr, min_agreement: Limits on the outputs.
+        time: Time both in turn.
+        min_speedup: How many times as fast as the float model the other must run.
         report: Where a page about the run goes.
     """
 
     layers: bool
     min_sqnr: float | None
     min_agreement: float | None
+    time: bool
+    min_speedup: float | None
     report: FilePath | None
 
 

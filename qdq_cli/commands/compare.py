@@ -42,12 +42,13 @@ _LAYERS = (
     ),
 )
 
-_LIMITS = options_of(CompareConfig, "min_sqnr", "min_agreement")
+_LIMITS = options_of(CompareConfig, "min_sqnr", "min_agreement", "min_speedup")
 
 _SECTIONS = {
     "Data": _DATA,
     "Running": RUNNING,
     "What to look at": _LAYERS,
+    "Measurement": options_of(CompareConfig, "time"),
     "Limits": _LIMITS,
     "Output": (REPORT, FORMAT),
     "Display": display("With --layers: list every tensor, each with its cause."),
@@ -60,14 +61,14 @@ def compare(params: Params) -> None:
 
     Both run on the same samples with ONNX Runtime's graph optimisations off. QUANTIZED may come from any tool that
     keeps tensor names. With --layers, each layer is also fed the FP32 tensors of REFERENCE, which shows what it adds
-    by itself: where the damage starts, and why.
+    by itself: where the damage starts, and why. With --time, both are timed in turn.
 
     \b
     Examples:
       qdq compare model.onnx model.qdq.onnx --data images/
       qdq compare model.onnx model.qdq.onnx --data images/ --layers
       qdq compare model.onnx model.qdq.onnx --data images/ --report page.html
-      qdq compare model.onnx model.qdq.onnx --data arrays.npz --min-sqnr 10
+      qdq compare model.onnx model.qdq.onnx --data arrays.npz --time --min-sqnr 10
     """
     from qdq_cli.comparing.compare import compare_models, require_limits
     from qdq_cli.comparing.text import comparison_lines

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qdq_cli.commands.fields import option_of
+from qdq_cli.commands.fields import option_of, options_of
 from qdq_cli.commands.options import (
     DATA,
     DISPLAY,
@@ -56,8 +56,8 @@ _SECTIONS = {
     "What to quantize": PLACEMENT,
     "Ranges": RANGES,
     "Recovery": (*RECOVERY, EXCLUDE_AFTER_RECOVERY),
-    "Output": (*OUTPUT, REPORT, FORMAT, _BUILD),
-    "Limits": (*VERIFY, option_of(QuantizeConfig, "min_int8_macs"), _TUNE),
+    "Output": (*OUTPUT, REPORT, FORMAT, option_of(QuantizeConfig, "time"), _BUILD),
+    "Limits": (*VERIFY, *options_of(QuantizeConfig, "min_int8_macs", "min_speedup"), _TUNE),
     "Display": DISPLAY,
 }
 
@@ -84,6 +84,8 @@ def quantize(params: Params) -> None:
     if params["format_"] != "text" and (params["tune"] or config.dry_run):
         other = "qdq inspect MODEL --format" if config.dry_run else "a run of qdq quantize with the options found"
         raise click.UsageError(f"--format is for a result that is written; {other} tells services of this one.")
+    if params["tune"] and config.min_speedup is not None:
+        raise click.UsageError("--tune does not search for speed: leave --min-speedup out, and see what it finds.")
     if params["tune"]:
         _tune(config, screen, params)
         return

@@ -40,7 +40,7 @@ COMMON = frozenset(
         "--output", "--trt", "--gpu", "--float-type", "--report", "--dry-run",
         "--layers", "--node", "--against", "--append", "--format", "--model", "--plot", "--layer-info",
         "--min-sqnr", "--min-agreement", "--min-int8-macs", "--tune", "--fail-on", "--max-standalone", "--max-drop",
-        "--eval", "--max-drift", "--yes", "--json", "--quiet", "--verbose",
+        "--eval", "--max-drift", "--time", "--yes", "--json", "--quiet", "--verbose",
     }
 )  # fmt: skip
 """Options that `-h` shows, of whatever command."""

@@ -33,10 +33,15 @@ from qdq_cli.process.errors import DataError, ModelError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing.limits import held_limits, hold_limits
 from qdq_cli.quantizing.meter import OutputMeter
+from qdq_cli.quantizing.speed import MORE_EFFORT, first_batch
+from qdq_cli.quantizing.speed_limit import held_speed, unmet_speed
 from qdq_cli.running.execution import runs_as_told
 from qdq_cli.running.runner import Runner
 from qdq_cli.screen.amounts import decibels
 from qdq_cli.screen.render import check_page_target, write_page
+from qdq_cli.timing.models import time_models
+from qdq_cli.timing.record import Speed
+from qdq_cli.timing.runtimes import DEFAULT_RUNTIME
 
 DEFAULT_SAMPLES = 64
 """Samples by default: enough for distances, while agreement in percent needs more."""
@@ -76,13 +81,30 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
         saturation = saturation_meter(quantized)
         meter = _layer_meter(reference.model, quantized.model) if config.layers else None
     meters = _Meters((pair.reference, pair.candidate), OutputMeter(), meter, saturation, clock)
-    found = replace(_comparison(config, samples, _run(samples, meters.observe, listener), meters), notes=notes)
+    seen = _run(samples, meters.observe, listener)
+    speed = _timed(config, (reference.path, quantized.path), samples, clock)
+    found = replace(_comparison(config, samples, seen, meters), notes=notes)
+    found = replace(found, speed=speed, limits=(*found.limits, *held_speed(speed, config.min_speedup)))
     for note in _about_codes(found):
         listener.note(note)
         found = replace(found, notes=(*found.notes, note))
     if config.report is not None:
         write_page(comparison_page(found, sections_of(config.quantized)), config.report)
     return found
+
+
+def _timed(config: CompareConfig, models: tuple[Path, Path], samples: Samples, clock: Clock) -> Speed | None:
+    """Time both on the first batch, each as ONNX Runtime runs it by default; None where that was not asked for.
+
+    Raises:
+        ModelError: One of them does not run by default.
+    """
+    if not config.time and config.min_speedup is None:
+        return None
+    batch = first_batch(samples, samples.batches.groups)
+    assert batch is not None  # it was compared
+    with clock.stage("time"):
+        return time_models(models, batch, DEFAULT_RUNTIME, MORE_EFFORT)
 
 
 _CUT = "The outputs lie behind operators that ONNX Runtime does not know; what these read is compared in their place."
@@ -144,10 +166,12 @@ def require_limits(found: Comparison, config: CompareConfig) -> None:
     """Hold every output against the limits.
 
     Raises:
-        LimitError: An output misses one, or no output could be held against one.
+        LimitError: An output misses one, no output could be held against one, or the model is too slow.
     """
     hint = "Where does it start? --layers says so." if found.layers is None else "The layers above say where it starts."
     hold_limits(found.outputs, found.not_compared, _limits(config), hint, found.rows)
+    if (slow := unmet_speed(found.speed, config.min_speedup, "")) is not None:
+        raise slow
 
 
 def _limits(config: CompareConfig) -> VerifyConfig:

@@ -13,6 +13,7 @@ from qdq_cli.screen.amounts import decibels
 from qdq_cli.screen.anchors import cause_of, error_of
 from qdq_cli.screen.page import Bar, Bars, Block, Cell, Facts, Link, Note, Page, Section, Table, Tone, Verdict
 from qdq_cli.screen.page_text import number
+from qdq_cli.timing.text import speed_text, times_of
 
 MOST_DB = 80.0
 """Errors smaller than this are drawn alike; equal tensors have no error at all."""
@@ -69,6 +70,8 @@ def _facts(found: Comparison) -> Iterator[tuple[str, Cell]]:
     yield "samples", f"{found.samples}; batch size {found.batch_size}"
     if found.preprocessing:
         yield "preprocessing", found.preprocessing + (" (assumed; --preprocess chooses)" if found.assumed else "")
+    if found.speed is not None:
+        yield "speed", f"{speed_text(found.speed, 'the reference')}\n{times_of(found.speed)}"
     if saturation := saturation_text(found):
         yield "saturation", saturation
     if found.layers is not None:

@@ -10,6 +10,7 @@ from calibrators.metrics import SQNR_CEILING_DB
 from qdq_cli.comparing.match import Unmatched
 from qdq_cli.quantizing.agreement import HeldLimit
 from qdq_cli.quantizing.report import Distance, Rows
+from qdq_cli.timing.record import Speed
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,7 @@ class Comparison:
         saturation: What saturates outside of this comparison, whose products are exact; None where nothing may.
         rows: Output name -> rows, where their number depends on the data and differs between the models.
         limits: Each output and each limit that was set, and whether it is met.
+        speed: How fast the second model runs beside the first; None where that was not measured.
     """
 
     schema_version: int
@@ -187,3 +189,4 @@ class Comparison:
     saturation: Saturation | None = None
     rows: Mapping[str, Rows] = field(default_factory=dict)
     limits: tuple[HeldLimit, ...] = ()
+    speed: Speed | None = None

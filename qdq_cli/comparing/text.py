@@ -11,11 +11,12 @@ from qdq_cli.comparing.record import Cause, Comparison, Kind, LayerError, Layers
 from qdq_cli.comparing.saturation import saturation_text
 from qdq_cli.inspecting.text import names_text
 from qdq_cli.quantizing.agreement import Standing, interval_text
-from qdq_cli.quantizing.limits import more_rows, undecided_text
+from qdq_cli.quantizing.limits import to_decide, undecided_text
 from qdq_cli.quantizing.report import Distance
 from qdq_cli.screen.amounts import decibels, share_text
-from qdq_cli.screen.lines import Paint, elided, plain, row, wrapped
+from qdq_cli.screen.lines import WIDTH, Paint, elided, labelled, plain, row, wrapped
 from qdq_cli.screen.sentences import count_text
+from qdq_cli.timing.text import speed_lines
 
 MAX_EXPLAINED = 3
 """Layers whose cause is told in a sentence; -v tells all."""
@@ -43,6 +44,8 @@ def comparison_lines(found: Comparison, top: int | None, paint: Paint = plain) -
     if found.preprocessing:
         lines += row("", found.preprocessing + (" (assumed; --preprocess chooses)" if found.assumed else ""))
     lines += ["", *_outputs(found), *_sure(found)]
+    if found.speed is not None:
+        lines += ["", *labelled("speed", speed_lines(found.speed, WIDTH, "the reference"))]
     if saturation := saturation_text(found):
         lines += ["", *row("saturation", saturation)]
     if found.layers is not None:
@@ -66,7 +69,7 @@ def _sure(found: Comparison) -> list[str]:
     """How sure the agreement is, and which limits are not decided by it."""
     texts = [*_shares(found.outputs)]
     texts += [
-        f"{undecided_text(held)}. {more_rows(held)}" for held in found.limits if held.standing is Standing.UNDECIDED
+        f"{undecided_text(held)}. {to_decide(held)}" for held in found.limits if held.standing is Standing.UNDECIDED
     ]
     lines = [line for place, text in enumerate(texts) for line in row("" if place else "agreement", text)]
     return ["", *lines] if lines else []

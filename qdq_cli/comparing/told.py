@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from qdq_cli.comparing.record import Comparison
 from qdq_cli.comparing.saturation import saturation_text
 from qdq_cli.comparing.text import start_text
-from qdq_cli.quantizing.told import distance_facts, distance_text, distance_values
+from qdq_cli.quantizing.told import distance_facts, distance_text, distance_values, speed_values
 from qdq_cli.screen.told import Case, Told, Verdict
+from qdq_cli.timing.text import speed_text
 
 
 def told_of_comparison(found: Comparison, unmet: str) -> Told:
@@ -24,7 +25,7 @@ def told_of_comparison(found: Comparison, unmet: str) -> Told:
         found.quantized,
         tuple(_facts(found, unmet)),
         tuple(_cases(found, unmet)),
-        dict(distance_values(outputs)),
+        {**dict(distance_values(outputs)), **dict(speed_values(found.speed))},
     )
 
 
@@ -34,6 +35,8 @@ def _facts(found: Comparison, unmet: str) -> Iterator[tuple[str, str]]:
     yield from distance_facts(dict(found.outputs))
     for name, rows in found.rows.items():
         yield f"output {name}", str(rows)
+    if found.speed is not None:
+        yield "speed", speed_text(found.speed, "the reference")
     if found.layers is not None:
         yield "damage starts at", start_text(found.layers)
     if unmet:

@@ -8,7 +8,7 @@ from pathlib import Path
 from qdq_cli.config.checked import Checked
 from qdq_cli.config.data import DataConfig
 from qdq_cli.config.fields import option
-from qdq_cli.config.limits import agreement_field, report_field, sqnr_field
+from qdq_cli.config.limits import agreement_field, report_field, speedup_field, sqnr_field
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class CompareConfig(Checked):
         min_sqnr: Lowest SQNR in dB that every output must reach.
         min_agreement: Lowest top-1 agreement in percent that every output of class scores must reach.
         report: Where a page about the run goes; None for no page.
+        time: Time both in turn, each as ONNX Runtime runs it by default.
+        min_speedup: How many times as fast as the float model the other must run; both are timed then.
     """
 
     reference: Path
@@ -32,3 +34,5 @@ class CompareConfig(Checked):
     min_sqnr: float | None = sqnr_field()
     min_agreement: float | None = agreement_field()
     report: Path | None = report_field()
+    time: bool = option(False, "Time both on this CPU, each as ONNX Runtime runs it by default.")
+    min_speedup: float | None = speedup_field()

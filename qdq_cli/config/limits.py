@@ -30,6 +30,21 @@ def int8_macs_field(text: str) -> Any:
     return option(None, text, metavar="PERCENT", rule=PERCENT)
 
 
+def time_field(text: str) -> Any:
+    """Declare the field that says whether both models are timed; None: where it says something. `text` is its help."""
+    return option(None, text)
+
+
+def speedup_field() -> Any:
+    """Declare the field with the lowest ratio of speeds, which is a limit on what is timed."""
+    return option(
+        None,
+        "Fail (exit 5) unless it runs RATIO times as fast as FP32 on this CPU.",
+        metavar="RATIO",
+        rule=Interval(0, above=True),
+    )
+
+
 def plugins_field() -> Any:
     """Declare the field with the custom operators that a deployment has plugins for."""
     return option(

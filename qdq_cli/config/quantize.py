@@ -10,7 +10,15 @@ from qdq_cli.config.data import DataConfig
 from qdq_cli.config.fields import Interval, OneOf, option
 from qdq_cli.config.floats import keep_io_types_field, scale_type_field
 from qdq_cli.config.forms import STORED, UNPREDICTED, FloatType, Form, ScaleType, TensorRT, WeightForm
-from qdq_cli.config.limits import agreement_field, int8_macs_field, plugins_field, report_field, sqnr_field
+from qdq_cli.config.limits import (
+    agreement_field,
+    int8_macs_field,
+    plugins_field,
+    report_field,
+    speedup_field,
+    sqnr_field,
+    time_field,
+)
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.config.recovery import RECOVERY_STEPS
@@ -66,6 +74,9 @@ class QuantizeConfig(Checked):
         exclude_after_recovery: Names or globs of nodes that are recovered in INT8 with all others, and left float then.
         min_int8_macs: Lowest share of the multiply-accumulates in INT8, in percent.
         report: Where a page about the run goes; None for none.
+        time: Whether the result and FP32 are timed on this CPU; None: where the target runs on it, and verification is
+            not off.
+        min_speedup: How many times as fast as FP32 the result must run there.
     """
 
     model: Path
@@ -117,6 +128,8 @@ class QuantizeConfig(Checked):
         "Fail (exit 5) if less of the multiply-accumulates runs in INT8, as qdq inspect predicts it."
     )
     target: str = target_field()
+    time: bool | None = time_field("Time the result and FP32 on this CPU. [default: where the target runs on it]")
+    min_speedup: float | None = speedup_field()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -90,8 +90,9 @@ EXITS = (
     Entry(
         "exit 5",
         "A limit that was set was not met.",
-        "The result is worse than --min-sqnr, --min-agreement or --min-int8-macs allow, or `qdq inspect --fail-on` "
-        "found what it names. `undecided`: an agreement below the limit, of too few rows to tell.",
+        "The result is worse than --min-sqnr, --min-agreement or --min-int8-macs allow, slower than --min-speedup "
+        "(`speed`), or `qdq inspect --fail-on` found what it names. `undecided`: an agreement or a speed below the "
+        "limit, of which too little was measured to tell.",
         "`qdq quantize ... --min-sqnr 20` where the result has 17 dB: no model is left under its name.",
         "Try --recover or `qdq tune`; more samples where it is undecided; or set the limit lower.",
     ),

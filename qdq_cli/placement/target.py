@@ -242,6 +242,7 @@ class Target:
         refusals: Says what of a model its releases refuse; None where nobody knows.
         builds: Says how each release builds it; None where there is nothing to type.
         predictor: Says what it would make of a result; None where nobody knows.
+        runtime: What runs its results on this CPU, of `timing.runtimes.RUNTIMES`; "" where nothing does.
 
     Raises:
         ValueError: A scheme that nothing writes: activations per channel, weights in blocks or affine.
@@ -263,6 +264,7 @@ class Target:
     refusals: RefusalsOf | None = None
     builds: BuildsOf | None = None
     predictor: Predictor | None = None
+    runtime: str = ""
 
     def __post_init__(self) -> None:
         if self.activations.granularity != PerTensor() or isinstance(self.weights.granularity, Block):

@@ -70,24 +70,26 @@ class DataError(QdqError):
 
 
 class LimitError(QdqError):
-    """The result misses a limit the user set (exit 5), or the samples are too few to tell (`undecided`).
+    """The result misses a limit the user set (exit 5), or what was measured is too little to tell (`undecided`).
 
     Args:
         message: As of `QdqError`.
         hint: As of `QdqError`.
         undecided: Whether more samples could show that the limit is met.
+        slow: Whether it is the limit of speed, which depends on the machine.
     """
 
     exit_code = ExitCode.LIMIT
 
-    def __init__(self, message: str, hint: str = "", *, undecided: bool = False) -> None:
+    def __init__(self, message: str, hint: str = "", *, undecided: bool = False, slow: bool = False) -> None:
         super().__init__(message, hint)
         self.undecided = undecided
+        self.slow = slow
 
     @property
     def kind(self) -> str:
-        """`limit`, or `undecided`."""
-        return "undecided" if self.undecided else super().kind
+        """`limit`, `speed` for the limit of speed, or `undecided`."""
+        return "undecided" if self.undecided else "speed" if self.slow else super().kind
 
 
 class InterruptedRunError(QdqError):

@@ -13,8 +13,8 @@ class Failure:
     """What went wrong, as it is told on stderr.
 
     Args:
-        kind: `usage`, `model`, `data`, `limit` or `interrupted`: what the exit code means. `undecided` in the place of
-            `limit` where the samples are too few to tell whether it is met.
+        kind: `usage`, `model`, `data`, `limit` or `interrupted`: what the exit code means. In the place of `limit`,
+            `speed` where it is that of speed, and `undecided` where what was measured is too little to tell.
         message: One finished sentence: the name of the thing, what was found, what was expected.
         hint: What to do about it, one sentence, or empty.
         said: Lines that another program said about it.

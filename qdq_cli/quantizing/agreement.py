@@ -19,7 +19,7 @@ class Standing(Enum):
     MET = "met"
     MISSED = "missed"
     UNDECIDED = "undecided"
-    """The rows are too few to tell: the interval of the share holds the limit."""
+    """What was measured is too little to tell: the interval of the share or the ratio holds the limit."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class HeldLimit:
     """One limit, and one output that was held against it.
 
     Args:
-        output: Name of the output.
-        limit: `min_sqnr` or `min_agreement`.
-        asked: The limit, in dB or percent.
-        found: What the output reaches.
+        output: Name of the output; "" for the speed of the whole model.
+        limit: `min_sqnr`, `min_agreement` or `min_speedup`.
+        asked: The limit, in dB, percent or times.
+        found: What is reached.
         standing: Met, missed or undecided.
-        interval: For an agreement: the ends of its 95 % interval in percent.
-        rows: For an agreement: how many rows it is of.
+        interval: For an agreement and a speed: the ends of its 95 % interval.
+        rows: For an agreement: how many rows it is of; for a speed: of how many rounds.
     """
 
     output: str
@@ -69,7 +69,7 @@ def interval_of(agreeing: int, rows: int) -> Interval:
 
 
 def standing_of(interval: Interval, least: float) -> Standing:
-    """Say how a share with this interval stands to a limit from below, all in percent."""
+    """Say how a share or a ratio with this interval stands to a limit from below."""
     if interval[1] < least:
         return Standing.MISSED
     return Standing.MET if interval[0] >= least else Standing.UNDECIDED

@@ -36,10 +36,10 @@ def keep_model(run: Run, opened: Opened, target: Path) -> Report:
         UnmetLimitError: Too little of it runs in INT8.
     """
     config = run.config
-    if config.verify.gates:
+    if config.verify.gates or config.min_speedup is not None:
         raise UsageError(
-            f"{config.model} is quantized already, so there is no float model that --min-sqnr or --min-agreement could "
-            "be measured against.",
+            f"{config.model} is quantized already, so there is no float model that --min-sqnr, --min-agreement or "
+            "--min-speedup could be measured against.",
             "Quantize the float model it was made from, or hold the two against each other with qdq compare.",
         )
     if opened.form is not None and config.float_type is not None:

@@ -16,6 +16,7 @@ from qdq_cli.quantizing.agreement import (
     standing_of,
 )
 from qdq_cli.quantizing.report import Distance, Rows, Verification
+from qdq_cli.quantizing.speed_limit import QUIET, SPEED, undecided_speed
 
 NO_ROWS: Mapping[str, Rows] = MappingProxyType({})
 """No output has a number of rows that depends on the data."""
@@ -119,11 +120,18 @@ def _error(held: HeldLimit, hint: str) -> LimitError:
 
 def undecided_text(held: HeldLimit) -> str:
     """That a limit is not decided, and why, in a sentence without its end."""
+    if held.limit == SPEED:
+        return undecided_speed(held)
     return f"{_shares(held)}, too few rows to tell whether --min-agreement {held.asked:g} % is met"
 
 
-def more_rows(held: HeldLimit) -> str:
+def to_decide(held: HeldLimit) -> str:
     """How to decide, in a sentence."""
+    return QUIET if held.limit == SPEED else more_rows(held)
+
+
+def more_rows(held: HeldLimit) -> str:
+    """How many rows decide about an agreement, in a sentence."""
     enough = rows_to_decide(held.asked)
     if enough is None:
         return "No number of rows makes 100 % certain."

@@ -37,6 +37,7 @@ from qdq_cli.screen.page import (
 )
 from qdq_cli.screen.page_text import number
 from qdq_cli.screen.sentences import count_text, some_of
+from qdq_cli.timing.text import speed_text, times_of
 
 CELLS = 80  # bars of a histogram
 
@@ -100,6 +101,8 @@ def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
             f"{int8_work(found)}\n"
             f"stand-alone Q/DQ: {found.standalone} inside, {found.boundary} at the boundary",
         )
+    if report.speed is not None:
+        yield "speed", f"{speed_text(report.speed)}\n{times_of(report.speed)}"
     if report.unmet_limit is not None:
         yield "output", Badge("not written", Tone.WARNING)
     if report.output:

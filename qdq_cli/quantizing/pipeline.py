@@ -59,6 +59,7 @@ from qdq_cli.quantizing.reporting import (
 )
 from qdq_cli.quantizing.run import Outcome, Run
 from qdq_cli.quantizing.seen import seen_section
+from qdq_cli.quantizing.speed import require_samples_to_time
 from qdq_cli.quantizing.writing import write_verified
 from qdq_cli.running.execution import runs_as_told
 from qdq_cli.running.unknown import notes_about
@@ -140,7 +141,7 @@ def _with_page(
     except UnmetLimitError as error:
         write_page(page(error.report), config.report)
         hint = f"{error.hint} What was found is in {config.report}."
-        raise UnmetLimitError(error.report, hint, undecided=error.undecided) from error
+        raise UnmetLimitError(error.report, hint, undecided=error.undecided, slow=error.slow) from error
     run.outcome.page = page(report)
     write_page(run.outcome.page, config.report)
     return report
@@ -231,6 +232,7 @@ def open_samples(run: Run, opened: Opened) -> Samples | None:
         tell_doubts(samples.every.doubts, run.warn, strict=config.data.strict)
         run.say(*samples.notes)
     verification.require_samples(config.verify, samples)
+    require_samples_to_time(config, samples)
     return samples
 
 
@@ -358,7 +360,7 @@ def write_model(run: Run, work: Groundwork, target: Path, written: Finished) -> 
         )
     report = run.finish(report)
     if unmet is not None:
-        raise UnmetLimitError(report, unmet.hint, undecided=unmet.undecided)
+        raise UnmetLimitError(report, unmet.hint, undecided=unmet.undecided, slow=unmet.slow)
     return report
 
 

@@ -15,6 +15,7 @@ from qdq_cli.process.errors import LimitError
 from qdq_cli.quantizing.agreement import HeldLimit
 from qdq_cli.quantizing.float_record import FloatRest
 from qdq_cli.recovering.record import Recovery
+from qdq_cli.timing.record import Speed
 
 
 @dataclass(frozen=True)
@@ -229,6 +230,7 @@ class Seconds:
         predict: Simulating the target.
         verify: Comparing with the FP32 model.
         save: Writing the result.
+        time: Timing it beside the FP32 model.
     """
 
     load: float = 0.0
@@ -242,6 +244,7 @@ class Seconds:
     predict: float = 0.0
     verify: float = 0.0
     save: float = 0.0
+    time: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -280,6 +283,7 @@ class Report:
         built: What a compiler made of the result, where that was asked for.
         float_rest: What became of the operators that are not quantized where these are FP16 or BF16; None where they
             stay as they were.
+        speed: How fast the result runs beside the FP32 model on this CPU; None where that was not measured.
     """
 
     schema_version: int
@@ -311,6 +315,7 @@ class Report:
     builds: tuple[Build, ...] = ()
     built: Built | None = None
     float_rest: FloatRest | None = None
+    speed: Speed | None = None
 
 
 class UnmetLimitError(LimitError):
@@ -320,8 +325,9 @@ class UnmetLimitError(LimitError):
         report: The report, with `unmet_limit` and without an output.
         hint: What to do about it.
         undecided: Whether more samples could show that it is met.
+        slow: Whether it is the limit of speed.
     """
 
-    def __init__(self, report: Report, hint: str, *, undecided: bool = False) -> None:
-        super().__init__(report.unmet_limit or "", hint, undecided=undecided)
+    def __init__(self, report: Report, hint: str, *, undecided: bool = False, slow: bool = False) -> None:
+        super().__init__(report.unmet_limit or "", hint, undecided=undecided, slow=slow)
         self.found = self.report = report

@@ -245,10 +245,11 @@ def require_something_to_judge(config: QuantizeConfig, report: Report) -> None:
     Raises:
         UsageError: That is so.
     """
-    asked = config.verify.gates and config.min_int8_macs is None
+    asked = (config.verify.gates or config.min_speedup is not None) and config.min_int8_macs is None
     if asked and not report.weighted_ops.quantized:
         raise UsageError(
-            f"Nothing of {config.model} is quantized, so --min-sqnr and --min-agreement have nothing to judge: "
+            f"Nothing of {config.model} is quantized, so --min-sqnr, --min-agreement and --min-speedup have nothing to "
+            "judge: "
             f"{why_nothing(report)}.",
             "Say with --min-int8-macs how much has to be in INT8; qdq quantize --dry-run -v lists every reason.",
         )

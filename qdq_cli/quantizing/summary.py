@@ -13,7 +13,7 @@ from qdq_cli.config.forms import STORED
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.quantizing.agreement import HeldLimit, Standing, interval_text
 from qdq_cli.quantizing.float_text import float_lines, unweighed_lines
-from qdq_cli.quantizing.limits import more_rows, undecided_text
+from qdq_cli.quantizing.limits import to_decide, undecided_text
 from qdq_cli.quantizing.low import judged_text
 from qdq_cli.quantizing.plan_text import (
     Paint,
@@ -30,6 +30,7 @@ from qdq_cli.recovering.record import Recovery
 from qdq_cli.screen.amounts import decibels, seconds_text, share_text, size_text
 from qdq_cli.screen.lines import LABEL_WIDTH, beside, labelled, plain, short_path
 from qdq_cli.screen.sentences import count_text
+from qdq_cli.timing.text import speed_lines
 
 MAX_OUTPUTS = 4
 
@@ -56,6 +57,8 @@ def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list
         rows.append(("recovery", _recovery(report.recovery, width)))
     if report.verification is not None:
         rows.append(("verification", verification_lines(report.verification, width)))
+    if report.speed is not None:
+        rows.append(("speed", speed_lines(report.speed, width)))
     if report.tensorrt is not None and (report.weighted_ops.quantized or report.already_quantized):
         rows.append(("TensorRT", _prediction(report.tensorrt, width)))
     if report.output is not None:
@@ -173,7 +176,7 @@ def _between(distance: Distance) -> str:
 def limit_lines(limits: Sequence[HeldLimit], width: int) -> list[str]:
     """Return what is not decided about limits; those that are missed end the run with a sentence of their own."""
     texts = [
-        f"limit undecided: {undecided_text(held)}. {more_rows(held)}"
+        f"limit undecided: {undecided_text(held)}. {to_decide(held)}"
         for held in limits
         if held.standing is Standing.UNDECIDED and not held.fails
     ]

@@ -8,6 +8,8 @@ from qdq_cli.quantizing.plan_text import int8_work, quantized
 from qdq_cli.quantizing.report import Distance, Report, Verification
 from qdq_cli.screen.amounts import decibels, share_text, size_text
 from qdq_cli.screen.told import Case, Told, Verdict
+from qdq_cli.timing.record import Speed
+from qdq_cli.timing.text import speed_text
 
 MAX_OUTPUTS = 8
 """Outputs whose distance is a row of the table, the worst first."""
@@ -23,6 +25,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     if report.calibration is not None:
         yield "calibration", f"{report.calibration.method}, {report.calibration.samples} samples"
     yield from distance_facts({} if report.verification is None else dict(report.verification.outputs))
+    if report.speed is not None:
+        yield "speed", speed_text(report.speed)
     if report.tensorrt is not None and report.weighted_ops.quantized:
         yield "predicted", int8_work(report.tensorrt)
         yield "stand-alone Q/DQ inside, at the boundary", f"{report.tensorrt.standalone}, {report.tensorrt.boundary}"
@@ -63,6 +67,12 @@ def distance_values(outputs: dict[str, Distance]) -> Iterator[tuple[str, str]]:
         yield "top1-agreement", f"{min(agreements):.2f}"
 
 
+def speed_values(speed: Speed | None) -> Iterator[tuple[str, str]]:
+    """Yield how many times as fast as FP32 a model is, where that was measured."""
+    if speed is not None:
+        yield "speedup", f"{speed.ratio:.2f}"
+
+
 def _cases(report: Report) -> Iterator[Case]:
     if report.unmet_limit is None:
         yield Case("limits")
@@ -95,6 +105,7 @@ def _values(report: Report) -> Iterator[tuple[str, str]]:
         yield "output", report.output
     if report.verification is not None:
         yield from distance_values(dict(report.verification.outputs))
+    yield from speed_values(report.speed)
     if report.tensorrt is not None and report.tensorrt.quantized_macs_percent is not None:
         yield "int8-macs", f"{report.tensorrt.quantized_macs_percent:.1f}"
         yield "standalone", str(report.tensorrt.standalone)

@@ -21,6 +21,8 @@ from qdq_cli.quantizing.limits import unmet_limit
 from qdq_cli.quantizing.report import Report, SizeBytes
 from qdq_cli.quantizing.reporting import predicted, unmet_macs
 from qdq_cli.quantizing.run import Run
+from qdq_cli.quantizing.speed import measured
+from qdq_cli.quantizing.speed_limit import held_speed, unmet_speed
 
 
 @contextlib.contextmanager
@@ -77,8 +79,13 @@ def write_verified(
                 result = stack.enter_context(with_twin(result, staged, finished, run.target.predictor))
             models = (source.path, staged.path)
             compared = verification.verify(models, work.samples, config.verify, run.listener, result)
-            unmet = unmet_macs(prediction, config.min_int8_macs) or unmet_limit(compared, config.verify)
-        report = replace(report, verification=compared, tensorrt=prediction)
+        with run.stage("time"):
+            speed = measured(run, models, work.samples)
+        if compared is not None:
+            compared = replace(compared, limits=(*compared.limits, *held_speed(speed, config.min_speedup)))
+        unmet = unmet_macs(prediction, config.min_int8_macs) or unmet_limit(compared, config.verify)
+        unmet = unmet or unmet_speed(speed, config.min_speedup, "The model was not written.")
+        report = replace(report, verification=compared, tensorrt=prediction, speed=speed)
         if unmet is not None:
             return replace(report, unmet_limit=unmet.message), unmet
         with run.stage("save"):

@@ -135,6 +135,11 @@ def reason(error: Exception) -> str:
     return lines[0].strip().rstrip(".") if lines else type(error).__name__
 
 
+def runtime_version() -> str:
+    """The release of ONNX Runtime."""
+    return str(ort.__version__)
+
+
 def cores() -> int:
     """Threads for work that uses the whole machine: those that were asked for, else one a core this process has."""
     if (threads := current().threads) is not None:

@@ -41,3 +41,14 @@ def seconds_text(seconds: Mapping[str, float]) -> str:
     """Write the time of a run, and of the stages that took some: "0.7  (prepare 0.1, observe 0.3)"."""
     shown = [f"{stage} {value:.1f}" for stage, value in seconds.items() if value >= 0.05]
     return f"{math.fsum(seconds.values()):.1f}" + (f"  ({', '.join(shown)})" if shown else "")
+
+
+def times_text(ratio: float) -> str:
+    """Write how many times as much something is: "0.41 times", "1.61 times", "12.4 times"."""
+    return f"{ratio:.2f} times" if ratio < 9.995 else f"{ratio:.1f} times"
+
+
+def milliseconds_text(milliseconds: float) -> str:
+    """Write a time of a run with three digits: "0.0421 ms", "3.10 ms", "1240 ms"."""
+    digits = max(0, 2 - math.floor(math.log10(milliseconds))) if milliseconds > 0 else 0
+    return f"{milliseconds:.{min(digits, 4)}f} ms"

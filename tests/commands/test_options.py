@@ -720,6 +720,14 @@ def test_the_result_is_built(space: Workspace, monkeypatch: pytest.MonkeyPatch):
     assert document_of(space, "--build", "sm89")["built"]["outcome"] == "built"
 
 
+@option("--time", "--min-speedup")
+def test_speed_is_measured_where_that_is_asked_for(space: Workspace):
+    """In full in tests/commands/test_speed.py."""
+    assert document_of(space)["speed"] is None
+    assert document_of(space, "--no-time")["speed"] is None
+    assert document_of(space, "--min-speedup", "0.0001")["speed"]["ratio"] > 0
+
+
 @option("--config", "--no-config")
 def test_settings_come_from_a_file(space: Workspace, monkeypatch: pytest.MonkeyPatch):
     """In full in tests/commands/test_settings.py."""

@@ -40,4 +40,5 @@ ONNXRUNTIME = Target(
     weight_forms=(WeightForm.INT8, WeightForm.FP32),
     forms=(Form.PAIRS,),
     highest_opset=21,
+    runtime="onnxruntime",
 )

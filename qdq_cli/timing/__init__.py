@@ -1,0 +1,1 @@
+"""How fast a model is on this machine: two models in turn, medians, and how sure their ratio is."""
