@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from calibrators import kernels
+from calibrators.cells import CELLS, CENTER, Cells
 from calibrators.errors import NonFiniteError, ParameterError
 from calibrators.excerpts import Excerpts
-from calibrators.kernels import CELLS, CENTER
 
 LARGEST_COUNT = 1 << 53
 """Values a histogram holds at most: what float64 arithmetic on counts keeps exactly."""
@@ -45,9 +45,9 @@ class Histogram:
     def __init__(self) -> None:
         self.excerpts = Excerpts()
         self._exponent = _SMALLEST_EXPONENT
-        self._cells: NDArray[np.integer[Any]] | None = None  # of a narrow type as long as nothing is counted here
-        self._whole: NDArray[np.int64] | None = None  # the same, once all CELLS of it are there to be counted into
+        self._cells: NDArray[np.integer[Any]] = np.zeros(0, np.int64)  # of a narrow type where read from a file
         self._first = 0  # number of the bin counted in _cells[0]
+        self._open: Cells | None = None  # in place of these two, once values are counted here
         self._count = 0
         self._low_key = 0
         self._high_key = 0
@@ -127,8 +127,8 @@ class Histogram:
         if other._count == 0:
             return
         self._widen(other._exponent)
-        first, cells = fold(other._first, other._stored_cells(), self._exponent - other._exponent)
-        mine = self._complete_cells()
+        first, cells = fold(*other._stored(), self._exponent - other._exponent)
+        mine = self._complete_cells().counts
         self._note_extremes(other._low_key, other._high_key)
         mine[CENTER + first : CENTER + first + cells.size] += cells
         self._count += other._count
@@ -147,7 +147,8 @@ class Histogram:
         if self._count == 0:
             return 0, np.zeros(0, np.int64)
         first, last = _bin_of(self.minimum, self._exponent), _bin_of(self.maximum, self._exponent)
-        return first, self._stored_cells()[first - self._first : last - self._first + 1].astype(np.int64)
+        start, cells = self._stored()
+        return first, cells[first - start : last - start + 1].astype(np.int64)
 
     @classmethod
     def from_occupied(cls, minimum: float, maximum: float, counts: NDArray[np.int64]) -> Histogram:
@@ -200,15 +201,35 @@ class Histogram:
         if values.size == 0:
             return
         count = kernels.counter(self._count)
-        cells = self._complete_cells()
-        low, high = count(values, self._inverse_width(), self._limit(), cells)
-        if not kernels.within(low, high, self._limit()):
-            if not kernels.within(low, high, _LARGEST_FINITE):
-                _check_finite(values)
-            self._widen(_exponent_for(low, high))
-            count(values, self._inverse_width(), self._limit(), self._complete_cells())
+        done, low, high = count(values, self._inverse_width(), self._limit(), self._complete_cells())
+        if done < values.size:
+            low, high = self._count_rest(count, values, done, (low, high))
         self._note_extremes(low, high)
         self._count += values.size
+
+    def _count_rest(
+        self, count: kernels.Counter, values: NDArray[np.float32], done: int, ends: tuple[int, int]
+    ) -> tuple[int, int]:
+        """Count what a counter stopped in front of, in wider bins; returns the keys of the extremes of all values.
+
+        Raises:
+            NonFiniteError: A value is NaN or Inf; what was counted before it is taken back.
+        """
+        smallest, largest = kernels.extremes(values[done:])
+        low, high = min(ends[0], smallest), max(ends[1], largest)
+        if not kernels.within(low, high, _LARGEST_FINITE):
+            self._take_back(values[:done])
+            _check_finite(values)
+        self._widen(_exponent_for(low, high))
+        count(values[done:], self._inverse_width(), self._limit(), self._complete_cells())
+        return low, high
+
+    def _take_back(self, values: NDArray[np.float32]) -> None:
+        """Undo the counting of values, in the bins in which they were counted."""
+        if values.size:
+            counted = Cells(np.zeros(CELLS, np.int64))
+            kernels.count_with_numpy(values, self._inverse_width(), self._limit(), counted)
+            self._complete_cells().counts[:] -= counted.counts
 
     def _inverse_width(self) -> np.float32:
         return np.float32(2.0**-self._exponent)
@@ -221,10 +242,8 @@ class Histogram:
         """Fold the bins until their width is 2**exponent; nothing to do if it is that already, or more."""
         if exponent <= self._exponent:
             return
-        if self._cells is not None:
-            self._first, self._cells = fold(self._first, self._cells, exponent - self._exponent)
-            self._whole = None
-        self._exponent = exponent
+        self._first, self._cells = fold(*self._stored(), exponent - self._exponent)
+        self._open, self._exponent = None, exponent
 
     def _note_extremes(self, low: int, high: int) -> None:
         """Take the keys of newly counted values into account; -0.0 (key -1) becomes 0.0."""
@@ -232,23 +251,24 @@ class Histogram:
         self._low_key = min(self._low_key, low) if self._count else low
         self._high_key = max(self._high_key, high) if self._count else high
 
-    def _stored_cells(self) -> NDArray[np.integer[Any]]:
-        return np.zeros(0, np.int64) if self._cells is None else self._cells
+    def _stored(self) -> tuple[int, NDArray[np.integer[Any]]]:
+        """(number of the first bin, counts from there on), as they are stored."""
+        return (self._first, self._cells) if self._open is None else (-CENTER, self._open.counts)
 
     def _all_counts(self) -> NDArray[np.int64]:
         """All CELLS counts. What is stored stays as it is, so tables read from a file stay as small as the file is."""
-        if self._whole is not None:
-            return self._whole
-        stored, start = self._stored_cells(), CENTER + self._first
-        counts = np.zeros(CELLS, np.int64)
-        counts[start : start + stored.size] = stored
+        if self._open is not None:
+            return self._open.counts
+        start, counts = CENTER + self._first, np.zeros(CELLS, np.int64)
+        counts[start : start + self._cells.size] = self._cells
         return counts
 
-    def _complete_cells(self) -> NDArray[np.int64]:
+    def _complete_cells(self) -> Cells:
         """All CELLS counts, to be counted into; allocated when first needed."""
-        self._whole = self._all_counts()
-        self._first, self._cells = -CENTER, self._whole
-        return self._whole
+        if self._open is None:
+            self._open = Cells(self._all_counts())
+            self._cells = np.zeros(0, np.int64)
+        return self._open
 
 
 def occupied_bins(minimum: float, maximum: float) -> int:

@@ -14,8 +14,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from calibrators.cells import CENTER
 from calibrators.histogram import Histogram
-from calibrators.kernels import CENTER
 from calibrators.methods.divergence import BINS, first_smallest, lost_information
 from calibrators.methods.minmax import minmax
 from calibrators.methods.spread import above, below_top, energy, without_zero_spike

@@ -1,5 +1,6 @@
 """The laws of the histogram: its state is a function of the multiset of observed values, whichever way they came."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from calibrators import Histogram, NonFiniteError, ParameterError, kernels
+from calibrators.cells import CELLS, CENTER, Cells
 from calibrators.histogram import fold
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -39,7 +41,7 @@ def test_state_is_the_definition(values: np.ndarray) -> None:
     histogram = seen(values)
     width, counts = plain_counts(values)
     assert histogram.bin_width == width
-    assert {int(i) - kernels.CENTER: int(histogram.counts[i]) for i in np.flatnonzero(histogram.counts)} == counts
+    assert {int(i) - CENTER: int(histogram.counts[i]) for i in np.flatnonzero(histogram.counts)} == counts
     assert (histogram.count, histogram.minimum, histogram.maximum) == (values.size, values.min(), values.max())
     assert np.copysign(1.0, histogram.minimum) == 1.0 or histogram.minimum < 0.0
 
@@ -123,11 +125,13 @@ def test_both_counters_count_the_same(counter: object, size: int, seed: int, sha
     values = random.normal(size=size).astype(np.float32)
     values[random.random(size) < share_of_zeros] = 0.0
     histogram = seen(values)
-    cells = np.zeros(kernels.CELLS, np.int64)
+    open_cells = Cells(np.zeros(CELLS, np.int64))
     limit = np.array(4096 * histogram.bin_width, np.float32).view(np.int32) - 1
-    low, high = counter(values, np.float32(1 / histogram.bin_width), int(limit), cells)
+    done, low, high = counter(values, np.float32(1 / histogram.bin_width), int(limit), open_cells)
+    assert done == size
+    cells = open_cells.counts
     _, counts = plain_counts(values)
-    assert {int(i) - kernels.CENTER: int(cells[i]) for i in np.flatnonzero(cells)} == counts
+    assert {int(i) - CENTER: int(cells[i]) for i in np.flatnonzero(cells)} == counts
     assert (kernels.key_to_float(low), kernels.key_to_float(high)) == (values.min(), values.max())
 
 
@@ -139,7 +143,7 @@ def compiled() -> kernels.Counter:
 
 @pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf, -np.inf, 5.0, -5.0])
 @pytest.mark.parametrize("size", [1, 10_000])
-def test_a_value_over_the_limit_stops_a_counter_before_it_counts(value: float, size: int) -> None:
+def test_a_counter_stops_in_front_of_a_value_over_the_limit(value: float, size: int) -> None:
     counters: list[kernels.Counter] = [kernels.count_with_numpy]
     if kernels.warm_up():
         counters.append(compiled())
@@ -147,9 +151,73 @@ def test_a_value_over_the_limit_stops_a_counter_before_it_counts(value: float, s
     values[size // 2] = value
     limit = int(np.float32(4.0).view(np.int32)) - 1
     for count in counters:
-        cells = np.zeros(kernels.CELLS, np.int64)
-        assert not kernels.within(*count(values, np.float32(1024.0), limit, cells), limit)
-        assert not cells.any()
+        cells = Cells(np.zeros(CELLS, np.int64))
+        done, *ends = count(values, np.float32(1024.0), limit, cells)
+        assert not kernels.within(*ends, limit)
+        assert done <= size // 2
+        assert cells.counts.sum() == cells.counts[CENTER + 1024] == done
+
+
+@functools.cache
+def spreading() -> kernels.Counter:
+    """The compiled counter as processors have it that cannot squeeze vectors."""
+    vector_counter = pytest.importorskip("calibrators.vector_counter")
+    squeezes, vector_counter.squeezes = vector_counter.squeezes, lambda: False
+    try:
+        made = vector_counter.compiled(cache=False)
+    finally:
+        vector_counter.squeezes = squeezes
+    return kernels._with_scratch(made, vector_counter.COUNTERS, vector_counter.NUMBERS)
+
+
+@settings(max_examples=20, deadline=None)
+@given(size=st.sampled_from([1023, 1024, 5_000, 9_217]), seed=st.integers(0, 2**32 - 1), power=st.integers(0, 6))
+def test_counts_are_the_same_on_every_processor(size: int, seed: int, power: int) -> None:
+    random = np.random.default_rng(seed)
+    values = np.round(random.normal(size=size), 1).astype(np.float32) ** power * (random.random(size) < 0.5)
+    values = values.astype(np.float32)
+    parts = [Cells(np.zeros(CELLS, np.int64)) for _ in range(2)]
+    width, limit = np.float32(0.25), int(np.float32(1024.0).view(np.int32)) - 1
+    found = [
+        count(values, 1 / width, limit, part) for count, part in zip((spreading(), compiled()), parts, strict=True)
+    ]
+    assert found[0] == found[1]
+    assert np.array_equal(parts[0].counts, parts[1].counts)
+    assert parts[0].counts.sum() == found[0][0]
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 2_000, 4_999])
+def test_nothing_is_counted_of_an_array_that_is_not_finite(bad: float, place: int) -> None:
+    kernels.warm_up()
+    values = np.random.default_rng(place).normal(size=5_000).astype(np.float32)
+    histogram, before = seen(values), seen(values)
+    values[place] = bad
+    values[3_000] *= 1e6  # would have widened the bins
+    with pytest.raises(NonFiniteError):
+        histogram.observe(values)
+    assert histogram == before
+    assert histogram.bin_width == before.bin_width
+    assert np.array_equal(histogram.counts, before.counts)
+
+
+def test_bins_may_widen_within_one_array() -> None:
+    kernels.warm_up()
+    values = (np.random.default_rng(1).normal(size=20_000) * np.geomspace(1e-6, 1e6, 20_000)).astype(np.float32)
+    whole = seen(values)
+    _, counts = plain_counts(values)
+    assert {int(i) - CENTER: int(whole.counts[i]) for i in np.flatnonzero(whole.counts)} == counts
+    assert whole == seen(values[::-1])
+
+
+def test_counters_are_emptied_before_they_overflow() -> None:
+    kernels.warm_up()
+    histogram = Histogram()
+    for _ in range(5):
+        histogram.observe(np.full(3_000, 2.5, np.float32))
+        if histogram._complete_cells()._counters is not None:
+            histogram._complete_cells()._room = 2_999
+    assert histogram.counts.max() == 15_000
 
 
 @given(FLOATS, FLOATS)
@@ -226,7 +294,7 @@ def test_smallest_and_largest_floats() -> None:
     huge = np.float32([np.finfo(np.float32).max, -1.0])
     histogram = seen(tiny, huge)
     assert (histogram.bin_width, histogram.minimum) == (2.0**116, -1.0)
-    assert (histogram.counts[kernels.CENTER], histogram.counts[-1]) == (4, 1)
+    assert (histogram.counts[CENTER], histogram.counts[-1]) == (4, 1)
 
 
 @pytest.mark.parametrize(
