@@ -24,6 +24,7 @@ from qdq_cli.data.batches import Batch
 from qdq_cli.model import files
 from qdq_cli.process.errors import DataError, ModelError
 from qdq_cli.running import runner
+from qdq_cli.running.bound import BoundSession
 from qdq_cli.running.outputs import set_outputs, taking_out
 from qdq_cli.running.runner import Runner, Watched
 from qdq_cli.running.session import SessionOptions, Source, make_session
@@ -177,6 +178,35 @@ def test_shapes_may_change_from_batch_to_batch():
     arrays = [normal(1, rows) for rows in (3, 3, 5, 0, 3, 8, 8)]
     model = relu_model(["N", "M"])
     assert observe_arrays(loaded(model), ["s"], arrays) == {"s": counted(*(array + 1 for array in arrays))}
+
+
+def test_outputs_lie_in_one_piece_where_the_model_says_how_large_they_are():
+    session = make_session(source_of(relu_model()), SessionOptions(threads=1, optimize=True))
+    bound, options = BoundSession(session), ort.RunOptions()
+    arrays = [normal(rows, 4) for rows in (3, 3, 5, 3)]
+    (first,) = bound.run({"x": arrays[0]}, options)
+    (second,) = bound.run({"x": arrays[1]}, options)
+    assert first.ctypes.data == second.ctypes.data
+    assert bound.size_bytes == 48
+    for array in arrays[2:]:
+        (found,) = bound.run({"x": array}, options)
+        np.testing.assert_array_equal(found, np.maximum(array + 1, 0))
+
+
+@pytest.mark.parametrize("declared", [["N", 3], ["N", "M"], [7, 7]])
+def test_a_model_that_says_it_wrong_is_run_all_the_same(declared):
+    """An output's shape is a claim of the exporter, and ONNX Runtime only warns where it is none."""
+    model = relu_model()
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", FLOAT, declared))
+    try:
+        session = make_session(source_of(model), SessionOptions(threads=1, optimize=False))
+    except ModelError:
+        pytest.skip("this release refuses it")
+    bound, options = BoundSession(session), ort.RunOptions()
+    for rows in (3, 3, 5):
+        array = normal(rows, 4)
+        (found,) = bound.run({"x": array}, options)
+        np.testing.assert_array_equal(found, np.maximum(array + 1, 0))
 
 
 def test_shapes_may_depend_on_values():
