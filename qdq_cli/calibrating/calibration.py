@@ -268,7 +268,8 @@ def _by_values_note(count: int) -> str:
 def _fit_hint(samples: Samples | None, config: RangeConfig, missing: Sequence[str]) -> str:
     if samples is None:
         more = f"; qdq cache check MODEL {config.cache} -v names all" if missing else ""
-        return f"It was made for other weights, another network or other options. Give --calib to make it again{more}."
+        made = "It was made for other weights, another network or target, or other options."
+        return f"{made} Give --calib to make it again{more}."
     if config.cache_missing == "calibrate":
         return "Choose the preprocessing of the cache with --preprocess, or calibrate everything with --recalibrate."
     return "Allow it with --cache-missing calibrate, or calibrate everything with --recalibrate."

@@ -12,7 +12,7 @@ from typing import TypedDict
 from qdq_cli.calls.forms import Constants, FilePath, InputShape, Model, Names, Ranges
 from qdq_cli.calls.listening import OnNote, OnProgress
 from qdq_cli.config.calibrate import Shard
-from qdq_cli.config.forms import FloatType, Form, Gpu, ScaleType, TensorRT, WeightForm
+from qdq_cli.config.forms import Cpu, FloatType, Form, Gpu, ScaleType, TensorRT, WeightForm
 
 
 class ListenerKeywords(TypedDict, total=False):
@@ -131,6 +131,7 @@ class WritingKeywords(FloatKeywords, total=False):
 
     Args:
         target: Name of what the model is quantized for.
+        cpu: The processor that the result is for, where the target knows several.
         trt: TensorRT release that must read the result.
         plugins: Custom operators that the deployment has plugins for: a name, or `domain::name`.
         weights: How weights are stored.
@@ -138,9 +139,10 @@ class WritingKeywords(FloatKeywords, total=False):
     """
 
     target: str
+    cpu: Cpu | str
     trt: TensorRT | str | None
     plugins: Names
-    weights: WeightForm | str
+    weights: WeightForm | str | None
     form: Form | str
 
 
@@ -236,11 +238,13 @@ class CalibrateKeywords(PlanKeywords, CalibrationKeywords, ListenerKeywords, tot
 
     Args:
         all_tensors: Observe every float tensor.
+        every_target: Observe what every target needs.
         shard: Which share of the runs, such as "2/8".
         target: Name of what the model will be quantized for.
     """
 
     all_tensors: bool
+    every_target: bool
     shard: Shard | str | None
     target: str
 

@@ -26,7 +26,7 @@ from qdq_cli.screen import console
 if TYPE_CHECKING:
     from qdq_cli.calibrating.calibrate import CalibrationReport
 
-_CACHE = options_of(CalibrateConfig, "output", "target", "append", "all_tensors")
+_CACHE = options_of(CalibrateConfig, "output", "target", "append", "every_target", "all_tensors")
 _SHARES = options_of(CalibrateConfig, "shard", "dask")
 
 _SECTIONS = {

@@ -226,6 +226,7 @@ OUTPUT = options_of(
     "weights",
     "form",
     "target",
+    "cpu",
     "trt",
     "plugins",
     "float_type",

@@ -61,6 +61,7 @@ class CalibrateConfig(Checked):
         data: Where samples come from; without `samples` every one calibrates, none is held back.
         plan: Which operators `quantize` will quantize: their tensors are observed.
         all_tensors: Observe every float tensor of the prepared model.
+        every_target: Observe what every target needs, so that the file serves all of them.
         append: Add to the cache that is there.
         shard: Which share of the runs.
         dask: Address of a Dask scheduler whose workers do the work; None for this process.
@@ -76,6 +77,7 @@ class CalibrateConfig(Checked):
     all_tensors: bool = option(
         False, "Observe every float tensor, for the implicit mode of TensorRT up to 10. [default: those quantize needs]"
     )
+    every_target: bool = option(False, "Observe what every --target needs: one file serves all of them.")
     append: bool = option(
         False, "Add to the calibration cache that is there; samples it has seen are not counted again."
     )

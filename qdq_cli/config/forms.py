@@ -29,6 +29,19 @@ UNPREDICTED = ("onnxruntime",)
 """Targets of which nobody predicts what they make of a model."""
 
 
+class Cpu(Enum):
+    """Processors that want different integers."""
+
+    AUTO = "auto"
+    """The one this runs on."""
+    VNNI = "vnni"
+    """x86 with AVX-512 VNNI or AVX-VNNI: products of UINT8 by INT8 are exact."""
+    AVX2 = "avx2"
+    """x86 without: sums of two such products saturate in 16 bits."""
+    ARM = "arm"
+    """ARM, whose kernels multiply INT8 by INT8."""
+
+
 class FloatType(Enum):
     """The type of what is not quantized."""
 

@@ -9,7 +9,7 @@ from qdq_cli.config.checked import Checked
 from qdq_cli.config.data import DataConfig
 from qdq_cli.config.fields import Interval, OneOf, option
 from qdq_cli.config.floats import keep_io_types_field, scale_type_field
-from qdq_cli.config.forms import STORED, UNPREDICTED, FloatType, Form, ScaleType, TensorRT, WeightForm
+from qdq_cli.config.forms import STORED, UNPREDICTED, Cpu, FloatType, Form, ScaleType, TensorRT, WeightForm
 from qdq_cli.config.limits import (
     agreement_field,
     int8_macs_field,
@@ -62,6 +62,7 @@ class QuantizeConfig(Checked):
         model: The FP32 model.
         output: Where the result goes; None: `MODEL.qdq.onnx` beside the model.
         target: Name of what the model is quantized for.
+        cpu: The processor that the result is for, where the target knows several.
         trt: TensorRT release that must read the result; None: the oldest that can.
         plugins: Custom operators that the deployment has plugins for: a name, or `domain::name`.
         weights: How weights are stored; None: as the target's default says.
@@ -130,6 +131,11 @@ class QuantizeConfig(Checked):
     target: str = target_field()
     time: bool | None = time_field("Time the result and FP32 on this CPU. [default: where the target runs on it]")
     min_speedup: float | None = speedup_field()
+    cpu: Cpu = option(
+        Cpu.AUTO,
+        "For --target onnxruntime, the processor it will run on: vnni and avx2 are x86 with and without VNNI; auto is "
+        "this one.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

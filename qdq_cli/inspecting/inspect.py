@@ -172,7 +172,7 @@ def inspect_plan(config: QuantizeConfig, listener: Listener = SILENT) -> Inspect
         target = check_outputs(config, config.report)
         source = files.load(config.model)
         files.check_data_target(source, target)
-        run = Run(config, listener, target_named(config.target))
+        run = Run(config, listener, target_named(config.target, config.cpu))
         return _inspected(source, _as_planned(source, look, run), look)[0]
 
 

@@ -88,6 +88,7 @@ class Plan:
         notes: Sentences the user should read (P13).
         candidates: Every tensor that this plan, or any plan with fewer of its weighted operators, may observe. Empty
             where calibration cannot take an operator out (none has a small share of the work, or the rules are off).
+        elsewhere: Tensors that plans for other targets observe: a cache holds them too, so that it serves every target.
         can_shrink: Whether operators that INT8 ruins are left float.
         target: What the model is quantized for.
     """
@@ -102,6 +103,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
     can_shrink: bool = False
+    elsewhere: tuple[str, ...] = ()
     target: Target = field(kw_only=True, repr=False)
 
     @property
@@ -111,8 +113,8 @@ class Plan:
 
     @property
     def calibrated(self) -> tuple[str, ...]:
-        """Names of all tensors a calibration cache holds: it serves the plan and those that may replace it."""
-        return tuple(dict.fromkeys((*self.observed, *self.candidates)))
+        """Names of all tensors a calibration cache holds: for the plan, those that may replace it, other targets."""
+        return tuple(dict.fromkeys((*self.observed, *self.candidates, *self.elsewhere)))
 
 
 def restricted(plan: Plan, nodes: Set[str]) -> Plan:

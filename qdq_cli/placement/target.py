@@ -14,7 +14,7 @@ from typing import Protocol
 import onnx_ir as ir
 
 from calibrators.scheme import Block, PerChannel, PerTensor, Scheme
-from qdq_cli.config.forms import Form, TensorRT, WeightForm
+from qdq_cli.config.forms import Cpu, Form, TensorRT, WeightForm
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import ONNX_DOMAIN
 from qdq_cli.model.opset import MIN_OPSET
@@ -243,6 +243,8 @@ class Target:
         builds: Says how each release builds it; None where there is nothing to type.
         predictor: Says what it would make of a result; None where nobody knows.
         runtime: What runs its results on this CPU, of `timing.runtimes.RUNTIMES`; "" where nothing does.
+        processor: The processor that results are for; None where there is one kind alone.
+        note: A sentence that users should know of every result; "" where there is none.
 
     Raises:
         ValueError: A scheme that nothing writes: activations per channel, weights in blocks or affine.
@@ -265,6 +267,8 @@ class Target:
     builds: BuildsOf | None = None
     predictor: Predictor | None = None
     runtime: str = ""
+    processor: Cpu | None = None
+    note: str = ""
 
     def __post_init__(self) -> None:
         if self.activations.granularity != PerTensor() or isinstance(self.weights.granularity, Block):

@@ -93,7 +93,7 @@ def quantize_model(
         QdqError: What keeps the model from being finished; nothing is left under the output name then.
         CalibratorError: The ranges cannot be chosen from what was observed.
     """
-    run = Run(config, listener, target or target_named(config.target), outcome=outcome or Outcome())
+    run = Run(config, listener, target or target_named(config.target, config.cpu), outcome=outcome or Outcome())
     path = check_outputs(config, config.report)
     opened = open_model(run)
     files.check_data_target(opened.source, path)
@@ -214,7 +214,7 @@ def plan_of(run: Run, model: ir.Model) -> Plan:
         if config.exclude_after_recovery:  # checked before recovery takes its time
             written = make_plan(model, run.target, config.plan_written)
             plan = written if config.dry_run else plan
-    run.say(*plan.notes)
+    run.say(*plan.notes, *([run.target.note] if run.target.note and plan.quantized else []))
     return plan
 
 

@@ -278,6 +278,7 @@ class Report:
         target: Name of what the model is quantized for.
         activation_type: Stored type of quantized activations, such as `int8`.
         weight_type: Stored type of quantized weights.
+        processor: The processor that the result is for; None where the target has one kind alone.
         refused: What of the model releases refuse, whether the result is for them or not.
         builds: How each release that reads the result makes an engine of it; none for targets without a command.
         built: What a compiler made of the result, where that was asked for.
@@ -316,6 +317,7 @@ class Report:
     built: Built | None = None
     float_rest: FloatRest | None = None
     speed: Speed | None = None
+    processor: str | None = None
 
 
 class UnmetLimitError(LimitError):

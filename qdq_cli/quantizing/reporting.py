@@ -10,7 +10,7 @@ import onnx_ir as ir
 from calibrators import DIVERGENCE
 from qdq_cli.calibrating.calibration import Observation, Ranges
 from qdq_cli.calibrating.calibration_data import Samples, input_specs
-from qdq_cli.config.forms import FloatType, TensorRT
+from qdq_cli.config.forms import Cpu, FloatType, TensorRT
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
 from qdq_cli.model.opset import opset_of
@@ -53,6 +53,7 @@ def planned(run: Run, opened: Opened) -> Report:
         target=run.target.name,
         activation_type=run.target.activations.qtype.name,
         weight_type=run.target.weights.qtype.name,
+        processor=None if run.target.processor is None else run.target.processor.value,
         refused=opened.refused,
         builds=_builds(run, opened),
     )
@@ -140,6 +141,8 @@ def require_form(config: QuantizeConfig, target: Target) -> None:
     ):
         if asked not in known:
             raise UsageError(f"{target.title} does not read {option} {asked}.", f"It reads {', '.join(known)}.")
+    if config.cpu is not Cpu.AUTO and target.processor is None:
+        raise UsageError(f"--cpu names a processor, and {target.title} has none to choose.")
     if config.trt is not None and target.release is None:
         raise UsageError(f"--trt names a release of TensorRT, and the model is quantized for {target.title}.")
     if config.min_int8_macs is not None and target.predictor is None:

@@ -48,7 +48,7 @@ def find_sensitivities(config: SensitivityConfig, listener: Listener = SILENT) -
     if config.evaluation is not None:
         check_command(config.evaluation)
     check_asides(config.quantize, config.report)
-    run = Run(config.quantize, listener, target_named(config.quantize.target))
+    run = Run(config.quantize, listener, target_named(config.quantize.target, config.quantize.cpu))
     if not config.quantize.data.has_samples:
         raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
     opened = open_model(run)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from qdq_cli.config.forms import Cpu
+from qdq_cli.config.placement import PlanConfig
+from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.target import Target
+from qdq_cli.targets.onnxruntime.processors import for_processor, this_processor
 from qdq_cli.targets.onnxruntime.table import ONNXRUNTIME
 from qdq_cli.targets.tensorrt.table import TENSORRT
 from qdq_cli.targets.tensorrt_rtx.table import TENSORRT_RTX
@@ -11,6 +19,30 @@ TARGETS = {target.name: target for target in (TENSORRT, TENSORRT_RTX, ONNXRUNTIM
 """Name, as configurations have it (`config.forms.TARGETS`) -> target."""
 
 
-def target_named(name: str) -> Target:
-    """Return a target by the name that a configuration has checked."""
-    return TARGETS[name]
+def target_named(name: str, cpu: Cpu = Cpu.AUTO) -> Target:
+    """Return a target by the name that a configuration has checked.
+
+    Args:
+        name: The name.
+        cpu: The processor that the result is for, where the target knows several; AUTO is the one this runs on.
+    """
+    target = TARGETS[name]
+    if target.processor is None:
+        return target
+    return for_processor(target, this_processor() if cpu is Cpu.AUTO else cpu)
+
+
+def serving_every_target(plan: Plan, model: ir.Model, config: PlanConfig) -> Plan:
+    """Return a plan whose calibration cache serves every target: it names what the others observe.
+
+    Args:
+        plan: The plan.
+        model: The prepared model that it was made from.
+        config: What to quantize.
+
+    Raises:
+        UsageError: A pattern of the configuration matches nothing.
+    """
+    others = (make_plan(model, target, config) for target in TARGETS.values() if target.name != plan.target.name)
+    names = dict.fromkeys(name for other in others for name in other.calibrated)
+    return replace(plan, elsewhere=tuple(name for name in names if name not in plan.calibrated))

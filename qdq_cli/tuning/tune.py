@@ -76,7 +76,9 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT, outcome: Outcome
     target = check_outputs(config.quantize, config.report)
     check_outputs(replace(config.quantize, output=_second_best(config.quantize)), config.report)
     waiting = replace(config.quantize, recover=())  # until everything in INT8 was measured
-    run = Run(waiting, listener, target_named(config.quantize.target), outcome=outcome or Outcome())
+    run = Run(
+        waiting, listener, target_named(config.quantize.target, config.quantize.cpu), outcome=outcome or Outcome()
+    )
     opened = open_model(run)
     require_float(opened)
     require_named(config.quantize)

@@ -7,23 +7,29 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
+from onnx import numpy_helper
 
-from qdq_cli import DataConfig, QuantizeConfig, VerifyConfig, quantize_model
-from qdq_cli.config.forms import UNPREDICTED, WeightForm
+from qdq_cli import CalibrateConfig, DataConfig, QuantizeConfig, RangeConfig, VerifyConfig, quantize_model
+from qdq_cli.calibrating.calibrate import calibrate_model
+from qdq_cli.config.forms import UNPREDICTED, Cpu, WeightForm
+from qdq_cli.model.saturated import saturate_products
 from qdq_cli.quantizing.report import Report
 from qdq_cli.targets.known import TARGETS
+from qdq_cli.targets.onnxruntime.processors import processor_of
 from tests.workspace import SAMPLES, qdq
 
 MODEL, IMAGES = SAMPLES / "digits_resnet.onnx", SAMPLES / "images" / "digits"
+NAME = "onnxruntime"
+DATA = DataConfig(calib=(IMAGES,), preprocess="unit", samples=48)
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     output = tmp_path_factory.mktemp("onnxruntime") / "digits.onnx"
-    data = DataConfig(calib=(IMAGES,), preprocess="unit", samples=48)
-    return quantize_model(QuantizeConfig(MODEL, output, data, verify=VerifyConfig(samples=16), target="onnxruntime"))
+    return quantize_model(QuantizeConfig(MODEL, output, DATA, verify=VerifyConfig(samples=16), target=NAME))
 
 
 def optimized(path: str, folder: Path) -> onnx.ModelProto:
@@ -54,8 +60,8 @@ def test_weights_are_stored_as_integers_unless_asked_otherwise(report: Report):
     graph = onnx.load(report.output).graph
     sizes = {tensor.name: np.prod(tensor.dims) for tensor in graph.initializer if tensor.data_type == 1}
     assert max(sizes.values()) <= 64  # scales alone are floats
-    assert QuantizeConfig(MODEL, target="onnxruntime").weight_form is WeightForm.INT8
-    assert QuantizeConfig(MODEL, target="onnxruntime", weights=WeightForm.FP32).weight_form is WeightForm.FP32
+    assert QuantizeConfig(MODEL, target=NAME).weight_form is WeightForm.INT8
+    assert QuantizeConfig(MODEL, target=NAME, weights=WeightForm.FP32).weight_form is WeightForm.FP32
     assert QuantizeConfig(MODEL).weight_form is WeightForm.FP32
 
 
@@ -71,3 +77,68 @@ def test_what_nobody_predicts_is_said():
     assert shown.code == 2
     assert "--dry-run -v shows the plan" in shown.err
     assert {name for name, target in TARGETS.items() if target.predictor is None} == set(UNPREDICTED)
+
+
+PROCESSORS = {
+    ("x86_64", "flags\t\t: fpu avx2 avx512f avx512_vnni"): Cpu.VNNI,
+    ("AMD64", "flags : avx2 avx_vnni\nflags : avx2"): Cpu.VNNI,
+    ("x86_64", "vendor_id : x\nflags : fpu avx2 avx512f"): Cpu.AVX2,
+    ("x86_64", ""): Cpu.AVX2,  # it does not tell: what is exact everywhere
+    ("aarch64", "Features : asimd"): Cpu.ARM,
+    ("arm64", ""): Cpu.ARM,
+}
+
+
+@pytest.mark.parametrize("said", PROCESSORS)
+def test_the_processor_is_read_from_what_the_machine_says(said: tuple[str, str]):
+    assert processor_of(*said) is PROCESSORS[said]
+
+
+def stored(path: str | Path) -> dict[str, np.ndarray]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+
+
+@pytest.mark.parametrize(
+    ("cpu", "activations", "largest"), [("vnni", "uint8", 127), ("avx2", "uint8", 64), ("arm", "int8", 127)]
+)
+def test_each_processor_gets_its_integers(cpu: str, activations: str, largest: int, tmp_path: Path):
+    config = QuantizeConfig(MODEL, tmp_path / "m.onnx", DATA, verify=VerifyConfig(samples=8), target=NAME, cpu=cpu)
+    report = quantize_model(config)
+    assert (report.processor, report.activation_type, report.weight_type) == (cpu, activations, "int8")
+    weights = [array for name, array in stored(report.output).items() if name.endswith("_quantized") and array.ndim > 1]
+    assert weights
+    assert {array.dtype for array in weights} == {np.dtype(np.int8)}
+    assert max(int(np.abs(array.astype(int)).max()) for array in weights) == largest
+    assert report.verification.outputs["scores"].sqnr_db > FLOOR_DB - 6.1  # a bit is 6 dB
+    assert report.verification.default_session.error == ""
+
+
+def test_weights_of_seven_bits_saturate_nothing(tmp_path: Path):
+    """Whatever the codes: 255 times any two neighbours fits into 16 bits."""
+    config = QuantizeConfig(MODEL, tmp_path / "m.onnx", DATA, verify=VerifyConfig(samples=0), target=NAME, cpu="avx2")
+    report = quantize_model(config)
+    model = ir.serde.deserialize_model(optimized(report.output, tmp_path))
+    found = saturate_products(model)
+    assert (found.written, found.left) == (0, ())
+
+
+def test_what_is_written_for_is_said(tmp_path: Path):
+    shown = qdq("quantize", MODEL, "--calib", IMAGES, "--preprocess", "unit", "--samples", 8, "--target", NAME, "--cpu",
+        "avx2", "--verify", 0, "-o", tmp_path / "m.onnx")  # fmt: skip
+    assert "weights have 7 bits" in shown.err
+    refused = qdq("quantize", MODEL, "--cpu", "avx2", "--dry-run")
+    assert refused.code == 2
+    assert "--cpu names a processor, and TensorRT has none to choose" in refused.err
+
+
+def test_one_cache_serves_every_target(tmp_path: Path):
+    cache = tmp_path / "digits.qcal"
+    calibrate_model(CalibrateConfig(MODEL, cache, data=DATA, every_target=True))
+    for target in TARGETS:
+        outputs = []
+        for ranges in (RangeConfig(cache=cache), RangeConfig()):
+            outputs.append(tmp_path / f"{target}.{len(outputs)}.onnx")
+            data = DataConfig() if ranges.cache else DATA
+            verify = VerifyConfig(samples=0)
+            quantize_model(QuantizeConfig(MODEL, outputs[-1], data, ranges=ranges, verify=verify, target=target))
+        assert outputs[0].read_bytes() == outputs[1].read_bytes()

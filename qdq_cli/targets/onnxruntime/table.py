@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from calibrators.qtypes import INT8, UINT8
 from calibrators.scheme import PerChannel, Scheme
-from qdq_cli.config.forms import Form, WeightForm
+from qdq_cli.config.forms import Cpu, Form, WeightForm
 from qdq_cli.placement.obstacles import ATTENTION, EVERYWHERE, RUINED, WIDE_RANGE
 from qdq_cli.placement.target import Bias, Epilogue, Kernels, OperatorRule, OperatorTable, Target
 
@@ -41,4 +41,5 @@ ONNXRUNTIME = Target(
     forms=(Form.PAIRS,),
     highest_opset=21,
     runtime="onnxruntime",
+    processor=Cpu.VNNI,
 )
