@@ -179,7 +179,7 @@ def test_a_page_has_no_layers_that_nobody_predicts(cache: Path, tmp_path: Path):
 
 
 def test_targets_have_names():
-    assert tuple(TARGETS) == forms.TARGETS == ("tensorrt", "tensorrt-rtx", "onnxruntime")
+    assert tuple(TARGETS) == forms.TARGETS == ("tensorrt", "tensorrt-rtx", "onnxruntime", "openvino")
     with pytest.raises(UsageError, match="target is 'tensort'") as raised:
         QuantizeConfig(MODEL, target="tensort")
     assert "tensorrt" in raised.value.hint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-TARGETS = ("tensorrt", "tensorrt-rtx", "onnxruntime")
+TARGETS = ("tensorrt", "tensorrt-rtx", "onnxruntime", "openvino")
 """Names of what models are quantized for; `qdq_cli.targets.known` says what each of them is."""
 
 DEFAULT_TARGET = TARGETS[0]
@@ -21,11 +21,11 @@ class WeightForm(Enum):
     """F3: float initializer of integer values -> Q(scale 1) -> DQ. Every TensorRT reads it."""
 
 
-STORED = {"onnxruntime": WeightForm.INT8}
+STORED = {"onnxruntime": WeightForm.INT8, "openvino": WeightForm.INT8}
 """Target -> how weights are stored for it, where that is not as floats: it folds them into integers at each load."""
 
 
-UNPREDICTED = ("onnxruntime",)
+UNPREDICTED = ("onnxruntime", "openvino")
 """Targets of which nobody predicts what they make of a model."""
 
 

@@ -95,7 +95,7 @@ class QuantizeConfig(Checked):
     weights: WeightForm | None = option(
         None,
         "fp32: read by every TensorRT. int8: a quarter of the size, TensorRT 10 and above. "
-        "int8-compat: integers stored as floats. [default: fp32; int8 with --target onnxruntime]",
+        "int8-compat: integers stored as floats. [default: fp32; int8 for a CPU]",
     )
     form: Form = option(
         Form.PAIRS,

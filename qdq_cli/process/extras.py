@@ -5,6 +5,7 @@ from __future__ import annotations
 EXTRAS: dict[str, tuple[str, ...]] = {
     "dask": ("distributed>=2024.1",),
     "compiler": ("tensorrt-rtx-cu12-bindings>=1.7,<2", "tensorrt-rtx-cu12-libs>=1.7,<2"),
+    "openvino": ("openvino>=2025.0",),
     "parquet": ("pyarrow>=17",),
     "tiff": ("tifffile>=2024.1.30",),
 }

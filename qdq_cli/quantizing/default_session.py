@@ -18,9 +18,11 @@ from qdq_cli.data.batches import Batch
 from qdq_cli.model.lowering import LAST_SAFE_OPSET
 from qdq_cli.process.errors import ModelError
 from qdq_cli.quantizing.report import DefaultSession
+from qdq_cli.running.openvino import OpenVinoRunner, RuntimeLayers
 from qdq_cli.running.runner import Outputs, Runner
 from qdq_cli.running.session import Source
 from qdq_cli.screen.sentences import some_of
+from qdq_cli.timing.runtimes import DEFAULT_RUNTIME, OPENVINO
 
 LOSS_DB = 3.0
 """A smaller difference is told by nobody: the fused operators round in other places."""
@@ -57,22 +59,32 @@ _WAYS = (
 
 
 class DefaultRun:
-    """The result in a session with default options, beside the literal run.
+    """The result in a session with default options, or in the runtime of its target, beside the literal run.
 
     Args:
         path: The result.
         way: An option to try; None for the default alone.
+        runtime: What runs it.
     """
 
-    def __init__(self, path: Path, way: _Way | None = None) -> None:
+    def __init__(self, path: Path, way: _Way | None = None, runtime: str = DEFAULT_RUNTIME) -> None:
         self.error = ""
-        self._runner: Runner | None = None
+        self.runtime = runtime
+        self.layers: RuntimeLayers | None = None
+        self._runner: Runner | OpenVinoRunner | None = None
         self._outputs: dict[str, Comparison] = {}
         try:
-            entries, optimize = ((), True) if way is None else (way.entries, way.optimize)
-            self._runner = Runner(Source(path), default=optimize, entries=entries)
+            self._runner = self._made(path, way)
         except ModelError as error:
             self.error = error.message
+
+    def _made(self, path: Path, way: _Way | None) -> Runner | OpenVinoRunner:
+        if self.runtime == OPENVINO:
+            runner = OpenVinoRunner(path)
+            self.layers = runner.layers()
+            return runner
+        entries, optimize = ((), True) if way is None else (way.entries, way.optimize)
+        return Runner(Source(path), default=optimize, entries=entries)
 
     def observe(self, expected: Outputs, batch: Batch) -> None:
         """Run a batch and hold it against what FP32 gave; a failure ends the run, and is kept."""
@@ -84,7 +96,7 @@ class DefaultRun:
             self.error, self._runner = error.message, None
             return
         for name, array in expected.items():
-            if is_comparable(array, found[name]):
+            if name in found and is_comparable(array, found[name]):
                 self._outputs.setdefault(name, Comparison()).observe(array, found[name])
 
     def sqnr_db(self) -> dict[str, float]:
@@ -120,11 +132,23 @@ def judged(run: DefaultRun, literal: Mapping[str, float], path: Path, opset: int
     """
     sqnr_db, lower = run.sqnr_db(), _lower(run, literal)
     if not run.error and not lower:
-        return DefaultSession("", sqnr_db)
+        return DefaultSession("", sqnr_db, runtime=run.runtime, layers=run.layers)
+    if run.runtime == OPENVINO:
+        text = run.error or _elsewhere(sqnr_db, literal, lower)
+        return DefaultSession(run.error, sqnr_db, lower, "", text, run.runtime, run.layers)
     way = next((way for way in _WAYS if _helps(way, path, literal, again)), None)
     option = "" if way is None else way.option
     text = _refused(run.error, option, opset) if run.error else _worse(sqnr_db, literal, lower, way)
     return DefaultSession(run.error, sqnr_db, lower, option, text)
+
+
+def _elsewhere(sqnr_db: Mapping[str, float], literal: Mapping[str, float], lower: tuple[str, ...]) -> str:
+    first = lower[0]
+    return (
+        f"OpenVINO gives {sqnr_db[first]:.1f} dB instead of {literal[first]:.1f}, which the Q/DQ say, for "
+        f"{some_of(lower)}. On processors without VNNI its products of integers can overflow; try --exclude on what "
+        "qdq compare --layers names."
+    )
 
 
 def _lower(run: DefaultRun, literal: Mapping[str, float]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from qdq_cli.placement.selection import Skip
 from qdq_cli.quantizing.agreement import interval_text
 from qdq_cli.quantizing.float_text import float_section
 from qdq_cli.quantizing.page_verdict import verdict_of
-from qdq_cli.quantizing.plan_text import divergence_text, int8_work, is_plan, quantized
+from qdq_cli.quantizing.plan_text import divergence_text, int8_work, is_plan, quantized, runtime_text
 from qdq_cli.quantizing.report import Calibration, Distance, Report, Verification
 from qdq_cli.recovering.page import recovery_section
 from qdq_cli.screen.amounts import size_text
@@ -101,6 +101,8 @@ def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
             f"{int8_work(found)}\n"
             f"stand-alone Q/DQ: {found.standalone} inside, {found.boundary} at the boundary",
         )
+    if (ran := runtime_text(report)) is not None:
+        yield "OpenVINO", ran
     if report.speed is not None:
         yield "speed", f"{speed_text(report.speed)}\n{times_of(report.speed)}"
     if report.unmet_limit is not None:

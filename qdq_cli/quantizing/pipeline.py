@@ -232,7 +232,7 @@ def open_samples(run: Run, opened: Opened) -> Samples | None:
         tell_doubts(samples.every.doubts, run.warn, strict=config.data.strict)
         run.say(*samples.notes)
     verification.require_samples(config.verify, samples)
-    require_samples_to_time(config, samples)
+    require_samples_to_time(config, samples, run.target)
     return samples
 
 

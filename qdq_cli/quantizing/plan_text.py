@@ -11,7 +11,7 @@ from qdq_cli.placement.selection import Skip
 from qdq_cli.placement.target import Build
 from qdq_cli.quantizing.float_text import float_lines, kept_lines
 from qdq_cli.quantizing.report import Report
-from qdq_cli.screen.amounts import share_text
+from qdq_cli.screen.amounts import decibels, share_text
 from qdq_cli.screen.lines import beside, labelled, plain, quoted
 from qdq_cli.screen.sentences import count_text
 
@@ -99,6 +99,16 @@ def int8_work(prediction: Prediction) -> str:
     if macs is None:
         text = "share of the MACs: not known" + (f"; {text}" if text else "")
     return text + (f" ({count_text(unknown, 'kernel')} of unknown shape left out)" if unknown else "")
+
+
+def runtime_text(report: Report) -> str | None:
+    """Say what the runtime of the target made of the result, as it says itself; None where nobody asked it."""
+    session = None if report.verification is None else report.verification.default_session
+    if session is None or session.layers is None:
+        return None
+    layers, worst = session.layers, min(session.sqnr_db.values(), default=None)
+    at = "" if worst is None else f"; outputs at {decibels(worst)} or more"
+    return f"ran {layers.integer} of {count_text(layers.weighted, 'weighted operator')} on integers{at}"
 
 
 def kept_float(report: Report, width: int) -> list[str]:

@@ -15,6 +15,7 @@ from qdq_cli.process.errors import LimitError
 from qdq_cli.quantizing.agreement import HeldLimit
 from qdq_cli.quantizing.float_record import FloatRest
 from qdq_cli.recovering.record import Recovery
+from qdq_cli.running.openvino import RuntimeLayers
 from qdq_cli.timing.record import Speed
 
 
@@ -156,7 +157,8 @@ class LowOutput:
 class DefaultSession:
     """What ONNX Runtime's default session, as users make one, gives for the result on the same samples.
 
-    It fuses Q/DQ pairs into operators on integers; what these give can depend on the processor.
+    It fuses Q/DQ pairs into operators on integers; what these give can depend on the processor. For a target with a
+    runtime of its own, that is asked in its place.
 
     Args:
         error: Why it does not load or run the result; "" where it does.
@@ -164,6 +166,8 @@ class DefaultSession:
         lower: Outputs that lie more than 3 dB below those of the literal run.
         option: The session option that avoids both, such as `session.disable_quant_qdq=1`; "" where nothing is wrong.
         text: What is wrong, the cause and the way out, in sentences; "" where nothing is.
+        runtime: What ran it: `onnxruntime` or `openvino`.
+        layers: Which of its weighted operators the runtime has on integers; None where it does not tell.
     """
 
     error: str
@@ -171,6 +175,8 @@ class DefaultSession:
     lower: tuple[str, ...] = ()
     option: str = ""
     text: str = ""
+    runtime: str = "onnxruntime"
+    layers: RuntimeLayers | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from qdq_cli.quantizing.verification import verification_runs
 from qdq_cli.timing.measure import Effort
 from qdq_cli.timing.models import time_models
 from qdq_cli.timing.record import Speed
-from qdq_cli.timing.runtimes import DEFAULT_RUNTIME
+from qdq_cli.timing.runtimes import DEFAULT_RUNTIME, missing
 
 EFFORT = Effort(seconds=3.0)
 """A few seconds behind a run that takes longer, and the least number of rounds for models that need more."""
@@ -37,12 +37,14 @@ def is_timed(config: QuantizeConfig, target: Target) -> bool:
     return config.time if config.time is not None else bool(target.runtime and config.verify.samples)
 
 
-def require_samples_to_time(config: QuantizeConfig, samples: Samples | None) -> None:
-    """Refuse to time models that nothing can be fed.
+def require_samples_to_time(config: QuantizeConfig, samples: Samples | None, target: Target) -> None:
+    """Refuse to time models that nothing can be fed, or nothing can run.
 
     Raises:
-        UsageError: It was asked for, or is a limit, and there are no samples.
+        UsageError: It was asked for, or is a limit, and there are no samples, or the target's runtime is not installed.
     """
+    if (config.time or config.min_speedup is not None) and (install := missing(target.runtime)):
+        raise UsageError(f"Results for {target.title} are timed in it, and it is not installed.", install)
     if samples is None and (config.time or config.min_speedup is not None):
         asked = "--time" if config.min_speedup is None else "--min-speedup"
         raise UsageError(f"{asked} needs a sample to run, and there is none.", "Give --calib.")
@@ -62,6 +64,9 @@ def measured(run: Run, models: tuple[Path, Path], samples: Samples | None) -> Sp
         DataError: A sample cannot be used.
     """
     if samples is None or not is_timed(run.config, run.target):
+        return None
+    if install := missing(run.target.runtime):
+        run.say(f"{run.target.title} is not installed, so nothing was run or timed in it: {install}")
         return None
     batch = first_batch(samples, verification_runs(samples, 1)[0])
     if batch is None:

@@ -23,6 +23,7 @@ from qdq_cli.quantizing.plan_text import (
     kept_float,
     next_commands,
     quantized,
+    runtime_text,
 )
 from qdq_cli.quantizing.report import Calibration, Distance, Report, Verification
 from qdq_cli.recovering.page import recovery_text
@@ -59,6 +60,8 @@ def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list
         rows.append(("verification", verification_lines(report.verification, width)))
     if report.speed is not None:
         rows.append(("speed", speed_lines(report.speed, width)))
+    if (ran := runtime_text(report)) is not None:
+        rows.append(("OpenVINO", beside(ran, width)))
     if report.tensorrt is not None and (report.weighted_ops.quantized or report.already_quantized):
         rows.append(("TensorRT", _prediction(report.tensorrt, width)))
     if report.output is not None:

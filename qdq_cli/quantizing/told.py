@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from qdq_cli.quantizing.plan_text import int8_work, quantized
+from qdq_cli.quantizing.plan_text import int8_work, quantized, runtime_text
 from qdq_cli.quantizing.report import Distance, Report, Verification
 from qdq_cli.screen.amounts import decibels, share_text, size_text
 from qdq_cli.screen.told import Case, Told, Verdict
@@ -25,6 +25,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     if report.calibration is not None:
         yield "calibration", f"{report.calibration.method}, {report.calibration.samples} samples"
     yield from distance_facts({} if report.verification is None else dict(report.verification.outputs))
+    if (ran := runtime_text(report)) is not None:
+        yield "in OpenVINO", ran
     if report.speed is not None:
         yield "speed", speed_text(report.speed)
     if report.tensorrt is not None and report.weighted_ops.quantized:

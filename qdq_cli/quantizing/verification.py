@@ -22,6 +22,7 @@ from qdq_cli.quantizing.low import reasons_of
 from qdq_cli.quantizing.meter import OutputMeter
 from qdq_cli.quantizing.report import Verification
 from qdq_cli.running.runner import Outputs, Runner
+from qdq_cli.timing.runtimes import DEFAULT_RUNTIME, missing
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Result:
         twin: File that is run in its place where ONNX Runtime's CPU does not run its float type, or runs it in FP32.
         by_default: Whether its default session is looked at too.
         natively: Whether a twin is wanted for a model that came in FP16 too.
+        runtime: What its target runs it with on this CPU.
     """
 
     opset: int
@@ -45,6 +47,7 @@ class Result:
     twin: Path | None = None
     by_default: bool = True
     natively: bool = False
+    runtime: str = DEFAULT_RUNTIME
 
 
 def require_samples(config: VerifyConfig, samples: Samples | None) -> None:
@@ -90,7 +93,8 @@ def verify(
     if (pair := paired(models[0], runs)) is None:
         _require_no_limits(config)
         return None
-    default = DefaultRun(models[1]) if result.by_default and not pair.cut else None  # it has to know all operators
+    looks = result.by_default and not pair.cut and not missing(result.runtime)
+    default = DefaultRun(models[1], runtime=result.runtime) if looks else None  # it has to know all operators
     ran = _run_both(pair, default, samples, groups, listener)
     again = partial(_once_more, pair.reference, samples, groups)
     found = _compared(ran, config, result, unseen=unseen)

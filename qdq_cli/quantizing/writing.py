@@ -23,6 +23,7 @@ from qdq_cli.quantizing.reporting import predicted, unmet_macs
 from qdq_cli.quantizing.run import Run
 from qdq_cli.quantizing.speed import measured
 from qdq_cli.quantizing.speed_limit import held_speed, unmet_speed
+from qdq_cli.timing.runtimes import DEFAULT_RUNTIME
 
 
 @contextlib.contextmanager
@@ -74,7 +75,9 @@ def write_verified(
             prediction = predicted(run, work.opened, finished.model, work.samples)
         with run.stage("verify"):
             seen = work.observed
-            result = verification.Result(report.opset, seen.digests, seen.histograms, seen.samples, natively=True)
+            known = report.opset, seen.digests, seen.histograms, seen.samples
+            runtime = run.target.runtime or DEFAULT_RUNTIME
+            result = verification.Result(*known, natively=True, runtime=runtime)
             if work.samples is not None and config.verify.samples:
                 result = stack.enter_context(with_twin(result, staged, finished, run.target.predictor))
             models = (source.path, staged.path)

@@ -12,10 +12,11 @@ from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.target import Target
 from qdq_cli.targets.onnxruntime.processors import for_processor, this_processor
 from qdq_cli.targets.onnxruntime.table import ONNXRUNTIME
+from qdq_cli.targets.openvino.table import OPENVINO
 from qdq_cli.targets.tensorrt.table import TENSORRT
 from qdq_cli.targets.tensorrt_rtx.table import TENSORRT_RTX
 
-TARGETS = {target.name: target for target in (TENSORRT, TENSORRT_RTX, ONNXRUNTIME)}
+TARGETS = {target.name: target for target in (TENSORRT, TENSORRT_RTX, ONNXRUNTIME, OPENVINO)}
 """Name, as configurations have it (`config.forms.TARGETS`) -> target."""
 
 

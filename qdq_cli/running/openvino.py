@@ -1,0 +1,134 @@
+"""Models in OpenVINO's CPU plugin, where that is installed: run, and asked which of their operators are on integers.
+
+Floats are FP32 there: by default OpenVINO computes them in BF16 on processors that have it, which is another model than
+the one that was quantized.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from qdq_cli.data.batches import Batch
+from qdq_cli.process.errors import ModelError
+from qdq_cli.process.extras import install_line
+from qdq_cli.running.bound import array_for
+from qdq_cli.running.session import cores
+
+INSTALL = f"{install_line('openvino')}."
+
+_WEIGHTED = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul"})
+"""What its execution graph calls convolutions and matrix products."""
+
+_INTEGERS = frozenset({"i8", "u8"})
+
+
+@dataclass(frozen=True)
+class RuntimeLayers:
+    """What a runtime makes of the weighted operators of a model, as it says itself.
+
+    Args:
+        weighted: Convolutions and matrix products that it runs.
+        integer: Those it runs on integers.
+    """
+
+    weighted: int
+    integer: int
+
+
+def is_installed() -> bool:
+    """Say whether OpenVINO is there; it is an extra of this package."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def openvino_version() -> str:
+    """The release of OpenVINO."""
+    import openvino
+
+    return str(openvino.__version__).partition("-")[0]
+
+
+class OpenVinoRunner:
+    """A model compiled by OpenVINO for this CPU.
+
+    Args:
+        path: The model.
+        batch: What it is compiled for: the shapes of these arrays. None: for all shapes.
+        threads: Threads of a run; None: one a core, or as many as were asked for.
+
+    Raises:
+        ModelError: OpenVINO cannot read or compile the model.
+        DataError: An input has no array.
+    """
+
+    def __init__(self, path: Path, batch: Batch | None = None, *, threads: int | None = None) -> None:
+        import openvino
+
+        options = {
+            "INFERENCE_NUM_THREADS": threads or cores(),
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        with _errors("compile the model"):
+            core = openvino.Core()
+            model = core.read_model(path)
+            self._inputs = [value.get_any_name() for value in model.inputs]
+            if batch is not None:
+                model.reshape({name: list(array.shape) for name, array in self._fed(batch).items()})
+            self._compiled = core.compile_model(model, "CPU", options)
+            self._request = self._compiled.create_infer_request()
+
+    def _fed(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        return {name: array_for(name, batch.arrays) for name in self._inputs}
+
+    def run(self, batch: Batch) -> Mapping[str, NDArray[Any]]:
+        """Return the outputs by name, each by every name it has."""
+        with _errors("run the model"):
+            found = self._request.infer(self._fed(batch))
+            return {name: found[value].copy() for value in self._compiled.outputs for name in value.get_names()}
+
+    def repeatedly(self, batch: Batch) -> Callable[[], object]:
+        """Return a function that runs a batch as often as it is called; it is there to be timed."""
+        feed = self._fed(batch)
+
+        def run() -> object:
+            with _errors("run the model"):
+                return self._request.infer(feed, share_inputs=True, share_outputs=True)
+
+        return run
+
+    def layers(self) -> RuntimeLayers:
+        """Ask the execution graph which weighted operators are on integers."""
+        told = [operator.get_rt_info() for operator in self._compiled.get_runtime_model().get_ordered_ops()]
+        weighted = [info for info in told if _text(info["layerType"]) in _WEIGHTED]
+        return RuntimeLayers(len(weighted), sum(_text(info["runtimePrecision"]) in _INTEGERS for info in weighted))
+
+
+def _text(told: Any) -> str:
+    return told if isinstance(told, str) else str(told.astype(str))
+
+
+@contextlib.contextmanager
+def _errors(action: str) -> Iterator[None]:
+    """Turn what OpenVINO raises, which are RuntimeErrors all, into a ModelError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO cannot {action}: {_reason(error)}.") from error
+
+
+_AROUND = ("Exception from", "Check '", "FrontEnd API", "Model wasn't", "--", "Summary", "While validating")
+"""How lines begin that say where in OpenVINO an error came up, not what is wrong."""
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last line of OpenVINO's message that says what is wrong; the first one where none does."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(_AROUND)]
+    return (telling[-1] if telling else lines[0] if lines else type(error).__name__).rstrip(".")
