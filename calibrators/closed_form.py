@@ -20,7 +20,7 @@ def fit_scale(weight: Array, codes: Array, gram: Gram) -> Array:
 
     Source: Hubara et al. 2020, arXiv 2006.10518, section 3.1, the scale alone.
     """
-    over = np.einsum("gko,gko->go", codes, gram.cross @ weight)
+    over = np.einsum("gko,gko->go", codes, gram.cross(weight))
     under = np.einsum("gko,gko->go", codes, gram.quantized @ codes)
     scale: Array = (over / np.where(under > 0, under, np.inf))[:, None, :]
     return scale

@@ -15,6 +15,12 @@ _MAX_SWEEPS = 8
 _DAMPING = 0.01
 """Share of the mean diagonal added to H, as in GPTQ (arXiv 2210.17323, section 3.3, step 3)."""
 
+_BLOCK_INPUTS = 32
+"""Inputs whose errors reach those behind them in one product of matrices (GPTQ, section 3.3, step 2)."""
+
+_GROUP_VALUES = 1 << 20
+"""Values of H and of the weight that are worked on at once, of a layer with many groups."""
+
 
 def nearest(weight: Array, scale: Array, qtype: QType = INT8) -> Array:
     """The codes plain quantization gives, as float64.
@@ -57,7 +63,7 @@ def adaround(weight: Array, scale: Array, gram: Gram, qtype: QType = INT8) -> Ar
     high = np.clip(np.ceil(weight / scale), qtype.qmin, qtype.qmax)
     codes = nearest(weight, scale, qtype)
     wide = np.broadcast_to(scale, weight.shape)
-    slope = gram.quantized @ (codes * wide) - gram.cross @ weight
+    slope = gram.quantized @ (codes * wide - weight) - gram.mixed @ weight
     for _ in range(_MAX_SWEEPS):
         if not _sweep(codes, (low, high), wide, slope, gram.quantized):
             break
@@ -110,26 +116,35 @@ def gptq(weight: Array, scale: Array, gram: Gram, qtype: QType = INT8) -> Array:
     the weight for quantized inputs as in its follow-ups, from the normal equations.
     """
     _check_signed(qtype)
+    groups, size, outputs = weight.shape
     codes = np.empty_like(weight)
-    for group in range(weight.shape[0]):
-        codes[group] = _gptq_group(weight[group], scale[group, 0], gram.quantized[group], gram.cross[group], qtype)
+    portion = max(1, _GROUP_VALUES // (size * (size + outputs)))  # as many at once as stay in the processor's cache
+    for start in range(0, groups, portion):
+        part = np.s_[start : start + portion]
+        scale_part = np.broadcast_to(scale, (groups, 1, outputs))[part]
+        codes[part] = _gptq_groups(weight[part], scale_part, gram.quantized[part], gram.mixed[part], qtype)
     return codes
 
 
-def _gptq_group(weight: Array, scale: Array, hessian: Array, cross: Array, qtype: QType) -> Array:
-    size = hessian.shape[0]
-    damping = _DAMPING * (float(np.trace(hessian)) / size or 1.0)  # inputs that are all zero leave the nearest codes
+def _gptq_groups(weight: Array, scale: Array, hessian: Array, mixed: Array, qtype: QType) -> Array:
+    """Algorithm 1 for groups side by side: errors reach the rest of a block at once, the inputs behind it together."""
+    size = hessian.shape[1]
+    trace = np.trace(hessian, axis1=1, axis2=2)[:, None, None] / size
+    damping = _DAMPING * np.where(trace > 0, trace, 1.0)  # inputs that are all zero leave the nearest codes
     damped = hessian + damping * np.eye(size)
-    rest = np.asarray(np.linalg.solve(damped, cross @ weight + damping * weight))
-    factor = np.linalg.cholesky(_inverse(damped)).T  # upper triangular
-    codes = np.empty_like(rest)
-    for k in range(size):
-        codes[k] = np.clip(np.rint(rest[k] / scale), qtype.qmin, qtype.qmax)
-        error = (rest[k] - codes[k] * scale) / factor[k, k]
-        rest[k + 1 :] -= np.outer(factor[k, k + 1 :], error)
+    rest = weight + np.linalg.solve(damped, mixed @ weight)
+    factor = np.linalg.cholesky(_inverse(damped)).transpose(0, 2, 1)  # upper triangular
+    codes, errors = np.empty_like(rest), np.empty_like(rest)
+    for start in range(0, size, _BLOCK_INPUTS):
+        end = min(start + _BLOCK_INPUTS, size)
+        for k in range(start, end):
+            codes[:, k] = np.clip(np.rint(rest[:, k] / scale[:, 0]), qtype.qmin, qtype.qmax)
+            errors[:, k] = (rest[:, k] - codes[:, k] * scale[:, 0]) / factor[:, k, k, None]
+            rest[:, k + 1 : end] -= factor[:, k, k + 1 : end, None] * errors[:, k, None]
+        rest[:, end:] -= factor[:, start:end, end:].transpose(0, 2, 1) @ errors[:, start:end]
     return codes
 
 
-def _inverse(matrix: Array) -> Array:
-    found = np.asarray(np.linalg.inv(matrix), np.float64)
-    return (found + found.T) / 2
+def _inverse(matrices: Array) -> Array:
+    found = np.asarray(np.linalg.inv(matrices), np.float64)
+    return (found + found.transpose(0, 2, 1)) / 2

@@ -6,6 +6,7 @@ outputs, on samples that had no part in the change, does not grow.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -27,6 +28,9 @@ from qdq_cli.running.unknown import compared_tensors
 
 _KEPT_BYTES = 512 << 20
 """Most memory for the float outputs and the inputs of the samples; what does not fit is not used."""
+
+ABREAST = 2
+"""Batches that run at a time: the tensors of so many are in memory together."""
 
 _TINY = float(np.finfo(np.float64).tiny)
 
@@ -86,8 +90,9 @@ class Trials:
         self._scores = _scores(model)
         self._kept: list[tuple[Batch, Arrays]] = []
         runner, size_bytes = self._runner(model), 0
-        for batch in batches:
-            outputs = {name: array for name, array in runner.run(batch).items() if _is_float(array)}
+        first, second = itertools.tee(batches)
+        for batch, found in zip(first, runner.run_each(second), strict=True):
+            outputs = {name: array for name, array in found.items() if _is_float(array)}
             size_bytes += sum(array.nbytes for array in (*outputs.values(), *batch.arrays.values()))
             if self._kept and size_bytes > _KEPT_BYTES:
                 break
@@ -202,9 +207,9 @@ class Trials:
     def _pairs(self, candidate: Candidate, numbers: Sequence[int]) -> Iterator[_Pair]:
         """Yield every output of the batches with these numbers, in FP32 and of the candidate, of one shape in both."""
         runner = self._runner(trial_model(self._model, candidate, self._rounded))
-        for number in numbers:
-            batch, expected = self._kept[number]
-            found = runner.run(batch)
+        runs = runner.run_each(self._kept[number][0] for number in numbers)
+        for number, found in zip(numbers, runs, strict=True):
+            expected = self._kept[number][1]
             for name, array in self._outputs(expected):
                 if array.shape == found[name].shape:
                     scores = self._scores.get(name, Scores(name))
@@ -212,7 +217,7 @@ class Trials:
                     yield _Pair(number, name, (array, found[name]), pair, self._axes.get(name))
 
     def _runner(self, model: ir.Model) -> Runner:
-        return Runner(source_of(model, [scores.tensor for scores in self._scores.values()]))
+        return Runner(source_of(model, [scores.tensor for scores in self._scores.values()]), abreast=ABREAST)
 
     def _channel_axes(self) -> dict[str, int | None]:
         """Output -> its channel axis, the same for all samples."""

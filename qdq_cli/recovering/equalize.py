@@ -232,8 +232,8 @@ def _activation_shares(start: Start, channels: Channels, batches: Iterable[Batch
     names = tuple(dict.fromkeys(t.tensor for t in start.plan.targets if t.tensor in channels.tensors))
     runner = TensorRunner(start.model, names)
     largest: dict[str, NDArray[np.float64]] = {}
-    for batch in batches:
-        for name, array in runner.run(batch).items():
+    for tensors in runner.run_each(batches):
+        for name, array in tensors.items():
             found = weight_amax(array, channels.tensors[name][0]).astype(np.float64)
             largest[name] = np.maximum(largest.get(name, found), found)
     shares = np.zeros(channels.count)

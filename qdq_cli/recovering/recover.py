@@ -16,7 +16,8 @@ import onnx_ir as ir
 from calibrators import Histogram, Range
 from calibrators.metrics import sqnr_of_ratio
 from qdq_cli.judging.candidate import Candidate
-from qdq_cli.judging.trials import Trials
+from qdq_cli.judging.trials import ABREAST, Trials
+from qdq_cli.process.abreast import each
 from qdq_cli.recovering.bench import Bench
 from qdq_cli.recovering.changes import Change, Judge, changed
 from qdq_cli.recovering.equalize import EQUALIZING, Equalized, equalize, repeat
@@ -25,6 +26,7 @@ from qdq_cli.recovering.record import LayerGain, Recovery, StepGain
 from qdq_cli.recovering.rows import Layer, layers_of, portions, rows_a_batch, take_rows
 from qdq_cli.recovering.start import Start
 from qdq_cli.recovering.steps import STEPS
+from qdq_cli.running.session import cores
 
 _HELD_ROWS = 4096
 
@@ -141,7 +143,7 @@ def _benches(start: Start, model: ir.Model, portion: Sequence[Layer]) -> list[li
     nodes = {node.name: node for node in model.graph}
     learn, held = start.split.learn, start.split.judge
     rows = take_rows(model, portion, start.split.load(learn), rows_a_batch(portion, len(learn)))
-    kept = take_rows(model, portion, start.split.load(held), max(1, _HELD_ROWS // max(1, len(held))))
+    kept = take_rows(model, portion, start.split.load(held), rows_a_batch(portion, len(held), _HELD_ROWS))
     groups: dict[int, list[Bench]] = {}
     for layer in portion:
         groups.setdefault(layer.group, []).append(Bench(layer, nodes[layer.node], rows[layer.node], kept[layer.node]))
@@ -150,16 +152,17 @@ def _benches(start: Start, model: ir.Model, portion: Sequence[Layer]) -> list[li
 
 def _take_step(name: str, groups: Iterable[Sequence[Bench]], judge: Judge, free: frozenset[int]) -> list[LayerGain]:
     """Collect what helps layers on held-back samples, and let the judge decide on it."""
-    changes: list[Change] = []
-    gains: dict[str, LayerGain] = {}
-    for benches in groups:
-        for change in STEPS[name](benches, judge.candidate):
-            if not free.issuperset(change.ranges):
-                continue
-            before, after = _local_errors(benches, change, judge.candidate)
-            gains[change.where] = LayerGain(name, change.where, False, _db(before), _db(after))
-            if after < before:
-                changes.append(change)
+    candidate = judge.candidate
+
+    def proposed(benches: Sequence[Bench]) -> list[tuple[Change, float, float]]:
+        found = [change for change in STEPS[name](benches, candidate) if free.issuperset(change.ranges)]
+        return [(change, *_local_errors(benches, change, candidate)) for change in found]
+
+    found = [change for of_group in each(proposed, groups, min(ABREAST, cores())) for change in of_group]
+    gains = {
+        change.where: LayerGain(name, change.where, False, _db(before), _db(after)) for change, before, after in found
+    }
+    changes = [change for change, before, after in found if after < before]
     for verdict in judge.decide(changes):
         gain = gains[verdict.where]
         gains[verdict.where] = LayerGain(name, verdict.where, verdict.accepted, gain.before_db, gain.after_db)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from qdq_cli.data.batches import Batch
+from qdq_cli.judging.trials import ABREAST
 from qdq_cli.model.linear import Linear, linear_of
 from qdq_cli.model.nodes import input_at
 from qdq_cli.placement.plan import Plan, Use
@@ -55,20 +57,24 @@ class TensorRunner:
         computed = [name for name in tensors if name not in fed]
         self._runner: Runner | None = None
         if computed:
-            self._runner = Runner(part_for(model, computed)[1])
+            self._runner = Runner(part_for(model, computed)[1], abreast=ABREAST)
 
-    def run(self, batch: Batch) -> dict[str, NDArray[np.generic]]:
-        """Return the tensors of one batch by name.
+    def run_each(self, batches: Iterable[Batch]) -> Iterator[dict[str, NDArray[np.generic]]]:
+        """Yield the tensors of every batch by name, in order.
 
         Raises:
-            ModelError: The run failed.
+            ModelError: A run failed.
         """
-        found = {name: batch.arrays[name] for name in self._fed}
-        return {**found, **(self._runner.run(batch) if self._runner else {})}
+        if self._runner is None:
+            yield from ({name: batch.arrays[name] for name in self._fed} for batch in batches)
+            return
+        first, second = itertools.tee(batches)
+        for batch, found in zip(first, self._runner.run_each(second), strict=True):
+            yield {**{name: batch.arrays[name] for name in self._fed}, **found}
 
 
 def take_rows(
-    model: ir.Model, layers: Sequence[Layer], batches: Iterable[Batch], count: int
+    model: ir.Model, layers: Sequence[Layer], batches: Iterable[Batch], counts: Mapping[str, int]
 ) -> Mapping[str, NDArray[np.float32]]:
     """Collect rows of what layers read in a float model.
 
@@ -76,28 +82,33 @@ def take_rows(
         model: The model.
         layers: Which.
         batches: The samples, one batch in memory at a time.
-        count: Rows of each layer and batch.
+        counts: Node -> rows of each batch.
 
     Returns:
-        Node -> rows, shape [R, groups, K]; memory depends on the layers, `count` and the number of batches alone.
+        Node -> rows, shape [R, groups, K]; memory depends on the layers, `counts` and the number of batches alone.
 
     Raises:
         ModelError: The model cannot be run.
     """
     runner = TensorRunner(model, tuple(dict.fromkeys(layer.tensor for layer in layers)))
     parts: dict[str, list[NDArray[np.float32]]] = {layer.node: [] for layer in layers}
-    for number, batch in enumerate(batches):
-        tensors = runner.run(batch)
+    for number, tensors in enumerate(runner.run_each(batches)):
         for layer in layers:
-            parts[layer.node].append(layer.linear.rows(tensors[layer.tensor], count, number))
+            parts[layer.node].append(layer.linear.rows(tensors[layer.tensor], counts[layer.node], number))
     return {node: np.concatenate(found) for node, found in parts.items() if found}
 
 
-ROWS = 16384
-"""Rows of a layer that its weights are fitted to, where memory allows: fewer, and the fit does not hold on others."""
+_MOST_ROWS, _LEAST_ROWS, _ROWS_AN_INPUT = 16384, 4096, 64
+"""Rows of a layer that its weights are fitted to, where memory allows: fewer, and the fit does not hold on others. A
+layer of few inputs has little to fit, and needs no more of them than this many for each."""
 
 _ROWS_BYTES = 256 << 20
 """Memory for the rows of the layers that are worked on together."""
+
+
+def rows_of(layer: Layer) -> int:
+    """How many rows a layer's weights are fitted to, where memory allows."""
+    return min(_MOST_ROWS, max(_LEAST_ROWS, _ROWS_AN_INPUT * layer.linear.inputs))
 
 
 def portions(layers: Sequence[Layer]) -> list[tuple[Layer, ...]]:
@@ -105,7 +116,7 @@ def portions(layers: Sequence[Layer]) -> list[tuple[Layer, ...]]:
     found: list[list[Layer]] = []
     size_bytes = 0
     for members in _by_group(layers):
-        needed = sum(_row_bytes(layer) for layer in members) * ROWS
+        needed = _rows_bytes(members)
         if not found or size_bytes + needed > _ROWS_BYTES:
             found.append([])
             size_bytes = 0
@@ -114,10 +125,21 @@ def portions(layers: Sequence[Layer]) -> list[tuple[Layer, ...]]:
     return [tuple(portion) for portion in found]
 
 
-def rows_a_batch(portion: Sequence[Layer], batches: int) -> int:
-    """How many rows of each layer one batch gives, so that all of them fit in memory."""
-    fit = _ROWS_BYTES // sum(_row_bytes(layer) for layer in portion)
-    return max(1, min(ROWS, fit) // max(1, batches))
+def rows_a_batch(portion: Sequence[Layer], batches: int, most: int | None = None) -> Mapping[str, int]:
+    """How many rows of each layer one batch gives, so that all of them fit in memory.
+
+    Args:
+        portion: The layers.
+        batches: How many there are.
+        most: Rows of a layer in all; None: as many as its weights are fitted to.
+    """
+    share = min(1.0, _ROWS_BYTES / _rows_bytes(portion))
+    wanted = {layer.node: min(int(share * rows_of(layer)), most or _MOST_ROWS) for layer in portion}
+    return {node: max(1, rows // max(1, batches)) for node, rows in wanted.items()}
+
+
+def _rows_bytes(layers: Sequence[Layer]) -> int:
+    return sum(_row_bytes(layer) * rows_of(layer) for layer in layers)
 
 
 def _row_bytes(layer: Layer) -> int:

@@ -11,7 +11,8 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from calibrators import Extremes, Histogram, NonFiniteError, warm_up
 from qdq_cli.data.batches import Batch
 from qdq_cli.model.finite import require_finite_weights
+from qdq_cli.process.abreast import waited_for
 from qdq_cli.process.errors import DataError, ModelError, QdqError
 from qdq_cli.process.interrupts import hearing_by_asking, insist
 from qdq_cli.running.bound import BoundSession, array_for
@@ -273,7 +275,9 @@ class Runner:
 
     Args:
         source: The model, a file or bytes.
-        threads: Threads of a run; None: one a core.
+        threads: Threads of a run; None: one a core, shared among the runs abreast.
+        abreast: How many batches `run_each` runs at a time, where there are as many cores: two runs of one thread each
+            are done sooner than one run after the other on two.
         default: Run it as ONNX Runtime does by default instead: what that gives can depend on the processor.
         entries: Session options besides, by ONNX Runtime's names.
         names: What outputs are called that have another name in the model.
@@ -287,11 +291,14 @@ class Runner:
         source: Source,
         *,
         threads: int | None = None,
+        abreast: int = 1,
         default: bool = False,
         entries: tuple[tuple[str, str], ...] = (),
         names: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        options = SessionOptions(threads=threads or cores(), optimize=default, fuse=default, entries=entries)
+        self._abreast = min(abreast, cores())
+        threads = threads or max(1, cores() // self._abreast)
+        options = SessionOptions(threads=threads, optimize=default, fuse=default, entries=entries)
         self._session = make_session(source, options)
         self.inputs = tuple(value.name for value in self._session.get_inputs())
         self._halves = {value.name for value in self._session.get_inputs() if value.type == "tensor(float16)"}
@@ -331,10 +338,9 @@ class Runner:
             DataError: An input has no array.
         """
         insist()
-        feed = {name: self._fed(name, array_for(name, batch.arrays)) for name in self.inputs}
         options, end = ort.RunOptions(), time.monotonic() + most_seconds
-        with hearing_by_asking(), _run_errors(batch), ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
-            future = pool.submit(self._session.run, None, feed, options)
+        with hearing_by_asking(), ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
+            future = pool.submit(self._run, batch, options)
             try:
                 while wait([future], timeout=_POLL_SECONDS).not_done:
                     insist()
@@ -344,7 +350,35 @@ class Runner:
                         )
             finally:
                 options.terminate = not future.done()
-            return {name: plain(found) for name, found in zip(self.outputs, future.result(), strict=True)}
+            return future.result()
+
+    def run_each(self, batches: Iterable[Batch]) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yield the outputs of every batch, in order; runs are begun ahead, as many at a time as `abreast` says.
+
+        Ended early, it ends the runs under way.
+
+        Raises:
+            ModelError: A run failed.
+            DataError: An input has no array.
+        """
+        options, ahead = ort.RunOptions(), deque[Future[dict[str, NDArray[Any]]]]()
+        with hearing_by_asking(), ThreadPoolExecutor(self._abreast, thread_name_prefix="run") as pool:
+            try:
+                for batch in batches:
+                    ahead.append(pool.submit(self._run, batch, options))
+                    if len(ahead) > self._abreast:
+                        yield waited_for(ahead.popleft())
+                while ahead:
+                    yield waited_for(ahead.popleft())
+            finally:
+                begun = [future for future in ahead if not future.cancel()]
+                options.terminate = any(not future.done() for future in begun)
+
+    def _run(self, batch: Batch, options: ort.RunOptions) -> dict[str, NDArray[Any]]:
+        feed = {name: self._fed(name, array_for(name, batch.arrays)) for name in self.inputs}
+        with _run_errors(batch):
+            found = self._session.run(None, feed, options)
+        return {name: plain(output) for name, output in zip(self.outputs, found, strict=True)}
 
 
 Outputs = dict[str, NDArray[Any]]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from calibrators.errors import ParameterError
 from calibrators.gram import Gram
-from calibrators.qtypes import FP8_E4M3, INT4, INT8, UINT8, QType
+from calibrators.qtypes import FP8_E4M3, INT4, INT8, INT16, UINT8, QType
 from calibrators.rounding import adaround, gptq, nearest
 from tests.calibrators.problems import Problem, plain_error, problem, problems
 
@@ -81,7 +81,7 @@ def plain_gptq(layer: Problem, damping: float = 0.01) -> np.ndarray:
         size = codes.shape[1]
         ridge = damping * np.trace(gram.quantized[group]) / size * np.eye(size)
         hessian = gram.quantized[group] + ridge
-        weight = np.linalg.inv(hessian) @ (gram.cross[group] + ridge) @ layer.weight[group]
+        weight = np.linalg.inv(hessian) @ ((hessian + gram.mixed[group]) @ layer.weight[group])
         for k in range(size):
             inverse = np.linalg.inv(hessian[k:, k:])
             codes[group, k] = np.clip(np.rint(weight[k] / layer.scale[group, 0]), INT8.qmin, INT8.qmax)
@@ -94,6 +94,14 @@ def plain_gptq(layer: Problem, damping: float = 0.01) -> np.ndarray:
 def test_gptq_is_the_published_algorithm(seed: int):
     layer = problem(seed, groups=1 + seed % 2, inputs=10, outputs=4)
     np.testing.assert_array_equal(gptq(layer.weight, layer.scale, layer.gram), plain_gptq(layer))
+
+
+def test_gptq_in_blocks_of_inputs_and_of_groups_is_the_published_algorithm(monkeypatch: pytest.MonkeyPatch):
+    layer = problem(11, groups=5, inputs=40, outputs=3, rows=200)
+    expected = plain_gptq(layer)
+    for values in (1, 2 * 40 * 43, 10**6):
+        monkeypatch.setattr("calibrators.rounding._GROUP_VALUES", values)
+        np.testing.assert_array_equal(gptq(layer.weight, layer.scale, layer.gram), expected, str(values))
 
 
 def test_gptq_loses_less_than_nearest_rounding_on_correlated_inputs():
@@ -164,6 +172,24 @@ def test_the_error_of_the_moments_is_that_of_the_rows(layer: Problem):
     np.testing.assert_allclose(layer.gram.error(layer.weight, other), plain, rtol=1e-6, atol=1e-8)
     signal = plain_error(layer.rows, layer.quantized, layer.weight, np.zeros_like(other))
     np.testing.assert_allclose(layer.gram.signal(layer.weight), signal, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("amax", [0.5, 8.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_moments_of_many_rows_know_errors_that_are_small_against_the_output(seed: int, amax: float):
+    """Summed in float32 by blocks: what is off is a share of the error, not of the output."""
+    layer = problem(seed, groups=2, inputs=24, outputs=4, rows=5000, amax=amax)
+    for other, tolerance in ((layer.weight * (1 + 2**-12), 2e-5), (gptq_weight(layer), 2e-5)):
+        exact = plain_error(layer.rows, layer.quantized, layer.weight, other)
+        np.testing.assert_allclose(layer.gram.error(layer.weight, other), exact, rtol=tolerance)
+    signal = plain_error(layer.rows, layer.quantized, layer.weight, np.zeros_like(layer.weight))
+    np.testing.assert_allclose(layer.gram.signal(layer.weight), signal, rtol=2e-5)
+
+
+def gptq_weight(layer: Problem) -> np.ndarray:
+    """Fine codes that make up for each other's errors: the hardest sums to tell the error from."""
+    fine = layer.scale / 16
+    return gptq(layer.weight, fine, layer.gram, INT16) * fine
 
 
 @given(problems())

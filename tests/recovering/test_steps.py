@@ -57,7 +57,7 @@ def stand(folder: Path, build: Callable[[Net], str], share: float = 1.0) -> tupl
     layer = layers_of(start.model, start.plan)[0]
     node = next(node for node in start.model.graph if node.name == "layer")
     rows, held = (
-        take_rows(start.model, [layer], start.split.load(part), 200)["layer"]
+        take_rows(start.model, [layer], start.split.load(part), {"layer": 200})["layer"]
         for part in (start.split.learn, start.split.judge)
     )
     return start, Bench(layer, node, rows, held), Candidate(start.plan, (start.ranges[0].scaled(share),))
@@ -101,7 +101,7 @@ def test_the_error_of_a_bench_is_that_of_the_trial_model(tmp_path: Path, name: s
     layer = layers_of(start.model, start.plan)[0]
     node = next(node for node in start.model.graph if node.name == "layer")
     batch = next(iter(start.split.load(start.split.judge)))
-    rows = take_rows(start.model, [layer], [batch], 10**6)["layer"]
+    rows = take_rows(start.model, [layer], [batch], {"layer": 10**6})["layer"]
     bench = Bench(layer, node, rows, rows)
     changes = [change for step in ("gptq", "bias") for change in STEPS[step]([bench], candidate)]
     new = changed(candidate, changes)

@@ -389,6 +389,33 @@ def test_interruption_ends_a_run_of_the_runner():
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("run")]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_interruption_ends_runs_that_are_abreast():
+    found = Runner(source_of(endless_model()), threads=1, abreast=2)
+    batch = Batch({"x": np.ones(8, np.float32)}, ("a",), 1)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        list(found.run_each([batch, batch, batch]))
+    timer.join()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("run")]
+
+
+@pytest.mark.parametrize("abreast", [1, 2])
+def test_batches_that_run_abreast_come_in_their_order(abreast):
+    found = Runner(source_of(relu_model()), abreast=abreast)
+    batches = [Batch({"x": normal(2, 4) + number, "more": normal(1)}, ("a", "b"), 2) for number in range(7)]
+    for batch, outputs in zip(batches, found.run_each(iter(batches)), strict=True):
+        np.testing.assert_array_equal(outputs["y"], found.run(batch)["y"])
+    begun = found.run_each(batches)
+    next(begun)
+    begun.close()  # nothing is left running, and the runner serves on
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("run")]
+    assert list(found.run_each([])) == []
+    with pytest.raises(ModelError, match="cannot run the model on a, b"):
+        list(found.run_each([batches[0], Batch({"x": normal(1, 3)}, ("a", "b"), 2)]))
+
+
 def test_few_workers_start_where_tensors_are_large(monkeypatch):
     monkeypatch.setattr(runner, "_MEMORY_BYTES", 3 * 4 * 8)
     arrays, threads = [normal(1, 4) for _ in range(40)], set()
