@@ -17,11 +17,13 @@ _LARGEST_COUNTER = (1 << 32) - 1
 class Cells:
     """Counts of the cells -CENTER..CENTER, for any counter to add to.
 
+    A network of thousands of tensors has as many of these, so counts and counters, 65 KB each, are made when asked for.
+
     Args:
-        counts: int64 [CELLS], added to in place.
+        counts: int64 [CELLS], added to in place; None for zeros.
     """
 
-    def __init__(self, counts: NDArray[np.int64]) -> None:
+    def __init__(self, counts: NDArray[np.int64] | None = None) -> None:
         self._counts = counts
         self._counters: NDArray[np.uint32] | None = None
         self._room = 0  # values until one of the counters could overflow
@@ -31,7 +33,7 @@ class Cells:
         """All that was counted so far, int64 [CELLS], to be added to in place."""
         if self._counters is not None:
             self._empty(self._counters)
-        return self._counts
+        return self._made()
 
     def counters(self, size: int, values: int) -> NDArray[np.uint32]:
         """Two counters a cell that take turns, and behind those of all cells some that cell 0 takes turns with.
@@ -50,6 +52,13 @@ class Cells:
     def _empty(self, counters: NDArray[np.uint32]) -> None:
         """Add what the counters hold to the counts, and let them go."""
         found = counters.reshape(-1, 2).sum(axis=1, dtype=np.int64)
-        self._counts += found[:CELLS]
-        self._counts[CENTER] += found[CELLS:].sum()
+        counts = self._made()
+        counts += found[:CELLS]
+        counts[CENTER] += found[CELLS:].sum()
         self._counters = None
+
+    def _made(self) -> NDArray[np.int64]:
+        """The counts without those of the counters."""
+        if self._counts is None:
+            self._counts = np.zeros(CELLS, np.int64)
+        return self._counts

@@ -227,7 +227,7 @@ class Histogram:
     def _take_back(self, values: NDArray[np.float32]) -> None:
         """Undo the counting of values, in the bins in which they were counted."""
         if values.size:
-            counted = Cells(np.zeros(CELLS, np.int64))
+            counted = Cells()
             kernels.count_with_numpy(values, self._inverse_width(), self._limit(), counted)
             self._complete_cells().counts[:] -= counted.counts
 
@@ -266,7 +266,7 @@ class Histogram:
     def _complete_cells(self) -> Cells:
         """All CELLS counts, to be counted into; allocated when first needed."""
         if self._open is None:
-            self._open = Cells(self._all_counts())
+            self._open = Cells(self._all_counts() if self._cells.any() else None)
             self._cells = np.zeros(0, np.int64)
         return self._open
 

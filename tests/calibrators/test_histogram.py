@@ -1,6 +1,7 @@
 """The laws of the histogram: its state is a function of the multiset of observed values, whichever way they came."""
 
 import functools
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from calibrators import Histogram, NonFiniteError, ParameterError, kernels
-from calibrators.cells import CELLS, CENTER, Cells
+from calibrators.cells import CENTER, Cells
 from calibrators.histogram import fold
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -125,7 +126,7 @@ def test_both_counters_count_the_same(counter: object, size: int, seed: int, sha
     values = random.normal(size=size).astype(np.float32)
     values[random.random(size) < share_of_zeros] = 0.0
     histogram = seen(values)
-    open_cells = Cells(np.zeros(CELLS, np.int64))
+    open_cells = Cells()
     limit = np.array(4096 * histogram.bin_width, np.float32).view(np.int32) - 1
     done, low, high = counter(values, np.float32(1 / histogram.bin_width), int(limit), open_cells)
     assert done == size
@@ -151,7 +152,7 @@ def test_a_counter_stops_in_front_of_a_value_over_the_limit(value: float, size: 
     values[size // 2] = value
     limit = int(np.float32(4.0).view(np.int32)) - 1
     for count in counters:
-        cells = Cells(np.zeros(CELLS, np.int64))
+        cells = Cells()
         done, *ends = count(values, np.float32(1024.0), limit, cells)
         assert not kernels.within(*ends, limit)
         assert done <= size // 2
@@ -176,7 +177,7 @@ def test_counts_are_the_same_on_every_processor(size: int, seed: int, power: int
     random = np.random.default_rng(seed)
     values = np.round(random.normal(size=size), 1).astype(np.float32) ** power * (random.random(size) < 0.5)
     values = values.astype(np.float32)
-    parts = [Cells(np.zeros(CELLS, np.int64)) for _ in range(2)]
+    parts = [Cells() for _ in range(2)]
     width, limit = np.float32(0.25), int(np.float32(1024.0).view(np.int32)) - 1
     found = [
         count(values, 1 / width, limit, part) for count, part in zip((spreading(), compiled()), parts, strict=True)
@@ -336,3 +337,17 @@ def test_a_histogram_is_not_hashable_and_equals_nothing_else() -> None:
         hash(Histogram())
     assert Histogram() != 3
     assert repr(seen(np.ones(3))) == "Histogram(count=3, minimum=1.0, maximum=1.0)"
+
+
+def test_an_open_histogram_holds_its_cells_once() -> None:
+    kernels.warm_up()
+    values = np.linspace(-1.0, 1.0, 1 << 12, dtype=np.float32)
+    histograms = [Histogram() for _ in range(20)]
+    tracemalloc.start()
+    try:
+        for histogram in histograms * 2:
+            histogram.observe(values)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 20 * 80_000  # 8,191 cells of 64 bits, or two counters of 32
