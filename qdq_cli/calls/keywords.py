@@ -93,6 +93,7 @@ class PlanKeywords(TypedDict, total=False):
     pooling: bool
     safe: bool
     all_int8: bool
+    integer_io: bool
 
 
 class RangeKeywords(TypedDict, total=False):

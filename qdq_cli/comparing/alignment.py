@@ -6,11 +6,13 @@ Both are compared as written: nothing is folded, no operator changes but by ONNX
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from qdq_cli.model.inline import inline_functions
+from qdq_cli.model.integer_io import codes_in
 from qdq_cli.model.nodes import mark_shape_computations
 from qdq_cli.model.opset import normalize_imports, opset_of, raise_opset
 from qdq_cli.preparing.prepare import infer_shapes, lift_constants, name_everything
@@ -39,10 +41,11 @@ def require_same_interface(reference: ir.Model, quantized: ir.Model) -> None:
     Raises:
         ModelError: They do not; the first difference is named.
     """
-    _require_same("input", reference.graph.inputs, quantized.graph.inputs)
+    codes = codes_in(quantized.metadata_props).keys()
+    _require_same("input", reference.graph.inputs, quantized.graph.inputs, codes)
     if added := _names(quantized.graph.inputs) - _names(reference.graph.inputs):
         raise ModelError(f"The quantized model has an input '{min(added)}' that the reference lacks.", _HINT)
-    _require_same("output", reference.graph.outputs, quantized.graph.outputs)
+    _require_same("output", reference.graph.outputs, quantized.graph.outputs, codes)
 
 
 _HINT = "Compare a model with the one it was quantized from, exported with the same names and shapes."
@@ -52,7 +55,10 @@ def _names(values: Iterable[ir.Value]) -> set[str]:
     return {value.name or "" for value in values}
 
 
-def _require_same(kind: str, reference: Iterable[ir.Value], quantized: Iterable[ir.Value]) -> None:
+def _require_same(
+    kind: str, reference: Iterable[ir.Value], quantized: Iterable[ir.Value], codes: AbstractSet[str]
+) -> None:
+    """Compare inputs or outputs; those in `codes` are integers in the quantized model that stand for floats."""
     others = {value.name: value for value in quantized}
     for value in reference:
         other = others.get(value.name)
@@ -61,7 +67,7 @@ def _require_same(kind: str, reference: Iterable[ir.Value], quantized: Iterable[
             raise ModelError(
                 f"The reference's {kind} '{value.name}' is not one of the quantized model's: {found}.", _HINT
             )
-        if not _same_type(value, other) or not fits(value, other):
+        if not (_same_type(value, other) or value.name in codes) or not fits(value, other):
             raise ModelError(
                 f"The {kind} '{value.name}' is {_text(value)} in the reference and {_text(other)} in the quantized "
                 "model.",

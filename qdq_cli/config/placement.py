@@ -33,6 +33,7 @@ class PlanConfig(Checked):
         pooling: Quantize average pooling between INT8 operators (P9).
         safe: Treat operators with thin evidence in TensorRT (Gather) as float.
         all_int8: Quantize operators too that INT8 ruins although they have a small share of the work.
+        integer_io: Quantize inputs and outputs of the model too, which are integers in the result then.
         wide: The depthwise nodes whose input calibration found too wide for any range.
         ruined: The nodes calibration found to be ruined by INT8 -> the reason.
         single_rest: Whether what is not quantized will run in FP32, and not in 16 bits.
@@ -64,6 +65,9 @@ class PlanConfig(Checked):
     pooling: bool = option(True, "Quantize average pooling between INT8 operators.")
     safe: bool = option(False, "Treat operators with thin evidence in TensorRT (Gather) as float.")
     all_int8: bool = option(False, "Quantize operators too that INT8 ruins, however small their share of the MACs.")
+    integer_io: bool = option(
+        False, "Let the result take and give integers, their scale and zero point in its metadata; for CPUs."
+    )
     wide: frozenset[str] = frozenset()
     ruined: Mapping[str, str] = field(default_factory=dict, hash=False)
     single_rest: bool = False

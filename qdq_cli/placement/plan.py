@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from calibrators import ScaleGroup
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.model.nodes import input_at, is_activation, is_constant, is_op, is_unobservable, name_of
+from qdq_cli.model.nodes import consumers, input_at, is_activation, is_constant, is_op, is_unobservable, name_of
 from qdq_cli.placement.around import Around, candidates_around, place_around
 from qdq_cli.placement.fanout import place
 from qdq_cli.placement.groups import Run, crossed_forward, int8_runs, scale_groups
@@ -168,11 +168,13 @@ def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None)
     graph = topology(model.graph)
     found = _placed(graph, select(model, graph, target, config), target, config)
     selection, wants, runs, refused = found.selection, found.wants, found.runs, found.refused
+    if config.integer_io:
+        _hold_ends(model, graph, wants)
     around = target.kernels is Kernels.READING_AND_WRITING
     on_codes = runs.nodes if around else runs.nodes | crossed_forward(graph, wants)
     groups = scale_groups(graph, wants, runs, across=not around)
     return Plan(
-        targets=_targets(graph, wants, runs, groups.index, outputs=around),
+        targets=_targets(graph, wants, runs, groups.index, outputs=around or config.integer_io),
         weights=_weights(graph, selection.quantized, target, config),
         groups=tuple(
             ScaleGroup(*_names(members, observed), known, *_depthwise_readers(members, wants))
@@ -187,6 +189,19 @@ def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None)
         can_shrink=_can_shrink(target, config),
         target=target,
     )
+
+
+def _hold_ends(model: ir.Model, graph: Topology, wants: Wants) -> None:
+    """Quantize what comes into the model for all that reads it, and what it gives."""
+    inside = frozenset(graph.nodes)
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        made_of_codes = is_op(value.producer(), "DequantizeLinear")
+        if is_activation(value) and not is_unobservable(value) and not made_of_codes:
+            wants.hold(value)
+    for value in model.graph.inputs:
+        for node, slot in consumers(value) if wants.holds(value) else ():
+            if node in inside:
+                wants.add(node, slot)
 
 
 def _placed(graph: Topology, selection: Selection, target: Target, config: PlanConfig) -> Around:

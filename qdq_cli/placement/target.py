@@ -242,6 +242,7 @@ class Target:
         refusals: Says what of a model its releases refuse; None where nobody knows.
         builds: Says how each release builds it; None where there is nothing to type.
         predictor: Says what it would make of a result; None where nobody knows.
+        integer_io: Whether it runs models whose inputs and outputs are integers.
         runtime: What runs its results on this CPU, of `timing.runtimes.RUNTIMES`; "" where nothing does.
         processor: The processor that results are for; None where there is one kind alone.
         note: A sentence that users should know of every result; "" where there is none.
@@ -266,6 +267,7 @@ class Target:
     refusals: RefusalsOf | None = None
     builds: BuildsOf | None = None
     predictor: Predictor | None = None
+    integer_io: bool = False
     runtime: str = ""
     processor: Cpu | None = None
     note: str = ""

@@ -25,6 +25,7 @@ from qdq_cli.data.doubts import tell_doubts
 from qdq_cli.judging.aside import FEW_SAMPLES, split
 from qdq_cli.judging.candidate import Candidate, quantized_model
 from qdq_cli.model import files
+from qdq_cli.model.integer_io import with_integer_io
 from qdq_cli.model.nodes import makers_of
 from qdq_cli.model.provenance import record_provenance
 from qdq_cli.model.quantized import holds_quantization
@@ -65,6 +66,7 @@ from qdq_cli.running.execution import runs_as_told
 from qdq_cli.running.unknown import notes_about
 from qdq_cli.screen.page import BoxRow, Section
 from qdq_cli.screen.render import write_page
+from qdq_cli.screen.sentences import some_of
 from qdq_cli.targets.known import target_named
 
 if TYPE_CHECKING:
@@ -316,6 +318,8 @@ def rewrite_model(run: Run, work: Groundwork) -> Finished:
         written = quantized_model(work.model, work.candidate, weights=config.weight_form, form=config.form)
         steps = () if work.recovery is None else (step.step for step in work.recovery.steps)
         record_provenance(written.model, steps)
+        if config.plan.integer_io and (left := with_integer_io(written.model)):
+            run.warn(f"Stay float, though --integer-io is given: {some_of(left)}. No Q or DQ can stand there.")
     if work.opened.form is None:
         return Finished(written.model, written.notes)
     return _in_float_type(run, work, written, work.opened.form)

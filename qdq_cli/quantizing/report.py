@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from calibrators import ScaleGroup
+from qdq_cli.model.integer_io import Codes
 from qdq_cli.placement.built import Built
 from qdq_cli.placement.plan import TensorTarget, WeightTarget
 from qdq_cli.placement.prediction import Prediction
@@ -290,6 +291,7 @@ class Report:
         built: What a compiler made of the result, where that was asked for.
         float_rest: What became of the operators that are not quantized where these are FP16 or BF16; None where they
             stay as they were.
+        integers: The inputs and outputs of the result that are integers -> what these stand for.
         speed: How fast the result runs beside the FP32 model on this CPU; None where that was not measured.
     """
 
@@ -323,6 +325,7 @@ class Report:
     built: Built | None = None
     float_rest: FloatRest | None = None
     speed: Speed | None = None
+    integers: Mapping[str, Codes] = field(default_factory=dict)
     processor: str | None = None
 
 

@@ -13,6 +13,7 @@ from qdq_cli.calibrating.calibration_data import Samples, input_specs
 from qdq_cli.config.forms import Cpu, FloatType, TensorRT
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
+from qdq_cli.model.integer_io import integer_ends
 from qdq_cli.model.opset import opset_of
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.prediction import Prediction
@@ -74,7 +75,12 @@ def finished(run: Run, opened: Opened, written: Finished) -> Report:
     """
     opset = opset_of(written.model)
     release = release_of(run, opened, opset)
-    return replace(planned(run, replace(opened, trt=release)), opset=opset, float_rest=written.rest)
+    return replace(
+        planned(run, replace(opened, trt=release)),
+        opset=opset,
+        float_rest=written.rest,
+        integers=dict(integer_ends(written.model)),
+    )
 
 
 def calibrated(
@@ -143,6 +149,11 @@ def require_form(config: QuantizeConfig, target: Target) -> None:
             raise UsageError(f"{target.title} does not read {option} {asked}.", f"It reads {', '.join(known)}.")
     if config.cpu is not Cpu.AUTO and target.processor is None:
         raise UsageError(f"--cpu names a processor, and {target.title} has none to choose.")
+    if config.plan.integer_io and (not target.integer_io or config.float_type not in (None, FloatType.FP32)):
+        reason = (
+            f"{target.title} is given floats" if not target.integer_io else "--float-type leaves no Q at the inputs"
+        )
+        raise UsageError(f"--integer-io has no meaning here: {reason}.", "Take --target onnxruntime or openvino.")
     if config.trt is not None and target.release is None:
         raise UsageError(f"--trt names a release of TensorRT, and the model is quantized for {target.title}.")
     if config.min_int8_macs is not None and target.predictor is None:

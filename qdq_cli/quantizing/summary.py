@@ -204,6 +204,7 @@ def _output(report: Report, output: str, width: int) -> list[str]:
         return _with_details(short_path(output), f"a copy, {size_text(after)}", width)
     sizes = f"{size_text(after)}, was {size_text(before)}"
     lines = _with_details(short_path(output), f"opset {report.opset}, {sizes}", width)
+    lines += [line for name, codes in report.integers.items() for line in beside(f"{name}: {codes}", width, indent=2)]
     if report.weighted_ops.quantized and after > before / 2 and report.target not in STORED:
         lines += beside("weights stay stored as floats; --weights int8 makes the file small", width)
     return lines

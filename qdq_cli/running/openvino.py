@@ -16,6 +16,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qdq_cli.data.batches import Batch
+from qdq_cli.model import files
+from qdq_cli.model.integer_io import codes_in
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.extras import install_line
 from qdq_cli.running.bound import array_for
@@ -78,6 +80,7 @@ class OpenVinoRunner:
         with _errors("compile the model"):
             core = openvino.Core()
             model = core.read_model(path)
+            self._codes = codes_in(files.load(path).model.metadata_props) if _takes_integers(model) else {}
             self._inputs = [value.get_any_name() for value in model.inputs]
             if batch is not None:
                 model.reshape({name: list(array.shape) for name, array in self._fed(batch).items()})
@@ -85,13 +88,20 @@ class OpenVinoRunner:
             self._request = self._compiled.create_infer_request()
 
     def _fed(self, batch: Batch) -> dict[str, NDArray[Any]]:
-        return {name: array_for(name, batch.arrays) for name in self._inputs}
+        return {name: self._as_taken(name, array_for(name, batch.arrays)) for name in self._inputs}
+
+    def _as_taken(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        codes = self._codes.get(name)
+        return array if codes is None or array.dtype.kind != "f" else codes.quantized(array)
 
     def run(self, batch: Batch) -> Mapping[str, NDArray[Any]]:
         """Return the outputs by name, each by every name it has."""
         with _errors("run the model"):
             found = self._request.infer(self._fed(batch))
-            return {name: found[value].copy() for value in self._compiled.outputs for name in value.get_names()}
+            given = {name: found[value].copy() for value in self._compiled.outputs for name in value.get_names()}
+        return {name: codes.dequantized(given[name]) for name, codes in self._codes.items() if name in given} | {
+            name: array for name, array in given.items() if name not in self._codes
+        }
 
     def repeatedly(self, batch: Batch) -> Callable[[], object]:
         """Return a function that runs a batch as often as it is called; it is there to be timed."""
@@ -108,6 +118,11 @@ class OpenVinoRunner:
         told = [operator.get_rt_info() for operator in self._compiled.get_runtime_model().get_ordered_ops()]
         weighted = [info for info in told if _text(info["layerType"]) in _WEIGHTED]
         return RuntimeLayers(len(weighted), sum(_text(info["runtimePrecision"]) in _INTEGERS for info in weighted))
+
+
+def _takes_integers(model: Any) -> bool:
+    """Say whether an input or output is of 8 bits; what these stand for is in the file's metadata."""
+    return any(value.get_element_type().get_type_name() in _INTEGERS for value in (*model.inputs, *model.outputs))
 
 
 def _text(told: Any) -> str:

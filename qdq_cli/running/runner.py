@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from calibrators import Extremes, Histogram, NonFiniteError, warm_up
 from qdq_cli.data.batches import Batch
 from qdq_cli.model.finite import require_finite_weights
+from qdq_cli.model.integer_io import codes_in
 from qdq_cli.process.abreast import waited_for
 from qdq_cli.process.errors import DataError, ModelError, QdqError
 from qdq_cli.process.interrupts import hearing_by_asking, insist
@@ -302,10 +303,13 @@ class Runner:
         self._session = make_session(source, options)
         self.inputs = tuple(value.name for value in self._session.get_inputs())
         self._halves = {value.name for value in self._session.get_inputs() if value.type == "tensor(float16)"}
+        self._codes = codes_in(self._session.get_modelmeta().custom_metadata_map)
         self.outputs = tuple(names.get(value.name, value.name) for value in self._session.get_outputs())
 
     def _fed(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
-        """Return what an input is fed: samples of an FP32 model serve one whose inputs became FP16."""
+        """Return what an input is fed: samples of an FP32 model serve one whose inputs became FP16, or integers."""
+        if name in self._codes and array.dtype.kind == "f":
+            return self._codes[name].quantized(array)
         return array.astype(np.float16) if name in self._halves and array.dtype == np.float32 else array
 
     def repeatedly(self, batch: Batch) -> Callable[[], object]:
@@ -378,7 +382,12 @@ class Runner:
         feed = {name: self._fed(name, array_for(name, batch.arrays)) for name in self.inputs}
         with _run_errors(batch):
             found = self._session.run(None, feed, options)
-        return {name: plain(output) for name, output in zip(self.outputs, found, strict=True)}
+        return {name: self._given(name, output) for name, output in zip(self.outputs, found, strict=True)}
+
+    def _given(self, name: str, found: Any) -> Any:
+        """Return what an output gave, as a tensor; floats where it is integers that stand for such."""
+        codes = self._codes.get(name)
+        return plain(found) if codes is None else codes.dequantized(found)
 
 
 Outputs = dict[str, NDArray[Any]]

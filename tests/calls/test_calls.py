@@ -56,7 +56,7 @@ OTHERWISE = {
 """Fields that are positional, made by the call, found by calibration, or have a keyword of another name."""
 WITHOUT = {
     "quantize": {"verify"},
-    "tune": {"dry_run", "exclude_after_recovery"},
+    "tune": {"dry_run", "exclude_after_recovery", "time", "min_speedup"},
     "compare": {"strict"},
     "calibrate": {"append", "dask"},
 }

@@ -728,6 +728,13 @@ def test_speed_is_measured_where_that_is_asked_for(space: Workspace):
     assert document_of(space, "--min-speedup", "0.0001")["speed"]["ratio"] > 0
 
 
+@option("--integer-io")
+def test_inputs_and_outputs_are_integers(space: Workspace):
+    """In full in tests/model/test_integer_io.py."""
+    document = document_of(space, "--integer-io", "--target", "onnxruntime", "--no-time")
+    assert set(document["integers"]) == {"images", "scores"}
+
+
 @option("--config", "--no-config")
 def test_settings_come_from_a_file(space: Workspace, monkeypatch: pytest.MonkeyPatch):
     """In full in tests/commands/test_settings.py."""

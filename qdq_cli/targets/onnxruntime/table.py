@@ -40,6 +40,7 @@ ONNXRUNTIME = Target(
     weight_forms=(WeightForm.INT8, WeightForm.FP32),
     forms=(Form.PAIRS,),
     highest_opset=21,
+    integer_io=True,
     runtime="onnxruntime",
     processor=Cpu.VNNI,
 )

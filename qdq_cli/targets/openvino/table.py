@@ -47,5 +47,6 @@ OPENVINO = Target(
     weight_forms=(WeightForm.INT8, WeightForm.FP32),
     forms=(Form.PAIRS,),
     highest_opset=21,
+    integer_io=True,
     runtime="openvino",
 )
