@@ -9,7 +9,7 @@ import numpy as np
 from calibrators import CalibrationTable, Chosen, parse_ranges, qparams_of, wide_in
 from qdq_cli.config.cache import ExportConfig
 from qdq_cli.screen.sentences import count_text, some_of
-from qdq_cli.targets.known import target_named
+from qdq_cli.targets.known import target_for
 
 
 def notes_on(table: CalibrationTable, chosen: Chosen, data: bytes, config: ExportConfig) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ def _on_wide(chosen: Chosen, data: bytes, config: ExportConfig) -> Iterator[str]
 def _on_scales(table: CalibrationTable, chosen: Chosen, data: bytes, config: ExportConfig) -> Iterator[str]:
     """Lay what the file gives back over the codes: a format may hold one end alone, or fewer digits."""
     back = parse_ranges(data) if chosen.ranges else {}
-    scheme = target_named(config.target).activations
+    scheme = target_for(config.target, config.plan).activations
     types = {name: np.float16 if entry.dtype == "float16" else np.float32 for name, entry in table.entries.items()}
     other = [
         name

@@ -35,7 +35,7 @@ from qdq_cli.data.ranges import is_cache, parse, read_bytes, read_ranges
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError
 from qdq_cli.process.writable import check_writable
-from qdq_cli.targets.known import target_named
+from qdq_cli.targets.known import target_for
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ _WRITERS: dict[str, _Writer] = {
     "ort-text": lambda chosen, config: _encoded(format_text(_amax(chosen.ranges))),
     "json": lambda chosen, config: _encoded(format_json(_kept(chosen.ranges, config), chosen.wide)),
     "torch-json": lambda chosen, config: _encoded(
-        format_torch_json(chosen.ranges, target_named(config.target).activations, chosen.wide)
+        format_torch_json(chosen.ranges, target_for(config.target, config.plan).activations, chosen.wide)
     ),
 }
 """A key of `RANGE_FORMATS` -> what writes it."""
@@ -98,7 +98,7 @@ _WRITERS: dict[str, _Writer] = {
 
 def _kept(ranges: Mapping[str, Range], config: ExportConfig) -> Mapping[str, Range]:
     """What the scheme keeps of ranges: of a symmetric one both ends are as far from 0.0."""
-    if not target_named(config.target).activations.symmetric:
+    if not target_for(config.target, config.plan).activations.symmetric:
         return ranges
     return {name: Range.symmetric(kept.amax) for name, kept in ranges.items()}
 
@@ -145,7 +145,7 @@ def written(chosen: Chosen, config: ExportConfig) -> bytes:
 def _choose(file: Path, table: CalibrationTable, config: ExportConfig) -> Chosen:
     method = Method(cast(MethodName, config.method), config.percentile)
     try:
-        return ranges_of(table, method, target_named(config.target).activations)
+        return ranges_of(table, method, target_for(config.target, config.plan).activations)
     except NoDataError as error:
         raise DataError(
             f"{file} holds tensors that have seen no value: {error.message}", "Merge it with the other shares."

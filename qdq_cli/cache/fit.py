@@ -25,7 +25,7 @@ from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError
 from qdq_cli.quantizing.float_rest import half_type
-from qdq_cli.targets.known import target_named
+from qdq_cli.targets.known import target_for
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def check_fit(config: CheckConfig) -> Fit:
     """
     table = read_cache(config.file) if is_cache(config.file) else None
     ranges, wide = read_given(config.file) if table is None else ({}, frozenset[str]())
-    target = target_named(config.target)
+    target = target_for(config.target, config.plan)
     source = files.load(config.model)
     model = prepare(source.model, source.proto, lowest=target.lowest_opset, copy=False).model
     plan = make_plan(model, target, config.plan)

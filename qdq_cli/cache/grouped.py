@@ -20,7 +20,7 @@ from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.errors import DataError, UsageError
 from qdq_cli.process.writable import check_writable
 from qdq_cli.screen.sentences import some_of
-from qdq_cli.targets.known import target_named
+from qdq_cli.targets.known import target_for
 
 
 def table_to_export(config: ExportConfig) -> CalibrationTable:
@@ -38,7 +38,7 @@ def table_to_export(config: ExportConfig) -> CalibrationTable:
         return table
     model, found = _found(table, config, config.model, config.file)
     entries = {name: table.entries[found.renamed.get(name, name)] for name in found.histograms}
-    return with_groupings(replace(table, entries=entries), model, target_named(config.target), config.plan)
+    return with_groupings(replace(table, entries=entries), model, target_for(config.target, config.plan), config.plan)
 
 
 def merge_caches(config: MergeConfig) -> CacheSummary:
@@ -61,7 +61,7 @@ def merge_caches(config: MergeConfig) -> CacheSummary:
     else:
         model, found = _found(table, config, config.model, config.files[0])
         named = table.renamed({old: new for new, old in found.renamed.items()})
-        table = with_groupings(named, model, target_named(config.target), config.plan)
+        table = with_groupings(named, model, target_for(config.target, config.plan), config.plan)
     write_cache(table, config.output)
     return summarize(config.output, table, DEFAULT_PERCENTILE)
 
@@ -85,7 +85,7 @@ def _found(
         path: The model.
         file: The calibration cache, or the first of those that were merged: each holds the same tensors.
     """
-    target = target_named(config.target)
+    target = target_for(config.target, config.plan)
     source = files.load(path)
     model = prepare(source.model, source.proto, lowest=target.lowest_opset, copy=False).model
     plan = make_plan(model, target, config.plan)

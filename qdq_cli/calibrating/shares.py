@@ -31,7 +31,7 @@ from qdq_cli.process.interrupts import Stop, hearing_by_asking, insist, never
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.running.session import cores
 from qdq_cli.running.unknown import notes_about
-from qdq_cli.targets.known import serving_every_target, target_named
+from qdq_cli.targets.known import serving_every_target, target_for
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def open_job(config: CalibrateConfig, listener: Listener = SILENT, target: Targe
         ModelError: The model cannot be read or prepared.
         UsageError: A placement option matches nothing, or the cache would replace weights of the model.
     """
-    target = target or target_named(config.target)
+    target = target or target_for(config.target, config.plan)
     source = files.load(config.model)
     quantized = holds_quantization(source.model)
     files.check_not_read(config.destination, source.data_files)

@@ -12,7 +12,7 @@ from typing import TypedDict
 from qdq_cli.calls.forms import Constants, FilePath, InputShape, Model, Names, Ranges
 from qdq_cli.calls.listening import OnNote, OnProgress
 from qdq_cli.config.calibrate import Shard
-from qdq_cli.config.forms import Cpu, FloatType, Form, Gpu, ScaleType, TensorRT, WeightForm
+from qdq_cli.config.forms import Cpu, FloatType, Form, Gpu, QuantType, ScaleType, TensorRT, WeightForm
 
 
 class ListenerKeywords(TypedDict, total=False):
@@ -94,6 +94,7 @@ class PlanKeywords(TypedDict, total=False):
     safe: bool
     all_int8: bool
     integer_io: bool
+    type: QuantType | str
 
 
 class RangeKeywords(TypedDict, total=False):
@@ -181,12 +182,14 @@ class QuantizeKeywords(RunKeywords, total=False):
 
     Args:
         exclude_after_recovery: Nodes that are recovered in INT8 and left float then.
+        gpu: The GPU that will run the result: a type it has no units for is refused.
         dry_run: Plan only: the result has a report and a plan, and no model.
         time: Whether the result and FP32 are timed on this CPU; None: where the target runs on it.
         min_speedup: How many times as fast as FP32 the result must run there.
     """
 
     exclude_after_recovery: Names
+    gpu: Gpu | str | None
     dry_run: bool
     time: bool | None
     min_speedup: float | None

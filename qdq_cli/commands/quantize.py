@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qdq_cli.commands.fields import option_of, options_of
+from qdq_cli.commands.fields import options_of
 from qdq_cli.commands.options import (
     DATA,
     DISPLAY,
@@ -56,7 +56,7 @@ _SECTIONS = {
     "What to quantize": PLACEMENT,
     "Ranges": RANGES,
     "Recovery": (*RECOVERY, EXCLUDE_AFTER_RECOVERY),
-    "Output": (*OUTPUT, REPORT, FORMAT, option_of(QuantizeConfig, "time"), _BUILD),
+    "Output": (*OUTPUT, REPORT, FORMAT, *options_of(QuantizeConfig, "gpu", "time"), _BUILD),
     "Limits": (*VERIFY, *options_of(QuantizeConfig, "min_int8_macs", "min_speedup"), _TUNE),
     "Display": DISPLAY,
 }

@@ -10,6 +10,15 @@ TARGETS = ("tensorrt", "tensorrt-rtx", "onnxruntime", "openvino")
 DEFAULT_TARGET = TARGETS[0]
 
 
+class QuantType(Enum):
+    """What quantized tensors are stored as, and computed in."""
+
+    INT8 = "int8"
+    """8-bit integers, in the scheme of the target."""
+    FP8 = "fp8"
+    """Floats of 8 bits, E4M3: 3 digits behind the leading one, up to 448."""
+
+
 class WeightForm(Enum):
     """How quantized weights are stored (rules, section 1.7)."""
 

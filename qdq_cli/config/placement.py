@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from qdq_cli.config.checked import Checked
 from qdq_cli.config.fields import option
+from qdq_cli.config.forms import QuantType
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class PlanConfig(Checked):
         safe: Treat operators with thin evidence in TensorRT (Gather) as float.
         all_int8: Quantize operators too that INT8 ruins although they have a small share of the work.
         integer_io: Quantize inputs and outputs of the model too, which are integers in the result then.
+        type: What is quantized is stored as, and computed in.
         wide: The depthwise nodes whose input calibration found too wide for any range.
         ruined: The nodes calibration found to be ruined by INT8 -> the reason.
         single_rest: Whether what is not quantized will run in FP32, and not in 16 bits.
@@ -67,6 +69,10 @@ class PlanConfig(Checked):
     all_int8: bool = option(False, "Quantize operators too that INT8 ruins, however small their share of the MACs.")
     integer_io: bool = option(
         False, "Let the result take and give integers, their scale and zero point in its metadata; for CPUs."
+    )
+    type: QuantType = option(
+        QuantType.INT8,
+        "Type of what is quantized. fp8: E4M3, for sm89 and newer GPUs and TensorRT 10 and above.",
     )
     wide: frozenset[str] = frozenset()
     ruined: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -9,7 +9,7 @@ from qdq_cli.config.checked import Checked
 from qdq_cli.config.data import DataConfig
 from qdq_cli.config.fields import Interval, OneOf, option
 from qdq_cli.config.floats import keep_io_types_field, scale_type_field
-from qdq_cli.config.forms import STORED, UNPREDICTED, Cpu, FloatType, Form, ScaleType, TensorRT, WeightForm
+from qdq_cli.config.forms import STORED, UNPREDICTED, Cpu, FloatType, Form, Gpu, ScaleType, TensorRT, WeightForm
 from qdq_cli.config.limits import (
     agreement_field,
     int8_macs_field,
@@ -64,6 +64,7 @@ class QuantizeConfig(Checked):
         target: Name of what the model is quantized for.
         cpu: The processor that the result is for, where the target knows several.
         trt: TensorRT release that must read the result; None: the oldest that can.
+        gpu: The GPU that will run the result: a type it has no units for is refused; None for any.
         plugins: Custom operators that the deployment has plugins for: a name, or `domain::name`.
         weights: How weights are stored; None: as the target's default says.
         form: How INT8 regions are written.
@@ -91,6 +92,7 @@ class QuantizeConfig(Checked):
     trt: TensorRT | None = option(
         None, "TensorRT release that must read the result. [default: the oldest that can, 8.4 for most]"
     )
+    gpu: Gpu | None = option(None, "GPU that will run the result; a --type it has no units for is refused.")
     plugins: tuple[str, ...] = plugins_field()
     weights: WeightForm | None = option(
         None,

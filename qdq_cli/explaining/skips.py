@@ -102,6 +102,17 @@ SKIPS = {
         "A Conv of 6 channels in 3 groups.",
         "Train with multiples of 4 a group, or give --no-group-rules.",
     ),
+    "FP8_GROUPED": Told(
+        "With --type fp8: NVIDIA documents no fast kernel for grouped and depthwise convolutions on FP8 (section 7).",
+        "A depthwise Conv of a mobile network.",
+        "Nothing needs to be done; --type int8 has kernels for groups, --no-group-rules quantizes it all the same.",
+    ),
+    "FP8_LARGE_FILTER": Told(
+        "With --type fp8: convolutions on FP8 have kernels for filters of at most 32 elements, and one of 7 x 7 runs "
+        "in float between stand-alone Q and DQ (section 7).",
+        "The first Conv of a ResNet.",
+        "Nothing needs to be done; --type int8 has kernels for it.",
+    ),
     "FEW_CHANNELS": Told(
         "Such a convolution waits for memory, not for arithmetic, so INT8 makes it no faster and costs accuracy "
         "(section 3.4).",

@@ -35,7 +35,7 @@ from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
 from qdq_cli.screen.page import BoxRow
 from qdq_cli.screen.render import check_page_target, write_page
-from qdq_cli.targets.known import target_named
+from qdq_cli.targets.known import target_for, target_named
 from qdq_cli.targets.lints import lint_gpu_of, lint_of
 from qdq_cli.targets.tensorrt.cost import measure
 from qdq_cli.targets.tensorrt.cost_record import Cost
@@ -131,7 +131,7 @@ def _subject(source: files.ModelFile, config: InspectConfig, listener: Listener)
         dry_run=True,
         target=config.target,
     )
-    return _as_planned(source, config, Run(planned, listener, target_named(config.target)))
+    return _as_planned(source, config, Run(planned, listener, target_for(config.target, config.plan)))
 
 
 def inspect_file(config: InspectConfig) -> Inspection:
@@ -172,7 +172,7 @@ def inspect_plan(config: QuantizeConfig, listener: Listener = SILENT) -> Inspect
         target = check_outputs(config, config.report)
         source = files.load(config.model)
         files.check_data_target(source, target)
-        run = Run(config, listener, target_named(config.target, config.cpu))
+        run = Run(config, listener, target_for(config.target, config.plan, config.cpu))
         return _inspected(source, _as_planned(source, look, run), look)[0]
 
 
@@ -215,7 +215,7 @@ def _as_planned(source: files.ModelFile, config: InspectConfig, run: Run) -> _Su
 def _inspected(
     source: files.ModelFile, subject: _Subject, config: InspectConfig
 ) -> tuple[Inspection, Simulation, Cost]:
-    model, report, target = subject.model, subject.plan, target_named(config.target)
+    model, report, target = subject.model, subject.plan, target_for(config.target, config.plan)
     found = lint_of(target.name, model, config.plugins)
     operators = {node.name or "": node.op_type for node in model.graph}
     simulation, cost = measure(model, deconv_absorbs_q=config.deconv_absorbs_q, operators=target.operators)

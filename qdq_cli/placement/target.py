@@ -14,12 +14,13 @@ from typing import Protocol
 import onnx_ir as ir
 
 from calibrators.scheme import Block, PerChannel, PerTensor, Scheme
-from qdq_cli.config.forms import Cpu, Form, TensorRT, WeightForm
+from qdq_cli.config.forms import Cpu, Form, Gpu, TensorRT, WeightForm
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import ONNX_DOMAIN
 from qdq_cli.model.opset import MIN_OPSET
 from qdq_cli.placement import operators
 from qdq_cli.placement.prediction import Predictor
+from qdq_cli.screen.sentences import type_title
 
 
 class Epilogue(Enum):
@@ -246,6 +247,7 @@ class Target:
         runtime: What runs its results on this CPU, of `timing.runtimes.RUNTIMES`; "" where nothing does.
         processor: The processor that results are for; None where there is one kind alone.
         note: A sentence that users should know of every result; "" where there is none.
+        gpus: The GPUs that have units for its types, oldest first; none where that says nothing.
 
     Raises:
         ValueError: A scheme that nothing writes: activations per channel, weights in blocks or affine.
@@ -271,12 +273,18 @@ class Target:
     runtime: str = ""
     processor: Cpu | None = None
     note: str = ""
+    gpus: tuple[Gpu, ...] = ()
 
     def __post_init__(self) -> None:
         if self.activations.granularity != PerTensor() or isinstance(self.weights.granularity, Block):
             raise ValueError(f"target {self.name}: activations have one scale, weights one or one an output channel")
         if not self.weights.symmetric:
             raise ValueError(f"target {self.name}: nothing writes weights of a scheme that is not symmetric")
+
+    @property
+    def type_title(self) -> str:
+        """How sentences call the type of its activations: INT8, FP8."""
+        return type_title(self.activations.qtype.name)
 
     @property
     def per_channel(self) -> bool:

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 
 from calibrators import DIVERGENCE, Histogram, profile, share_outside
 from calibrators.methods.mse import sqnr_db_at
+from calibrators.qtypes import INT8, QTYPES
 from qdq_cli.placement.selection import Skip
 from qdq_cli.quantizing.agreement import interval_text
 from qdq_cli.quantizing.float_text import float_section
 from qdq_cli.quantizing.page_verdict import verdict_of
-from qdq_cli.quantizing.plan_text import divergence_text, int8_work, is_plan, quantized, runtime_text
+from qdq_cli.quantizing.plan_text import divergence_text, is_plan, quantized, runtime_text, work_text
 from qdq_cli.quantizing.report import Calibration, Distance, Report, Verification
 from qdq_cli.recovering.page import recovery_section
 from qdq_cli.screen.amounts import size_text
@@ -36,7 +37,7 @@ from qdq_cli.screen.page import (
     Tone,
 )
 from qdq_cli.screen.page_text import number
-from qdq_cli.screen.sentences import count_text, some_of
+from qdq_cli.screen.sentences import count_text, some_of, type_title
 from qdq_cli.timing.text import speed_text, times_of
 
 CELLS = 80  # bars of a histogram
@@ -71,7 +72,7 @@ def quantize_page(
         *((seen,) if seen else ()),
         *((recovery_section(report.recovery),) if report.recovery else ()),
         *layers,
-        *((_errors(observed), _histograms(report, observed, makers)) if report.amax else ()),
+        *((_errors(report, observed), _histograms(report, observed, makers)) if report.amax else ()),
         Section(
             "Weights",
             "amax of the output channels of every weight. Where the channels of a weight differ much, one scale for "
@@ -94,11 +95,12 @@ def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
     if report.calibration:
         yield "calibration", _calibration(report.calibration)
     if report.tensorrt:
-        found = report.tensorrt
+        found, title = report.tensorrt, type_title(report.activation_type)
+        operators = count_text(found.weighted_layers, "weighted operator")
         yield (
             "TensorRT",
-            f"predicted: {found.quantized_layers} of {count_text(found.weighted_layers, 'weighted operator')} in INT8\n"
-            f"{int8_work(found)}\n"
+            f"predicted: {found.quantized_layers} of {operators} in {title}\n"
+            f"{work_text(found, title)}\n"
             f"stand-alone Q/DQ: {found.standalone} inside, {found.boundary} at the boundary",
         )
     if (ran := runtime_text(report)) is not None:
@@ -201,17 +203,19 @@ def _group_note(others: list[str], how: str) -> str:
     return " ".join(notes)
 
 
-def _errors(observed: tuple[tuple[str, Histogram, float, str], ...]) -> Section:
+def _errors(report: Report, observed: tuple[tuple[str, Histogram, float, str], ...]) -> Section:
     """How much of each activation its range keeps; lowest first."""
+    qtype = QTYPES.get(report.activation_type, INT8)
     rows = [
-        Bar(tensor, (sqnr_db_at(histogram, amax),), anchor=own_error_of(tensor))
+        Bar(tensor, (sqnr_db_at(histogram, amax, qtype),), anchor=own_error_of(tensor))
         for tensor, histogram, amax, _ in observed
         if amax and histogram.amax
     ]
     rows = sorted((row for row in rows if math.isfinite(row.values[0] or 0.0)), key=lambda row: row.values[0] or 0.0)
     return Section(
         "Error of each activation",
-        "What INT8 leaves of each quantized activation alone at its range, lowest first: computed from the histograms.",
+        f"What {type_title(qtype.name)} leaves of each quantized activation alone at its range, lowest first: computed "
+        "from the histograms.",
         (Bars("SQNR, dB", ("own rounding and clipping",), tuple(rows)),),
     )
 

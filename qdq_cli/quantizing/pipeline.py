@@ -67,7 +67,7 @@ from qdq_cli.running.unknown import notes_about
 from qdq_cli.screen.page import BoxRow, Section
 from qdq_cli.screen.render import write_page
 from qdq_cli.screen.sentences import some_of
-from qdq_cli.targets.known import target_named
+from qdq_cli.targets.known import target_for
 
 if TYPE_CHECKING:
     from qdq_cli.recovering.start import Start
@@ -95,7 +95,8 @@ def quantize_model(
         QdqError: What keeps the model from being finished; nothing is left under the output name then.
         CalibratorError: The ranges cannot be chosen from what was observed.
     """
-    run = Run(config, listener, target or target_named(config.target, config.cpu), outcome=outcome or Outcome())
+    runtime = target or target_for(config.target, config.plan, config.cpu)
+    run = Run(config, listener, runtime, outcome=outcome or Outcome())
     path = check_outputs(config, config.report)
     opened = open_model(run)
     files.check_data_target(opened.source, path)
@@ -274,7 +275,7 @@ def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
             "Give --calib too: a calibration cache holds ranges alone.",
         )
     with run.stage("recover"):
-        found = recover(_start(run, work, samples), run.config.recover)
+        found = recover(_start(run, work, samples), run.recovery_steps())
     if found.record.samples < FEW_SAMPLES:
         run.say(
             f"Recovery could set only {found.record.samples} of the samples aside to judge by: what helps so few may "

@@ -85,8 +85,8 @@ def quantized(report: Report) -> str:
     return f"{ops.quantized} of {count_text(ops.total, 'weighted operator')}; {scales}"
 
 
-def int8_work(prediction: Prediction) -> str:
-    """Write the shares of the work in INT8: "99.1 % of the MACs, 87.5 % of the activation traffic in INT8"."""
+def work_text(prediction: Prediction, title: str) -> str:
+    """Write the shares of the work in a type: "99.1 % of the MACs, 87.5 % of the activation traffic in INT8"."""
     macs, traffic, unknown = (
         prediction.quantized_macs_percent,
         prediction.quantized_traffic_percent,
@@ -95,7 +95,7 @@ def int8_work(prediction: Prediction) -> str:
     known = [] if macs is None else [f"{share_text(macs)} of the MACs"]
     if traffic is not None:
         known.append(f"{share_text(traffic)} of the {'known ' if unknown else ''}activation traffic")
-    text = f"{', '.join(known)} in INT8" if known else ""
+    text = f"{', '.join(known)} in {title}" if known else ""
     if macs is None:
         text = "share of the MACs: not known" + (f"; {text}" if text else "")
     return text + (f" ({count_text(unknown, 'kernel')} of unknown shape left out)" if unknown else "")

@@ -27,7 +27,7 @@ from qdq_cli.quantizing.float_rest import Finished, FloatForm, wanted_form
 from qdq_cli.quantizing.groundwork import Opened
 from qdq_cli.quantizing.report import Activations, Calibration, Report, Seconds, SizeBytes, WeightedOps
 from qdq_cli.quantizing.run import Run
-from qdq_cli.screen.sentences import count_text, some_of
+from qdq_cli.screen.sentences import any_of, count_text, some_of
 
 
 def planned(run: Run, opened: Opened) -> Report:
@@ -154,10 +154,24 @@ def require_form(config: QuantizeConfig, target: Target) -> None:
             f"{target.title} is given floats" if not target.integer_io else "--float-type leaves no Q at the inputs"
         )
         raise UsageError(f"--integer-io has no meaning here: {reason}.", "Take --target onnxruntime or openvino.")
+    _require_units(config, target)
     if config.trt is not None and target.release is None:
         raise UsageError(f"--trt names a release of TensorRT, and the model is quantized for {target.title}.")
     if config.min_int8_macs is not None and target.predictor is None:
         raise UsageError(f"--min-int8-macs needs a prediction, and there is none for {target.title}.")
+
+
+def _require_units(config: QuantizeConfig, target: Target) -> None:
+    """Refuse a GPU that has no units for the types of a target.
+
+    Raises:
+        UsageError: That is so.
+    """
+    if config.gpu is not None and target.gpus and config.gpu not in target.gpus:
+        raise UsageError(
+            f"{config.gpu.value} has no units for {target.type_title}.",
+            f"Take --type int8, or quantize for {any_of([gpu.value for gpu in target.gpus])}.",
+        )
 
 
 def release_of(run: Run, opened: Opened, opset: int) -> TensorRT | None:

@@ -13,6 +13,7 @@ from qdq_cli.calibrating.calibration import Observation
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.quantize import QuantizeConfig
+from qdq_cli.config.recovery import ON_INTEGERS
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.target import Target
 from qdq_cli.process.clock import Clock
@@ -20,6 +21,7 @@ from qdq_cli.process.interrupts import insist
 from qdq_cli.process.progress import Listener
 from qdq_cli.quantizing.report import Report, Seconds
 from qdq_cli.screen.page import Page
+from qdq_cli.screen.sentences import any_of
 
 
 @dataclass
@@ -82,6 +84,16 @@ class Run(Course):
     clock: Clock = field(default_factory=Clock)
     notes: list[str] = field(default_factory=list)
     outcome: Outcome = field(default_factory=Outcome)
+
+    def recovery_steps(self) -> tuple[str, ...]:
+        """Return the steps of recovery that were asked for and that the type of the weights has a use for."""
+        asked = self.config.recover
+        if self.target.weights.qtype.grid is None:
+            return asked
+        left = [step for step in asked if step in ON_INTEGERS]
+        if left:
+            self.say(f"Recovery leaves out {any_of(left)}: {self.target.type_title} has no even steps to round to.")
+        return tuple(step for step in asked if step not in left)
 
     def finish(self, report: Report) -> Report:
         """Complete the report with the times and notes."""

@@ -18,19 +18,19 @@ from qdq_cli.quantizing.low import judged_text
 from qdq_cli.quantizing.plan_text import (
     Paint,
     divergence_text,
-    int8_work,
     is_plan,
     kept_float,
     next_commands,
     quantized,
     runtime_text,
+    work_text,
 )
 from qdq_cli.quantizing.report import Calibration, Distance, Report, Verification
 from qdq_cli.recovering.page import recovery_text
 from qdq_cli.recovering.record import Recovery
 from qdq_cli.screen.amounts import decibels, seconds_text, share_text, size_text
 from qdq_cli.screen.lines import LABEL_WIDTH, beside, labelled, plain, short_path
-from qdq_cli.screen.sentences import count_text
+from qdq_cli.screen.sentences import count_text, type_title
 from qdq_cli.timing.text import speed_lines
 
 MAX_OUTPUTS = 4
@@ -63,7 +63,7 @@ def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list
     if (ran := runtime_text(report)) is not None:
         rows.append(("OpenVINO", beside(ran, width)))
     if report.tensorrt is not None and (report.weighted_ops.quantized or report.already_quantized):
-        rows.append(("TensorRT", _prediction(report.tensorrt, width)))
+        rows.append(("TensorRT", _prediction(report.tensorrt, type_title(report.activation_type), width)))
     if report.output is not None:
         rows.append(("output", _output(report, report.output, width)))
     elif report.already_quantized and report.unmet_limit is None:
@@ -186,14 +186,14 @@ def limit_lines(limits: Sequence[HeldLimit], width: int) -> list[str]:
     return [line for text in texts for line in beside(text, width, indent=2)]
 
 
-def _prediction(prediction: Prediction, width: int) -> list[str]:
+def _prediction(prediction: Prediction, title: str, width: int) -> list[str]:
     operators = count_text(prediction.weighted_layers, "weighted operator")
     inside = {code: count for code, count in prediction.reasons.items() if not code.startswith("BOUNDARY")}
     reasons = f" ({', '.join(f'{count} {code}' for code, count in inside.items())})" if inside else ""
     alone = f"stand-alone Q/DQ: {prediction.standalone} inside{reasons}, {prediction.boundary} at the boundary"
     return [
-        *beside(f"predicted: {prediction.quantized_layers} of {operators} in INT8", width),
-        *beside(int8_work(prediction), width, indent=2),
+        *beside(f"predicted: {prediction.quantized_layers} of {operators} in {title}", width),
+        *beside(work_text(prediction, title), width, indent=2),
         *beside(alone, width, indent=2),
     ]
 

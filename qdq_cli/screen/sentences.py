@@ -20,6 +20,14 @@ def any_of(words: Sequence[str]) -> str:
     return " or ".join([part for part in (", ".join(words[:-1]), *words[-1:]) if part])
 
 
+_TYPES = {"float8e4m3fn": "FP8"}
+
+
+def type_title(qtype: str) -> str:
+    """Write the type of codes as people know it: INT8, FP8."""
+    return _TYPES.get(qtype, qtype.upper())
+
+
 def did_you_mean(name: str, names: Sequence[str]) -> str:
     """Write a hint that names what comes nearest to a name that is not there, or nothing where nothing is near."""
     import difflib

@@ -28,7 +28,7 @@ from qdq_cli.sensitivity.page import sensitivity_page
 from qdq_cli.sensitivity.record import GroupSensitivity, OperatorSensitivity, SensitivityReport, Together
 from qdq_cli.sensitivity.stand import Stand, set_up
 from qdq_cli.sensitivity.work import Work
-from qdq_cli.targets.known import target_named
+from qdq_cli.targets.known import target_for
 
 Numbers = NDArray[np.float64]
 Item = TypeVar("Item")
@@ -48,7 +48,8 @@ def find_sensitivities(config: SensitivityConfig, listener: Listener = SILENT) -
     if config.evaluation is not None:
         check_command(config.evaluation)
     check_asides(config.quantize, config.report)
-    run = Run(config.quantize, listener, target_named(config.quantize.target, config.quantize.cpu))
+    asked = config.quantize
+    run = Run(asked, listener, target_for(asked.target, asked.plan, asked.cpu))
     if not config.quantize.data.has_samples:
         raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
     opened = open_model(run)

@@ -6,18 +6,26 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from qdq_cli.config.forms import Cpu
+from qdq_cli.config.forms import Cpu, QuantType
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.target import Target
+from qdq_cli.process.errors import UsageError
+from qdq_cli.screen.sentences import any_of
 from qdq_cli.targets.onnxruntime.processors import for_processor, this_processor
 from qdq_cli.targets.onnxruntime.table import ONNXRUNTIME
 from qdq_cli.targets.openvino.table import OPENVINO
+from qdq_cli.targets.tensorrt.fp8 import in_fp8
 from qdq_cli.targets.tensorrt.table import TENSORRT
 from qdq_cli.targets.tensorrt_rtx.table import TENSORRT_RTX
 
 TARGETS = {target.name: target for target in (TENSORRT, TENSORRT_RTX, ONNXRUNTIME, OPENVINO)}
 """Name, as configurations have it (`config.forms.TARGETS`) -> target."""
+
+OTHER_TYPES = {
+    QuantType.FP8: {target.name: in_fp8(target) for target in (TENSORRT, TENSORRT_RTX)},
+}
+"""Type of what is quantized, where it is not the target's own -> name -> target."""
 
 
 def target_named(name: str, cpu: Cpu = Cpu.AUTO) -> Target:
@@ -47,3 +55,25 @@ def serving_every_target(plan: Plan, model: ir.Model, config: PlanConfig) -> Pla
     others = (make_plan(model, target, config) for target in TARGETS.values() if target.name != plan.target.name)
     names = dict.fromkeys(name for other in others for name in other.calibrated)
     return replace(plan, elsewhere=tuple(name for name in names if name not in plan.calibrated))
+
+
+def target_for(name: str, config: PlanConfig, cpu: Cpu = Cpu.AUTO) -> Target:
+    """Return a target by its name, in the type that was asked for.
+
+    Args:
+        name: The name, as for `target_named`.
+        config: What to quantize, and to which type.
+        cpu: As for `target_named`.
+
+    Raises:
+        UsageError: The target has no kernels on that type.
+    """
+    if config.type is QuantType.INT8:
+        return target_named(name, cpu)
+    tables = OTHER_TYPES[config.type]
+    if name not in tables:
+        raise UsageError(
+            f"{TARGETS[name].title} has no kernels on {config.type.value.upper()}.",
+            f"Take --type int8, or quantize for {any_of(tuple(tables))}.",
+        )
+    return tables[name]

@@ -36,7 +36,7 @@ from qdq_cli.sensitivity.measure import Advance, noise_of, noisiest_runs, operat
 from qdq_cli.sensitivity.metric import metric_of
 from qdq_cli.sensitivity.stand import Stand, set_up
 from qdq_cli.sensitivity.work import Work
-from qdq_cli.targets.known import target_named
+from qdq_cli.targets.known import target_for
 from qdq_cli.tuning.attention import most_with_products, needs_products, out_of_reach
 from qdq_cli.tuning.budget import Floor, cheapest_float, quietest_float
 from qdq_cli.tuning.built import BuildMeter
@@ -76,9 +76,8 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT, outcome: Outcome
     target = check_outputs(config.quantize, config.report)
     check_outputs(replace(config.quantize, output=_second_best(config.quantize)), config.report)
     waiting = replace(config.quantize, recover=())  # until everything in INT8 was measured
-    run = Run(
-        waiting, listener, target_named(config.quantize.target, config.quantize.cpu), outcome=outcome or Outcome()
-    )
+    runtime = target_for(waiting.target, waiting.plan, waiting.cpu)
+    run = Run(waiting, listener, runtime, outcome=outcome or Outcome())
     opened = open_model(run)
     require_float(opened)
     require_named(config.quantize)

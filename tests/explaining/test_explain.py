@@ -22,7 +22,7 @@ from qdq_cli.explaining.skips import SKIPS
 from qdq_cli.placement.skips import REASONS
 from qdq_cli.process.errors import ExitCode
 from qdq_cli.quantizing.low import Reason as LowReason
-from qdq_cli.targets.known import TARGETS
+from qdq_cli.targets.known import OTHER_TYPES, TARGETS
 from qdq_cli.targets.tensorrt.findings import RULES
 from qdq_cli.targets.tensorrt.simulation import Reason
 from tests.workspace import REPOSITORY, qdq
@@ -34,7 +34,8 @@ EVERY = pytest.mark.parametrize("entry", CODES.values(), ids=list(CODES))
 def test_every_code_that_can_be_printed_is_explained():
     assert set(LINT) == set(RULES)
     assert [entry.code for entry in STANDALONE] == [reason.value for reason in Reason]
-    assert set(SKIPS) == {*REASONS, *(obstacle.code for target in TARGETS.values() for obstacle in target.obstacles)}
+    every = [*TARGETS.values(), *(target for tables in OTHER_TYPES.values() for target in tables.values())]
+    assert set(SKIPS) == {*REASONS, *(obstacle.code for target in every for obstacle in target.obstacles)}
     assert set(CASTS) == set(CAST_REASONS)
     assert {entry.code for entry in LOW} == {reason.value for reason in LowReason}
     assert [entry.code for entry in EXITS] == [f"exit {code.value}" for code in ExitCode]

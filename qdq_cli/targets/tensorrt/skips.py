@@ -10,6 +10,8 @@ REASONS: dict[str, str] = {
     "GROUP_ALIGN": "channels a group are no multiple of 4 (--no-group-rules)",
     "FEW_CHANNELS": "too few channels for INT8 to pay (--no-channel-rules)",
     "LONG_ATTENTION": "attention over more than 512 tokens, far faster in one float kernel (--no-attention-rules)",
+    "FP8_GROUPED": "grouped, and no kernel for groups is fast on FP8 (--no-group-rules)",
+    "FP8_LARGE_FILTER": "its filter has more than 32 elements, too many for kernels on FP8",
     "GEMV": "a matrix-vector product, bound by memory (--no-gemv-rules)",
 }
 """Stable code -> sentence."""
