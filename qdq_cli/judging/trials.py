@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import onnx
@@ -19,6 +20,7 @@ from calibrators.metrics import Comparison, TopAgreement, are_class_scores
 from calibrators.noise import ChannelNoise
 from qdq_cli.data.batches import Batch
 from qdq_cli.judging.candidate import Candidate, RoundedWeights, trial_model
+from qdq_cli.judging.race import Race, is_hopeless, spread
 from qdq_cli.model.nodes import input_at, int_attribute, is_op, name_of
 from qdq_cli.process.errors import DataError
 from qdq_cli.running.outputs import set_outputs, without_weights
@@ -160,31 +162,29 @@ class Trials:
             noises.setdefault(pair.output, pair.no_noise()).observe(*pair.scores)
         return _mean_ratio(list(noises.values()))
 
-    def race(self, candidate: Candidate, first: Sequence[int], most: float) -> tuple[float, float | None]:
-        """Run a candidate on some batches first, and on the others only where its noise on these is low enough.
+    def race(self, candidate: Candidate, rival: Sequence[float], gain: float) -> Race:
+        """Run a candidate batch after batch, and give it up where it is plain that it does not gain on another one.
+
+        That is so where its mean distance to the other, on the batches so far, is above what was asked by more than
+        twice its standard error; batches still to come are evenly spread among them.
 
         Args:
             candidate: What to run.
-            first: Numbers of the batches to begin with.
-            most: Give up where its noise on these is above this.
-
-        Returns:
-            Its noise on the first batches, and on all; None there where it was given up.
+            rival: What each batch contributes to the noise of the other (`noise_by_batch`).
+            gain: The share of that noise that the candidate has to save.
 
         Raises:
             ModelError: It cannot be run.
         """
-        others = [number for number in range(self.batches) if number not in set(first)]
         noises: dict[str, ChannelNoise] = {}
-        found: float | None = None
-        for pair in self._pairs(candidate, [*first, *others]):
-            if found is None and pair.batch not in first:
-                found = _mean_ratio(list(noises.values()))
-                if not found <= most:
-                    return found, None
+        parts: dict[int, float] = {}
+        for pair in self._pairs(candidate, spread(self.batches)):
+            if pair.batch not in parts and is_hopeless(parts, rival, gain):
+                return Race(sum(parts.values()) / (sum(rival[number] for number in parts) or 1.0))
+            parts[pair.batch] = parts.get(pair.batch, 0.0) + self._part(pair)
             noises.setdefault(pair.output, pair.no_noise()).observe(*pair.scores)
-        whole = _mean_ratio(list(noises.values()))
-        return (whole if found is None else found), whole
+        found = tuple(parts.get(number, 0.0) for number in range(self.batches))
+        return Race(sum(found) / (sum(rival) or 1.0), found, _mean_ratio(list(noises.values())))
 
     def noise_by_batch(self, candidate: Candidate) -> tuple[float, ...]:
         """Run a candidate and return what each batch contributes to its noise, up to a factor all have in common.
@@ -192,17 +192,27 @@ class Trials:
         Raises:
             ModelError: It cannot be run.
         """
-        signal: dict[str, NDArray[np.float64]] = {}
-        by_batch: list[dict[str, NDArray[np.float64]]] = [{} for _ in self._kept]
+        parts = [0.0] * self.batches
         for pair in self._pairs(candidate, range(self.batches)):
-            sums = pair.no_noise()
-            sums.observe(*pair.scores)
-            by_batch[pair.batch][pair.output] = sums.noise
-            signal[pair.output] = signal.get(pair.output, 0.0) + sums.signal
-        return tuple(
-            sum(float(np.mean(noise / np.maximum(signal[name], _TINY))) for name, noise in noises.items())
-            for noises in by_batch
-        )
+            parts[pair.batch] += self._part(pair)
+        return tuple(parts)
+
+    def _part(self, pair: _Pair) -> float:
+        """What an output of a batch contributes to the noise of a candidate, by the signal of all batches."""
+        sums = pair.no_noise()
+        sums.observe(*pair.scores)
+        return float(np.mean(sums.noise / np.maximum(self._signal[pair.output], _TINY)))
+
+    @cached_property
+    def _signal(self) -> Mapping[str, NDArray[np.float64]]:
+        """Output -> its signal in all batches, channel by channel."""
+        found: dict[str, NDArray[np.float64]] = {}
+        for _, arrays in self._kept:
+            for name, _ in self._outputs(arrays):
+                sums, scores = ChannelNoise(self._axes.get(name)), self._scores.get(name, Scores(name)).of(arrays)
+                sums.observe(scores, scores)
+                found[name] = found.get(name, 0.0) + sums.signal
+        return found
 
     def _pairs(self, candidate: Candidate, numbers: Sequence[int]) -> Iterator[_Pair]:
         """Yield every output of the batches with these numbers, in FP32 and of the candidate, of one shape in both."""

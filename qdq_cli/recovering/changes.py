@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from calibrators import Range
 from qdq_cli.judging.candidate import Candidate
+from qdq_cli.judging.race import Race
 from qdq_cli.judging.trials import Trials
 
 _MARGIN = 0.002
 """Share of the noise that a change has to save: less is what happens to come out on these samples."""
 
-_EVERY, _LEAST_BATCHES, _WORSE = 4, 16, 1.01
-"""With so many batches a change is tried on every fourth first; one that is a hundredth worse there is given up."""
+_LEAST_BATCHES = 8
+"""With so many batches a change may be given up before all of them have run."""
 
 _SPLITS = 2
 """How often a group that does not help is halved: at most seven runs of the judge for each step and portion."""
@@ -83,7 +84,7 @@ class Judge:
     def __init__(self, trials: Trials, candidate: Candidate) -> None:
         self._trials = trials
         self.candidate = candidate
-        self._first: float | None = None
+        self._parts: tuple[float, ...] | None = None
         self.noise = trials.noise(candidate)
 
     def decide(self, changes: Sequence[Change]) -> list[Verdict]:
@@ -96,30 +97,29 @@ class Judge:
 
     def take(self, candidate: Candidate, noise: float) -> None:
         """Go on with a candidate whose noise was measured before."""
-        self.candidate, self.noise, self._first = candidate, noise, None
+        self.candidate, self.noise, self._parts = candidate, noise, None
 
     def accepts(self, candidate: Candidate) -> bool:
         """Take a whole other candidate if its noise is lower."""
         return self._accept(candidate)[0]
 
     def _accept(self, candidate: Candidate) -> tuple[bool, float]:
-        first, noise = self._measured(candidate)
-        if noise is None:  # about as much as on the batches it was tried on
-            return False, self.noise * first / self._first if self._first else first
-        if noise < (1 - _MARGIN) * self.noise:
-            self.candidate, self.noise, self._first = candidate, noise, first
-            return True, noise
-        return False, noise
+        race = self._race(candidate)
+        if race.noise is None:
+            return False, race.ratio * self.noise
+        if race.noise < (1 - _MARGIN) * self.noise:
+            self.candidate, self.noise, self._parts = candidate, race.noise, race.parts
+            return True, race.noise
+        return False, race.noise
 
-    def _measured(self, candidate: Candidate) -> tuple[float, float | None]:
-        """The noise of a candidate on every fourth batch, and on all; None there where it is plainly worse."""
+    def _race(self, candidate: Candidate) -> Race:
+        """Run a candidate, as long as it may be better than the best so far."""
         if self._trials.batches < _LEAST_BATCHES:
             noise = self._trials.noise(candidate)
-            return noise, noise
-        first = range(0, self._trials.batches, _EVERY)
-        if self._first is None:
-            self._first = self._trials.noise(self.candidate, first)
-        return self._trials.race(candidate, first, _WORSE * self._first)
+            return Race(noise / self.noise if self.noise else 1.0, noise=noise)
+        if self._parts is None:
+            self._parts = self._trials.noise_by_batch(self.candidate)
+        return self._trials.race(candidate, self._parts, _MARGIN)
 
     def _decide(self, group: Sequence[Change], splits: int) -> list[Verdict]:
         before = self.noise

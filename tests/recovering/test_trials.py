@@ -149,15 +149,19 @@ def test_no_samples_are_refused() -> None:
         Trials(_prepared("digits_resnet"), [])
 
 
-def test_a_race_is_given_up_where_the_first_batches_say_enough() -> None:
+def test_a_race_is_given_up_where_the_batches_so_far_say_enough() -> None:
     model = _prepared("digits_resnet")
     plan = make_plan(model, TENSORRT)
-    trials = Trials(model, _batches(model))
-    candidate = Candidate(plan, (Range.symmetric(1.0),) * len(plan.groups))
-    first, whole = trials.noise(candidate, (1, 3)), trials.noise(candidate)
-    assert first != whole
-    assert trials.race(candidate, (1, 3), 0.99 * first) == (first, None)
-    found = trials.race(candidate, (1, 3), first)
-    assert found[0] == first
-    assert found[1] == pytest.approx(whole, rel=1e-12)
-    assert trials.race(candidate, range(4), first) == (whole, whole)
+    trials = Trials(model, _batches(model, 12))
+    wide, narrow = (Candidate(plan, (Range.symmetric(amax),) * len(plan.groups)) for amax in (8.0, 0.5))
+    rival = trials.noise_by_batch(wide)
+    lost = trials.race(narrow, rival, 0.002)
+    assert (lost.noise, lost.parts) == (None, None)
+    assert lost.ratio > 1.5
+    won = trials.race(wide, trials.noise_by_batch(narrow), 0.002)
+    assert won.noise == pytest.approx(trials.noise(wide), rel=1e-12)
+    assert won.parts == pytest.approx(rival, rel=1e-12)
+    assert won.ratio == pytest.approx(sum(rival) / sum(trials.noise_by_batch(narrow)))
+    even = trials.race(wide, rival, 0.0)
+    assert even.ratio == pytest.approx(1.0), "what is as good runs to the end"
+    assert even.parts is not None
