@@ -20,6 +20,7 @@ from qdq_cli.quantizing.report import Distance, LowOutput
 from qdq_cli.running.outputs import without_weights
 from qdq_cli.running.runner import Outputs, Runner
 from qdq_cli.running.session import Source
+from qdq_cli.screen.amounts import decibels
 
 LOW_SQNR_DB = 15.0
 """Below this an output is called low. Measured: a detector of 40.4 AP has 38.9 at 12.6 dB and 9.7 at 5.9 dB; a plate
@@ -36,6 +37,9 @@ quarter below."""
 LOW_PSNR_DB = 50.0
 """Below this PSNR beside FP32 a picture network is called low: one that reaches 33 dB itself loses half a decibel where
 what is lost is what it adds to its input (docs/accuracy.md)."""
+
+LOW_CONTRAST_DB = 9.0
+"""Below this variance over error, places of a detector are no longer told apart (docs/accuracy.md)."""
 
 FEW_SAMPLES = 8
 """With fewer calibration samples, clipping may be due to what they did not show."""
@@ -84,7 +88,15 @@ def _is_low(distance: Distance) -> bool:
     agreement = distance.top1_agreement
     if agreement is not None and distance.margin_noise is not None:
         return agreement < LOW_AGREEMENT_PERCENT or distance.margin_noise >= LOW_MARGIN_NOISE
-    return distance.sqnr_db < LOW_SQNR_DB or (distance.psnr_db is not None and distance.psnr_db < LOW_PSNR_DB)
+    return distance.sqnr_db < LOW_SQNR_DB or _below(distance.psnr_db, LOW_PSNR_DB) or _is_flat(distance)
+
+
+def _is_flat(distance: Distance) -> bool:
+    return _below(distance.contrast_db, LOW_CONTRAST_DB)
+
+
+def _below(found: float | None, limit: float) -> bool:
+    return found is not None and found < limit
 
 
 def judged_text(distance: Distance) -> str:
@@ -94,6 +106,8 @@ def judged_text(distance: Distance) -> str:
         return f"the error of its scores is {noise:.2f} of the distance between the best two classes"
     if distance.psnr_db is not None and distance.psnr_db < LOW_PSNR_DB:
         return f"as a picture it is at {distance.psnr_db:.1f} dB PSNR of FP32"
+    if _is_flat(distance):
+        return f"for what differs from place to place, it is at {decibels(distance.contrast_db or 0.0)}"
     return ""
 
 

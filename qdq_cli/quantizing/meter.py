@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibrators.contrast import ContrastNoise, has_places
 from calibrators.loudness import Loudness
 from calibrators.metrics import SQNR_CEILING_DB, ClassDivergence, Comparison, TopAgreement, are_class_scores
 from calibrators.pictures import PictureNoise, is_picture
@@ -60,6 +61,7 @@ class _Output:
         self._comparison = Comparison()
         self._best, self._among_best, self._divergence = TopAgreement(), TopAgreement(TOP), ClassDivergence()
         self._noise, self._picture, self._loudness = ScoreNoise(), PictureNoise(), Loudness()
+        self._contrast = ContrastNoise()
 
     @property
     def elementwise(self) -> bool:
@@ -76,6 +78,8 @@ class _Output:
             self._loudness.observe(reference, other, batch.samples)
             if is_picture(reference, batch.arrays.values()):
                 self._picture.observe(reference, other)
+        if has_places(reference):
+            self._contrast.observe(reference, other)
         if are_class_scores(reference):
             self._best.observe(reference, other)
             self._noise.observe(reference, other)
@@ -98,6 +102,7 @@ class _Output:
             rows=self._best.count or None,
             margin_noise=round(self._noise.ratio, 6) if self._noise.count else None,
             psnr_db=self._picture.psnr_db,
+            contrast_db=self._contrast.sqnr_db,
             samples=self._loudness.samples,
             silent=self._loudness.silent,
         )

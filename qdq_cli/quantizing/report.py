@@ -96,6 +96,9 @@ class Distance:
         margin_noise: For class scores: the error of a difference of two scores (standard deviation), over the distance
             of the best class from the second best (median): what decides whether classes change.
         psnr_db: For pictures: squared range of the FP32 output over the mean squared error, in dB.
+        contrast_db: For outputs of up to eight numbers for each of many places, as detectors give them: the variance
+            of each number over its mean squared error in dB, numbers counted alike. What all places say alike is no
+            signal in it.
         samples: How many samples there are, where the output has them on its first axis.
         silent: How many of these are near-silent in FP32: nothing in them reaches a hundredth of the largest value of
             all. `sqnr_db` is of the others.
@@ -112,6 +115,7 @@ class Distance:
     rows: int | None = None
     margin_noise: float | None = None
     psnr_db: float | None = None
+    contrast_db: float | None = None
     samples: int = 0
     silent: int = 0
 
