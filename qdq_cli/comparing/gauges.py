@@ -109,19 +109,14 @@ class GaugedGraph:
 
     def channel_amax(self, value: ir.Value, rank: int, axis: int) -> Gauge:
         """Gauge the largest absolute value of each slice along an axis; shape [C]."""
-        key = (f"channels {axis}", value)
-        if key not in self._made:
-            absolute = self._graft.add("Abs", [self.as_float(value)], [], f"gauge/{value.name}/abs")
-            others = tuple(number for number in range(rank) if number != axis)
-            inputs, attributes = [absolute], [ir.AttrInt64("keepdims", 0)]
-            if self._opset >= _AXES_ARE_INPUTS:
-                inputs.append(self._axes_operand(others))
-            else:
-                attributes.append(ir.AttrInt64s("axes", others))
-            self._made[key] = self._output(
-                self._graft.add("ReduceMax", inputs, attributes, f"gauge/{value.name}/channels"), Fold.MAX
-            )
-        return self._made[key]
+        if (f"ReduceMax {axis}", value) in self._made:
+            return self._made[f"ReduceMax {axis}", value]
+        absolute = self._graft.add("Abs", [self.as_float(value)], [], f"gauge/{value.name}/abs")
+        return self._by_channel("ReduceMax", value, absolute, (rank, axis), Fold.MAX)
+
+    def channel_squares(self, value: ir.Value, rank: int, axis: int) -> Gauge:
+        """Gauge the sum of squares of each slice along an axis; shape [C]."""
+        return self._by_channel("ReduceSumSquare", value, self.as_float(value), (rank, axis), Fold.SUM)
 
     def as_float(self, value: ir.Value) -> ir.Value:
         """The tensor in FP32, in which sums are taken."""
@@ -138,6 +133,21 @@ class GaugedGraph:
             name = f"gauge/{value.name}/{op_type}"
             keep = ir.AttrInt64("keepdims", 0)
             self._made[key] = self._output(self._graft.add(op_type, [self.as_float(value)], [keep], name), fold)
+        return self._made[key]
+
+    def _by_channel(self, op_type: str, value: ir.Value, source: ir.Value, place: tuple[int, int], fold: Fold) -> Gauge:
+        """Reduce each slice of a tensor along an axis; `source` is what is reduced, in the place of `value`."""
+        rank, axis = place
+        key = (f"{op_type} {axis}", value)
+        if key not in self._made:
+            others = tuple(number for number in range(rank) if number != axis)
+            inputs, attributes = [source], [ir.AttrInt64("keepdims", 0)]
+            if self._opset >= _AXES_ARE_INPUTS:
+                inputs.append(self._axes_operand(others))
+            else:
+                attributes.append(ir.AttrInt64s("axes", others))
+            name = f"gauge/{value.name}/{op_type}/channels"
+            self._made[key] = self._output(self._graft.add(op_type, inputs, attributes, name), fold)
         return self._made[key]
 
     def _axes_operand(self, axes: tuple[int, ...]) -> ir.Value:

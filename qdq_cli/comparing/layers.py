@@ -8,11 +8,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from calibrators.metrics import SQNR_CEILING_DB, sqnr_of_sums
+from calibrators.metrics import SQNR_CEILING_DB, sqnr_of_ratio, sqnr_of_sums
 from qdq_cli.comparing.causes import InputError, activation_cause, codes_cause, weight_cause
-from qdq_cli.comparing.gauges import PairGauges, Readings
+from qdq_cli.comparing.gauges import Gauge, PairGauges, Readings
 from qdq_cli.comparing.profile import InputGauges, Profile, Row
-from qdq_cli.comparing.record import Cause, LayerError, Layers, TensorDistance
+from qdq_cli.comparing.record import Cause, ChannelErrors, LayerError, Layers, TensorDistance
 from qdq_cli.data.batches import Batch
 from qdq_cli.running.outputs import without_weights
 from qdq_cli.running.runner import Runner
@@ -26,6 +26,9 @@ _OWN_DB = 10 * math.log10(_OWN)
 
 _STANDS_OUT_DB = 10.0
 """A layer stands out that adds ten times the error of the median layer, for its signal."""
+
+_RUINED = 0.25
+"""From this noise for its signal on, a channel is called ruined."""
 
 _NEAR_DB = 3.0
 """Layers whose SQNR is this near count as equally bad; the first of them is where the damage starts."""
@@ -74,13 +77,12 @@ class LayerMeter:
 def _rank(layer: LayerError) -> tuple[float, float]:
     if layer.local is None:
         return (1000.0, layer.order)
-    return (900.0 if layer.local.is_of_nothing else layer.local.sqnr_db, layer.order)
+    return (900.0 if layer.own_db is None else layer.own_db, layer.order)
 
 
 def _start(layers: Iterable[LayerError]) -> str | None:
     """The first tensor in the model's order whose own error stands out and is most of what is there."""
-    measured = ((layer.local, layer) for layer in layers)
-    own = [(local.sqnr_db, layer) for local, layer in measured if local is not None and not local.is_of_nothing]
+    own = [(layer.own_db, layer) for layer in layers if layer.own_db is not None]
     if not own:
         return None
     limit = min(sqnr for sqnr, _ in own) + _NEAR_DB
@@ -110,6 +112,22 @@ def _layer(row: Row, place: int, readings: Readings) -> LayerError | None:
         dead=other == 0 < signal,
         cause=_cause(row, readings),
         feeds=row.feeds,
+        channels=None if row.channels is None or local is None else _channels(row.channels, readings),
+    )
+
+
+def _channels(gauges: tuple[Gauge, Gauge], readings: Readings) -> ChannelErrors:
+    """Take each channel's noise by its own signal; noise that is no number drowns it."""
+    signal, noise = (readings.channels(gauge) for gauge in gauges)
+    drowned = ~(noise < signal)
+    ratio = np.where(drowned, noise != 0, noise / np.where(drowned, 1.0, signal))
+    worst = int(np.lexsort((-noise, -ratio))[0])
+    return ChannelErrors(
+        count=int(ratio.size),
+        sqnr_db=round(sqnr_of_ratio(float(ratio.mean())), 4),
+        worst=worst,
+        worst_sqnr_db=round(sqnr_of_sums(float(signal[worst]), float(np.nan_to_num(noise[worst], nan=np.inf))), 4),
+        ruined=int(np.count_nonzero(ratio > _RUINED)),
     )
 
 

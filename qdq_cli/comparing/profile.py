@@ -17,6 +17,7 @@ from qdq_cli.comparing.graft import Graft
 from qdq_cli.comparing.match import ACTIVATIONS, Match, Unmatched, is_quantize, match_tensors, unmatched_tensors
 from qdq_cli.comparing.shadow import PREFIX, Piece, add_shadows, find_pieces, is_quantization
 from qdq_cli.comparing.weights import WeightError, weight_error
+from qdq_cli.model.linear import linear_of
 from qdq_cli.model.nodes import consumers, rank
 from qdq_cli.placement.operators import commutes, is_weighted
 from qdq_cli.preparing.batch_norm import fold_batch_norms
@@ -24,6 +25,10 @@ from qdq_cli.process.errors import ModelError
 
 _SIZED_BY_VALUES = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "If", "Loop", "Scan"})
 """Operators whose results have as many elements as the values say, so that two models need not agree on it."""
+
+
+_SEVERAL = 2
+"""Channels from which on they are looked at one by one."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Row:
         weights: What became of the piece's weights; None where that cannot be told.
         feeds: Weighted nodes that read the tensor, behind operators that only move values too.
         on_codes: Operators of the piece that compute on codes: weights and activations cannot be told apart there.
+        channels: Signal and noise of each output channel, the shadow against FP32; None where the tensor does not have
+            the channels of an operator with a constant weight.
     """
 
     match: Match
@@ -67,6 +74,7 @@ class Row:
     weights: WeightError | None = None
     feeds: tuple[str, ...] = ()
     on_codes: tuple[str, ...] = ()
+    channels: tuple[Gauge, Gauge] | None = None
 
 
 @dataclass(frozen=True)
@@ -170,7 +178,19 @@ class _Builder:
             weights=weight_error(node, [known, *self._folded.get(known.name, ())]) if is_weighted(node) else None,
             feeds=_weighted_readers(self._values[piece.match.tensor]),
             on_codes=piece.on_codes,
+            channels=self._channels(known, source, local),
         )
+
+    def _channels(self, known: ir.Node, source: ir.Value, local: ir.Value) -> tuple[Gauge, Gauge] | None:
+        """Gauge the output channels of an operator by themselves, where the tensor has them in their place."""
+        linear, dims = linear_of(known), rank(source)
+        axis = _channel_axis(known, dims)
+        if linear is None or dims is None or axis is None or source.shape is None:
+            return None
+        if source.shape[axis] != linear.channels or linear.channels < _SEVERAL:
+            return None
+        error = self.gauged.difference(source, local)
+        return self.gauged.channel_squares(source, dims, axis), self.gauged.channel_squares(error, dims, axis)
 
     def _input(self, quantize: ir.Node, reader: ir.Node, tensor: str) -> InputGauges:
         """Gauge what a Q and its DQ do to the float model's tensor; its channels where it is not the piece's own."""

@@ -12,6 +12,9 @@ from qdq_cli.quantizing.agreement import HeldLimit
 from qdq_cli.quantizing.report import Distance, Rows
 from qdq_cli.timing.record import Speed
 
+UNLIKE_DB = 6.0
+"""Channels say more than their tensor does where they have four times its error, counted alike."""
+
 
 @dataclass(frozen=True)
 class TensorDistance:
@@ -86,6 +89,25 @@ class Cause:
 
 
 @dataclass(frozen=True)
+class ChannelErrors:
+    """What a layer by itself, fed FP32 input, does to its output channels, which what reads them weighs anew.
+
+    Args:
+        count: How many there are.
+        sqnr_db: SQNR in dB with all of them counted alike, by the mean of noise over signal, each at most 1.
+        worst: Index of the one with most noise for its signal.
+        worst_sqnr_db: SQNR of that one in dB; -200 where FP32 is all zero there.
+        ruined: How many of them are below 6 dB: noise of a quarter of the signal.
+    """
+
+    count: int
+    sqnr_db: float
+    worst: int
+    worst_sqnr_db: float
+    ruined: int
+
+
+@dataclass(frozen=True)
 class LayerError:
     """One tensor that both models have.
 
@@ -100,6 +122,7 @@ class LayerError:
         dead: Whether it is all zero in the quantized model, but not in FP32.
         cause: Why the layer errs; None without a local error.
         feeds: Weighted nodes that read the tensor, behind operators that only move values too.
+        channels: The error by itself of the output channels, where a weighted operator makes the tensor.
     """
 
     tensor: str
@@ -111,6 +134,26 @@ class LayerError:
     dead: bool
     cause: Cause | None
     feeds: tuple[str, ...] = ()
+    channels: ChannelErrors | None = None
+
+    @property
+    def own_db(self) -> float | None:
+        """SQNR of the layer alone in dB, with its channels counted alike where single ones are ruined.
+
+        None where nothing is quantized in front of the tensor, or FP32 is all zero.
+        """
+        if self.local is None or self.local.is_of_nothing:
+            return None
+        ruined = self.ruined_channels
+        return self.local.sqnr_db if ruined is None else ruined.sqnr_db
+
+    @property
+    def ruined_channels(self) -> ChannelErrors | None:
+        """What the layer does to its channels where these say more than the tensor as a whole does; else None."""
+        found, local = self.channels, self.local
+        if found is None or local is None or not found.ruined or found.sqnr_db > local.sqnr_db - UNLIKE_DB:
+            return None
+        return found
 
 
 @dataclass(frozen=True)

@@ -143,10 +143,21 @@ def start_text(layers: Layers) -> str:
         return "no single layer: what there is adds up over many"
     if first.local.max_error is None:
         return f"{node_text(first)}: NaN or Inf come up there"
+    channels = channels_text(first)
     return (
-        f"{node_text(first)}: {decibels(first.local.sqnr_db)} by itself, "
+        f"{node_text(first)}: {decibels(first.local.sqnr_db)} by itself{f' ({channels})' if channels else ''}, "
         f"{decibels(first.accumulated.sqnr_db)} with all that comes before"
     )
+
+
+def channels_text(layer: LayerError) -> str:
+    """What a layer does to single channels, in a part of a sentence; "" where these say no more than the whole does."""
+    found = layer.ruined_channels
+    if found is None:
+        return ""
+    worst = "zero in FP32" if found.worst_sqnr_db <= -SQNR_CEILING_DB else f"at {decibels(found.worst_sqnr_db)}"
+    ruined = f"{found.ruined} of {count_text(found.count, 'channel')} ruined"
+    return f"{ruined}, channel {found.worst} {worst}; {decibels(found.sqnr_db)} with channels counted alike"
 
 
 def _layer(layer: LayerError, start: str | None, paint: Paint) -> list[str]:
@@ -185,7 +196,7 @@ def short_cause(cause: Cause | None) -> str:
 
 
 def _sentence(layer: LayerError) -> list[str]:
-    return [] if layer.cause is None else wrapped(layer.cause.text, 8)
+    return wrapped("; ".join(filter(None, ("" if layer.cause is None else layer.cause.text, channels_text(layer)))), 8)
 
 
 def _explained(layer: LayerError) -> list[str]:
@@ -194,7 +205,8 @@ def _explained(layer: LayerError) -> list[str]:
     if cause.origin is Origin.EITHER:
         return wrapped(f"{node_text(layer)}: {cause.text}.")
     share = f"{cause.share_percent:.0f} % of its error is its {cause.origin.value}"
-    return wrapped(f"{node_text(layer)}: {share}. {cause.text[:1].upper()}{cause.text[1:]}.")
+    channels = f" {found[:1].upper()}{found[1:]}." if (found := channels_text(layer)) else ""
+    return wrapped(f"{node_text(layer)}: {share}. {cause.text[:1].upper()}{cause.text[1:]}.{channels}")
 
 
 def _next(layers: Layers, reference: str) -> list[str]:

@@ -57,6 +57,43 @@ def test_the_layer_made_bad_is_first_and_its_cause_is_told(bad, broken, origin, 
     assert min(others) > first.local.sqnr_db + 6
 
 
+def depthwise(*, quantized: bool) -> onnx.ModelProto:
+    """A depthwise convolution of which two channels hardly move in front of it, and meet weights that make up."""
+    net = Network()
+    x = net.input("images", ("N", CHANNELS, SIDE, SIDE))
+    faint = np.where(np.isin(np.arange(CHANNELS), (3, 7)), 2.0**-9, 1.0).astype(np.float32)[:, None, None, None]
+    small = np.where(faint < 1, np.float32(2.0**6), np.float32(1.0))  # an eighth of what the other channels have
+    weights = {
+        "first": faint * net.weight(CHANNELS, CHANNELS, 3, 3) / 12,
+        "deep": small * net.weight(CHANNELS, 1, 3, 3) / 3,
+    }
+    weights["last"] = net.weight(CHANNELS, CHANNELS, 1, 1) / 4
+    for name, weight in weights.items():
+        data = net.pair(x, 2.0**-5) if quantized else x
+        groups = CHANNELS if name == "deep" else 1
+        side = weight.shape[-1]
+        x = net.op("Conv", data, net.constant(weight, f"{name}_w"), name=name, group=groups, pads=[side // 2] * 4)
+    return net.proto(net.op("GlobalAveragePool", x, name="pool"))
+
+
+def test_an_operator_that_ruins_single_channels_is_named(tmp_path):
+    """The tensor as a whole looks well: the two channels are small in it, and the others hardly err."""
+    onnx.save(depthwise(quantized=False), tmp_path / "float.onnx")
+    onnx.save(depthwise(quantized=True), tmp_path / "quantized.onnx")
+    data = DataConfig(calib=(write_samples(tmp_path / "data.npz"),))
+    found = compare_models(CompareConfig(tmp_path / "float.onnx", tmp_path / "quantized.onnx", data, layers=True))
+    deep = layer(found, "deep")
+    assert (found.layers.start, found.layers.ranked[0].tensor) == ("deep", "deep")
+    assert (deep.channels.count, deep.channels.ruined) == (CHANNELS, 2)
+    assert deep.channels.worst in (3, 7)
+    assert deep.channels.worst_sqnr_db < 3
+    assert deep.channels.sqnr_db < 12
+    assert deep.local.sqnr_db > 20
+    text = " ".join(" ".join(comparison_lines(found, 10)).split())
+    assert f"2 of 16 channels ruined, channel {deep.channels.worst} at " in text
+    assert layer(found, "last").channels.ruined == 0
+
+
 def test_local_error_does_not_see_what_came_before(tmp_path):
     good, bad = compare(tmp_path, chain()), compare(tmp_path, chain(scales={"a": 0.5}))
     assert layer(bad, "c").local == layer(good, "c").local
