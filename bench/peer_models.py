@@ -101,7 +101,8 @@ class _Samples:
         return next(self._rest, None)
 
 
-def _read_samples(path: Path) -> list[dict[str, np.ndarray]]:
+def read_samples(path: Path) -> list[dict[str, np.ndarray]]:
+    """Read what `write_samples` wrote: input -> array, for each sample."""
     feeds: dict[str, dict[str, np.ndarray]] = {}
     with np.load(path, allow_pickle=False) as arrays:
         for key in sorted(arrays.files):
@@ -150,7 +151,7 @@ def _main() -> None:
 
     column, preparation = sys.argv[1:3]
     model, samples, output = map(Path, sys.argv[3:])
-    method, feeds = PEER_METHODS[column], _read_samples(samples)
+    method, feeds = PEER_METHODS[column], read_samples(samples)
     with tempfile.TemporaryDirectory(prefix="qdq-peer-") as folder:
         source, raised = _prepared(model, preparation, Path(folder))
         feeds = _thinned(feeds, source) if method.keeps_activations else feeds
