@@ -157,6 +157,18 @@ def macs_percent(operators: Iterable[Operator], kind: str = INT8) -> float | Non
     return 100 * sum(macs or 0 for macs, built in pairs if built == kind) / whole if whole else None
 
 
+def share_of_codes(operators: Iterable[Operator]) -> tuple[str, float]:
+    """Return the type of codes that most multiply-accumulates run in, INT8 where none do, and its share in percent.
+
+    Args:
+        operators: Those of an engine, whose multiply-accumulates are known.
+    """
+    found = tuple(operators)
+    shares = {kind: macs_percent(found, kind) or 0.0 for kind in NARROW}
+    kind = max(shares, key=lambda name: (shares[name], name == INT8))
+    return kind, shares[kind]
+
+
 def built_types(operators: Iterable[Operator]) -> dict[str, int]:
     """Count the operators by the type they run in, most first; those without a kernel are left out."""
     return dict(Counter(operator.built for operator in operators if operator.built).most_common())

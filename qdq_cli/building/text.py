@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
+from qdq_cli.building.agreement import share_of_codes
 from qdq_cli.building.loss_text import conversions_time_text, loss_lines, time_text
 from qdq_cli.building.record import (
     Agreement,
@@ -82,7 +83,8 @@ def _block(report: BuildReport, build: GpuBuild, paint: Paint, most: int) -> lis
         lines += row("time", time_text(report.device.total_ms, len(report.device.times_ms), report.device.untimed))
     if build.quantized_macs_percent is not None:
         macs = sum(operator.macs or 0 for operator in build.operators)
-        lines += row("MACs", f"{share_text(build.quantized_macs_percent)} of {short_count(macs)} in INT8")
+        kind, share = share_of_codes(build.operators)
+        lines += row("MACs", f"{share_text(share)} of {short_count(macs)} in {kind}")
     if build.agreement is not None and not report.unpredicted:
         lines += row("prediction", agreement_text(build.agreement))
     lines += row("kernels", types_text(build.types or {}))
@@ -158,7 +160,8 @@ def _refusal(refusal: Refusal, paint: Paint) -> list[str]:
 def figures(build: GpuBuild) -> Iterator[tuple[str, str]]:
     """Yield what a build is measured by, beside the types of its weighted operators: what it is, and the figure."""
     if build.quantized_macs_percent is not None:
-        yield "MACs in INT8", share_text(build.quantized_macs_percent)
+        kind, share = share_of_codes(build.operators)
+        yield f"MACs in {kind}", share_text(share)
     if build.agreement is not None:
         yield "prediction", agreement_text(build.agreement)
     yield "kernels", types_text(build.types or {})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from qdq_cli.building.agreement import computed_type, conversions_of, homes_of, traffic_of, types_of
-from qdq_cli.building.record import Kernel, KernelTensor
+from qdq_cli.building.agreement import computed_type, conversions_of, homes_of, share_of_codes, traffic_of, types_of
+from qdq_cli.building.record import Kernel, KernelTensor, Operator
 
 
 def tensor(name: str, kind: str, *dims: int) -> KernelTensor:
@@ -95,3 +95,17 @@ def test_traffic_is_added_up_by_type_and_what_is_not_known_is_counted():
     traffic = traffic_of([kernel("gemm", "INT8", "INT8 FP32", "FP32"), kernel("kgen", "FP32", "", "INT8"), unknown])
     assert traffic.activations == {"INT8": 128, "FP32": 128}
     assert (traffic.activation_bytes, traffic.weight_bytes, traffic.total_bytes, traffic.unknown) == (256, 128, 384, 1)
+
+
+@pytest.mark.parametrize(
+    ("built", "expected"),
+    [
+        (("FP8", "FP8", "FP16"), ("FP8", 75.0)),
+        (("INT8", "FP8", "INT8"), ("INT8", 75.0)),
+        (("FP16", "FP16", "FP32"), ("INT8", 0.0)),
+    ],
+)
+def test_the_share_of_codes_is_that_of_the_type_with_most_work(built: tuple[str, ...], expected: tuple[str, float]):
+    works = zip(built, (2, 1, 1), strict=True)
+    operators = [Operator("", "Conv", macs, "", kind, None, (), "") for kind, macs in works]
+    assert share_of_codes(operators) == expected
