@@ -56,7 +56,7 @@ def in_bash(path: str, cwd: Path, *words: str) -> list[str]:
 def test_bash_completes_commands_options_and_values(path: str, tmp_path: Path):
     (tmp_path / "qdq.toml").write_text("[defaults\n", encoding="utf-8")  # of no concern here
     assert in_bash(path, tmp_path, "qdq", "mig") == ["migrate"]
-    assert in_bash(path, tmp_path, "qdq", "quantize", "--min-s") == ["--min-sqnr"]
+    assert in_bash(path, tmp_path, "qdq", "quantize", "--min-s") == ["--min-sqnr", "--min-speedup"]
     assert in_bash(path, tmp_path, "qdq", "quantize", "--method", "m") == ["minmax", "mse"]
     assert in_bash(path, tmp_path, "qdq", "cache", "ex") == ["export"]
 

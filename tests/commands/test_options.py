@@ -735,6 +735,22 @@ def test_inputs_and_outputs_are_integers(space: Workspace):
     assert set(document["integers"]) == {"images", "scores"}
 
 
+@option("--threads")
+def test_threads_change_nothing_that_is_written(space: Workspace):
+    """In full in tests/running/test_execution.py."""
+    assert space.quantize("--threads", 1, "-q").code == 0
+    alone = space.output.read_bytes()
+    assert space.quantize("--threads", 2, "-q").code == 0
+    assert space.output.read_bytes() == alone
+
+
+@option("--cpu")
+def test_the_processor_decides_about_the_integers(space: Workspace):
+    """In full in tests/targets/test_onnxruntime.py."""
+    document = document_of(space, "--target", "onnxruntime", "--cpu", "arm", "--no-time")
+    assert document["activation_type"] == "int8"
+
+
 @option("--config", "--no-config")
 def test_settings_come_from_a_file(space: Workspace, monkeypatch: pytest.MonkeyPatch):
     """In full in tests/commands/test_settings.py."""
