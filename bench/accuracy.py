@@ -38,6 +38,7 @@ _EVERY = PlanConfig(mha=True, group_rules=False, channel_rules=False, gemv_rules
 """Quantize also the operators that TensorRT would not run faster in INT8."""
 
 OWN = {
+    "auto": (RangeConfig(), PlanConfig()),
     "mse": (RangeConfig("mse"), PlanConfig()),
     "entropy": (RangeConfig("entropy"), PlanConfig()),
     "minmax": (RangeConfig("minmax"), PlanConfig()),

@@ -10,7 +10,8 @@ from bench.ledger import Entry
 
 TITLES = {
     "fp32": "FP32",
-    "mse": "mse (default)",
+    "auto": "auto (default)",
+    "mse": "mse",
     "entropy": "entropy",
     "minmax": "minmax",
     "percentile-99.99": "percentile 99.99",
@@ -39,7 +40,7 @@ class _Table:
 
 
 _TABLES = (
-    _Table("Methods", ("entropy", "minmax", "percentile-99.99", "percentile-99.999")),
+    _Table("Methods", ("mse", "entropy", "minmax", "percentile-99.99", "percentile-99.999")),
     _Table("Recovery and tuning", ("recover", "tune")),
     _Table("Placement", ("mse-no-range-rules", "mse-every-operator", "minmax-inputs-only")),
     _Table(
@@ -57,7 +58,7 @@ def markdown(entries: Mapping[str, Cells]) -> str:
     for table in _TABLES:
         columns = [column for column in table.columns if any(column in cells for cells in entries.values())]
         if columns:
-            parts += [f"### {table.title}", "", *_lines(entries, ["fp32", "mse", *columns]), ""]
+            parts += [f"### {table.title}", "", *_lines(entries, ["fp32", "auto", *columns]), ""]
     failures = [
         f"* {name}, {TITLES[column]}: {entry.failure}"
         for name, cells in entries.items()
@@ -77,7 +78,7 @@ def _lines(entries: Mapping[str, Cells], columns: Sequence[str]) -> Iterator[str
 def _about(cells: Cells) -> tuple[str, str, str]:
     """Metric, size of the test set, and how many weighted operators the default quantizes."""
     figure = next((entry.figure for entry in cells.values() if entry.figure), None)
-    operators = str(cells["mse"].details.get("int8_operators", "")) if "mse" in cells else ""
+    operators = str(cells["auto"].details.get("int8_operators", "")) if "auto" in cells else ""
     return (figure.metric, f"{figure.count:,}", operators) if figure else ("", "", operators)
 
 

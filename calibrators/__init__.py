@@ -42,7 +42,7 @@ keep their provenance, and files of a few kilobytes a tensor carry them to anoth
 """
 
 from calibrators.cache_file import decode_table, encode_table, read_cache, write_cache
-from calibrators.choosing import DIVERGENCE, Chosen, chosen_by, range_of, ranges_of
+from calibrators.choosing import Chosen, chosen_by, range_of, ranges_of
 from calibrators.distribution import distance, profile, share_outside
 from calibrators.errors import (
     CacheFileError,
@@ -55,7 +55,7 @@ from calibrators.errors import (
 from calibrators.extremes import Extremes, ExtremesEntry
 from calibrators.histogram import Histogram
 from calibrators.kernels import warm_up
-from calibrators.methods import Method, MethodName, choose_range, entropy, minmax, mse, percentile
+from calibrators.methods import CANDIDATES, Method, MethodName, choose_range, entropy, minmax, mse, percentile
 from calibrators.metrics import SQNR_CEILING_DB, Comparison, Distances, TopAgreement, sqnr_db
 from calibrators.ort_table import format_ort_table
 from calibrators.qparams import (
@@ -84,7 +84,7 @@ from calibrators.tensorrt_cache import (
 from calibrators.wide import wide_tensors
 
 __all__ = [
-    "DIVERGENCE",
+    "CANDIDATES",
     "FP8_E4M3",
     "FP8_E5M2",
     "INT4",

@@ -11,11 +11,11 @@ All numbers little-endian; `n` is an unsigned LEB128 varint, `s` a varint length
     from format 2 on: the portrait of the model (see `portrait_file`); from format 3 on n 0 in its place, or n 1 and it
     from format 3 on: the groupings of its tensors (see `scale_groups`)
     from format 4 on: the extremes of further tensors (see `extremes`)
-    in format 5: n tensors that pieces were kept of, each s name (ascending) and the pieces (see `excerpts`)
+    from format 5 on: n tensors that pieces were kept of, each s name (ascending) and the pieces (see `excerpts`)
     SHA-256 of everything before (32 bytes)
 
-A table without pieces is written in format 4, one without extremes too in format 3, one without groupings too in format
-2, one without a portrait in format 1.
+A table of which no range was judged is written in format 5, one without pieces in format 4, one without extremes too in
+format 3, one without groupings too in format 2, one without a portrait in format 1.
 
 Counts come in blocks of 32 (the last one filled up with zeros): first a byte per block, 128 * differences + width, then
 per block 32 numbers of `width` bits, lowest bit first. They are the counts themselves or, where that is narrower, the
@@ -47,8 +47,8 @@ from calibrators.regular_file import open_regular
 from calibrators.scale_groups import decode_groupings, encode_groupings
 from calibrators.table import CalibrationTable, Dimension, Entry, Provenance
 
-FORMAT_VERSION = 5
-"""The newest format this package reads, and the one it writes where a table holds pieces of tensors."""
+FORMAT_VERSION = 6
+"""The newest format this package reads, and the one it writes where a table says which ranges are best."""
 
 MAGIC = b"\x93QCAL\r\n\x1a"
 """First bytes of the file: not text, and damaged by anything that translates line ends."""
@@ -115,8 +115,10 @@ def encode_table(table: CalibrationTable) -> bytes:
 
 
 def _version_of(table: CalibrationTable) -> int:
-    if any(entry.histogram.excerpts.pieces for entry in table.entries.values()):
+    if any(grouping.is_judged for grouping in table.groupings):
         return FORMAT_VERSION
+    if any(entry.histogram.excerpts.pieces for entry in table.entries.values()):
+        return 5
     if table.extremes:
         return 4
     if table.groupings:
@@ -130,7 +132,8 @@ def _encode_rest(table: CalibrationTable) -> bytes:
     version = _version_of(table)
     if version < 3:
         return portrait
-    out = packed_number(table.portrait is not None) + portrait + encode_groupings(table.groupings)
+    out = packed_number(table.portrait is not None) + portrait
+    out += encode_groupings(table.groupings, judged=version > 5)
     out += encode_extremes(table.extremes) if version > 3 else b""
     return out + _encode_pieces(table) if version > 4 else out
 
@@ -228,7 +231,7 @@ def _decode_body(reader: Reader, version: int) -> CalibrationTable:
         entries[name] = _decode_entry(reader, name)
     has_portrait = version == 2 or (version > 2 and reader.number(1, "mark of a portrait"))
     portrait = decode_portrait(reader) if has_portrait else None
-    groupings = decode_groupings(reader) if version > 2 else ()
+    groupings = decode_groupings(reader, judged=version > 5) if version > 2 else ()
     extremes = decode_extremes(reader) if version > 3 else {}
     if version > 4:
         _decode_pieces(reader, entries)

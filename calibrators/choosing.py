@@ -9,15 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from calibrators.histogram import Histogram
-from calibrators.methods import Method, choose_range
+from calibrators.methods import CANDIDATES, Method, choose_range
 from calibrators.ranges import Range
 from calibrators.scale_groups import ScaleGroup
 from calibrators.scheme import DEFAULT, Scheme
 from calibrators.table import CalibrationTable
 from calibrators.wide import is_seen, merged, wide_tensors
-
-DIVERGENCE = "divergence"
-"""What chooses in place of mse and entropy where only depthwise convolutions read a tensor (see `choose_range`)."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +23,13 @@ class Chosen:
 
     Args:
         ranges: Tensor name -> range, ordered by name: of every tensor of the table, and of those in their scale groups.
-        by_divergence: Tensors that a divergence chose the range of instead of the method that was asked for.
+        judged: Tensors whose range is the best of several for the depthwise convolutions that read them.
         wide: Tensors whose depthwise readers stay float, because no range serves them.
         grouped: Whether it is known which tensors share a scale and what reads them; else each has a range of its own.
     """
 
     ranges: Mapping[str, Range]
-    by_divergence: frozenset[str]
+    judged: frozenset[str]
     wide: frozenset[str]
     grouped: bool
 
@@ -43,12 +40,14 @@ def range_of(histograms: Mapping[str, Histogram], group: ScaleGroup, method: Met
     Raises:
         NoDataError: Nothing was observed.
     """
-    return choose_range(merged(histograms, group.observed), method, scheme, depthwise=group.depthwise)
+    if method.name == "auto":
+        method = CANDIDATES[chosen_by(group, method)]
+    return choose_range(merged(histograms, group.observed), method, scheme)
 
 
 def chosen_by(group: ScaleGroup, method: Method) -> str:
-    """Name what chooses the range of a group where a method is asked for."""
-    return DIVERGENCE if group.depthwise and method.name in ("mse", "entropy") else method.name
+    """Name the method that chooses the range of a group where a method, or `auto`, is asked for."""
+    return method.name if method.name != "auto" else group.judged or "mse"
 
 
 def ranges_of(table: CalibrationTable, method: Method, scheme: Scheme = DEFAULT) -> Chosen:
@@ -64,14 +63,14 @@ def ranges_of(table: CalibrationTable, method: Method, scheme: Scheme = DEFAULT)
     wide = wide_tensors(histograms, plain, scheme)
     fitting = next((grouping.groups for grouping in reversed(table.groupings) if grouping.wide == wide), None)
     ranges: dict[str, Range] = {}
-    by_divergence: dict[str, bool] = {}
+    judged: dict[str, bool] = {}
     for group in _layers(histograms, plain, fitting or ()):
         kept = range_of(histograms, group, method, scheme)
         ranges |= dict.fromkeys((*group.observed, *group.tensors), kept)
-        by_divergence |= dict.fromkeys(group.tensors, chosen_by(group, method) == DIVERGENCE)
+        judged |= dict.fromkeys(group.tensors, method.name == "auto" and bool(group.judged))
     return Chosen(
         ranges={name: ranges[name] for name in sorted(ranges)},
-        by_divergence=frozenset(name for name, so in by_divergence.items() if so),
+        judged=frozenset(name for name, so in judged.items() if so),
         wide=wide,
         grouped=fitting is not None,
     )

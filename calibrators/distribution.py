@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from calibrators.errors import NoDataError, ParameterError
 from calibrators.histogram import Histogram
+from calibrators.ranges import Range
 
 
 def share_outside(histogram: Histogram, amax: float) -> float:
@@ -35,6 +36,27 @@ def share_outside(histogram: Histogram, amax: float) -> float:
     inside = int(position)
     above = int(magnitudes[inside + 1 :].sum()) + float(magnitudes[inside]) * (inside + 1 - position)
     return min(1.0, above / histogram.count)
+
+
+def energy_outside(histogram: Histogram, kept: Range) -> float:
+    """The mean square of what a range cuts off: of each value, its distance from the range.
+
+    Args:
+        histogram: Counts of one tensor.
+        kept: In the tensor's units; 0.0 counts as inside.
+
+    Returns:
+        In squared units of the tensor, with every value in the middle of its bin; exactly 0.0 where the range holds all
+        that was observed.
+
+    Raises:
+        NoDataError: Nothing was observed.
+    """
+    _require_values(histogram)
+    edges = _edges(histogram)
+    centers = np.clip((edges[1:] + edges[:-1]) / 2, histogram.minimum, histogram.maximum)
+    beyond = centers - np.clip(centers, min(kept.minimum, 0.0), max(kept.maximum, 0.0))
+    return float(np.square(beyond) @ histogram.occupied()[1]) / histogram.count
 
 
 def distance(one: Histogram, other: Histogram) -> float:

@@ -4,6 +4,7 @@ n groupings, each:
     n wide tensors, each s name
     n groups, each: n tensors and their names · n observed and their names · n read by depthwise and their names
         n depthwise (0 or 1)
+        from format 6 on: n the method found best (0 none, 1 mse, 2 entropy, 3 percentile, 4 minmax)
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from calibrators.ranges import Range
 
 _MOST_GROUPINGS = 64
 _MOST_NAMES = 100_000
+_JUDGED = ("", "mse", "entropy", "percentile", "minmax")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class ScaleGroup:
             with a known range (Softmax, Sigmoid: 0 to 1).
         depthwise: Every weighted operator that reads one of the tensors is a depthwise Conv.
         read_depthwise: Those of the tensors that a depthwise Conv reads.
+        judged: Which of `calibrators.methods.CANDIDATES` serves the outputs of the depthwise Convs that read it best;
+            "" where that is not known, or other weighted operators read it.
     """
 
     tensors: tuple[str, ...]
@@ -36,6 +40,7 @@ class ScaleGroup:
     known: Range | None = None
     depthwise: bool = False
     read_depthwise: tuple[str, ...] = ()
+    judged: str = ""
 
     def renamed(self, name_of: Callable[[str], str]) -> ScaleGroup:
         """The same group with other names."""
@@ -65,9 +70,18 @@ class Grouping:
 
         return Grouping(frozenset(map(new, self.wide)), tuple(group.renamed(new) for group in self.groups))
 
+    def unjudged(self) -> Grouping:
+        """The same groups without what was found best for them."""
+        return replace(self, groups=tuple(replace(group, judged="") for group in self.groups))
 
-def encode_groupings(groupings: Sequence[Grouping]) -> bytes:
-    """The bytes of groupings; equal ones give equal bytes.
+    @property
+    def is_judged(self) -> bool:
+        """Whether it is known of a group which method serves it best."""
+        return any(group.judged for group in self.groups)
+
+
+def encode_groupings(groupings: Sequence[Grouping], *, judged: bool) -> bytes:
+    """The bytes of groupings, with what was found best for each group or without; equal ones give equal bytes.
 
     Raises:
         CacheFileError: A name is too long.
@@ -78,26 +92,30 @@ def encode_groupings(groupings: Sequence[Grouping]) -> bytes:
         for group in grouping.groups:
             out += b"".join(map(_packed_names, (group.tensors, group.observed, group.read_depthwise)))
             out += packed_number(group.depthwise)
+            out += packed_number(_JUDGED.index(group.judged)) if judged else b""
     return bytes(out)
 
 
-def decode_groupings(reader: Reader) -> tuple[Grouping, ...]:
-    """Read groupings.
+def decode_groupings(reader: Reader, *, judged: bool) -> tuple[Grouping, ...]:
+    """Read groupings that say what was found best for each group, or do not.
 
     Raises:
         CacheFileError: They are cut off or broken.
     """
-    return tuple(_decode_grouping(reader) for _ in range(reader.number(_MOST_GROUPINGS, "number of groupings")))
+    return tuple(_decode_grouping(reader, judged) for _ in range(reader.number(_MOST_GROUPINGS, "number of groupings")))
 
 
-def _decode_grouping(reader: Reader) -> Grouping:
+def _decode_grouping(reader: Reader, judged: bool) -> Grouping:
     wide = frozenset(_names(reader))
-    return Grouping(wide, tuple(_decode_group(reader) for _ in range(reader.number(_MOST_NAMES, "number of groups"))))
+    count = reader.number(_MOST_NAMES, "number of groups")
+    return Grouping(wide, tuple(_decode_group(reader, judged) for _ in range(count)))
 
 
-def _decode_group(reader: Reader) -> ScaleGroup:
+def _decode_group(reader: Reader, judged: bool) -> ScaleGroup:
     tensors, observed, read = (_names(reader) for _ in range(3))
-    return ScaleGroup(tensors, observed, None, bool(reader.number(1, "mark of a depthwise group")), read)
+    depthwise = bool(reader.number(1, "mark of a depthwise group"))
+    best = _JUDGED[reader.number(len(_JUDGED) - 1, "method of a group")] if judged else ""
+    return ScaleGroup(tensors, observed, None, depthwise, read, best)
 
 
 def _packed_names(names: Iterable[str]) -> bytes:

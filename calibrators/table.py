@@ -216,6 +216,8 @@ def _extremes_of_all(labelled: Iterable[tuple[str, CalibrationTable]]) -> dict[s
 def _joined(noted: Iterable[tuple[Grouping, ...]], entries: Mapping[str, Entry]) -> tuple[Grouping, ...]:
     """What tables note that holds for all samples together; nothing where they were made for different placements."""
     found = [groupings for groupings in noted if groupings]
+    if len(set(found)) > 1:  # what is best for the samples of one need not be best for all
+        found = [tuple(grouping.unjudged() for grouping in groupings) for groupings in found]
     if len({groupings[0] for groupings in found}) != 1:
         return ()
     plain = found[0][0]

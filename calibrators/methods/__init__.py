@@ -7,16 +7,16 @@ from typing import Literal, get_args
 
 from calibrators.errors import ParameterError
 from calibrators.histogram import Histogram
-from calibrators.methods.entropy import DEPTHWISE_ERROR_RATIO, ERROR_RATIO, entropy
+from calibrators.methods.entropy import ERROR_RATIO, entropy
 from calibrators.methods.minmax import minmax
 from calibrators.methods.mse import mse
 from calibrators.methods.percentile import percentile
 from calibrators.ranges import Range
 from calibrators.scheme import DEFAULT, Scheme
 
-MethodName = Literal["entropy", "minmax", "percentile", "mse"]
+MethodName = Literal["auto", "entropy", "minmax", "percentile", "mse"]
 
-__all__ = ["Method", "MethodName", "choose_range", "entropy", "minmax", "mse", "percentile"]
+__all__ = ["CANDIDATES", "Method", "MethodName", "choose_range", "entropy", "minmax", "mse", "percentile"]
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,16 @@ class Method:
     """Which method chooses the ranges.
 
     Args:
-        name: One of the method names. The default, `mse`, kept the outputs closest over a dozen networks (plain and
-            depthwise convolutional, transformer, super-resolution, detection); `choose_range` tells about depthwise.
+        name: One of the method names. `auto` is `mse`, which kept the outputs closest over a dozen networks (plain
+            and depthwise convolutional, transformer, super-resolution, detection), but where another of `CANDIDATES`
+            was found better for the outputs of the depthwise convolutions that read a tensor (`ScaleGroup.judged`).
         percent: Share of values that `percentile` keeps, 0 < percent <= 100; the other methods do not read it.
 
     Raises:
         ParameterError: Another name, or a percent outside (0, 100].
     """
 
-    name: MethodName = "mse"
+    name: MethodName = "auto"
     percent: float = 99.99
 
     def __post_init__(self) -> None:
@@ -43,18 +44,22 @@ class Method:
             raise ParameterError(f"The percent of a method must be in (0, 100], found {self.percent}.")
 
 
-def choose_range(histogram: Histogram, method: Method, scheme: Scheme = DEFAULT, *, depthwise: bool = False) -> Range:
+CANDIDATES = {
+    "mse": Method("mse"),
+    "entropy": Method("entropy"),
+    "percentile": Method("percentile", 99.999),
+    "minmax": Method("minmax"),
+}
+"""What `auto` chooses from, by the name that is kept of it; it takes the first where no other is clearly better."""
+
+
+def choose_range(histogram: Histogram, method: Method, scheme: Scheme = DEFAULT) -> Range:
     """Choose the range of a tensor by `method`, for what its scheme can store.
 
     Args:
         histogram: Counts of the tensor, or of its whole scale group.
-        method: Which method.
+        method: Which method; `auto`, of which a histogram alone knows nothing, is `mse` here.
         scheme: Its type and symmetry are read: how many levels there are and where, and whether both ends are free.
-        depthwise: Every weighted operator that reads the tensor is a depthwise Conv. There each channel is a network of
-            its own, and the squared error of the whole tensor, in which the largest channels outvote all others, says
-            little (one such tensor, clipped by squared error alone, takes a detector from 29 AP to 4). `mse` and
-            `entropy` then let the divergence decide, which counts every value alike, within 32 times (15 dB) the
-            smallest squared error.
 
     Raises:
         NoDataError: Nothing was observed.
@@ -63,6 +68,6 @@ def choose_range(histogram: Histogram, method: Method, scheme: Scheme = DEFAULT,
         return minmax(histogram)
     if method.name == "percentile":
         return percentile(histogram, method.percent, scheme)
-    if depthwise or method.name == "entropy":
-        return entropy(histogram, DEPTHWISE_ERROR_RATIO if depthwise else ERROR_RATIO, scheme)
+    if method.name == "entropy":
+        return entropy(histogram, ERROR_RATIO, scheme)
     return mse(histogram, scheme)

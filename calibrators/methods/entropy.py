@@ -31,9 +31,6 @@ from calibrators.scheme import DEFAULT, Scheme
 ERROR_RATIO = 1.5
 """A candidate may have at most this many times the smallest squared error: 1.8 dB."""
 
-DEPTHWISE_ERROR_RATIO = 32.0
-"""The same for a tensor that only depthwise Convs read: 15 dB (see `choose_range`)."""
-
 
 def entropy(histogram: Histogram, error_ratio: float = ERROR_RATIO, scheme: Scheme = DEFAULT) -> Range:
     """Choose the range whose levels lose the least information, among those that keep the energy.

@@ -51,7 +51,7 @@ class RangeFile:
         method: How they were chosen; None where another tool chose them.
         ignored_lines: Lines of a TensorRT text cache that hold no range.
         ranges: Tensor name -> amax.
-        by_divergence: Tensors whose range a divergence chose, because only depthwise convolutions read them.
+        judged: Tensors whose range is the best of several for the depthwise convolutions that read them.
         wide: Tensors whose depthwise readers stay float, because no range serves them.
         notes: Sentences the user should read: what the file cannot carry.
     """
@@ -64,7 +64,7 @@ class RangeFile:
     method: str | None
     ignored_lines: int
     ranges: Mapping[str, float]
-    by_divergence: tuple[str, ...] = ()
+    judged: tuple[str, ...] = ()
     wide: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -129,7 +129,7 @@ def export_file(config: ExportConfig) -> RangeFile:
     header = data.split(b"\n", 1)[0].decode() if config.format == "tensorrt" else ""
     return RangeFile(
         SCHEMA_VERSION, str(config.file), str(config.destination), config.format, header, config.method, 0,
-        _amax(chosen.ranges), tuple(sorted(chosen.by_divergence)), tuple(sorted(chosen.wide)), notes,
+        _amax(chosen.ranges), tuple(sorted(chosen.judged)), tuple(sorted(chosen.wide)), notes,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from qdq_cli.screen.page_text import number
 from qdq_cli.screen.sentences import count_text, some_of
 
 _CELLS = 80
-_SHOWN = "mse"
+_SHOWN = "auto"
 """The method whose range the histograms show: the one that quantize takes by default."""
 
 

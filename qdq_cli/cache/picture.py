@@ -21,7 +21,7 @@ from qdq_cli.cache.summary import CacheSummary, TensorSummary
 from qdq_cli.process.errors import DataError, UsageError
 from qdq_cli.process.printable import printable
 
-COLOURS = {"entropy": "#d62728", "minmax": "#7f7f7f", "percentile": "#2ca02c", "mse": "#ff7f0e"}
+COLOURS = {"auto": "#9467bd", "entropy": "#d62728", "minmax": "#7f7f7f", "percentile": "#2ca02c", "mse": "#ff7f0e"}
 """Method -> colour of the line at its range."""
 
 _BARS = "#4c78a8"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qdq_cli.config.ranges import DEFAULT_METHOD, METHODS
-from qdq_cli.quantizing.plan_text import divergence_text
+from qdq_cli.quantizing.plan_text import by_outputs_text
 from qdq_cli.screen.amounts import digits_percent, seconds_text, size_text
 from qdq_cli.screen.sentences import count_text
 
@@ -185,7 +185,7 @@ def range_lines(found: RangeFile, *, full: bool) -> list[str]:
     """Ranges that went to or came from another tool."""
     kind = f"{found.format}: {found.header}" if found.header else found.format
     method = f"; method {found.method}" if found.method else ""
-    method += f"; {divergence_text(len(found.by_divergence))}" if found.by_divergence else ""
+    method += f"; {by_outputs_text(len(found.judged))}" if found.judged else ""
     lines = [_row("ranges", f"{len(found.ranges)} of {found.file}  ({kind}{method})")]
     if found.ignored_lines:
         lines.append(_row("", f"lines without a range, left out: {found.ignored_lines}"))

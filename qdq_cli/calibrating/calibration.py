@@ -26,6 +26,7 @@ from calibrators import (
 )
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.calibrating.feeding import describe_feeding
+from qdq_cli.calibrating.judged import looked_at
 from qdq_cli.calibrating.magnitudes import extremes_to_watch
 from qdq_cli.calibrating.observing import Job, Seen, run_samples
 from qdq_cli.calibrating.ruined import small_readers
@@ -124,6 +125,8 @@ def observe(
     if config.cache is None:
         spare = (name for name in plan.candidates if name not in known.histograms and name not in plan.observed)
         job = _job(model, plan, (*missing, *spare), known)
+        if config.method != "auto":  # no cache that may be asked for it later
+            job = replace(job, readers=small_readers(model, plan))
         return _with_seen(known, run_samples(job, samples, listener), samples)
     check_writable(config.cache, "--cache", "--cache")  # it was there, and does not serve
     return _for_cache(known, _job(model, plan, _lacking(model, plan, known), known), samples, listener)
@@ -139,7 +142,7 @@ def _job(model: ir.Model, plan: Plan, tensors: Sequence[str], known: Observation
     """What to run samples for: histograms, and the extremes that are not known yet."""
     watched = extremes_to_watch(model, plan.calibrated)
     unknown = [name for name in watched if name not in known.extremes]
-    return Job(model, tensors, extremes=unknown, readers=small_readers(model, plan))
+    return Job(model, tensors, extremes=unknown, readers=looked_at(model, plan))
 
 
 def observe_extremes(
@@ -301,7 +304,7 @@ class Ranges:
         groups: One for each, in the tensors' units.
         manual: How many were given by hand.
         notes: Sentences the user should read (all-zero tensors).
-        chosen: What chose each: a method, `divergence`, `known` or `given`.
+        chosen: What chose each: a method, `known` or `given`.
     """
 
     groups: tuple[Range, ...]

@@ -22,7 +22,7 @@ from qdq_cli.model.linear import Linear
 from qdq_cli.running.outputs import part_for
 from qdq_cli.running.runner import Runner
 
-_VALUES = 2048
+_VALUES = 4096
 """Values of a piece, but at least what one result of the operator needs."""
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from calibrators import CalibrationTable, Extremes, Histogram
 from qdq_cli.calibrating.calibration_data import Samples, open_every
+from qdq_cli.calibrating.judged import looked_at
 from qdq_cli.calibrating.magnitudes import extremes_to_watch
 from qdq_cli.calibrating.observing import Job, run_samples
-from qdq_cli.calibrating.ruined import small_readers
 from qdq_cli.calibrating.sample_keys import SampleKeys
 from qdq_cli.calibrating.stored import portrait_for, table_of, with_groupings
 from qdq_cli.config.calibrate import CalibrateConfig, Shard
@@ -91,7 +91,7 @@ def open_job(config: CalibrateConfig, listener: Listener = SILENT, target: Targe
     for warning in warnings_about(prepared.model, target):
         listener.warning(warning)
     extremes = extremes_to_watch(prepared.model, tensors)
-    readers = small_readers(prepared.model, plan)
+    readers = looked_at(prepared.model, plan)
     return Job(prepared.model, tensors, (target, config.plan), extremes=extremes, readers=readers)
 
 

@@ -26,6 +26,7 @@ from calibrators import (
 )
 from calibrators.portrait import Portrait
 from qdq_cli.calibrating.calibration_data import Samples
+from qdq_cli.calibrating.judged import with_judged
 from qdq_cli.calibrating.likeness import Likeness, likeness
 from qdq_cli.calibrating.probes import draw_portrait, input_shapes
 from qdq_cli.calibrating.ruined import ruined_operators
@@ -133,7 +134,7 @@ def table_of(
 
 
 def with_groupings(table: CalibrationTable, model: ir.Model, target: Target, config: PlanConfig) -> CalibrationTable:
-    """Note in a table which tensors share a scale, and what reads them, where `quantize` is told this.
+    """Note in a table which tensors share a scale, what reads them, and which ranges serve these, for `quantize`.
 
     Args:
         table: Of what was observed.
@@ -141,9 +142,13 @@ def with_groupings(table: CalibrationTable, model: ir.Model, target: Target, con
         target: What for.
         config: What to quantize.
     """
-    plan = make_plan(model, target, config)
-    plain = _grouping(plan)
     histograms = {name: entry.histogram for name, entry in table.entries.items()}
+
+    def grouping(plan: Plan) -> Grouping:
+        return _grouping(with_judged(model, plan, histograms, _grouping(plan).groups))
+
+    plan = make_plan(model, target, config)
+    plain = grouping(plan)
     wide = wide_tensors(histograms, plain.groups, target.activations) if config.range_rules else frozenset[str]()
     fewer, again = config, plan
     if wide:
@@ -151,7 +156,7 @@ def with_groupings(table: CalibrationTable, model: ir.Model, target: Target, con
         again = make_plan(model, target, fewer)
     if ruined := ruined_operators(model, again, histograms, _grouping(again).groups):
         again = make_plan(model, target, replace(fewer, ruined=ruined))
-    return replace(table, groupings=(plain,) if again is plan else (plain, replace(_grouping(again), wide=wide)))
+    return replace(table, groupings=(plain,) if again is plan else (plain, replace(grouping(again), wide=wide)))
 
 
 def _grouping(plan: Plan) -> Grouping:

@@ -8,7 +8,8 @@ import onnx_ir as ir
 
 from calibrators import wide_tensors
 from qdq_cli.calibrating.calibration import Observation, groups_to_observe
-from qdq_cli.calibrating.ruined import lacks_excerpts, ruined_operators
+from qdq_cli.calibrating.judged import looked_at, with_judged
+from qdq_cli.calibrating.ruined import ruined_operators
 from qdq_cli.calibrating.stored import depthwise_readers
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
@@ -39,13 +40,23 @@ def without_ruined(
     return make_plan(model, plan.target, replace(config, ruined=ruined)) if ruined else plan
 
 
+def judged(model: ir.Model, plan: Plan, observed: Observation, ranges: RangeConfig) -> Plan:
+    """Return the plan with what serves the outputs best as the range of each scale group, where that is asked for."""
+    if ranges.method != "auto":
+        return plan
+    return with_judged(model, plan, observed.histograms, groups_to_observe(plan, ranges))
+
+
 def note_of_old_cache(model: ir.Model, plan: Plan, observed: Observation) -> tuple[str, ...]:
     """Say what cannot be looked for where a cache is from before what is needed for it was kept there."""
-    if not observed.from_cache or not lacks_excerpts(model, plan, observed.histograms):
+    there = [name for name in looked_at(model, plan) if name in observed.histograms]
+    lacking = [name for name in there if not observed.histograms[name].excerpts.pieces]
+    if not observed.from_cache or not lacking:
         return ()
     return (
-        "The calibration cache holds no pieces of tensors, so operators that INT8 ruins are not looked for; calibrate "
-        "again with this release to have them left float.",
+        f"The calibration cache holds no pieces of {len(lacking)} of {len(there)} tensors, so their ranges are not "
+        "judged by outputs, and operators that INT8 ruins are not looked for behind them; calibrate again with this "
+        "release to have both.",
     )
 
 

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 else:
     Range = Any  # NumPy is slow to load, and who asks for help needs these records
 
-METHODS = ("entropy", "minmax", "percentile", "mse")
-DEFAULT_METHOD = "mse"
+METHODS = ("auto", "entropy", "minmax", "percentile", "mse")
+DEFAULT_METHOD = "auto"
 """The method that keeps most accuracy over the measured models; the table is in docs/accuracy.md."""
 
 
 def method_field() -> Any:
     """Declare the field that says how ranges are chosen."""
-    return option(DEFAULT_METHOD, "How ranges are chosen.", rule=OneOf(METHODS))
+    text = "How ranges are chosen; auto: mse, or what serves the outputs of depthwise convolutions best."
+    return option(DEFAULT_METHOD, text, rule=OneOf(METHODS))
 
 
 DEFAULT_PERCENTILE = 99.99
@@ -106,7 +107,7 @@ class RangeConfig(Checked):
     """How ranges are chosen.
 
     Args:
-        method: `entropy`, `minmax`, `percentile` or `mse`.
+        method: `auto`, `entropy`, `minmax`, `percentile` or `mse`.
         percentile: Share of values `percentile` keeps, in percent.
         manual: Tensor name -> range, or a number for [-amax, amax]; overrides calibration. Every name must be that of a
             quantized tensor.

@@ -10,9 +10,10 @@ TOPICS = (
         "How the range of a tensor follows from its histogram.",
         "Of the four, minmax keeps everything that calibration saw, percentile all but a share of it, entropy and mse "
         "what costs least information or squared error. Values outside the range are cut off; a wider range has larger "
-        "steps.",
+        "steps. auto is mse, but of a tensor that only depthwise convolutions read it takes the one of the four that "
+        "leaves their outputs the least noise, channel by channel.",
         "Activations that reach 16.9 once and lie below 6 else: minmax keeps 16.9, `--percentile 99.9` about 6.",
-        "Keep mse, which lost least on the measured models; `qdq cache show` has the ranges of every method.",
+        "Keep auto, which lost least on the measured models; `qdq cache show` has the ranges of every method.",
         "docs/accuracy.md",
     ),
     Entry(

@@ -11,7 +11,7 @@ from calibrators import Range
 from qdq_cli.calibrating import calibration
 from qdq_cli.calibrating.calibration import Observation, Ranges
 from qdq_cli.calibrating.calibration_data import Samples
-from qdq_cli.calibrating.taken_out import without_ruined
+from qdq_cli.calibrating.taken_out import judged, without_ruined
 from qdq_cli.config.forms import TensorRT
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.judging.candidate import Candidate, with_constants, with_plan
@@ -125,6 +125,7 @@ def leave_float(run: Run, work: Groundwork, operators: Iterable[str]) -> Groundw
     config = replace(run.config.plan, exclude=(*run.config.plan.exclude, *operators))
     smaller = replace(run, config=replace(run.config, plan=config))
     plan = without_taken(smaller, work.model, make_plan(work.model, run.target, config), work.observed)
+    plan = judged(work.model, plan, work.observed, run.config.ranges)
     ranges = calibration.choose(plan, work.observed, _given(plan, run.config.ranges))
     candidate = carried_over(work.candidate, plan, ranges)
     ranges = recovered(ranges, candidate.ranges)

@@ -6,14 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from calibrators import DIVERGENCE, Histogram, profile, share_outside
+from calibrators import Histogram, profile, share_outside
 from calibrators.methods.mse import sqnr_db_at
 from calibrators.qtypes import INT8, QTYPES
 from qdq_cli.placement.selection import Skip
 from qdq_cli.quantizing.agreement import interval_text
 from qdq_cli.quantizing.float_text import float_section
 from qdq_cli.quantizing.page_verdict import verdict_of
-from qdq_cli.quantizing.plan_text import divergence_text, is_plan, quantized, runtime_text, work_text
+from qdq_cli.quantizing.plan_text import by_outputs_text, is_plan, quantized, runtime_text, work_text
 from qdq_cli.quantizing.report import Calibration, Distance, Report, Verification
 from qdq_cli.recovering.page import recovery_section
 from qdq_cli.screen.amounts import size_text
@@ -117,7 +117,7 @@ def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
 
 def _calibration(found: Calibration) -> str:
     method = found.method if found.percentile is None else f"{found.method} {found.percentile:g} %"
-    parts = [method, divergence_text(found.by_divergence)] if found.by_divergence else [method]
+    parts = [method, by_outputs_text(found.judged)] if found.judged else [method]
     parts += [count_text(found.samples, "sample")] if found.samples else []
     parts += [f"{count_text(found.manual_ranges, 'range')} by hand"] if found.manual_ranges else []
     lines = ["; ".join(parts)]
@@ -197,9 +197,9 @@ def _observed(report: Report, histograms: Mapping[str, Histogram]) -> Iterator[t
 
 
 def _group_note(others: list[str], how: str) -> str:
-    """What shares the scale of a tensor, and what chose its range where that is not the method of all others."""
+    """What shares the scale of a tensor, and what chose its range."""
     notes = [f"Its scale also serves {some_of(others)}."] if others else []
-    notes += ["Only depthwise convolutions read it, so a divergence chose its range."] if how == DIVERGENCE else []
+    notes += [f"Range by {how}."] if how not in ("given", "known") else []
     return " ".join(notes)
 
 

@@ -19,7 +19,7 @@ from calibrators import Histogram
 from qdq_cli.calibrating import calibration
 from qdq_cli.calibrating.calibration import Observation
 from qdq_cli.calibrating.calibration_data import Samples, open_data
-from qdq_cli.calibrating.taken_out import note_of_old_cache
+from qdq_cli.calibrating.taken_out import judged, note_of_old_cache
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.doubts import tell_doubts
 from qdq_cli.judging.aside import FEW_SAMPLES, split
@@ -388,4 +388,5 @@ def _observe(
         calibration.save_cache(model, observed, samples, ranges, placement)
     run.outcome.observed, run.outcome.samples, run.outcome.placement = observed, samples, placement
     run.say(*observed.notes, *note_of_old_cache(model, plan, observed))
-    return plan, observed
+    with run.stage("choose"):
+        return judged(model, plan, observed, ranges), observed

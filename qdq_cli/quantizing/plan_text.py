@@ -66,10 +66,9 @@ def plan_lines(report: Report, width: int = 80, *, full: bool) -> list[str]:
     return out
 
 
-def divergence_text(tensors: int) -> str:
-    """Say of a number of tensors that a divergence chose their range."""
-    readers = f"only depthwise convolutions read {'it' if tensors == 1 else 'them'}"
-    return f"{count_text(tensors, 'tensor')} by divergence: {readers}"
+def by_outputs_text(tensors: int) -> str:
+    """Say of how many tensors the range is the best of several for the depthwise convolutions that read them."""
+    return f"{count_text(tensors, 'tensor')} by the outputs of depthwise convolutions"
 
 
 def quantized(report: Report) -> str:

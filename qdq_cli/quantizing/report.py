@@ -61,8 +61,7 @@ class Calibration:
         preprocessing: One line on how pictures became inputs; "" for arrays.
         assumed: Whether nobody chose that preprocessing.
         manual_ranges: Scale groups whose range was given by hand.
-        by_divergence: Tensors whose range a divergence chose instead of the method, because only depthwise convolutions
-            read them.
+        judged: Tensors whose range is the best of several for the depthwise convolutions that read them.
     """
 
     method: str
@@ -75,7 +74,7 @@ class Calibration:
     preprocessing: str
     assumed: bool
     manual_ranges: int = 0
-    by_divergence: int = 0
+    judged: int = 0
 
 
 @dataclass(frozen=True)
@@ -282,8 +281,8 @@ class Report:
         weights: The planned constant operands.
         groups: The scale groups.
         amax: Range of each scale group once it is chosen.
-        chosen: What chose each: a method, `divergence`, `known` (an existing scale, Softmax), `given` (by hand or in a
-            file) or `recovery`.
+        chosen: What chose each: a method (of `auto` the one it took, whose percentile keeps 99.999 %), `known` (an
+            existing scale, Softmax), `given` (by hand or in a file) or `recovery`.
         unmet_limit: The limit that the model misses, in a sentence with both numbers; None where it misses none.
         already_quantized: Whether the model was quantized before, so that there was nothing to add and it was kept.
         target: Name of what the model is quantized for.

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from calibrators import DIVERGENCE
 from qdq_cli.calibrating.calibration import Observation, Ranges
 from qdq_cli.calibrating.calibration_data import Samples, input_specs
 from qdq_cli.config.forms import Cpu, FloatType, TensorRT
@@ -102,13 +101,8 @@ def calibrated(
         preprocessing=observed.preprocessing,
         assumed=preprocessing is not None and preprocessing.assumed,
         manual_ranges=ranges.manual,
-        by_divergence=_by_divergence(plan, ranges),
+        judged=sum(len(group.tensors) for group in plan.groups if group.judged),
     )
-
-
-def _by_divergence(plan: Plan, ranges: Ranges) -> int:
-    """Count the tensors whose range a divergence chose."""
-    return sum(len(group.tensors) for group, how in zip(plan.groups, ranges.chosen, strict=True) if how == DIVERGENCE)
 
 
 def sample_shapes(opened: Opened, config: QuantizeConfig, samples: Samples | None) -> dict[str, tuple[int, ...]]:

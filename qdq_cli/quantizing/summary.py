@@ -17,7 +17,7 @@ from qdq_cli.quantizing.limits import to_decide, undecided_text
 from qdq_cli.quantizing.low import judged_text
 from qdq_cli.quantizing.plan_text import (
     Paint,
-    divergence_text,
+    by_outputs_text,
     is_plan,
     kept_float,
     next_commands,
@@ -90,8 +90,8 @@ def _calibration(calibration: Calibration, width: int) -> list[str]:
     parts = [calibration.method]
     if calibration.percentile is not None:
         parts[0] += f" {calibration.percentile:g} %"
-    if calibration.by_divergence:
-        parts.append(divergence_text(calibration.by_divergence))
+    if calibration.judged:
+        parts.append(by_outputs_text(calibration.judged))
     if calibration.samples:
         parts.append(count_text(calibration.samples, "sample"))
     if calibration.batch_size:

@@ -220,9 +220,9 @@ def test_only_what_was_asked_for_is_published(tmp_path):
 def test_the_table_shows_intervals_gaps_and_reasons():
     psnr = Entry("x", Figure("psnr_db", 31.5, 5, None))
     failed = Entry("y", failure="it broke")
-    lines = markdown({"m": {"fp32": ENTRY, "mse": ENTRY, "ort-minmax": failed}, "n": {"fp32": psnr}}).splitlines()
+    lines = markdown({"m": {"fp32": ENTRY, "auto": ENTRY, "ort-minmax": failed}, "n": {"fp32": psnr}}).splitlines()
     assert lines[0] == "### Beside onnxruntime.quantization (ORT)"
-    assert lines[2] == "| model | metric | test samples | operators in INT8 | FP32 | mse (default) | ORT MinMax |"
+    assert lines[2] == "| model | metric | test samples | operators in INT8 | FP32 | auto (default) | ORT MinMax |"
     assert lines[4] == "| m | top1 | 100 | 3 of 4 | 90.00 (82.5-94.5) | 90.00 (82.5-94.5) | - |"
     assert lines[5] == "| n | psnr_db | 5 |  | 31.500 |  |  |"
     assert lines[-1] == "* m, ORT MinMax: it broke"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from calibrators import (
@@ -152,7 +153,7 @@ def test_what_stays_float_has_the_range_it_would_have_else(wide: Workspace):
         next(group for group in table.groupings[0].groups if "middle_relu" in group.tensors),
         Method(),
     )
-    assert chosen.by_divergence == chosen.wide == {"middle_relu"}
+    assert chosen.judged == chosen.wide == {"middle_relu"}
 
 
 def test_a_file_that_says_what_stays_float_fits(wide: Workspace, tmp_path: Path):
@@ -162,12 +163,16 @@ def test_a_file_that_says_what_stays_float_fits(wide: Workspace, tmp_path: Path)
 
 @pytest.fixture(scope="module")
 def depthwise(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Only a depthwise convolution reads `r`, whose values mse and a divergence cut differently; with its cache."""
+    """Only a depthwise convolution reads `r`, one of whose channels is far wider than the others; with its cache."""
     net = Network()
     x = net.relu(net.conv(net.input("images", ("N", 3, SIDE, SIDE)), 16, "first", scale=None), "r")
     net.conv(net.relu(net.conv(x, 16, "deep", group=16, scale=None), "d"), 16, "last", scale=None)
-    space = make_workspace(tmp_path_factory.mktemp("depthwise"), net.proto("last"))
-    values = np.random.default_rng(3).laplace(size=(10, 3, SIDE, SIDE)).astype(np.float32)
+    proto = net.proto("last")
+    weight = next(tensor for tensor in proto.graph.initializer if tensor.name == "first_w")
+    wide = onnx.numpy_helper.to_array(weight) * np.where(np.arange(16) == 0, 4, 1).reshape(-1, 1, 1, 1)
+    weight.CopyFrom(onnx.numpy_helper.from_array(wide.astype(np.float32), "first_w"))
+    space = make_workspace(tmp_path_factory.mktemp("depthwise"), proto)
+    values = np.random.default_rng(3).standard_t(2, size=(10, 3, SIDE, SIDE)).astype(np.float32)
     np.savez(space.arrays, images=values)
     calibrate(space.model, space.folder / "model.qcal", DataConfig(calib=(space.arrays,)))
     return space
@@ -179,31 +184,31 @@ def test_every_command_chooses_the_range_that_quantize_does(depthwise: Workspace
     report = quantize_model(config)
     place = next(number for number, group in enumerate(report.groups) if "r" in group.tensors)
     chosen = report.amax[place]
-    assert report.chosen[place] == "divergence"
+    assert report.chosen[place] == "entropy"
     plain = replace(read_cache(cache), groupings=())
     assert chosen != ranges_of(plain, Method("mse")).ranges["r"].amax
     assert export_file(ExportConfig(cache, "json", tmp_path / "r.json")).ranges["r"] == chosen
     assert ranges_in(cache)["r"].amax == chosen
     tensors = {tensor.name: tensor for tensor in read_summary(cache, 99.99)[0].tensors}
-    assert tensors["r"].amax["mse"] == chosen
-    (drift,) = (tensor for tensor in compare_files(cache, cache, "mse", 99.99).tensors if tensor.name == "r")
+    assert tensors["r"].amax["auto"] == chosen
+    (drift,) = (tensor for tensor in compare_files(cache, cache, "auto", 99.99).tensors if tensor.name == "r")
     assert (drift.amax, drift.ratio) == (chosen, 1.0)
 
 
 def test_reports_name_the_method_of_each_group_and_the_reason(depthwise: Workspace, tmp_path: Path):
     given = ("--cache", depthwise.folder / "model.qcal", "-o", tmp_path / "q.onnx")
     shown = qdq("quantize", depthwise.model, *given, "--report", tmp_path / "page.html", "-v").out
-    assert "mse; 1 tensor by divergence: only depthwise convolutions read it" in shown
-    assert "r -> deep:0 (divergence)" in shown
+    assert "auto; 1 tensor by the outputs of depthwise convolutions" in shown
+    assert "r -> deep:0 (entropy)" in shown
     page = (tmp_path / "page.html").read_text()
-    assert "1 tensor by divergence" in page and "so a divergence chose its range" in page
+    assert "1 tensor by the outputs of depthwise convolutions" in page and "Range by entropy." in page
     document = qdq("quantize", depthwise.model, *given, "--json").document
     assert dict(zip((group["tensors"][0] for group in document["groups"]), document["chosen"], strict=True)) == {
-        "images": "mse", "r": "divergence", "d": "mse",
+        "images": "mse", "r": "entropy", "d": "mse",
     }  # fmt: skip
-    assert document["calibration"]["by_divergence"] == 1
+    assert document["calibration"]["judged"] == 1
     ranged = qdq("quantize", depthwise.model, *given, "--range", "r=2", "--method", "minmax", "--json").document
-    assert ranged["chosen"] == ["minmax", "given", "minmax"] and ranged["calibration"]["by_divergence"] == 0
+    assert ranged["chosen"] == ["minmax", "given", "minmax"] and ranged["calibration"]["judged"] == 0
 
 
 def test_a_cache_of_an_earlier_release_says_what_it_does_not_know_and_a_model_makes_up_for_it(
@@ -211,8 +216,8 @@ def test_a_cache_of_an_earlier_release_says_what_it_does_not_know_and_a_model_ma
 ):
     old = tmp_path / "old.qcal"
     write_cache(replace(read_cache(depthwise.folder / "model.qcal"), groupings=()), old)
-    whole = exported(depthwise.folder / "model.qcal", tmp_path, "json", "mse")[0].imported
-    ranges, notes = exported(old, tmp_path, "json", "mse")
+    whole = exported(depthwise.folder / "model.qcal", tmp_path, "json", "auto")[0].imported
+    ranges, notes = exported(old, tmp_path, "json", "auto")
     assert "give --model" in notes[0] and ranges.imported["r"] != whole["r"]
     done = qdq("cache", "export", old, "--format", "json", "-o", tmp_path / "r.json", "--model", depthwise.model)
     assert (done.code, done.err) == (0, "")
@@ -222,8 +227,8 @@ def test_a_cache_of_an_earlier_release_says_what_it_does_not_know_and_a_model_ma
 def test_a_model_and_its_options_choose_what_is_exported(depthwise: Workspace, tmp_path: Path):
     cache, form = depthwise.folder / "model.qcal", ("--format", "json", "-o", tmp_path / "r.json")
     done = qdq("cache", "export", cache, *form, "--model", depthwise.model, "--exclude", "deep", "--json")
-    assert (done.document["by_divergence"], set(done.document["ranges"])) == ([], {"images", "d"})
-    assert "by divergence" in qdq("cache", "export", cache, *form).out
+    assert (done.document["judged"], set(done.document["ranges"])) == ([], {"images", "d"})
+    assert "by the outputs of depthwise convolutions" in qdq("cache", "export", cache, *form).out
     done = qdq("cache", "export", cache, *form, "--exclude", "deep")
     assert done.code == 2 and "--model" in done.err
 

@@ -22,7 +22,6 @@ from calibrators import (
     sqnr_db,
     symmetric_qparams,
 )
-from calibrators.methods.entropy import DEPTHWISE_ERROR_RATIO
 from calibrators.methods.mse import best_sqnr_db, candidates, squared_errors
 
 VALUES = arrays.arrays(np.float32, st.integers(1, 300), elements=st.floats(-100.0, 100.0, width=32))
@@ -186,13 +185,7 @@ def test_a_heavy_tail_is_clipped_but_not_away() -> None:
     assert minmax(histogram).amax == 126.0
     for method in (mse, entropy):
         assert 40.0 < method(histogram).amax < 126.0
-    for name in ("mse", "entropy"):
-        chosen = choose_range(histogram, Method(name), depthwise=True)  # type: ignore[arg-type]
-        assert chosen == entropy(histogram, DEPTHWISE_ERROR_RATIO)
-        assert chosen.amax < 0.75 * entropy(histogram).amax
-    for name in ("minmax", "percentile"):
-        method = Method(name)  # type: ignore[arg-type]
-        assert choose_range(histogram, method, depthwise=True) == choose_range(histogram, method)
+    assert choose_range(histogram, Method("auto")) == mse(histogram)
 
 
 def test_t54_amax_of_known_histograms() -> None:

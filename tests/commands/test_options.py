@@ -759,7 +759,7 @@ def test_settings_come_from_a_file(space: Workspace, monkeypatch: pytest.MonkeyP
     assert document_of(space, "--config", "mine.toml")["calibration"]["method"] == "minmax"
     (space.folder / "mine.toml").rename(space.folder / "qdq.toml")
     assert document_of(space)["calibration"]["method"] == "minmax"
-    assert document_of(space, "--no-config")["calibration"]["method"] == "mse"
+    assert document_of(space, "--no-config")["calibration"]["method"] == "auto"
 
 
 def test_no_option_is_forgotten():

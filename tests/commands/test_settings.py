@@ -51,7 +51,7 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(here
     say(TOLD)
     assert calibration() == ("minmax", 4)
     assert calibration("--method", "entropy") == ("entropy", 4)
-    assert calibration("--no-config", "--calib", "arrays.npz", "--verify", "0") == ("mse", 10)
+    assert calibration("--no-config", "--calib", "arrays.npz", "--verify", "0") == ("auto", 10)
 
 
 def test_what_came_from_the_file_is_said(here: Workspace):

@@ -218,7 +218,7 @@ def test_every_record_of_the_configuration_checks_itself():
         ("QuantizeConfig", "trt", 10, "is 10 (int); expected 8.4, 8.6, 10 or 11, or None.", "'10'"),
         ("QuantizeConfig", "model", 3, "is 3 (int); expected a path.", ""),
         ("PlanConfig", "exclude", "Conv", "is 'Conv' (str); expected a tuple", "('Conv',)"),
-        ("RangeConfig", "method", "MSE", "is 'MSE'; expected entropy, minmax, percentile or mse.", "'mse'"),
+        ("RangeConfig", "method", "MSE", "is 'MSE'; expected auto, entropy, minmax, percentile or mse.", "'mse'"),
         ("RangeConfig", "percentile", float("nan"), "is nan; expected a finite number above 0 and up to 100.", ""),
         ("RangeConfig", "manual", {"x": -1}, "holds -1 (int); expected a mapping from a text to a range", ""),
         ("RangeConfig", "manual", {"x": 0.0}, "holds 0.0 (float); expected a mapping from a text to a range", ""),
