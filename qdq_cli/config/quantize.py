@@ -92,7 +92,7 @@ class QuantizeConfig(Checked):
     trt: TensorRT | None = option(
         None, "TensorRT release that must read the result. [default: the oldest that can, 8.4 for most]"
     )
-    gpu: Gpu | None = option(None, "GPU that will run the result; a --type it has no units for is refused.")
+    gpu: Gpu | None = option(None, "Refuse types that this GPU has no units for.", metavar="smNN")
     plugins: tuple[str, ...] = plugins_field()
     weights: WeightForm | None = option(
         None,
