@@ -9,7 +9,9 @@ from calibrators import CalibrationTable, read_cache, write_cache
 from qdq_cli.calibrating.feeding import describe_feeding
 from qdq_cli.calibrating.merging import join
 from qdq_cli.calibrating.shares import Share, empty_table, observe_share, open_job, open_share
+from qdq_cli.calibrating.stored import provider_of
 from qdq_cli.config.calibrate import CalibrateConfig
+from qdq_cli.config.execution import ON_CPU
 from qdq_cli.data.doubts import ENOUGH_SAMPLES, Doubt, few_samples, tell_doubts
 from qdq_cli.model import files
 from qdq_cli.placement.target import Target
@@ -58,6 +60,7 @@ class CalibrationReport:
         size_bytes: Size of the calibration cache.
         seconds: Time of each stage.
         notes: Sentences the user should read.
+        provider: Execution providers of ONNX Runtime that ran the model.
     """
 
     schema_version: int
@@ -75,6 +78,7 @@ class CalibrationReport:
     seconds: Mapping[str, float]
     notes: tuple[str, ...]
     extremes: tuple[str, ...] = ()
+    provider: str = ON_CPU.provider_text
 
 
 @runs_as_told
@@ -134,6 +138,7 @@ def _report(config: CalibrateConfig, table: CalibrationTable, share: Share, cloc
         seconds=clock.seconds(),
         notes=share.notes,
         extremes=tuple(sorted(table.extremes)),
+        provider=provider_of(table),
     )
 
 

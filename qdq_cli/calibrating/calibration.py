@@ -31,7 +31,8 @@ from qdq_cli.calibrating.magnitudes import extremes_to_watch
 from qdq_cli.calibrating.observing import Job, Seen, run_samples
 from qdq_cli.calibrating.ruined import small_readers
 from qdq_cli.calibrating.sample_keys import SampleKeys
-from qdq_cli.calibrating.stored import find, portrait_for, table_of, with_groupings
+from qdq_cli.calibrating.stored import find, portrait_for, provider_of, table_of, with_groupings
+from qdq_cli.config.execution import ON_CPU
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.data.doubts import Doubt, few_samples
@@ -43,6 +44,7 @@ from qdq_cli.placement.topology import float_tensors
 from qdq_cli.process.errors import DataError, UsageError
 from qdq_cli.process.progress import Listener
 from qdq_cli.process.writable import check_writable
+from qdq_cli.running.execution import current
 from qdq_cli.screen.sentences import some_of
 
 
@@ -62,6 +64,7 @@ class Observation:
         doubts: What makes the samples that were run look unfit.
         extremes: Tensor name -> its smallest and largest value, of tensors without a histogram: for what a conversion
             of the floats needs to know.
+        provider: Execution providers that ran the model.
     """
 
     histograms: Mapping[str, Histogram]
@@ -74,6 +77,7 @@ class Observation:
     stored: bool = False
     doubts: tuple[Doubt, ...] = ()
     extremes: Mapping[str, Extremes] = field(default_factory=dict)
+    provider: str = ON_CPU.provider_text
 
     @property
     def known_extremes(self) -> dict[str, Extremes]:
@@ -212,7 +216,15 @@ def _with_seen(known: Observation, seen: Seen, samples: Samples) -> Observation:
         described, constant = describe_feeding(samples.feeding), constant_note(seen.values)
         notes = (*known.notes, *seen.notes, *([constant] if constant else []))
         return Observation(
-            histograms, seen.samples, False, described, notes, seen.keys, doubts=doubts, extremes=extremes
+            histograms,
+            seen.samples,
+            False,
+            described,
+            notes,
+            seen.keys,
+            doubts=doubts,
+            extremes=extremes,
+            provider=current().provider_text,
         )
     same = seen.keys == known.digests
     rest = "." if same else f" and its {known.samples}, which are not the same: the cache stays as it is."
@@ -238,7 +250,15 @@ def _from_cache(
     made = describe_feeding(origin.preprocessing)
     notes = (_by_values_note(len(hit.by_values)),) if hit.by_values else ()
     found = Observation(
-        hit.histograms, origin.sample_count, True, made, notes, origin.samples, stored=True, extremes=hit.extremes
+        hit.histograms,
+        origin.sample_count,
+        True,
+        made,
+        notes,
+        origin.samples,
+        stored=True,
+        extremes=hit.extremes,
+        provider=provider_of(table),
     )
     fed_alike = samples is None or samples.feeding == origin.preprocessing
     if hit.missing:
@@ -248,6 +268,8 @@ def _from_cache(
         problem = ". ".join((problem, *hit.differences)).removesuffix(".")
     elif not fed_alike:
         problem = f"it was made with other preprocessing ({made or 'arrays'})"
+    elif current().provider and current().provider_text != found.provider:
+        problem = f"the model ran on the provider {found.provider} for it"
     elif not origin.samples:
         problem = "it holds no sample"
     else:

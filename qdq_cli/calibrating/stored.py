@@ -31,12 +31,22 @@ from qdq_cli.calibrating.likeness import Likeness, likeness
 from qdq_cli.calibrating.probes import draw_portrait, input_shapes
 from qdq_cli.calibrating.ruined import ruined_operators
 from qdq_cli.calibrating.sample_keys import KEY_FORMAT
+from qdq_cli.config.execution import ON_CPU
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.fingerprint import fingerprint_of, tensor_digests
 from qdq_cli.placement.operators import is_depthwise
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.target import Target
 from qdq_cli.process.version import tool_version
+from qdq_cli.running.execution import current
+
+PROVIDER = "provider"
+"""Under what name a table says what ran the model, where that was not the CPU's provider."""
+
+
+def provider_of(table: CalibrationTable) -> str:
+    """Return what ran the model that a table was made of."""
+    return dict(table.provenance.versions).get(PROVIDER, ON_CPU.provider_text)
 
 
 @dataclass(frozen=True)
@@ -128,7 +138,8 @@ def table_of(
         for name, histogram in histograms.items()
     }
     versions = (("qdq", tool_version()), ("onnxruntime", onnxruntime.__version__), ("sample keys", KEY_FORMAT))
-    origin = Provenance(fingerprint_of(model.graph, digests), preprocessing, versions, frozenset(samples))
+    where = () if current().on_cpu else ((PROVIDER, current().provider_text),)  # values differ in the last bits
+    origin = Provenance(fingerprint_of(model.graph, digests), preprocessing, (*versions, *where), frozenset(samples))
     alone = {name: ExtremesEntry(seen, digests[name]) for name, seen in extremes.items() if name not in entries}
     return CalibrationTable(origin, entries, portrait, extremes=alone)
 

@@ -67,9 +67,12 @@ class CalibrationKeywords(DataKeywords, total=False):
 
     Args:
         strict: Refuse data that looks unfit instead of noting it.
+        provider, device: What the float model is observed on (`ExecutionConfig`).
     """
 
     strict: bool
+    provider: Names
+    device: str | None
 
 
 class PlanKeywords(TypedDict, total=False):

@@ -7,7 +7,7 @@ from functools import partial
 import click
 
 from qdq_cli.commands.fields import option_of, options_of
-from qdq_cli.commands.options import DATA, REPORT, RUNNING, Params, command_of, data_of, display, record_of
+from qdq_cli.commands.options import DATA, REPORT, THREADS, Params, command_of, data_of, display, record_of
 from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.commands.views import FORMAT, JUNIT_FILE, check_format, shown, unmet_by, views_of
 from qdq_cli.config.compare import CompareConfig
@@ -46,7 +46,7 @@ _LIMITS = options_of(CompareConfig, "min_sqnr", "min_agreement", "min_speedup")
 
 _SECTIONS = {
     "Data": _DATA,
-    "Running": RUNNING,
+    "Running": THREADS,
     "What to look at": _LAYERS,
     "Measurement": options_of(CompareConfig, "time"),
     "Limits": _LIMITS,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qdq_cli.commands.fields import option_of
-from qdq_cli.commands.options import DISPLAY, MODEL, RUNNING, Params, command_of, record_of
+from qdq_cli.commands.options import DISPLAY, MODEL, THREADS, Params, command_of, record_of
 from qdq_cli.commands.paths import FILE_PATH
 from qdq_cli.config.execution import ExecutionConfig
 from qdq_cli.config.fix import FixConfig
@@ -31,7 +31,7 @@ _OUTPUT = (
 )
 
 
-@command_of({"Running": RUNNING, "Output": _OUTPUT, "Display": DISPLAY}, (MODEL,))
+@command_of({"Running": THREADS, "Output": _OUTPUT, "Display": DISPLAY}, (MODEL,))
 def fix(params: Params) -> None:
     """Repair what TensorRT refuses or cannot fuse in a Q/DQ model.
 

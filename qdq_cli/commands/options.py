@@ -185,6 +185,8 @@ DATA = (
 )
 STRICT = option_of(DataConfig, "strict")
 RUNNING = options_of(ExecutionConfig)
+THREADS = options_of(ExecutionConfig, "threads")
+"""For commands that run what is written, which the CPU does alone."""
 
 EVERY_SAMPLE = tuple(
     option_of(DataConfig, "samples", "Samples to calibrate on, evenly spread. [default: every one]")

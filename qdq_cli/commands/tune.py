@@ -121,7 +121,14 @@ def show(screen: console.Console, report: TuneReport, params: Params) -> None:
 
 def same_command(report: TuneReport, params: Params) -> tuple[str, ...]:
     """The words of a `qdq quantize` that makes the same model."""
-    options = [*DATA, *RANGES, *PLACEMENT, *(option for option in _WRITING if option.name != "output"), *_VERIFYING]
+    options = [
+        *DATA,
+        *RUNNING,
+        *RANGES,
+        *PLACEMENT,
+        *(option for option in _WRITING if option.name != "output"),
+        *_VERIFYING,
+    ]
     written = spelled(options, {**params, "mha": report.mha})
     recovered = report.quantize.recovery is not None
     recovery = (spelled(RECOVERY[1:], params) or ("--recover",)) if recovered else ()

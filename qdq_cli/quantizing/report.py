@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from calibrators import ScaleGroup
+from qdq_cli.config.execution import ON_CPU
 from qdq_cli.model.integer_io import Codes
 from qdq_cli.placement.built import Built
 from qdq_cli.placement.plan import TensorTarget, WeightTarget
@@ -62,6 +63,7 @@ class Calibration:
         assumed: Whether nobody chose that preprocessing.
         manual_ranges: Scale groups whose range was given by hand.
         judged: Tensors whose range is the best of several for the depthwise convolutions that read them.
+        provider: Execution providers of ONNX Runtime that the model was observed on.
     """
 
     method: str
@@ -75,6 +77,7 @@ class Calibration:
     assumed: bool
     manual_ranges: int = 0
     judged: int = 0
+    provider: str = ON_CPU.provider_text
 
 
 @dataclass(frozen=True)

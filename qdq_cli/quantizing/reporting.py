@@ -102,6 +102,7 @@ def calibrated(
         assumed=preprocessing is not None and preprocessing.assumed,
         manual_ranges=ranges.manual,
         judged=sum(len(group.tensors) for group in plan.groups if group.judged),
+        provider=observed.provider,
     )
 
 

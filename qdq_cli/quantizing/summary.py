@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
+from qdq_cli.config.execution import ON_CPU
 from qdq_cli.config.forms import STORED
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.quantizing.agreement import HeldLimit, Standing, interval_text
@@ -96,6 +97,8 @@ def _calibration(calibration: Calibration, width: int) -> list[str]:
         parts.append(count_text(calibration.samples, "sample"))
     if calibration.batch_size:
         parts.append(f"batch size {calibration.batch_size}")
+    if calibration.provider != ON_CPU.provider_text:
+        parts.append(f"run by {calibration.provider}")
     if calibration.manual_ranges:
         parts.append(f"{count_text(calibration.manual_ranges, 'range')} by hand")
     lines = beside("; ".join(parts), width)

@@ -14,6 +14,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from qdq_cli.config.data import DataConfig
 from qdq_cli.config.execution import ExecutionConfig
+from qdq_cli.running.providers import require_providers
 
 _DEFAULT = ExecutionConfig()
 _CURRENT: ContextVar[ExecutionConfig] = ContextVar("execution", default=_DEFAULT)
@@ -53,6 +54,7 @@ def runs_as_told(function: Callable[Concatenate[Config, Rest], Result]) -> Calla
 
     @functools.wraps(function)
     def run(config: Config, /, *rest: Rest.args, **named: Rest.kwargs) -> Result:
+        require_providers(config.data.execution)  # before anything else is done for nothing
         with executing(config.data.execution):
             return function(config, *rest, **named)
 

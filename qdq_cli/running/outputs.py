@@ -24,6 +24,7 @@ from qdq_cli.model.maps import put_back
 from qdq_cli.model.products import exact_products
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.scratch import scratch_folder
+from qdq_cli.running.execution import current
 from qdq_cli.running.extremes import hand_out_extremes, read_blocks
 from qdq_cli.running.session import SessionOptions, Source, make_session
 
@@ -70,10 +71,10 @@ def taking_out(
     names = tuple(value.name for value in proto.graph.output)
     with contextlib.ExitStack() as stack:
         session = None
-        if names and _is_convolutional(proto):
+        if names and current().on_cpu and _is_convolutional(proto):
             session = _blocked_session(source, threads, stack)
         if names and session is None:
-            session = make_session(source, SessionOptions(threads=threads, optimize=True))
+            session = make_session(source, SessionOptions(threads=threads, optimize=True, observes=True))
         yield TakeOut(session, names[: len(names) - 2 * len(extremes)], inputs, tuple(extremes))
 
 

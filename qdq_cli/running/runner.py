@@ -31,8 +31,10 @@ from qdq_cli.process.abreast import waited_for
 from qdq_cli.process.errors import DataError, ModelError, QdqError
 from qdq_cli.process.interrupts import hearing_by_asking, insist
 from qdq_cli.running.bound import BoundSession, array_for
+from qdq_cli.running.execution import current
 from qdq_cli.running.outputs import TakeOut, taking_out
 from qdq_cli.running.plain import plain
+from qdq_cli.running.providers import one_run_at_a_time
 from qdq_cli.running.session import SessionOptions, Source, as_model_error, cores, make_session
 from qdq_cli.screen.sentences import some_of
 
@@ -102,7 +104,8 @@ def observe(
     extremes = tuple(name for name in dict.fromkeys(watched.extremes) if name not in set(names))
     with taking_out(model, names, 1, extremes) as take_out:
         job = _Job(batches, load)
-        workers = [_Worker(number, job, take_out) for number in range(min(threads or cores(), max(1, len(batches))))]
+        most = 1 if one_run_at_a_time(current().provider) else threads or cores()
+        workers = [_Worker(number, job, take_out) for number in range(min(most, max(1, len(batches))))]
         _work(workers, job, on_batch)
     first, *others = (worker.histograms for worker in workers)
     for histograms in others:

@@ -18,8 +18,10 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
+from qdq_cli.config.execution import ON_CPU
 from qdq_cli.process.errors import ModelError
 from qdq_cli.running.execution import current
+from qdq_cli.running.providers import arguments_of, require_started
 
 RUNTIME_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,  # runs through an IOBinding raise this, whatever the status
@@ -60,6 +62,7 @@ class SessionOptions:
             does by default. Off for whatever is measured: some processors saturate products of these.
         portable: With `optimize`, stop short of what depends on the processor: where channels lie in memory.
         keep: File to write the rewritten graph to, its weights beside it under the same name plus ".weights".
+        observes: Run on the providers that were asked for, not on the CPU's alone.
         entries: Further session options by ONNX Runtime's names, such as ("session.x64quantprecision", "1").
     """
 
@@ -68,20 +71,25 @@ class SessionOptions:
     fuse: bool = False
     portable: bool = False
     keep: Path | None = None
+    observes: bool = False
     entries: tuple[tuple[str, str], ...] = ()
 
 
 def make_session(source: Source, options: SessionOptions) -> ort.InferenceSession:
-    """Create a session on the CPU.
+    """Create a session on the CPU, or where models are observed.
 
     Raises:
         ModelError: ONNX Runtime cannot load the model: an unknown operator, types or shapes that contradict.
+        UsageError: A provider that was asked for does not start.
     """
     # Sessions silence themselves by an option; what happens outside one goes to the default logger.
     ort.set_default_logger_severity(_FATAL)
     model = source.model if isinstance(source.model, bytes) else str(source.model)
     with as_model_error("load the model", _CHECK):
-        return ort.InferenceSession(model, _native(source, options), providers=["CPUExecutionProvider"])
+        where = current() if options.observes else ON_CPU
+        session = ort.InferenceSession(model, _native(source, options), providers=arguments_of(where))
+    require_started(session, where)
+    return session
 
 
 def _native(source: Source, options: SessionOptions) -> Any:

@@ -57,7 +57,8 @@ OTHERWISE = {
 WITHOUT = {
     "quantize": {"verify"},
     "tune": {"dry_run", "exclude_after_recovery", "time", "min_speedup"},
-    "compare": {"strict"},
+    "compare": {"strict", "provider", "device"},
+    "fix": {"provider", "device"},
     "calibrate": {"append", "dask"},
 }
 """Fields that have no keyword: they make no sense in memory, or contradict the command."""
