@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import google.protobuf.message
@@ -24,12 +24,12 @@ from qdq_cli.model.maps import put_back
 from qdq_cli.model.products import exact_products
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.scratch import scratch_folder
+from qdq_cli.running.blocks import Blocks, block_width
 from qdq_cli.running.execution import current
 from qdq_cli.running.extremes import hand_out_extremes, read_blocks
 from qdq_cli.running.session import SessionOptions, Source, make_session
 
 _LARGE_BYTES = 1024  # weights from this size on are handed to ONNX Runtime in place
-_WIDEST_BLOCK = 16  # channels; a blocked tensor is padded up to a multiple of 4, 8 or 16, depending on the processor
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,14 @@ class TakeOut:
         tensors: Name of the tensor behind each output of the session, in the session's order, which is topological.
         inputs: Those asked for that are fed, not computed.
         extremes: Name of the tensor behind each pair of further outputs: its smallest and its largest value.
+        blocked: Number of an output that is in blocks -> how its channels lie.
     """
 
     session: ort.InferenceSession | None
     tensors: tuple[str, ...]
     inputs: tuple[str, ...]
     extremes: tuple[str, ...] = ()
+    blocked: Mapping[int, Blocks] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -70,12 +72,13 @@ def taking_out(
     proto, source = part_for(model, [name for name in tensors if name not in fed], extremes)
     names = tuple(value.name for value in proto.graph.output)
     with contextlib.ExitStack() as stack:
-        session = None
+        session: ort.InferenceSession | None = None
+        blocked: dict[int, Blocks] = {}
         if names and current().on_cpu and _is_convolutional(proto):
-            session = _blocked_session(source, threads, stack)
+            session, blocked = _blocked_session(source, threads, stack)
         if names and session is None:
             session = make_session(source, SessionOptions(threads=threads, optimize=True, observes=True))
-        yield TakeOut(session, names[: len(names) - 2 * len(extremes)], inputs, tuple(extremes))
+        yield TakeOut(session, names[: len(names) - 2 * len(extremes)], inputs, tuple(extremes), blocked)
 
 
 def part_for(model: ir.Model, tensors: Sequence[str], extremes: Sequence[str] = ()) -> tuple[onnx.ModelProto, Source]:
@@ -195,7 +198,9 @@ def _is_convolutional(model: onnx.ModelProto) -> bool:
     return bool(convs > others)
 
 
-def _blocked_session(source: Source, threads: int, stack: contextlib.ExitStack) -> ort.InferenceSession | None:
+def _blocked_session(
+    source: Source, threads: int, stack: contextlib.ExitStack
+) -> tuple[ort.InferenceSession | None, dict[int, Blocks]]:
     """A session with blocked outputs, its weights in a temporary folder until `stack` unwinds; None where it cannot be.
 
     The files go as soon as the session has them open, so that even a killed process leaves none; Windows does not
@@ -207,42 +212,46 @@ def _blocked_session(source: Source, threads: int, stack: contextlib.ExitStack) 
         kept = folder / "optimized.onnx"
         make_session(source, SessionOptions(threads=threads, optimize=True, keep=kept))
         model = onnx.load_model(kept, load_external_data=False)
-        blocks = _whole_blocks(model.graph)
-        inside = read_blocks(model.graph, blocks)
-        channels = _hand_out_blocks(model.graph, blocks)
-        if inside or channels:
+        reorders = [node for node in model.graph.node if node.op_type == "ReorderOutput"]
+        width = block_width() if reorders else 0
+        inside = read_blocks(model.graph, _without_padding(reorders, width))
+        blocked = _hand_out_blocks(model.graph, reorders, width)
+        if inside or blocked:
             kept.write_bytes(model.SerializeToString())
             session = make_session(Source(kept), SessionOptions(threads=threads, optimize=False))
             shutil.rmtree(folder, ignore_errors=True)
-            if all(value.shape[1] == channels[value.name] for value in session.get_outputs() if value.name in channels):
-                return session
-    return None
+            shapes = [value.shape for value in session.get_outputs()]
+            if all(shapes[number][1] == blocks.padded for number, blocks in blocked.items()):
+                return session, blocked
+    return None, {}
 
 
-def _whole_blocks(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
-    """Return tensor -> what put it back in plain order, where the blocked tensor holds the same values and no others.
+def _without_padding(reorders: Iterable[onnx.NodeProto], width: int) -> dict[str, onnx.NodeProto]:
+    """Return tensor -> what put it back in plain order, where the blocked tensor holds its values and no others."""
+    return {node.output[0]: node for node in reorders if width and _channels(node) % width == 0}
 
-    Only where the channels fill whole blocks: padding would be counted as zeros.
+
+def _hand_out_blocks(graph: onnx.GraphProto, reorders: Sequence[onnx.NodeProto], width: int) -> dict[int, Blocks]:
+    """Replace outputs by blocked tensors of the same values; returns how the channels of each of these lie.
+
+    A tensor whose channels do not fill whole blocks stays as it is where it is put back in order for others anyway.
     """
-    return {
-        node.output[0]: node
-        for node in graph.node
-        if node.op_type == "ReorderOutput" and _channels(node) % _WIDEST_BLOCK == 0
-    }
-
-
-def _hand_out_blocks(graph: onnx.GraphProto, blocks: Mapping[str, onnx.NodeProto]) -> dict[str, int]:
-    """Replace outputs by blocked tensors of the same values; returns the channels of each of these."""
     outputs = [value.name for value in graph.output]
-    taken: dict[str, int] = {}
-    for position, name in enumerate(outputs):
-        node = blocks.get(name)
-        if node is None or node.input[0] in taken or node.input[0] in outputs:
+    read = {name for node in graph.node for name in _read_by(node)}
+    makers = {node.output[0]: node for node in reorders}
+    taken: dict[str, Blocks] = {}
+    found: dict[int, Blocks] = {}
+    for number, name in enumerate(outputs):
+        node = makers.get(name)
+        if node is None or node.input[0] in taken or node.input[0] in outputs or not width:
             continue
-        taken[node.input[0]] = _channels(node)
-        graph.output[position].CopyFrom(onnx.ValueInfoProto(name=node.input[0]))
-    _drop_unread(graph, blocks.values())
-    return taken
+        blocks = Blocks(_channels(node), width)
+        if blocks.is_padded and name in read:
+            continue
+        taken[node.input[0]] = found[number] = blocks
+        graph.output[number].CopyFrom(onnx.ValueInfoProto(name=node.input[0]))
+    _drop_unread(graph, reorders)
+    return found
 
 
 def _drop_unread(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:

@@ -30,6 +30,7 @@ from qdq_cli.model.integer_io import codes_in
 from qdq_cli.process.abreast import waited_for
 from qdq_cli.process.errors import DataError, ModelError, QdqError
 from qdq_cli.process.interrupts import hearing_by_asking, insist
+from qdq_cli.running.blocks import Blocks
 from qdq_cli.running.bound import BoundSession, array_for
 from qdq_cli.running.execution import current
 from qdq_cli.running.outputs import TakeOut, taking_out
@@ -203,8 +204,8 @@ class _Worker(Generic[Id]):
         for name in self._take_out.inputs:
             self._count(name, batch.arrays[name], batch)
         counted = len(self._take_out.tensors)
-        for name, array in zip(self._take_out.tensors, activations[:counted], strict=True):
-            self._count(name, array, batch)
+        for number, (name, array) in enumerate(zip(self._take_out.tensors, activations[:counted], strict=True)):
+            self._count(name, array, batch, self._take_out.blocked.get(number))
         ends = np.array([float(array) for array in activations[counted:]])
         np.minimum(self.ends[0], ends[::2], out=self.ends[0])
         np.maximum(self.ends[1], ends[1::2], out=self.ends[1])
@@ -215,10 +216,11 @@ class _Worker(Generic[Id]):
         with _run_errors(batch):
             return self._bound.run(batch.arrays, self._job.options)
 
-    def _count(self, name: str, array: NDArray[Any], batch: Batch) -> None:
+    def _count(self, name: str, array: NDArray[Any], batch: Batch, blocks: Blocks | None = None) -> None:
         values = array if array.dtype.kind == "f" else array.astype(np.float32)  # bfloat16 is of kind "V"
         try:
-            self.histograms[name].observe(values)
+            for part in (values,) if blocks is None else blocks.values(values):
+                self.histograms[name].observe(part)
         except NonFiniteError as error:
             raise _not_finite(name, array, batch, is_input=name in self._take_out.inputs) from error
 

@@ -1,0 +1,90 @@
+"""ONNX Runtime's blocked layout: channels in blocks of 8 or 16, padded up to whole blocks with values that count not.
+
+A tensor of shape [N, C, ...] lies in memory as [N, blocks, ..., width], and calls itself [N, blocks * width, ...].
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from qdq_cli.process.errors import ModelError
+from qdq_cli.process.scratch import scratch_folder
+from qdq_cli.running.session import SessionOptions, Source, make_session
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How the channels of a tensor lie.
+
+    Args:
+        channels: How many there are.
+        width: Channels of a block.
+    """
+
+    channels: int
+    width: int
+
+    @property
+    def padded(self) -> int:
+        """Channels with those that only fill the last block."""
+        return -(-self.channels // self.width) * self.width
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether there are such."""
+        return self.padded != self.channels
+
+    def values(self, array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Yield all values of a blocked tensor but for the padding, whatever that holds, as contiguous arrays.
+
+        Args:
+            array: The tensor as it calls itself, [N, blocks * width, ...].
+        """
+        if not self.is_padded or not array.size:
+            yield array
+            return
+        blocks = array.reshape(array.shape[0], self.padded // self.width, -1, self.width)
+        for sample in blocks:
+            yield sample[:-1]
+            yield np.ascontiguousarray(sample[-1, :, : self.channels % self.width])
+
+
+@functools.cache
+def block_width() -> int:
+    """Channels of a block on this processor, as a convolution to one channel shows; 0 where there are no blocks."""
+    with scratch_folder() as folder:
+        kept = folder / "probe.onnx"
+        try:
+            make_session(_probe(), SessionOptions(threads=1, optimize=True, keep=kept))
+            model = onnx.load_model(kept, load_external_data=False)
+        except ModelError:
+            return 0
+    widths = [
+        weight.dims[0]
+        for node in model.graph.node
+        if node.op_type == "Conv" and node.domain == "com.microsoft.nchwc"
+        for weight in model.graph.initializer
+        if weight.name == node.input[1]
+    ]
+    return int(widths[0]) if widths else 0
+
+
+def _probe() -> Source:
+    """A convolution from three channels to one."""
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], pads=[1] * 4)]
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, size, 4, 4])
+        for name, size in (("x", 3), ("y", 1))
+    ]
+    weight = numpy_helper.from_array(np.ones((1, 3, 3, 3), np.float32), "w")
+    graph = helper.make_graph(nodes, "probe", ends[:1], ends[1:], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return Source(model.SerializeToString())
