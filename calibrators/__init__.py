@@ -54,7 +54,7 @@ from calibrators.errors import (
 )
 from calibrators.extremes import Extremes, ExtremesEntry
 from calibrators.histogram import Histogram
-from calibrators.kernels import warm_up
+from calibrators.kernels import counting, warm_up
 from calibrators.methods import CANDIDATES, Method, MethodName, choose_range, entropy, minmax, mse, percentile
 from calibrators.metrics import SQNR_CEILING_DB, Comparison, Distances, TopAgreement, sqnr_db
 from calibrators.ort_table import format_ort_table
@@ -127,6 +127,7 @@ __all__ = [
     "TopAgreement",
     "choose_range",
     "chosen_by",
+    "counting",
     "decode_table",
     "dequantize",
     "distance",

@@ -134,6 +134,11 @@ def warm_up() -> bool:
     return _COMPILED.load(wait=True) is not None
 
 
+def counting() -> str:
+    """What counts large tensors in this process so far, in words."""
+    return "NumPy" if _COMPILED.counter is None else "code that Numba compiled"
+
+
 def counter(observed: int) -> Counter:
     """The fastest counter at hand for a histogram that has seen `observed` values.
 

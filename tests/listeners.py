@@ -21,6 +21,9 @@ class Ear:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
+    def detail(self, text: str) -> None:
+        pass
+
     def warning(self, text: str) -> None:
         self.notes.append(text)
 

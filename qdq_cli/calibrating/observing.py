@@ -92,6 +92,7 @@ def run_samples(
         tell = _told(advance, listener, stop)
         watched = runner.Watched(job.tensors, job.extremes)
         found = runner.observe(job.model, watched, groups, loader.load, threads=job.threads, on_batch=tell)
+    listener.detail(f"observed {found.way}")
     readers = {name: linears for name, linears in job.readers.items() if name in found.histograms}
     if readers:
         take_pieces(job.model, readers, found.histograms, samples.every, loader.places)

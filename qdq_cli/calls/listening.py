@@ -39,6 +39,9 @@ class Told:
         if self.on_note is not None:
             self.on_note(text)
 
+    def detail(self, text: str) -> None:
+        """See `Listener`; callers are told what the report says, which this does not."""
+
     def warning(self, text: str) -> None:
         """See `Listener`."""
         self.note(text)

@@ -14,6 +14,10 @@ class Listener(Protocol):
         """Take a sentence the user should read now."""
         ...
 
+    def detail(self, text: str) -> None:
+        """Take a sentence for those who ask how the work is done; it may differ from machine to machine."""
+        ...
+
     def warning(self, text: str) -> None:
         """Take a sentence the user must not miss: a result that is not what was asked for."""
         ...
@@ -26,6 +30,9 @@ class Listener(Protocol):
 class _Silent:
     def note(self, text: str) -> None:
         """Ignore the note."""
+
+    def detail(self, text: str) -> None:
+        """Ignore the detail."""
 
     def warning(self, text: str) -> None:
         """Ignore the warning; it is in the report too."""

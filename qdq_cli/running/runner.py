@@ -23,7 +23,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from calibrators import Extremes, Histogram, NonFiniteError, warm_up
+from calibrators import Extremes, Histogram, NonFiniteError, counting, warm_up
 from qdq_cli.data.batches import Batch
 from qdq_cli.model.finite import require_finite_weights
 from qdq_cli.model.integer_io import codes_in
@@ -37,7 +37,7 @@ from qdq_cli.running.outputs import TakeOut, taking_out
 from qdq_cli.running.plain import plain
 from qdq_cli.running.providers import one_run_at_a_time
 from qdq_cli.running.session import SessionOptions, Source, as_model_error, cores, make_session
-from qdq_cli.screen.sentences import some_of
+from qdq_cli.screen.sentences import count_text, some_of
 
 Id = TypeVar("Id")
 Progress = Callable[[int, int], None]
@@ -69,10 +69,12 @@ class Found:
     Args:
         histograms: Tensor name -> histogram, in the order asked for.
         extremes: Tensor name -> extremes.
+        way: In one line, how that was done on this machine.
     """
 
     histograms: dict[str, Histogram]
     extremes: dict[str, Extremes]
+    way: str = ""
 
 
 def observe(
@@ -112,7 +114,21 @@ def observe(
     for histograms in others:
         for name, histogram in histograms.items():
             first[name].merge(histogram)
-    return Found({name: first[name] for name in names}, _joined(workers, extremes))
+    way = _way(take_out, len(workers))
+    return Found({name: first[name] for name in names}, _joined(workers, extremes), way)
+
+
+def _way(take_out: TakeOut, threads: int) -> str:
+    """Say how tensors were observed."""
+    parts = [
+        f"{count_text(len(take_out.tensors), 'tensor')} on {count_text(threads, 'thread')} by {current().provider_text}"
+    ]
+    if take_out.blocked:
+        widths = {blocks.width for blocks in take_out.blocked.values()}
+        parts.append(f"{len(take_out.blocked)} of them in blocks of {max(widths)} channels, as they were computed")
+    else:
+        parts.append("all of them in plain order")
+    return f"{', '.join(parts)}; counted by {counting()}"
 
 
 def _joined(workers: Sequence[_Worker[Any]], names: Sequence[str]) -> dict[str, Extremes]:

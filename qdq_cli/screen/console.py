@@ -119,6 +119,11 @@ class Console:
         if not self._quiet:
             _say("note:", text, fg="yellow")
 
+    def detail(self, text: str) -> None:
+        """Show how the work is done, on stderr, at once, where `-v` asks for it."""
+        if self._verbose and not self._quiet:
+            _say("detail:", text, fg="cyan")
+
     def warning(self, text: str) -> None:
         """Show a sentence the user must not miss, on stderr, at once: `-q` does not hide it."""
         _say("warning:", text, fg="yellow", bold=True)

@@ -32,6 +32,9 @@ class Told:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
+    def detail(self, text: str) -> None:
+        pass
+
     def warning(self, text: str) -> None:
         self.notes.append(text)
 

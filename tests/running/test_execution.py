@@ -82,3 +82,12 @@ def test_the_option_is_checked(tmp_path):
 )
 def test_every_command_that_runs_models_takes_it(command):
     assert "--threads" in qdq(command, "--help").out
+
+
+def test_how_it_was_done_is_shown_to_who_asks(tmp_path):
+    space = make_workspace(tmp_path)
+    told = space.quantize("-v")
+    assert "on 1 thread by cpu" in " ".join(space.quantize("-v", "--threads", "1").err.split())
+    assert "detail: observed" in told.err
+    assert "detail:" not in space.quantize().err
+    assert "observed" not in told.out
