@@ -1,4 +1,7 @@
-"""`python -m bench [PART ...]`: measure, and print ratios taken in one run on the same work; `attack` breaks files."""
+"""`python -m bench [PART ...]`: measure, and print one table of ratios taken in one run on the same work, with goals.
+
+`attack` breaks files instead. The peer is measured where it is asked for alone (`make bench-peer`).
+"""
 
 from __future__ import annotations
 
@@ -8,31 +11,39 @@ import importlib
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+from bench.machine import described
+from bench.results import Result, table
 from bench.settings import Settings, quick
 
-PARTS = ("observe", "memory", "command", "inspect", "search", "peer")
+PARTS = ("observe", "memory", "command", "inspect", "growth", "search")
+FURTHER = ("peer",)
 
 
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"of {', '.join((*PARTS, *FURTHER))}; all but the last by default"
+    )
     parser.add_argument("--quick", action="store_true", help="little work, once: does it run at all?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     chosen = parser.parse_args()
-    if unknown := set(chosen.parts) - set(PARTS):
+    if unknown := set(chosen.parts) - {*PARTS, *FURTHER}:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    results = []
+    machine = described()
+    results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="qdq-bench-") as folder:
         settings = quick(Path(folder)) if chosen.quick else Settings(Path(folder))
         for part in chosen.parts or PARTS:
-            print(f"\n{part}", flush=True)
-            for result in importlib.import_module(f"bench.{part}").run(settings):
-                results.append(result)
-                print(f"  {result}", flush=True)
+            start = time.monotonic()
+            results += importlib.import_module(f"bench.{part}").run(settings)
+            print(f"{part}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    print("\n".join([*(f"{name:20} {text}" for name, text in machine.items()), "", *table(results)]))
     if chosen.json:
-        chosen.json.write_text(json.dumps([dataclasses.asdict(result) for result in results], indent=1))
+        found = {"machine": machine, "results": [dataclasses.asdict(result) for result in results]}
+        chosen.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""Very deep networks for `qdq inspect`: thousands of small blocks, as one would find them in no trained network.
-
-Weights are seeded noise: nothing is computed with them, they only have to be there.
-"""
+"""Very deep networks: thousands of small blocks, as one would find them in no trained network; weights are noise."""
 
 from __future__ import annotations
 
@@ -21,6 +18,7 @@ from qdq_cli.preparing.prepare import prepare
 from qdq_cli.targets.tensorrt.table import TENSORRT
 
 CHANNELS = 32
+_GAIN = 0.03  # of a convolution: thousands of residual blocks must not overflow
 
 
 def _conv(net: Network, x: str, channels: tuple[int, int], *, group: int = 1) -> str:
@@ -28,8 +26,10 @@ def _conv(net: Network, x: str, channels: tuple[int, int], *, group: int = 1) ->
     inside, out = channels
     side = 1 if group == 1 else 3
     weight, bias = f"weight_{len(net.nodes)}", f"bias_{len(net.nodes)}"
-    net.weights[weight] = net.generator.standard_normal((out, inside // group, side, side)).astype(np.float32)
-    net.weights[bias] = net.generator.standard_normal(out).astype(np.float32)
+    shape = (out, inside // group, side, side)
+    deviation = _GAIN / np.sqrt(np.prod(shape[1:]))
+    net.weights[weight] = (net.generator.standard_normal(shape) * deviation).astype(np.float32)
+    net.weights[bias] = (net.generator.standard_normal(out) * _GAIN).astype(np.float32)
     return net.add("Conv", [x, weight, bias], group=group, kernel_shape=[side] * 2, pads=[side // 2] * 4)
 
 

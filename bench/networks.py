@@ -7,6 +7,7 @@ the cost of counting are realistic, the class scores mean nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,16 +115,22 @@ def resnet50(seed: int = 2) -> onnx.ModelProto:
     return _finish(net, net.head(x, inside), "resnet50")
 
 
-NETWORKS = {"mobilenet_v2": mobilenet_v2, "resnet50": resnet50}
+NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {"mobilenet_v2": mobilenet_v2, "resnet50": resnet50}
 
 
-def build(name: str, folder: Path) -> Path:
-    """Write network `name` into `folder` unless it is already there, and return its path."""
+def build(name: str, folder: Path, make: Callable[[], onnx.ModelProto] | None = None) -> Path:
+    """Write network `name` into `folder` unless it is already there, and return its path.
+
+    Args:
+        name: Of the file, and of one of `NETWORKS` where `make` does not say how it is built.
+        folder: Where it goes.
+        make: Builds it.
+    """
     path = folder / f"{name}.onnx"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        onnx.save(NETWORKS[name](), partial)
+        onnx.save((make or NETWORKS[name])(), partial)
         partial.replace(path)
     return path
 

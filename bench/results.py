@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -21,6 +22,18 @@ class Result:
     value: float
     goal: float | None = None
 
-    def __str__(self) -> str:
-        goal = "" if self.goal is None else f"  (goal: at most {self.goal:g})"
-        return f"{self.what:46} {self.value:8.2f}{goal:22}  {self.work}"
+    @property
+    def verdict(self) -> str:
+        """Whether the goal is met; empty where there is none."""
+        return "" if self.goal is None else "met" if self.value <= self.goal else "MISSED"
+
+
+def table(results: Iterable[Result]) -> list[str]:
+    """Return one line a figure: what, value, goal, verdict, on which work."""
+    head = f"{'figure':48} {'value':>9} {'at most':>8} {'':6}  work"
+    return [head, *(_line(result) for result in results)]
+
+
+def _line(result: Result) -> str:
+    goal = "" if result.goal is None else f"{result.goal:g}"
+    return f"{result.what:48} {result.value:9.2f} {goal:>8} {result.verdict:6}  {result.work}"

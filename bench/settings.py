@@ -21,15 +21,17 @@ class Settings:
         many_samples: Samples of the long memory run.
         peer_samples: Samples of the comparison with the peer, which keeps every activation of them in memory.
         nodes: Nodes of the networks that are inspected.
+        growth: Nodes of the networks over which stages are followed.
     """
 
     folder: Path
-    samples: int = 256
-    repeats: int = 5
+    samples: int = 96
+    repeats: int = 3
     few_samples: int = 64
-    many_samples: int = 2048
+    many_samples: int = 1024
     peer_samples: int = 32
     nodes: int = 15_000
+    growth: tuple[int, ...] = (50, 500, 5_000, 15_000)
 
     @property
     def cores(self) -> int:
@@ -43,4 +45,6 @@ class Settings:
 
 def quick(folder: Path) -> Settings:
     """Settings of a smoke run: figures mean little, everything is done once."""
-    return Settings(folder, samples=8, repeats=1, few_samples=4, many_samples=16, peer_samples=2, nodes=300)
+    return Settings(
+        folder, samples=8, repeats=1, few_samples=4, many_samples=16, peer_samples=2, nodes=300, growth=(50, 100, 200)
+    )

@@ -8,10 +8,15 @@ import onnxruntime as ort
 import pytest
 
 from bench.deep import BLOCKS, build_deep
+from bench.growth import slope
+from bench.machine import described
 from bench.measure import Cost, alternate, child, median
 from bench.networks import build
+from bench.observe import observe_all, planned
 from bench.pictures import pictures
 from bench.plain import styles
+from bench.results import Result, table
+from bench.transformers import bert_base, sentences, vit_tiny
 
 
 def test_activations_of_the_networks_are_those_of_a_trained_one(tmp_path):
@@ -78,3 +83,31 @@ def test_a_child_is_measured_without_its_parent():
 def test_plain_inference_is_tried_with_all_cores(cores):
     assert {style.inside * style.beside for style in styles(cores)} == {cores}
     assert {style.batch for style in styles(cores)} == {1, 2, 4, 8, 16}
+
+
+@pytest.mark.parametrize(("make", "samples"), [(vit_tiny, pictures), (bert_base, sentences)])
+def test_transformers_run_and_are_planned(make, samples, tmp_path):
+    path = build(make.__name__, tmp_path, lambda: make(layers=2))
+    model, plan = planned(path)
+    assert len(plan.targets) >= 10
+    found = observe_all(model, plan, samples(2, seed=1), 2)
+    assert all(0 < histogram.amax < 100 for histogram in found.values())
+
+
+def test_a_slope_is_that_of_the_power():
+    sizes = (50, 500, 5_000)
+    assert slope(sizes, [3e-4 * size for size in sizes]) == pytest.approx(1.0)
+    assert slope(sizes, [size**2 for size in sizes]) == pytest.approx(2.0)
+
+
+def test_the_table_says_what_is_missed():
+    lines = table([Result("a", "work", 2.0, 1.5), Result("b", "work", 1.0, 1.5), Result("c", "work", 3.0)])
+    assert ["MISSED" in line for line in lines] == [False, True, False, False]
+    assert ["met" in line for line in lines] == [False, False, True, False]
+
+
+def test_the_machine_is_described():
+    found = described()
+    assert found["cores"].isdigit()
+    assert "onnxruntime" in found["packages"]
+    assert all(found.values())
