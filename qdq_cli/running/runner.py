@@ -23,21 +23,23 @@ import onnx_ir as ir
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from calibrators import Extremes, Histogram, NonFiniteError, counting, warm_up
+from calibrators import Extremes, Histogram, NonFiniteError, warm_up
 from qdq_cli.data.batches import Batch
 from qdq_cli.model.finite import require_finite_weights
 from qdq_cli.model.integer_io import codes_in
 from qdq_cli.process.abreast import waited_for
-from qdq_cli.process.errors import DataError, ModelError, QdqError
+from qdq_cli.process.errors import ModelError
 from qdq_cli.process.interrupts import hearing_by_asking, insist
 from qdq_cli.running.blocks import Blocks
 from qdq_cli.running.bound import BoundSession, array_for
 from qdq_cli.running.execution import current
+from qdq_cli.running.not_finite import not_finite_error
 from qdq_cli.running.outputs import TakeOut, taking_out
 from qdq_cli.running.plain import plain
 from qdq_cli.running.providers import one_run_at_a_time
 from qdq_cli.running.session import SessionOptions, Source, as_model_error, cores, make_session
-from qdq_cli.screen.sentences import count_text, some_of
+from qdq_cli.running.way import way_text
+from qdq_cli.screen.sentences import some_of
 
 Id = TypeVar("Id")
 Progress = Callable[[int, int], None]
@@ -114,21 +116,8 @@ def observe(
     for histograms in others:
         for name, histogram in histograms.items():
             first[name].merge(histogram)
-    way = _way(take_out, len(workers))
+    way = way_text(take_out, len(workers))
     return Found({name: first[name] for name in names}, _joined(workers, extremes), way)
-
-
-def _way(take_out: TakeOut, threads: int) -> str:
-    """Say how tensors were observed."""
-    parts = [
-        f"{count_text(len(take_out.tensors), 'tensor')} on {count_text(threads, 'thread')} by {current().provider_text}"
-    ]
-    if take_out.blocked:
-        widths = {blocks.width for blocks in take_out.blocked.values()}
-        parts.append(f"{len(take_out.blocked)} of them in blocks of {max(widths)} channels, as they were computed")
-    else:
-        parts.append("all of them in plain order")
-    return f"{', '.join(parts)}; counted by {counting()}"
 
 
 def _joined(workers: Sequence[_Worker[Any]], names: Sequence[str]) -> dict[str, Extremes]:
@@ -238,7 +227,7 @@ class _Worker(Generic[Id]):
             for part in (values,) if blocks is None else blocks.values(values):
                 self.histograms[name].observe(part)
         except NonFiniteError as error:
-            raise _not_finite(name, array, batch, is_input=name in self._take_out.inputs) from error
+            raise not_finite_error(name, array, batch, is_input=name in self._take_out.inputs) from error
 
 
 def _work(workers: Sequence[_Worker[Any]], job: _Job[Any], on_batch: Progress | None) -> None:
@@ -267,22 +256,6 @@ def _await(futures: Iterable[Future[None]], job: _Job[Any], on_batch: Progress |
         if on_batch is not None and job.done > told:
             told = job.done
             on_batch(told, job.total)
-
-
-def _not_finite(name: str, array: NDArray[Any], batch: Batch, *, is_input: bool) -> QdqError:
-    """The error for a tensor that holds NaN or Inf: which values, how many, and from which files."""
-    bad = ~np.isfinite(array)
-    has_samples = array.ndim > 0 and array.shape[0] == batch.samples
-    rows = [row for row in range(batch.samples) if bad[row].any()] if has_samples else range(batch.samples)
-    values = "NaN" if np.isnan(array).any() else "Inf"
-    where = some_of([batch.sources[row] for row in rows])
-    found = f"holds {np.count_nonzero(bad):,} values that are NaN or Inf, the first {values}, for {where}."
-    if is_input:
-        return DataError(f"The model's input '{name}' {found}", "Take the sample out, or repair it.")
-    return ModelError(
-        f"The activation '{name}' {found}",
-        "Does the float model give sane outputs for that sample? Is the preprocessing the one it was trained with?",
-    )
 
 
 def _run_errors(batch: Batch) -> contextlib.AbstractContextManager[None]:
