@@ -257,9 +257,10 @@ def _hand_out_blocks(graph: onnx.GraphProto, reorders: Sequence[onnx.NodeProto],
 def _drop_unread(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
     """Take nodes of one result out whose result nothing reads or hands out."""
     needed = {name for node in graph.node for name in _read_by(node)} | {value.name for value in graph.output}
-    for node in nodes:
-        if node.output[0] not in needed:
-            graph.node.remove(node)
+    unread = {node.output[0] for node in nodes} - needed
+    for position in reversed(range(len(graph.node))):  # `remove` would compare whole nodes, for each of them all others
+        if graph.node[position].output[0] in unread:
+            del graph.node[position]
 
 
 def _channels(node: onnx.NodeProto) -> int:
