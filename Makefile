@@ -16,7 +16,7 @@ DIST ?= .venv-dist
 # where this repository can be read; without it that of the clone, where it is a web address
 REPOSITORY ?=
 
-.PHONY: demo test fuzz test-oldest check bench bench-peer bench-openvino accuracy verdict attack conform golden schema docs dist clean
+.PHONY: demo test fuzz test-oldest check bench bench-peer bench-openvino accuracy verdict attack conform conform-cpu golden schema docs dist clean
 
 demo: $(VENV)/.use ; mkdir -p demo-output && $(RUN)/qdq quantize sample_models/digits_resnet.onnx --calib sample_models/images/digits --preprocess unit -o demo-output/digits_resnet.qdq.onnx
 test: $(VENV)/.test ; $(RUN)/python -m pytest -n 2 --coverage $(COVERAGE)
@@ -35,6 +35,8 @@ verdict: $(VENV)/.test ; $(RUN)/python -m bench.verdict $(MODELS)
 bench-openvino: $(NNCF)/.use ; $(NNCF)/bin/python -m bench.openvino $(MODELS)
 # qdq inspect against NVIDIA's compiler, in an environment of its own: NETWORKS random networks and the sample models
 conform: $(CONFORM)/.use ; $(CONFORM)/bin/python -m bench.conform --networks $(NETWORKS) $(CONFORMING)
+# qdq inspect --target onnxruntime against ONNX Runtime's optimizer
+conform-cpu: $(VENV)/.test ; $(RUN)/python -m bench.conform_cpu $(NETWORKS)
 attack: $(VENV)/.test ; $(RUN)/python -m bench attack --runs 10000
 # the documentation as a site in build/site/html; a link that leads nowhere fails
 docs: $(DOCS)/.use ; $(DOCS)/bin/python -m bench.site build/site --repository "$(REPOSITORY)" && cd build/site && NO_MKDOCS_2_WARNING=1 $(CURDIR)/$(DOCS)/bin/mkdocs build --strict

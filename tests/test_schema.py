@@ -83,6 +83,8 @@ COMMANDS = {
     "inspect of a quantized model": "inspect {output}",
     "inspect of a dry run": "quantize {model} --dry-run",
     "inspect-engine": "inspect {output} --layer-info layers.json --profile times.json",
+    "inspect-onnxruntime": "inspect {model} --target onnxruntime",
+    "inspect-onnxruntime of a quantized model": "inspect {output} --target onnxruntime",
     "build of a float model": "build {model}",
     "build of a quantized model": "build {output} --against {model}",
     "tune": "tune {model} --calib {arrays} --min-sqnr 30 --no-recover -o tuned.onnx",

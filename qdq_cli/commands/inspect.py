@@ -77,6 +77,9 @@ def inspect(params: Params) -> None:
 
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
     gates = gates_of(params)
+    if params["target"] == "onnxruntime":
+        _show_on_cpu(screen, params, gates)
+        return
     if params["layer_info"] is not None or params["profile"] is not None:
         _show_engine(screen, params)
         return
@@ -84,6 +87,23 @@ def inspect(params: Params) -> None:
     _write_views(inspection, params)
     lines = shown(screen, params, _views_for_services(inspection), lambda: _lines(screen, inspection, params))
     screen.result(inspection, lambda: lines, lambda: require_gates(inspection, gates))
+
+
+def _show_on_cpu(screen: console.Console, params: Params, gates: Gates) -> None:
+    """Show what ONNX Runtime makes of the model.
+
+    Raises:
+        click.UsageError: A view is asked for that only TensorRT has.
+    """
+    from qdq_cli.inspecting.on_cpu import cpu_lines, inspect_on_cpu, require_cpu_gates
+
+    for name in ("layers", "node", "layer_info", "profile"):
+        if params[name]:
+            raise click.UsageError(f"--{name.replace('_', '-')} shows what TensorRT does; -v lists everything here.")
+    if params["format_"] != "text":
+        raise click.UsageError("--format is for what TensorRT does; --json has everything that is found here.")
+    found = inspect_on_cpu(config_of(params), screen)
+    screen.result(found, lambda: cpu_lines(found, full=screen.verbose), lambda: require_cpu_gates(found, gates))
 
 
 def _show_engine(screen: console.Console, params: Params) -> None:

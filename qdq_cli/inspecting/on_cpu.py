@@ -1,0 +1,183 @@
+"""`qdq inspect --target onnxruntime`: what ONNX Runtime's default session makes of a model on the CPU.
+
+For a model without Q/DQ: plan first, then the same. The record that comes out is the `--json` document.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from qdq_cli.config.inspect import Gates, InspectConfig
+from qdq_cli.config.quantize import QuantizeConfig
+from qdq_cli.model import files
+from qdq_cli.model.opset import opset_of
+from qdq_cli.model.quantized import holds_quantization
+from qdq_cli.placement.draft import draft
+from qdq_cli.placement.operators import is_weighted
+from qdq_cli.process.documents import SCHEMA_VERSION
+from qdq_cli.process.errors import LimitError, UsageError
+from qdq_cli.process.progress import SILENT, Listener
+from qdq_cli.quantizing.report import Report
+from qdq_cli.quantizing.run import Run
+from qdq_cli.screen.lines import row
+from qdq_cli.screen.sentences import count_text, some_of
+from qdq_cli.targets.known import target_named
+from qdq_cli.targets.onnxruntime.fusion import Alone, Fused, Fusions, fuse
+
+_MOST = 8
+"""Rows of a list that are shown without -v."""
+
+
+@dataclass(frozen=True)
+class CpuInspection:
+    """What the default session of a runtime makes of a model.
+
+    Args:
+        schema_version: Version of this document.
+        model: Path of the model.
+        target: Name of the runtime.
+        opset: Opset of the model.
+        size_bytes: Its size, external data included.
+        quantized: Whether the model holds Q/DQ; if not, everything is about the result of `plan`.
+        weighted_ops: Weighted operators of the model.
+        weighted_on_codes: Those that are computed on integers.
+        fused: Operators on integers, in the order of the graph.
+        left: Operators that read a DQ and are computed in float -> why.
+        alone: Qs and DQs that stay operators of their own.
+        dropped: Relu and Clip that the codes behind them make superfluous.
+        plan: For a model without Q/DQ: the report of `qdq quantize --dry-run`.
+    """
+
+    schema_version: int
+    model: str
+    target: str
+    opset: int
+    size_bytes: int
+    quantized: bool
+    weighted_ops: int
+    weighted_on_codes: int
+    fused: tuple[Fused, ...]
+    left: Mapping[str, str]
+    alone: tuple[Alone, ...]
+    dropped: tuple[str, ...]
+    plan: Report | None = None
+
+
+def inspect_on_cpu(config: InspectConfig, listener: Listener = SILENT) -> CpuInspection:
+    """Say what becomes of a model on the CPU; nothing is run.
+
+    Args:
+        config: The model, and how to look at it.
+        listener: Told about notes of the plan; silent by default.
+
+    Raises:
+        ModelError: The model cannot be read or is malformed.
+        UsageError: An option names something that is not there, or only says something about TensorRT.
+    """
+    _refuse_views(config)
+    source = files.load(config.model)
+    if holds_quantization(source.model):
+        return _found(source, source.model, config, None)
+    return _planned(source, config, listener)
+
+
+def _refuse_views(config: InspectConfig) -> None:
+    asked = {"--report": config.report, "--against": config.against, "--gpu": config.gpu, **config.writes}
+    given = [option for option, value in asked.items() if value is not None]
+    if given:
+        raise UsageError(
+            f"{given[0]} shows what TensorRT would do, and --target is {config.target}.", f"Leave {given[0]} out."
+        )
+
+
+def _planned(source: files.ModelFile, config: InspectConfig, listener: Listener) -> CpuInspection:
+    from qdq_cli.quantizing.pipeline import finish_plan, open_model  # a Q/DQ model does not wait for it
+
+    planned = QuantizeConfig(model=config.model, plan=config.plan, dry_run=True, target=config.target)
+    run = Run(planned, listener, target_named(config.target))
+    opened = open_model(run, source)
+    report = finish_plan(run, opened)
+    return _found(source, draft(opened.prepared.model, opened.plan), config, report)
+
+
+def _found(source: files.ModelFile, model: ir.Model, config: InspectConfig, plan: Report | None) -> CpuInspection:
+    fusions: Fusions = fuse(model)
+    weighted = {node.name for node in model.graph if is_weighted(node)}
+    return CpuInspection(
+        schema_version=SCHEMA_VERSION,
+        model=str(config.model),
+        target=config.target,
+        opset=opset_of(model),
+        size_bytes=source.size_bytes,
+        quantized=plan is None,
+        weighted_ops=len(weighted),
+        weighted_on_codes=sum(entry.node in weighted for entry in fusions.fused),
+        fused=fusions.fused,
+        left=fusions.left,
+        alone=fusions.alone,
+        dropped=fusions.dropped,
+        plan=plan,
+    )
+
+
+def require_cpu_gates(found: CpuInspection, gates: Gates) -> None:
+    """Hold an inspection against the limits of a pipeline.
+
+    Raises:
+        UsageError: A limit is set that this target has no prediction for.
+        LimitError: One is not met.
+    """
+    if gates.fail_on or gates.min_int8_macs is not None:
+        option = "--fail-on" if gates.fail_on else "--min-int8-macs"
+        raise UsageError(f"{option} is held against a prediction for TensorRT.", "--max-standalone holds here too.")
+    inside = [entry for entry in found.alone if not entry.boundary]
+    if gates.max_standalone is not None and len(inside) > gates.max_standalone:
+        raise LimitError(
+            f"{len(inside)} Q and DQ are predicted to stay operators of their own inside the network, at most "
+            f"{gates.max_standalone} are allowed; the first: {inside[0].node}, beside {inside[0].neighbour}.",
+            "qdq inspect -v lists them with what keeps them.",
+        )
+
+
+def cpu_lines(found: CpuInspection, *, full: bool = False) -> list[str]:
+    """Return what was found as lines of text for people.
+
+    Args:
+        found: What was found.
+        full: Show every operator.
+    """
+    most = 10**9 if full else _MOST
+    return [line for label, text in _rows(found) for line in row(label, text)] + [
+        *_listed("float although it reads DQ", found.left, most),
+        *_listed("Q and DQ that stay", {entry.node: _because(entry) for entry in found.alone}, most),
+    ]
+
+
+def _rows(found: CpuInspection) -> Iterator[tuple[str, str]]:
+    planned = "" if found.quantized else ", planned; the rest is predicted for its result"
+    yield "model", f"{found.model}  (opset {found.opset}{planned})"
+    yield "integers", f"{found.weighted_on_codes} of {count_text(found.weighted_ops, 'weighted operator')}"
+    counts = Counter(entry.becomes for entry in found.fused)
+    yield "operators", ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "none on integers"
+    if found.dropped:
+        yield "superfluous", f"{count_text(len(found.dropped), 'clipping')}: {some_of(list(found.dropped))}"
+    inside, ends = (sum(entry.boundary is at_end for entry in found.alone) for at_end in (False, True))
+    yield "Q/DQ that stay", f"{inside} inside, {ends} at inputs and outputs"
+
+
+def _listed(title: str, reasons: Mapping[str, str], most: int) -> list[str]:
+    if not reasons:
+        return []
+    lines = [f"  {name}: {why}" for name, why in list(reasons.items())[:most]]
+    more = [f"  and {len(reasons) - most} more (-v)"] if len(reasons) > most else []
+    return ["", title, *lines, *more]
+
+
+def _because(entry: Alone) -> str:
+    if entry.boundary:
+        return "an input of the model" if entry.op_type == "QuantizeLinear" else "an output of the model"
+    return f"{entry.neighbour} {'writes' if entry.op_type == 'QuantizeLinear' else 'reads'} floats"
