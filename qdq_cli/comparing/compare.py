@@ -24,6 +24,7 @@ from qdq_cli.data.batches import Batch, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.inspecting.drawn import sections_of
 from qdq_cli.model import files
+from qdq_cli.model.integer_io import with_float_io
 from qdq_cli.model.opset import MIN_OPSET
 from qdq_cli.model.provenance import recovery_of
 from qdq_cli.preparing.paired import Pair, paired
@@ -184,6 +185,7 @@ def _open(model: ir.Model, config: DataConfig) -> Samples:
 
 
 def _layer_meter(reference: ir.Model, quantized: ir.Model) -> LayerMeter:
+    with_float_io(quantized)
     reference, quantized = to_one_opset(reference, quantized, MIN_OPSET if has_codes(quantized) else 1)
     spell_out(quantized)
     profile = make_profile(reference, quantized)

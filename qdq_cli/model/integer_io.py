@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from calibrators.qparams import QParams, dequantize, quantize
 from calibrators.qtypes import QTYPES
-from qdq_cli.model.emit import Parameters, dequantize_node
+from qdq_cli.model.emit import Emitter, Parameters, dequantize_node
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import consumers, is_float, name_of
 from qdq_cli.model.scales import TensorScale, is_dequantize, is_quantize, tensor_scale
@@ -147,6 +147,38 @@ def _is_free(codes: ir.Value) -> bool:
 def _record(model: ir.Model, name: str, scale: TensorScale) -> None:
     found = {"type": scale.qtype.name.lower(), "scale": scale.scale, "zero_point": scale.zero_point}
     model.metadata_props[f"{_KEY}{name}"] = json.dumps(found)
+
+
+def with_float_io(model: ir.Model) -> None:
+    """Let a model take and give floats again, in place: a Q stands behind each integer input, a DQ behind each output.
+
+    Names stay, and the metadata says nothing of integers any more. The opposite of `with_integer_io`.
+    """
+    emitter, known = Emitter(model.graph), dict(integer_ends(model))
+    for ends, turned in ((model.graph.inputs, _quantized), (model.graph.outputs, _dequantized)):
+        for place, value in enumerate(tuple(ends)):
+            name = name_of(value)
+            if name in known:
+                value.name = emitter.names.value(f"{name}_codes")
+                ends[place] = turned(value, name, known[name], emitter)
+    for name in known:
+        del model.metadata_props[f"{_KEY}{name}"]
+
+
+def _quantized(codes: ir.Value, name: str, found: Codes, emitter: Emitter) -> ir.Value:
+    """Make the floats that an input takes in place of codes."""
+    floats = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=codes.shape)
+    made = emitter.quantize(floats, emitter.parameters(found.qparams, name), name)
+    ir.convenience.replace_all_uses_with(codes, made)
+    return floats
+
+
+def _dequantized(codes: ir.Value, name: str, found: Codes, emitter: Emitter) -> ir.Value:
+    """Make the floats that an output gives in place of codes."""
+    floats = ir.Value(type=ir.TensorType(ir.DataType.FLOAT), shape=codes.shape)
+    made = emitter.dequantize(codes, emitter.parameters(found.qparams, name), name, floats)
+    made.name = name
+    return made
 
 
 def integer_ends(model: ir.Model) -> Iterator[tuple[str, Codes]]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 
 from calibrators import INT8, UINT8, QParams, dequantize, quantize
-from qdq_cli.model.integer_io import Codes, codes_in, integer_ends, with_integer_io
+from qdq_cli.model.integer_io import Codes, codes_in, integer_ends, with_float_io, with_integer_io
 from qdq_cli.running.openvino import is_installed
 from tests.networks import Network
 from tests.test_docs import DOCS, run_line, shell_lines
@@ -76,6 +76,36 @@ def test_compare_quantizes_what_it_feeds(space: Workspace):
     assert space.quantize("--target", "onnxruntime", "--integer-io", "-q", "--no-time").code == 0
     done = qdq("compare", space.model, space.output, "--data", space.arrays, "--min-sqnr", 20)
     assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_layers_are_compared_behind_a_q_of_the_inputs(target: str, space: Workspace):
+    assert space.quantize("--target", target, "--integer-io", "-q", "--no-time").code == 0
+    whole = space.folder / "floats.onnx"
+    assert space.quantize("--target", target, "-q", "--no-time", "-o", whole).code == 0
+    told = []
+    for result in (space.output, whole):
+        done = qdq("compare", space.model, result, "--data", space.arrays, "--layers", "--json")
+        assert done.code == 0, done.err
+        told.append({row["tensor"]: row["accumulated"]["sqnr_db"] for row in done.document["layers"]["ranked"]})
+    assert told[0].keys() == told[1].keys() and len(told[0]) > 2
+    inside = told[0].keys() - {"scores"}  # which gets a Q and a DQ for --integer-io alone
+    assert {name: told[0][name] for name in inside} == {name: told[1][name] for name in inside}
+
+
+def test_floats_stand_again_in_place_of_integers():
+    net = Network()
+    net.op("Identity", net.pair(net.op("Relu", net.pair(net.input("x", (1, 4))))), name="y")
+    model = ir.serde.deserialize_model(net.proto("y"))
+    model.graph.outputs[0] = model.graph.outputs[0].producer().inputs[0]
+    (end,) = (value.name for value in model.graph.outputs)
+    assert with_integer_io(model) == ()
+    with_float_io(model)
+    proto = ir.serde.serialize_model(model)
+    onnx.checker.check_model(proto)
+    ends = {value.name: value.type.tensor_type.elem_type for value in (*proto.graph.input, *proto.graph.output)}
+    assert ends == {"x": TensorProto.FLOAT, end: TensorProto.FLOAT}
+    assert list(integer_ends(model)) == []
 
 
 def test_equal_runs_make_equal_files_and_a_cache_serves(space: Workspace):
