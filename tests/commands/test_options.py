@@ -751,6 +751,25 @@ def test_the_processor_decides_about_the_integers(space: Workspace):
     assert document["activation_type"] == "int8"
 
 
+@option("--type", "--gpu")
+def test_eight_bits_may_be_floats_where_the_gpu_has_them(space: Workspace):
+    """In full in tests/targets/test_fp8.py."""
+    document = document_of(space, "--type", "fp8", "--gpu", "sm89")
+    assert document["activation_type"] == "float8e4m3fn"
+    refused = space.quantize("--type", "fp8", "--gpu", "sm86")
+    assert refused.code == 2
+    assert "sm86" in refused.err
+
+
+@option("--provider", "--device")
+def test_a_provider_that_is_not_there_is_named_with_its_package(space: Workspace):
+    """In full in tests/running/test_providers.py."""
+    assert document_of(space, "--provider", "cpu")["calibration"]["provider"] == "cpu"
+    refused = space.quantize("--provider", "rocm", "--device", 1)
+    assert refused.code == 2
+    assert "rocm" in refused.err
+
+
 @option("--config", "--no-config")
 def test_settings_come_from_a_file(space: Workspace, monkeypatch: pytest.MonkeyPatch):
     """In full in tests/commands/test_settings.py."""
