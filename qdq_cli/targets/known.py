@@ -12,7 +12,7 @@ from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.target import Target
 from qdq_cli.process.errors import UsageError
 from qdq_cli.screen.sentences import any_of
-from qdq_cli.targets.onnxruntime.processors import for_processor, this_processor
+from qdq_cli.targets.onnxruntime.processors import for_processor, written_for_this
 from qdq_cli.targets.onnxruntime.table import ONNXRUNTIME
 from qdq_cli.targets.openvino.table import OPENVINO
 from qdq_cli.targets.tensorrt.fp8 import in_fp8
@@ -38,7 +38,7 @@ def target_named(name: str, cpu: Cpu = Cpu.AUTO) -> Target:
     target = TARGETS[name]
     if target.processor is None:
         return target
-    return for_processor(target, this_processor() if cpu is Cpu.AUTO else cpu)
+    return for_processor(target, written_for_this() if cpu is Cpu.AUTO else cpu)
 
 
 def serving_every_target(plan: Plan, model: ir.Model, config: PlanConfig) -> Plan:

@@ -16,9 +16,10 @@ from qdq_cli import CalibrateConfig, DataConfig, QuantizeConfig, RangeConfig, Ve
 from qdq_cli.calibrating.calibrate import calibrate_model
 from qdq_cli.config.forms import UNPREDICTED, Cpu, WeightForm
 from qdq_cli.model.saturated import saturate_products
+from qdq_cli.process.processor import described
 from qdq_cli.quantizing.report import Report
 from qdq_cli.targets.known import TARGETS
-from qdq_cli.targets.onnxruntime.processors import processor_of
+from qdq_cli.targets.onnxruntime.processors import written_for
 from tests.workspace import SAMPLES, qdq
 
 MODEL, IMAGES = SAMPLES / "digits_resnet.onnx", SAMPLES / "images" / "digits"
@@ -88,7 +89,8 @@ PROCESSORS = {
 
 @pytest.mark.parametrize("said", PROCESSORS)
 def test_the_processor_is_read_from_what_the_machine_says(said: tuple[str, str]):
-    assert processor_of(*said) is PROCESSORS[said]
+    machine, cpuinfo = said
+    assert written_for(machine, described(cpuinfo)) is PROCESSORS[said]
 
 
 def stored(path: str | Path) -> dict[str, np.ndarray]:

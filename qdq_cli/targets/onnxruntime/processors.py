@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import platform
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -16,12 +15,12 @@ from calibrators.qtypes import INT8, UINT8, QType
 from calibrators.scheme import PerChannel, Scheme
 from qdq_cli.config.forms import Cpu
 from qdq_cli.placement.target import Target
+from qdq_cli.process.processor import Processor, this_processor
 
 INT7 = QType("int8", -64, 64, np.dtype(np.int8), 0, 64)
 """7 bits, stored as INT8: 2 * 255 * 64 is 32,640, so that no sum of two products saturates in 16 bits."""
 
 _ARM = ("arm", "aarch64")
-_WITH_VNNI = frozenset({"avx512_vnni", "avx_vnni"})
 
 NOTES = {
     Cpu.VNNI: "Written for processors with VNNI; on others with AVX2 products of UINT8 by INT8 saturate: --cpu avx2.",
@@ -38,20 +37,18 @@ def for_processor(target: Target, cpu: Cpu) -> Target:
     return replace(target, activations=activations, weights=weights, processor=cpu, note=NOTES[cpu])
 
 
-def this_processor() -> Cpu:
+def written_for_this() -> Cpu:
     """Say what this machine has; AVX2, whose results are exact everywhere, where it does not tell."""
-    described = Path("/proc/cpuinfo")
-    return processor_of(platform.machine(), described.read_text(errors="replace") if described.is_file() else "")
+    return written_for(platform.machine(), this_processor())
 
 
-def processor_of(machine: str, described: str) -> Cpu:
-    """Read what a machine says of itself.
+def written_for(machine: str, processor: Processor) -> Cpu:
+    """Say which integers a processor computes exactly.
 
     Args:
         machine: Its kind, as `platform.machine` gives it.
-        described: The text of Linux's /proc/cpuinfo; "" where there is none.
+        processor: What its system says of it.
     """
     if machine.lower().startswith(_ARM):
         return Cpu.ARM
-    flags = next((line.partition(":")[2].split() for line in described.splitlines() if line.startswith("flags")), [])
-    return Cpu.AVX2 if _WITH_VNNI.isdisjoint(flags) else Cpu.VNNI
+    return Cpu.VNNI if "VNNI" in processor.vector_units else Cpu.AVX2
