@@ -20,14 +20,14 @@ REASONS: dict[str, str] = {
     OPTIMIZER_MADE: "made by ONNX Runtime's optimizer, nothing else reads it",
     "UNOBSERVED": "behind an operator that ONNX Runtime does not know",
     "WIDE_RANGE": "depthwise, and no range keeps four bits of its input (--no-range-rules)",
-    "RUINED": "too noisy in INT8 for its small share of the work (--all-int8)",
-    "RESIDUAL_FLOAT_CONSUMER": "no INT8 reader behind this Add, or float readers as well",
+    "RUINED": "too noisy, quantized, for its small share of the work (--all-int8)",
+    "RESIDUAL_FLOAT_CONSUMER": "no quantized reader behind this Add, or float readers as well",
     "RESIDUAL_BROADCAST": "operands differ in shape, a fused residual needs equal ones",
-    "RESIDUAL_FLOAT_PRODUCER": "neither operand comes from an operator that can emit INT8",
+    "RESIDUAL_FLOAT_PRODUCER": "neither operand comes from an operator that can give codes",
     "RESIDUAL_OFF": "residual branches are kept float by --no-residuals",
     "LAST_RESULT": "nothing behind it computes on integers, and its share of the work is small",
     "FLOAT_AROUND": "what it reads or what reads it is float",
-    "POOL_FLOAT": "average pooling pays only between INT8 operators",
+    "POOL_FLOAT": "average pooling pays only between quantized operators",
     "POOL_OFF": "average pooling is kept float by --no-pooling",
 }
 """Stable code -> sentence, short enough for a line of the summary; targets add reasons, and say some in their words.

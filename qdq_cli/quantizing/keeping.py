@@ -51,7 +51,7 @@ def keep_model(run: Run, opened: Opened, target: Path) -> Report:
         model = opened.prepared.model
         prediction = predicted(run, opened, model, None)
     report = replace(planned(run, replace(opened, form=None)), tensorrt=prediction)
-    unmet = unmet_macs(prediction, config.min_int8_macs)
+    unmet = unmet_macs(prediction, config.min_int8_macs, run.target.type_title)
     if unmet is not None:
         raise UnmetLimitError(run.finish(replace(report, unmet_limit=unmet.message)), unmet.hint)
     report = _copied(run, opened, target, report) if config.output is not None else report

@@ -6,6 +6,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable
 
+from qdq_cli.config.forms import DEFAULT_TARGET
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
 from qdq_cli.placement.target import Build
@@ -13,7 +14,7 @@ from qdq_cli.quantizing.float_text import float_lines, kept_lines
 from qdq_cli.quantizing.report import Report
 from qdq_cli.screen.amounts import decibels, share_text
 from qdq_cli.screen.lines import beside, labelled, plain, quoted
-from qdq_cli.screen.sentences import count_text
+from qdq_cli.screen.sentences import count_text, type_title
 
 MAX_REASONS = 5
 MAX_PLAN_LINES = 40
@@ -144,10 +145,16 @@ def next_commands(report: Report, width: int = 80) -> list[str]:
     if not report.weighted_ops.quantized:
         return [f"qdq quantize {quoted(report.model)} --dry-run -v"]
     if report.output is None:
-        return [f"qdq quantize {quoted(report.model)} --calib FOLDER"]
+        return [f"qdq quantize {quoted(report.model)} --calib FOLDER{_asked_for(report)}"]
     builds = [line for build in report.builds for line in build_lines(build, report.output, width)]
     alone = report.tensorrt is not None and report.tensorrt.standalone
     return [*builds, f"qdq inspect {quoted(report.output)}"] if alone and builds else builds
+
+
+def _asked_for(report: Report) -> str:
+    """The options that a command needs for the target and type of a plan."""
+    target = "" if report.target in ("", DEFAULT_TARGET) else f" --target {report.target}"
+    return target + (" --type fp8" if type_title(report.activation_type) == "FP8" else "")
 
 
 def build_lines(build: Build, model: str, width: int) -> list[str]:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from qdq_cli.calibrating.calibration import Observation, Ranges
 from qdq_cli.calibrating.calibration_data import Samples, input_specs
-from qdq_cli.config.forms import Cpu, FloatType, TensorRT
+from qdq_cli.config.forms import Cpu, FloatType, QuantType, TensorRT
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
 from qdq_cli.model.integer_io import integer_ends
@@ -141,9 +141,12 @@ def require_form(config: QuantizeConfig, target: Target) -> None:
         ("--form", config.form.value, [form.value for form in target.forms]),
     ):
         if asked not in known:
-            raise UsageError(f"{target.title} does not read {option} {asked}.", f"It reads {', '.join(known)}.")
+            beside = "" if config.plan.type is QuantType.INT8 else f" in {target.type_title}"
+            raise UsageError(f"{target.title} does not read {option} {asked}{beside}.", f"It reads {', '.join(known)}.")
     if config.cpu is not Cpu.AUTO and target.processor is None:
-        raise UsageError(f"--cpu names a processor, and {target.title} has none to choose.")
+        raise UsageError(
+            f"--cpu names a processor, and {target.title} has none to choose.", "It goes with --target onnxruntime."
+        )
     if config.plan.integer_io and (not target.integer_io or config.float_type not in (None, FloatType.FP32)):
         reason = (
             f"{target.title} is given floats" if not target.integer_io else "--float-type leaves no Q at the inputs"
@@ -151,17 +154,26 @@ def require_form(config: QuantizeConfig, target: Target) -> None:
         raise UsageError(f"--integer-io has no meaning here: {reason}.", "Take --target onnxruntime or openvino.")
     _require_units(config, target)
     if config.trt is not None and target.release is None:
-        raise UsageError(f"--trt names a release of TensorRT, and the model is quantized for {target.title}.")
+        raise UsageError(
+            f"--trt names a release of TensorRT, and the model is quantized for {target.title}.", "Leave --trt out."
+        )
     if config.min_int8_macs is not None and target.predictor is None:
-        raise UsageError(f"--min-int8-macs needs a prediction, and there is none for {target.title}.")
+        raise UsageError(
+            f"--min-int8-macs needs a prediction of what operators cost, and there is none for {target.title}.",
+            "Leave it out; --min-speedup measures on this CPU.",
+        )
 
 
 def _require_units(config: QuantizeConfig, target: Target) -> None:
-    """Refuse a GPU that has no units for the types of a target.
+    """Refuse a GPU that has no units for the types of a target, and one beside a target that runs on no GPU.
 
     Raises:
         UsageError: That is so.
     """
+    if config.gpu is not None and target.runtime:
+        raise UsageError(
+            f"--gpu names a GPU, and what is quantized for {target.title} runs on the CPU.", "Leave --gpu out."
+        )
     if config.gpu is not None and target.gpus and config.gpu not in target.gpus:
         raise UsageError(
             f"{config.gpu.value} has no units for {target.type_title}.",
@@ -191,7 +203,9 @@ def release_of(run: Run, opened: Opened, opset: int) -> TensorRT | None:
     if target.highest_opset is not None and opset > target.highest_opset:
         raise ModelError(
             f"{target.title} reads opset {target.highest_opset} at most, and the model has opset {opset}.",
-            f"Export the model with opset {target.highest_opset}.",
+            f"Export the model with opset {target.highest_opset}."
+            if config.float_type in (None, FloatType.FP32)
+            else f"--float-type {config.float_type.value} raised it: leave that out.",
         )
     return None
 
@@ -237,13 +251,13 @@ def note_of_opset(opened: Opened) -> tuple[str, ...]:
     )
 
 
-def unmet_macs(prediction: Prediction | None, least: float | None) -> LimitError | None:
-    """Hold the share of the multiply-accumulates in INT8 against `--min-int8-macs`; return what is wrong."""
+def unmet_macs(prediction: Prediction | None, least: float | None, title: str) -> LimitError | None:
+    """Hold the share of the multiply-accumulates in a type against `--min-int8-macs`; return what is wrong."""
     share = None if prediction is None else prediction.quantized_macs_percent
     if least is None or (share is not None and share >= least):
         return None
-    unknown = "The share of the MACs in INT8 is not known"
-    found = unknown if share is None else f"{share:.2f} % of the MACs run in INT8"
+    unknown = f"The share of the MACs in {title} is not known"
+    found = unknown if share is None else f"{share:.2f} % of the MACs run in {title}"
     return LimitError(
         f"{found}; --min-int8-macs is {least:g} %.",
         "The model was not written. qdq inspect ranks the layers that stay float by what they cost.",

@@ -86,7 +86,9 @@ def write_verified(
             speed = measured(run, models, work.samples)
         if compared is not None:
             compared = replace(compared, limits=(*compared.limits, *held_speed(speed, config.min_speedup)))
-        unmet = unmet_macs(prediction, config.min_int8_macs) or unmet_limit(compared, config.verify)
+        unmet = unmet_macs(prediction, config.min_int8_macs, run.target.type_title) or unmet_limit(
+            compared, config.verify
+        )
         unmet = unmet or unmet_speed(speed, config.min_speedup, "The model was not written.")
         report = replace(report, verification=compared, tensorrt=prediction, speed=speed)
         if unmet is not None:

@@ -14,6 +14,7 @@ import onnxruntime as ort
 
 from qdq_cli.config.execution import ExecutionConfig
 from qdq_cli.process.errors import UsageError
+from qdq_cli.screen.sentences import any_of
 
 CPU = "CPUExecutionProvider"
 
@@ -56,8 +57,13 @@ def require_providers(config: ExecutionConfig) -> None:
     """Check that the ONNX Runtime that is installed has the providers that were asked for.
 
     Raises:
-        UsageError: One is not there.
+        UsageError: One is not there, or a device is named and none of them has any to choose.
     """
+    if config.device is not None and not any(TABLE[word].device for word in config.provider):
+        raise UsageError(
+            f"--device names a device of --provider, and {config.provider_text} has none to choose.",
+            f"Name one that has: --provider {any_of([word for word, row in TABLE.items() if row.device])}.",
+        )
     there = set(ort.get_available_providers()) if config.provider else set()
     for word in config.provider:
         wanted = TABLE[word]

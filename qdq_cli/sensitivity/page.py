@@ -32,7 +32,8 @@ def sensitivity_page(report: SensitivityReport) -> Page:
             Section(
                 "Operators",
                 "The share each operator has in the sum of noises: its activations and weight quantized alone, all "
-                "else float, measured at the outputs; its SQNR alone; and what INT8 loses of the multiply-accumulates "
+                "else float, measured at the outputs; its SQNR alone; and what "
+                f"{report.type_title} loses of the multiply-accumulates "
                 "and of the activation traffic with it in float. A click on a heading sorts.",
                 tuple(_operators(report)),
             ),
@@ -52,12 +53,12 @@ _STANDS_OUT = 20.0
 
 def verdict_of(report: SensitivityReport) -> Verdict:
     """Name the operators that make most of the noise, where single ones stand out."""
-    kept = f"All in INT8, the outputs keep {decibels(report.together.sqnr_db)}"
+    kept = f"All in {report.type_title}, the outputs keep {decibels(report.together.sqnr_db)}"
     loud = [operator for operator in report.operators if operator.noise_percent >= _STANDS_OUT][:_MOST_LOOKS]
     looks = tuple(
         (
-            f"{entry.op_type} {entry.name} makes {entry.noise_percent:.1f} % of the noise; left float, INT8 loses "
-            f"{work_text(entry.macs_percent, entry.traffic_percent)}.",
+            f"{entry.op_type} {entry.name} makes {entry.noise_percent:.1f} % of the noise; left float, "
+            f"{report.type_title} loses {work_text(entry.macs_percent, entry.traffic_percent)}.",
             "",
         )
         for entry in loud

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from qdq_cli.screen.sentences import type_title
+
 
 @dataclass(frozen=True)
 class OperatorSensitivity:
@@ -109,3 +111,8 @@ class SensitivityReport:
     activation_type: str
     weight_type: str
     notes: tuple[str, ...]
+
+    @property
+    def type_title(self) -> str:
+        """How sentences call the type of quantized activations: INT8, FP8."""
+        return type_title(self.activation_type)

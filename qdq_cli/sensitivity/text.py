@@ -24,7 +24,7 @@ def sensitivity_lines(report: SensitivityReport, paint: Paint, *, full: bool) ->
     lines += row("seconds", seconds_text(report.seconds))
     lines += _operators(report, paint, full=full)
     lines += _groups(report, full=full)
-    return [*lines, *_legend()]
+    return [*lines, *_legend(report.type_title)]
 
 
 def noise_text(noise: float) -> str:
@@ -117,6 +117,6 @@ def _more(count: int) -> list[str]:
     return [f"  ... and {count} more (-v, --json)"] if count > 0 else []
 
 
-def _legend() -> list[str]:
-    lines = ["", "share: of the sum of noises. MACs, traffic: what INT8 loses of the model's with"]
+def _legend(title: str) -> list[str]:
+    lines = ["", f"share: of the sum of noises. MACs, traffic: what {title} loses of the model's with"]
     return [*lines, "the operator left float. qdq tune weighs the one against the other."]

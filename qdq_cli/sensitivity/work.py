@@ -52,7 +52,8 @@ class WorkMeter:
     def __init__(self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]], target: Target) -> None:
         if target.predictor is None:
             raise UsageError(
-                f"What {target.title} does in integers is not predicted, so there is nothing to weigh accuracy against."
+                f"What operators cost in {target.title} is not predicted, so nothing stands against accuracy.",
+                "Quantize for tensorrt or tensorrt-rtx, or name what stays float: --exclude.",
             )
         self._target, self._predictor = target, target.predictor
         self._planned = model

@@ -48,8 +48,8 @@ def needs_products(run: Run, opened: Opened, samples: Samples, least: float | No
         raise out_of_reach(without, most, least)
     run.say(
         "Products of two activations are quantized too, as with --mha: without them "
-        f"{share_text(without)} of the MACs run in INT8, with them {share_text(most)}, and --min-int8-macs is "
-        f"{least:g} %. Attention that TensorRT fuses in FP16 may be faster."
+        f"{share_text(without)} of the MACs run in {run.target.type_title}, with them {share_text(most)}, and "
+        f"--min-int8-macs is {least:g} %. Attention that TensorRT fuses in FP16 may be faster."
     )
     return True
 

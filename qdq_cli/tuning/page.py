@@ -16,7 +16,7 @@ from qdq_cli.tuning.record import TuneReport
 from qdq_cli.tuning.text import against_float_text, cost_text, goal_text, result_text, unmet_text
 
 _LEFT_FLOAT = (
-    "The share of each in the sum of the noises of all operators; in brackets what INT8 loses of the "
+    "The share of each in the sum of the noises of all operators; in brackets what {type} loses of the "
     "multiply-accumulates and of the activation traffic."
 )
 
@@ -31,15 +31,19 @@ def tune_page(report: TuneReport) -> Page:
             Section("Summary", "", (verdict_of(report), Facts(tuple(_summary(report))), *notes)),
             Section(
                 "Frontier",
-                "Every variant that was measured; the line joins those that no other is better than in both. INT8 work "
-                "is the mean of the shares of multiply-accumulates and of activation traffic that are predicted in "
-                "INT8. A point tells its values when it is pointed at.",
+                "Every variant that was measured; the line joins those that no other is better than in both. "
+                f"{report.type_title} work is the mean of the shares of multiply-accumulates and of "
+                "activation traffic that are predicted in it. A point tells its values when it is pointed at.",
                 tuple(_curves(report)),
             ),
-            Section("Left float", _LEFT_FLOAT if report.left_float else "", tuple(_left_float(report))),
+            Section("Left float", _about_left_float(report), tuple(_left_float(report))),
             *((recovery_section(report.quantize.recovery),) if report.quantize.recovery else ()),
         ),
     )
+
+
+def _about_left_float(report: TuneReport) -> str:
+    return _LEFT_FLOAT.format(type=report.type_title) if report.left_float else ""
 
 
 _MOST_LOOKS = 3
@@ -55,12 +59,12 @@ def verdict_of(report: TuneReport) -> Verdict:
         (f"{entry.op_type} {entry.name} stays float: {work_text(entry.macs_percent, entry.traffic_percent)}.", "")
         for entry in dearest
     )
-    kept = f"{share_text(chosen.quantized_work_percent)} of the work in INT8, {decibels(chosen.sqnr_db)}"
+    kept = f"{share_text(chosen.quantized_work_percent)} of the work in {report.type_title}, {decibels(chosen.sqnr_db)}"
     return Verdict(Tone.GOOD, "good", f"The target is met with {kept}.", looks)
 
 
 def _summary(report: TuneReport) -> Iterator[tuple[str, Cell]]:
-    yield "target", goal_text(report.goal)
+    yield "target", goal_text(report.goal, report.type_title)
     yield "result", result_text(report)
     if report.built is not None:
         yield "cost", "\n".join(filter(None, (cost_text(report.built), against_float_text(report))))
@@ -85,10 +89,14 @@ def _curves(report: TuneReport) -> Iterator[Block]:
 
 def _curve(report: TuneReport, label: str, values: list[float | None]) -> Curve:
     points = tuple(
-        Point(point.quantized_work_percent, float("nan") if value is None else value, _label(point))
+        Point(
+            point.quantized_work_percent,
+            float("nan") if value is None else value,
+            _label(point, report.type_title),
+        )
         for point, value in zip(report.frontier, values, strict=True)
     )
-    return Curve("INT8 work, %", label, points, report.chosen, _frontier(points), x_end=100.0)
+    return Curve(f"{report.type_title} work, %", label, points, report.chosen, _frontier(points), x_end=100.0)
 
 
 def _frontier(points: tuple[Point, ...]) -> tuple[int, ...]:
@@ -101,10 +109,10 @@ def _frontier(points: tuple[Point, ...]) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _label(point: record.Point) -> str:
+def _label(point: record.Point, title: str) -> str:
     count = len(point.left_float)
-    text = "all in INT8" if not count else f"{count_text(count, 'operator')} left float"
-    return f"{text}; {share_text(point.quantized_macs_percent)} of the MACs in INT8" + (
+    text = f"all in {title}" if not count else f"{count_text(count, 'operator')} left float"
+    return f"{text}; {share_text(point.quantized_macs_percent)} of the MACs in {title}" + (
         "; target met" if point.met else ""
     )
 

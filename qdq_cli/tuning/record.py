@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from qdq_cli.quantizing.agreement import Standing, standing_of
 from qdq_cli.quantizing.report import Report
+from qdq_cli.screen.sentences import type_title
 
 
 @dataclass(frozen=True)
@@ -161,3 +162,8 @@ class TuneReport:
     weight_type: str
     notes: tuple[str, ...]
     built: BuiltCost | None = None
+
+    @property
+    def type_title(self) -> str:
+        """How sentences call the type of quantized activations: INT8, FP8."""
+        return type_title(self.activation_type)

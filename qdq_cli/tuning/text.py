@@ -16,7 +16,7 @@ MAX_LEFT_FLOAT = 12
 
 def tune_lines(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
     """Return the target, the frontier and what is left float; cut to one screen unless `full`."""
-    lines = row("target", goal_text(report.goal))
+    lines = row("target", goal_text(report.goal, report.type_title))
     lines += row("judged on", _judged_on(report))
     lines += row("operators", _operators(report))
     if report.built is not None:
@@ -28,8 +28,8 @@ def tune_lines(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
     return [*lines, *_left_float(report, paint, full=full), ""]
 
 
-def goal_text(goal: Goal) -> str:
-    """What was asked, in words."""
+def goal_text(goal: Goal, type_title: str) -> str:
+    """What was asked, in words; `type_title` is what quantized work runs in."""
     parts = []
     if goal.min_sqnr is not None:
         parts.append(f"SQNR of at least {goal.min_sqnr:g} dB")
@@ -38,28 +38,30 @@ def goal_text(goal: Goal) -> str:
     if goal.max_drop is not None:
         parts.append(f"metric at most {goal.max_drop:g} worse than the float model's")
     if goal.min_quantized_macs is not None:
-        parts.append(f"at least {goal.min_quantized_macs:g} % of the MACs in INT8")
+        parts.append(f"at least {goal.min_quantized_macs:g} % of the MACs in {type_title}")
     return ", ".join(parts)
 
 
 def result_text(report: TuneReport) -> str:
     """What came out, in a sentence."""
     chosen = report.frontier[report.chosen]
-    count = len(chosen.left_float)
-    left = f"{count_text(count, 'operator')} left float" if count else "everything in INT8"
+    count, title = len(chosen.left_float), report.type_title
+    left = f"{count_text(count, 'operator')} left float" if count else f"everything in {title}"
     if not report.met:
         return f"the target is not met; the best that was found has {left}"
     if not count:
         recovered = ", recovered," if report.quantize.recovery is not None else ""
-        return f"everything in INT8{recovered} meets the target; nothing had to be left float"
-    return f"{left}, {share_text(chosen.quantized_macs_percent)} of the MACs in INT8"
+        return f"everything in {title}{recovered} meets the target; nothing had to be left float"
+    return f"{left}, {share_text(chosen.quantized_macs_percent)} of the MACs in {title}"
 
 
 def cost_text(built: BuiltCost) -> str:
     """What was built to compare variants by, and why some were not."""
     text = f"bytes that kernels move: {count_text(built.builds, 'variant')} given to {built.compiler} for {built.gpu}"
     return (
-        f"{text}. {built.unbuilt} Work in INT8 as predicted decides where nothing is built." if built.unbuilt else text
+        f"{text}. {built.unbuilt} Quantized work as predicted decides where nothing is built."
+        if built.unbuilt
+        else text
     )
 
 
@@ -72,7 +74,7 @@ def against_float_text(report: TuneReport) -> str:
     saved = 100 * (1 - chosen.built_bytes / built.float_bytes)
     if saved > 0:
         return f"kernels move {sizes}: {saved:.0f} % less"
-    return f"kernels move {sizes}: INT8 saves no traffic here (qdq build shows other forms)"
+    return f"kernels move {sizes}: {report.type_title} saves no traffic here (qdq build shows other forms)"
 
 
 def unmet_text(report: TuneReport) -> str:
@@ -94,7 +96,7 @@ def _missing(report: TuneReport) -> list[str]:
     asked = (
         ("SQNR", " dB", chosen.sqnr_db, goal.min_sqnr),
         ("top-1 agreement", " %", chosen.agreement, goal.min_agreement),
-        ("MACs in INT8", " %", chosen.quantized_macs_percent, goal.min_quantized_macs),
+        (f"MACs in {report.type_title}", " %", chosen.quantized_macs_percent, goal.min_quantized_macs),
     )
     parts = [
         f"{what} {found:.2f}{unit} instead of at least {least:g}{unit}"
@@ -104,7 +106,7 @@ def _missing(report: TuneReport) -> list[str]:
     if goal.max_drop is not None and chosen.drop is not None and chosen.drop > goal.max_drop:
         worse = f"metric {value_text(chosen.drop)} worse than the float model's"
         parts.append(f"{worse} instead of at most {goal.max_drop:g}")
-    return parts or ["nothing is left in INT8"]
+    return parts or [f"nothing is left in {report.type_title}"]
 
 
 def command_lines(words: Sequence[str]) -> list[str]:
@@ -138,7 +140,7 @@ def _frontier(report: TuneReport, paint: Paint) -> list[str]:
     agreement = any(point.agreement is not None for point in points)
     metric = any(point.metric is not None for point in points)
     built = report.built is not None
-    head = "  in INT8:  MACs  traffic  left float     SQNR"
+    head = f"{f'  in {report.type_title}:':<11}MACs  traffic  left float     SQNR"
     lines = [head + ("  agreement" if agreement else "") + ("    metric" if metric else "") + "     built" * built]
     for number, point in enumerate(points):
         lines.append(_point(point, agreement=agreement, metric=metric) + (_built(point.built_bytes) if built else ""))
@@ -176,7 +178,7 @@ def _left_float(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
         return []
     lines = [
         "",
-        "left float, most noise first (share of all noise; what INT8 loses of the MACs",
+        f"left float, most noise first (share of all noise; what {report.type_title} loses of the MACs",
         "and of the traffic):",
     ]
     shown = report.left_float if full else report.left_float[:MAX_LEFT_FLOAT]

@@ -206,9 +206,9 @@ class _Tuning:
         worse = ", the worse of the samples set aside and held back" if self.points.held_back else ""
         found = f"SQNR {decibels(before.sqnr_db)} before, {decibels(after.sqnr_db)} after{worse}"
         if after.shortfall < before.shortfall or after.sqnr_db > before.sqnr_db:
-            self.run.say(f"Recovery with everything in INT8: {found}.")
+            self.run.say(f"Recovery with everything in {self.run.target.type_title}: {found}.")
             return after
-        self.run.say(f"Recovery with everything in INT8: {found}; so it is undone.")
+        self.run.say(f"Recovery with everything in {self.run.target.type_title}: {found}; so it is undone.")
         self.stand = former
         return before
 
@@ -219,7 +219,7 @@ class _Tuning:
         if self.meter is not None:
             point = replace(point, built_bytes=self.meter.bytes_of(variant.plan))
             if self.meter.unbuilt:
-                self.run.say(f"{self.meter.unbuilt} Work in INT8 as predicted decides where nothing is built.")
+                self.run.say(f"{self.meter.unbuilt} Quantized work as predicted decides where nothing is built.")
         self._measured += 1
         self._advance(min(self._measured, MAX_MEASUREMENTS), MAX_MEASUREMENTS)
         return point

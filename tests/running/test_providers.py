@@ -34,6 +34,14 @@ def test_one_that_is_not_there_is_named_with_its_package(word, tmp_path):
     assert not space.output.exists()
 
 
+@pytest.mark.parametrize("provider", [(), ("cpu",)])
+def test_a_device_needs_a_provider_that_has_any(provider, tmp_path):
+    space = make_workspace(tmp_path)
+    done = space.quantize("--device", 3, *(word for name in provider for word in ("--provider", name)))
+    assert (done.code, space.output.exists()) == (2, False)
+    assert "cpu has none to choose" in done.err and "--provider cuda" in done.err
+
+
 def test_a_name_that_is_none():
     with pytest.raises(UsageError, match=r"ExecutionConfig\.provider holds 'cudda'"):
         ExecutionConfig(provider=("cudda",))

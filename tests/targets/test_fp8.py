@@ -17,7 +17,7 @@ from qdq_cli.targets.tensorrt.gpus import GPUS as UNITS
 from qdq_cli.targets.tensorrt.gpus import Use
 from qdq_cli.targets.tensorrt.trtexec import takes
 from tests.networks import Network
-from tests.workspace import Workspace, make_workspace
+from tests.workspace import Workspace, make_workspace, qdq
 
 FP8 = TensorProto.FLOAT8E4M3FN
 
@@ -83,6 +83,7 @@ def test_what_has_no_fp8_kernel_stays_float_with_a_reason(tmp_path: Path):
         (["--gpu", "sm80"], "sm80 has no units for FP8", "sm89, sm90, sm100 or sm120"),
         (["--trt", "8.6"], "TensorRT 8.6 has no FP8", "--trt 10"),
         (["--form", "int8-regions"], "TensorRT does not read --form int8-regions", "pairs"),
+        (["--weights", "int8-compat"], "TensorRT does not read --weights int8-compat in FP8.", "It reads fp32, int8."),
         (["--target", "onnxruntime"], "ONNX Runtime has no kernels on FP8", "--type int8"),
     ],
 )
@@ -123,6 +124,22 @@ def test_recovery_takes_the_steps_that_floats_have_a_use_for(space: Workspace):
     assert done.code == 0
     assert "Recovery leaves out gptq: FP8 has no even steps" in done.err
     assert [step["step"] for step in done.document["recovery"]["steps"]] == ["equalize", "smooth", "ranges", "bias"]
+
+
+def test_a_limit_on_the_macs_speaks_of_fp8(space: Workspace):
+    done = space.quantize("--type", "fp8", "--min-int8-macs", 100, "--exclude-op", "Conv")
+    assert (done.code, space.output.exists()) == (5, False)
+    assert "of the MACs run in FP8; --min-int8-macs is 100 %." in " ".join(done.err.split())
+
+
+def test_tuning_and_sensitivity_speak_of_fp8(space: Workspace):
+    page = space.folder / "page.html"
+    for command in ("tune", "sensitivity"):
+        goal = ("--min-sqnr", 30, "-o", space.output) if command == "tune" else ()
+        done = qdq(command, space.model, "--calib", space.arrays, "--type", "fp8", *goal, "--report", page)
+        assert done.code in (0, 5), done.err
+        assert "FP8" in done.out and "INT8" not in done.out + done.err
+        assert "in FP8" in page.read_text("utf-8").lower().replace("fp8", "FP8")
 
 
 def test_heavy_tails_keep_more_in_fp8_than_in_int8(tmp_path: Path):

@@ -130,6 +130,37 @@ def test_what_is_written_for_is_said(tmp_path: Path):
     assert "--cpu names a processor, and TensorRT has none to choose" in refused.err
 
 
+def test_the_next_command_of_a_plan_keeps_the_target_and_the_type():
+    for options in (["--target", "openvino"], ["--target", "tensorrt-rtx", "--type", "fp8"], []):
+        shown = qdq("quantize", MODEL, "--dry-run", *options)
+        assert " ".join(["--calib FOLDER", *options]) in " ".join(shown.out.split())
+        assert ("--target" in shown.out.split("next")[-1]) == bool(options)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "found", "hint"),
+    [
+        (
+            ["--gpu", "sm89"],
+            2,
+            "--gpu names a GPU, and what is quantized for ONNX Runtime runs on the CPU.",
+            "--gpu out",
+        ),
+        (["--trt", "10"], 2, "--trt names a release of TensorRT", "Leave --trt out."),
+        (["--min-int8-macs", "9"], 2, "there is none for ONNX Runtime", "--min-speedup"),
+        (["--float-type", "bf16"], 3, "reads opset 21 at most", "--float-type bf16 raised it"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_with_a_way_out(
+    options: list[str], code: int, found: str, hint: str, tmp_path: Path
+):
+    path = tmp_path / "m.onnx"
+    done = qdq("quantize", MODEL, "--calib", IMAGES, "--target", NAME, "--samples", 4, *options, "-o", path)
+    assert (done.code, path.exists()) == (code, False)
+    said = " ".join(done.err.split())
+    assert found in said and hint in said
+
+
 def test_one_cache_serves_every_target(tmp_path: Path):
     cache = tmp_path / "digits.qcal"
     calibrate_model(CalibrateConfig(MODEL, cache, data=DATA, every_target=True))
