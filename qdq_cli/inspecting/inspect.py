@@ -17,6 +17,7 @@ from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
 from qdq_cli.inspecting.page import Predicted, inspection_page
 from qdq_cli.inspecting.record import Inspection, Summary
+from qdq_cli.inspecting.written_for import say_what_it_is_for
 from qdq_cli.model import files
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.quantized import holds_quantization
@@ -65,6 +66,7 @@ def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspect
     writes = _checked_writes(config)
     with collector_paused():
         source = files.load(config.model)
+        say_what_it_is_for(source.model, config.target, listener)
         check_plugins(source.model.graph, config.plugins)
         for option, path in writes.items():
             files.check_not_read(path, (source.path, *source.data_files), option)

@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from qdq_cli.config.inspect import Gates, InspectConfig
 from qdq_cli.config.quantize import QuantizeConfig
+from qdq_cli.inspecting.written_for import say_what_it_is_for
 from qdq_cli.model import files
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.quantized import holds_quantization
@@ -80,6 +81,7 @@ def inspect_on_cpu(config: InspectConfig, listener: Listener = SILENT) -> CpuIns
     """
     _refuse_views(config)
     source = files.load(config.model)
+    say_what_it_is_for(source.model, config.target, listener)
     if holds_quantization(source.model):
         return _found(source, source.model, config, None)
     return _planned(source, config, listener)

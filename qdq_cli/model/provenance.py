@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from qdq_cli.config.forms import DEFAULT_TARGET
 from qdq_cli.process.version import tool_version
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-def record_provenance(model: ir.Model, recovery: Iterable[str] = ()) -> None:
-    """Write the tool and the steps of recovery into the model's metadata, under `qdq.` keys.
+def record_provenance(model: ir.Model, recovery: Iterable[str] = (), target: str = "") -> None:
+    """Write the tool, the steps of recovery and a target that is not the default into the metadata, under `qdq.` keys.
 
     Nothing is said of how the ranges came about: equal ones make equal files, whether they were calibrated here, read
     from a cache, or given in a table of another tool. The report says it.
     """
     model.metadata_props["qdq.version"] = tool_version()
+    if target not in ("", DEFAULT_TARGET):
+        model.metadata_props["qdq.target"] = target
     if steps := ", ".join(recovery):
         model.metadata_props["qdq.recovery"] = steps
 
@@ -25,6 +28,11 @@ def record_provenance(model: ir.Model, recovery: Iterable[str] = ()) -> None:
 def record_float_type(model: ir.Model, float_type: str) -> None:
     """Write the type that was given to what is not quantized into the model's metadata."""
     model.metadata_props["qdq.float_type"] = float_type
+
+
+def target_of(model: ir.Model) -> str:
+    """Read back the name of the target that a model was written for, as the file has it; "" where it says nothing."""
+    return model.metadata_props.get("qdq.target", "")
 
 
 def recovery_of(model: ir.Model) -> tuple[str, ...]:

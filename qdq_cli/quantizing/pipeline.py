@@ -318,7 +318,7 @@ def rewrite_model(run: Run, work: Groundwork) -> Finished:
     with run.stage("rewrite"):
         written = quantized_model(work.model, work.candidate, weights=config.weight_form, form=config.form)
         steps = () if work.recovery is None else (step.step for step in work.recovery.steps)
-        record_provenance(written.model, steps)
+        record_provenance(written.model, steps, run.target.name)
         if config.plan.integer_io and (left := with_integer_io(written.model)):
             run.warn(f"Stay float, though --integer-io is given: {some_of(left)}. No Q or DQ can stand there.")
     if work.opened.form is None:

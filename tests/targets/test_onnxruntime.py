@@ -130,6 +130,22 @@ def test_what_is_written_for_is_said(tmp_path: Path):
     assert "--cpu names a processor, and TensorRT has none to choose" in refused.err
 
 
+def test_a_file_says_what_it_was_written_for(tmp_path: Path):
+    written = {}
+    for target in ("tensorrt", "tensorrt-rtx", NAME, "openvino"):
+        written[target] = tmp_path / f"{target}.onnx"
+        done = qdq("quantize", MODEL, "--calib", IMAGES, "--preprocess", "unit", "--samples", 4, "--target", target,
+            "--verify", 0, "--no-time", "-q", "-o", written[target])  # fmt: skip
+        assert done.code == 0, done.err
+    for asked in ("tensorrt", NAME):
+        for target, path in written.items():
+            told = " ".join(qdq("inspect", path, "--target", asked).err.split())
+            assert ("The file says that it was written for" in told) == (target not in ("tensorrt", asked))
+    told = " ".join(qdq("inspect", written[NAME]).err.split())
+    assert f"written for ONNX Runtime; this is what TensorRT would make of it. --target {NAME} shows that." in told
+    assert qdq("inspect", written["openvino"]).err.rstrip().endswith("make of it.")  # there is nothing to inspect
+
+
 def test_the_next_command_of_a_plan_keeps_the_target_and_the_type():
     for options in (["--target", "openvino"], ["--target", "tensorrt-rtx", "--type", "fp8"], []):
         shown = qdq("quantize", MODEL, "--dry-run", *options)
