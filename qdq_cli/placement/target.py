@@ -14,7 +14,7 @@ from typing import Protocol
 import onnx_ir as ir
 
 from calibrators.scheme import Block, PerChannel, PerTensor, Scheme
-from qdq_cli.config.forms import Cpu, Form, Gpu, TensorRT, WeightForm
+from qdq_cli.config.forms import Cpu, FloatType, Form, Gpu, TensorRT, WeightForm
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import ONNX_DOMAIN
 from qdq_cli.model.opset import MIN_OPSET
@@ -248,6 +248,7 @@ class Target:
         processor: The processor that results are for; None where there is one kind alone.
         note: A sentence that users should know of every result; "" where there is none.
         gpus: The GPUs that have units for its types, oldest first; none where that says nothing.
+        float_types: What the rest may be, for it to compute quantized operators as such.
 
     Raises:
         ValueError: A scheme that nothing writes: activations per channel, weights in blocks or affine.
@@ -274,6 +275,7 @@ class Target:
     processor: Cpu | None = None
     note: str = ""
     gpus: tuple[Gpu, ...] = ()
+    float_types: tuple[FloatType, ...] = tuple(FloatType)
 
     def __post_init__(self) -> None:
         if self.activations.granularity != PerTensor() or isinstance(self.weights.granularity, Block):

@@ -152,6 +152,11 @@ def require_form(config: QuantizeConfig, target: Target) -> None:
             f"{target.title} is given floats" if not target.integer_io else "--float-type leaves no Q at the inputs"
         )
         raise UsageError(f"--integer-io has no meaning here: {reason}.", "Take --target onnxruntime or openvino.")
+    if config.float_type is not None and config.float_type not in target.float_types:
+        raise UsageError(
+            f"{target.title} computes nothing on integers beside {config.float_type.value.upper()}.",
+            "Leave --float-type out.",
+        )
     _require_units(config, target)
     if config.trt is not None and target.release is None:
         raise UsageError(
@@ -203,9 +208,7 @@ def release_of(run: Run, opened: Opened, opset: int) -> TensorRT | None:
     if target.highest_opset is not None and opset > target.highest_opset:
         raise ModelError(
             f"{target.title} reads opset {target.highest_opset} at most, and the model has opset {opset}.",
-            f"Export the model with opset {target.highest_opset}."
-            if config.float_type in (None, FloatType.FP32)
-            else f"--float-type {config.float_type.value} raised it: leave that out.",
+            f"Export the model with opset {target.highest_opset}.",
         )
     return None
 
@@ -236,6 +239,16 @@ def quantized_in_part(plan: Plan) -> tuple[str, ...]:
     return (
         f"The model is quantized in part already: {len(kept)} of {count_text(plan.weighted, 'weighted operator')} keep "
         "the Q/DQ they came with, and verification compares with the model as it came.",
+    )
+
+
+def warning_of_floats(opened: Opened, target: Target) -> tuple[str, ...]:
+    """Warn that the floats of a model keep a target from computing on integers, where they do."""
+    if not opened.has_half or FloatType.FP16 in target.float_types or not opened.plan.quantized:
+        return ()
+    return (
+        f"The model is FP16 or BF16, and {target.title} computes nothing on integers beside these: "
+        "give the FP32 model.",
     )
 
 

@@ -146,6 +146,17 @@ def test_a_file_says_what_it_was_written_for(tmp_path: Path):
     assert qdq("inspect", written["openvino"]).err.rstrip().endswith("make of it.")  # there is nothing to inspect
 
 
+def test_the_default_session_runs_nothing_on_integers_beside_fp16(tmp_path: Path):
+    half, path = tmp_path / "half.onnx", tmp_path / "m.onnx"
+    assert qdq("convert", MODEL, "--no-keep-io-types", "-q", "-o", half).code == 0
+    done = qdq("quantize", half, "--calib", IMAGES, "--preprocess", "unit", "--target", NAME, "--samples", 4,
+        "--verify", 0, "--no-time", "-o", path)  # fmt: skip
+    assert done.code == 0
+    assert qdq("inspect", path, "--target", NAME, "--json").document["weighted_on_codes"] == 0
+    assert "computes nothing on integers beside these: give the FP32 model." in " ".join(done.err.split())
+    assert not any(node.op_type.startswith("QLinear") for node in optimized(path, tmp_path).graph.node)
+
+
 def test_the_next_command_of_a_plan_keeps_the_target_and_the_type():
     for options in (["--target", "openvino"], ["--target", "tensorrt-rtx", "--type", "fp8"], []):
         shown = qdq("quantize", MODEL, "--dry-run", *options)
@@ -164,7 +175,8 @@ def test_the_next_command_of_a_plan_keeps_the_target_and_the_type():
         ),
         (["--trt", "10"], 2, "--trt names a release of TensorRT", "Leave --trt out."),
         (["--min-int8-macs", "9"], 2, "there is none for ONNX Runtime", "--min-speedup"),
-        (["--float-type", "bf16"], 3, "reads opset 21 at most", "--float-type bf16 raised it"),
+        (["--float-type", "bf16"], 2, "computes nothing on integers beside BF16", "Leave --float-type out."),
+        (["--float-type", "fp16"], 2, "computes nothing on integers beside FP16", "Leave --float-type out."),
     ],
 )
 def test_what_does_not_go_together_is_refused_with_a_way_out(

@@ -157,6 +157,9 @@ class _Optimizer:
         rule = _RULES.get(node.op_type)
         if rule is None or not given or node in self._fused:
             return
+        if any(scale is not None and scale.dtype in _HALF for scale in (found.inputs[1] for found in given)):
+            self._left[node.name or ""] = HALF
+            return
         bias = _added_bias(node) if is_op(node, "MatMul") else None
         if bias is not None:
             self._look_at_sum(node, bias, given)
@@ -275,6 +278,8 @@ def _is_superfluous(clip: ir.Node, quantize: ir.Node) -> bool:
     return bool(np.rint(low / step) + scale.zero_point <= lowest and np.rint(high / step) + scale.zero_point >= highest)
 
 
+_HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+
 Given = list[ir.Node]
 Behind = tuple[ir.Node, ...] | None
 
@@ -282,6 +287,7 @@ NO_Q = "its result is read as floats, and its kernel writes codes alone"
 OPERAND = "not every operand comes from a DQ"
 TYPES = "operands and result are not of one type"
 BIAS = "its bias is neither INT32 nor a float that ONNX Runtime makes INT32 of"
+HALF = "its scales are FP16 or BF16, and its kernel takes FP32 ones"
 SCALES = "the scales before and behind it differ"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from calibrators.qtypes import INT8, UINT8
 from calibrators.scheme import PerChannel, Scheme
-from qdq_cli.config.forms import Cpu, Form, WeightForm
+from qdq_cli.config.forms import Cpu, FloatType, Form, WeightForm
 from qdq_cli.placement.obstacles import ATTENTION, EVERYWHERE, RUINED, WIDE_RANGE
 from qdq_cli.placement.target import Bias, Epilogue, Kernels, OperatorRule, OperatorTable, Target
 
@@ -40,6 +40,7 @@ ONNXRUNTIME = Target(
     weight_forms=(WeightForm.INT8, WeightForm.FP32),
     forms=(Form.PAIRS,),
     highest_opset=21,
+    float_types=(FloatType.FP32,),
     integer_io=True,
     runtime="onnxruntime",
     processor=Cpu.VNNI,
