@@ -95,13 +95,14 @@ def _show_on_cpu(screen: console.Console, params: Params, gates: Gates) -> None:
     Raises:
         click.UsageError: A view is asked for that only TensorRT has.
     """
-    from qdq_cli.inspecting.on_cpu import cpu_lines, inspect_on_cpu, require_cpu_gates
+    from qdq_cli.inspecting.on_cpu import cpu_lines, inspect_on_cpu, refuse_gates, require_cpu_gates
 
     for name in ("layers", "node", "layer_info", "profile"):
         if params[name]:
             raise click.UsageError(f"--{name.replace('_', '-')} shows what TensorRT does; -v lists everything here.")
     if params["format_"] != "text":
         raise click.UsageError("--format is for what TensorRT does; --json has everything that is found here.")
+    refuse_gates(gates)
     found = inspect_on_cpu(config_of(params), screen)
     screen.result(found, lambda: cpu_lines(found, full=screen.verbose), lambda: require_cpu_gates(found, gates))
 

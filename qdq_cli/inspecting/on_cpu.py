@@ -26,7 +26,7 @@ from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
 from qdq_cli.screen.lines import row
 from qdq_cli.screen.sentences import count_text, some_of
-from qdq_cli.targets.known import target_named
+from qdq_cli.targets.known import target_for
 from qdq_cli.targets.onnxruntime.fusion import Alone, Fused, Fusions, fuse
 
 _MOST = 8
@@ -100,7 +100,7 @@ def _planned(source: files.ModelFile, config: InspectConfig, listener: Listener)
     from qdq_cli.quantizing.pipeline import finish_plan, open_model  # a Q/DQ model does not wait for it
 
     planned = QuantizeConfig(model=config.model, plan=config.plan, dry_run=True, target=config.target)
-    run = Run(planned, listener, target_named(config.target))
+    run = Run(planned, listener, target_for(config.target, config.plan))
     opened = open_model(run, source)
     report = finish_plan(run, opened)
     return _found(source, draft(opened.prepared.model, opened.plan), config, report)
@@ -126,16 +126,23 @@ def _found(source: files.ModelFile, model: ir.Model, config: InspectConfig, plan
     )
 
 
-def require_cpu_gates(found: CpuInspection, gates: Gates) -> None:
-    """Hold an inspection against the limits of a pipeline.
+def refuse_gates(gates: Gates) -> None:
+    """Refuse limits that this target has no prediction for.
 
     Raises:
-        UsageError: A limit is set that this target has no prediction for.
-        LimitError: One is not met.
+        UsageError: One is set.
     """
     if gates.fail_on or gates.min_int8_macs is not None:
         option = "--fail-on" if gates.fail_on else "--min-int8-macs"
         raise UsageError(f"{option} is held against a prediction for TensorRT.", "--max-standalone holds here too.")
+
+
+def require_cpu_gates(found: CpuInspection, gates: Gates) -> None:
+    """Hold an inspection against the limits of a pipeline.
+
+    Raises:
+        LimitError: One is not met.
+    """
     inside = [entry for entry in found.alone if not entry.boundary]
     if gates.max_standalone is not None and len(inside) > gates.max_standalone:
         raise LimitError(

@@ -146,6 +146,20 @@ def test_a_file_says_what_it_was_written_for(tmp_path: Path):
     assert qdq("inspect", written["openvino"]).err.rstrip().endswith("make of it.")  # there is nothing to inspect
 
 
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (["--type", "fp8"], "ONNX Runtime has no kernels on FP8"),
+        (["--fail-on", "E"], "--fail-on is held against a prediction for TensorRT"),
+        (["--min-int8-macs", "9"], "--min-int8-macs is held against a prediction for TensorRT"),
+    ],
+)
+def test_inspect_refuses_what_it_has_no_answer_to_before_it_shows_anything(options: list[str], found: str):
+    done = qdq("inspect", MODEL, "--target", NAME, *options)
+    assert (done.code, done.out) == (2, "")
+    assert found in done.err
+
+
 def test_the_default_session_runs_nothing_on_integers_beside_fp16(tmp_path: Path):
     half, path = tmp_path / "half.onnx", tmp_path / "m.onnx"
     assert qdq("convert", MODEL, "--no-keep-io-types", "-q", "-o", half).code == 0
