@@ -42,7 +42,7 @@ def target_named(name: str, cpu: Cpu = Cpu.AUTO) -> Target:
 
 
 def serving_every_target(plan: Plan, model: ir.Model, config: PlanConfig) -> Plan:
-    """Return a plan whose calibration cache serves every target: it names what the others observe.
+    """Return a plan whose calibration cache serves every target, `--integer-io` too: it names what others observe.
 
     Args:
         plan: The plan.
@@ -52,7 +52,11 @@ def serving_every_target(plan: Plan, model: ir.Model, config: PlanConfig) -> Pla
     Raises:
         UsageError: A pattern of the configuration matches nothing.
     """
-    others = (make_plan(model, target, config) for target in TARGETS.values() if target.name != plan.target.name)
+    others = (
+        make_plan(model, target, replace(config, integer_io=target.integer_io))  # which observes the outputs too
+        for target in TARGETS.values()
+        if target.integer_io or target.name != plan.target.name
+    )
     names = dict.fromkeys(name for other in others for name in other.calibrated)
     return replace(plan, elsewhere=tuple(name for name in names if name not in plan.calibrated))
 

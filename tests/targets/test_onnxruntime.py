@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from qdq_cli import CalibrateConfig, DataConfig, QuantizeConfig, RangeConfig, VerifyConfig, quantize_model
+from qdq_cli import CalibrateConfig, DataConfig, PlanConfig, QuantizeConfig, RangeConfig, VerifyConfig, quantize_model
 from qdq_cli.calibrating.calibrate import calibrate_model
 from qdq_cli.config.forms import UNPREDICTED, Cpu, WeightForm
 from qdq_cli.model.saturated import saturate_products
@@ -206,11 +206,13 @@ def test_what_does_not_go_together_is_refused_with_a_way_out(
 def test_one_cache_serves_every_target(tmp_path: Path):
     cache = tmp_path / "digits.qcal"
     calibrate_model(CalibrateConfig(MODEL, cache, data=DATA, every_target=True))
-    for target in TARGETS:
+    for target, integers in ((name, integers) for name in TARGETS for integers in {False, TARGETS[name].integer_io}):
         outputs = []
         for ranges in (RangeConfig(cache=cache), RangeConfig()):
-            outputs.append(tmp_path / f"{target}.{len(outputs)}.onnx")
+            outputs.append(tmp_path / f"{target}.{integers}.{len(outputs)}.onnx")
             data = DataConfig() if ranges.cache else DATA
             verify = VerifyConfig(samples=0)
-            quantize_model(QuantizeConfig(MODEL, outputs[-1], data, ranges=ranges, verify=verify, target=target))
+            plan = PlanConfig(integer_io=integers)
+            config = QuantizeConfig(MODEL, outputs[-1], data, plan=plan, ranges=ranges, verify=verify, target=target)
+            quantize_model(config)
         assert outputs[0].read_bytes() == outputs[1].read_bytes()
