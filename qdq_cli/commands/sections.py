@@ -36,8 +36,8 @@ _EXPERTS, HELP = TITLES[-4], TITLES[-1]
 COMMON = frozenset(
     {
         "--calib", "--data", "--preprocess", "--samples", "--input-shape",
-        "--exclude", "--exclude-op", "--method", "--cache", "--recover",
-        "--output", "--trt", "--gpu", "--float-type", "--report", "--dry-run",
+        "--exclude", "--method", "--cache", "--recover",
+        "--output", "--target", "--trt", "--gpu", "--float-type", "--report", "--dry-run",
         "--layers", "--node", "--against", "--append", "--format", "--model", "--plot", "--layer-info",
         "--min-sqnr", "--min-agreement", "--min-int8-macs", "--tune", "--fail-on", "--max-standalone", "--max-drop",
         "--eval", "--max-drift", "--time", "--yes", "--json", "--quiet", "--verbose",

@@ -35,7 +35,10 @@ STORED = {"onnxruntime": WeightForm.INT8, "openvino": WeightForm.INT8}
 
 
 UNPREDICTED = ("onnxruntime", "openvino")
-"""Targets of which nobody predicts what they make of a model."""
+"""Targets of which nobody predicts kernel by kernel what they make of a model."""
+
+PREDICTED = tuple(name for name in TARGETS if name not in UNPREDICTED)
+"""The other ones: those of NVIDIA, whose kernels are predicted."""
 
 
 class Cpu(Enum):

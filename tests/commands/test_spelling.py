@@ -46,5 +46,5 @@ def test_words_parse_to_the_same_values(words: tuple[str, ...]):
 
 
 def test_defaults_are_not_spelled():
-    params = quantize.make_context("quantize", ["model.onnx", "--method", "mse", "--verify", "16"]).params
+    params = quantize.make_context("quantize", ["model.onnx", "--method", "auto", "--verify", "16"]).params
     assert spelled(OPTIONS, params) == ()
