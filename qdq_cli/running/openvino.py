@@ -7,11 +7,13 @@ the one that was quantized.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -29,6 +31,23 @@ _WEIGHTED = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul
 """What its execution graph calls convolutions and matrix products."""
 
 _INTEGERS = frozenset({"i8", "u8"})
+
+
+Made = TypeVar("Made")
+
+
+@functools.cache
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "openvino")
+
+
+def aside(work: Callable[[], Made]) -> Made:
+    """Do work of OpenVINO in a thread of its own, and wait for it.
+
+    Matrix tiles (AMX) that the main thread has worked with no longer fit into the frame of a signal on some systems
+    (seen on Linux 6.18 in a virtual machine): Ctrl-C, and a first signal that only asks, ended in a segmentation fault.
+    """
+    return _thread().submit(work).result()
 
 
 @dataclass(frozen=True)
@@ -84,7 +103,7 @@ class OpenVinoRunner:
             self._inputs = [value.get_any_name() for value in model.inputs]
             if batch is not None:
                 model.reshape({name: list(array.shape) for name, array in self._fed(batch).items()})
-            self._compiled = core.compile_model(model, "CPU", options)
+            self._compiled = aside(lambda: core.compile_model(model, "CPU", options))
             self._request = self._compiled.create_infer_request()
 
     def _fed(self, batch: Batch) -> dict[str, NDArray[Any]]:
@@ -97,7 +116,7 @@ class OpenVinoRunner:
     def run(self, batch: Batch) -> Mapping[str, NDArray[Any]]:
         """Return the outputs by name, each by every name it has."""
         with _errors("run the model"):
-            found = self._request.infer(self._fed(batch))
+            found = aside(lambda: self._request.infer(self._fed(batch)))
             given = {name: found[value].copy() for value in self._compiled.outputs for name in value.get_names()}
         return {name: codes.dequantized(given[name]) for name, codes in self._codes.items() if name in given} | {
             name: array for name, array in given.items() if name not in self._codes
@@ -109,7 +128,7 @@ class OpenVinoRunner:
 
         def run() -> object:
             with _errors("run the model"):
-                return self._request.infer(feed, share_inputs=True, share_outputs=True)
+                return aside(lambda: self._request.infer(feed, share_inputs=True, share_outputs=True))
 
         return run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def fed_codes(add: Callable[[Network, str], str], folder: Path) -> set[tuple[str
     np.savez(folder / "x.npz", x=values)
     report = quantized(folder / "model.onnx", DataConfig(calib=(folder / "x.npz",)), folder / "result.onnx")
     assert report.weighted_ops.quantized == report.weighted_ops.total
-    compiled = openvino.Core().compile_model(folder / "result.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = runner.aside(lambda: openvino.Core().compile_model(folder / "result.onnx", "CPU", options))
     told = [operator.get_rt_info() for operator in compiled.get_runtime_model().get_ordered_ops()]
     return {(runner._text(info["layerType"]), runner._text(info["runtimePrecision"])) for info in told}
 
@@ -197,3 +199,11 @@ def test_a_dry_run_has_a_plan_and_no_prediction(space: Workspace):
     done = qdq("quantize", space.model, "--target", "openvino", "--dry-run", "--json")
     assert done.code == 0
     assert (done.document["target"], done.document["tensorrt"]) == ("openvino", None)
+
+
+@there
+def test_it_leaves_the_main_thread_to_signals():
+    main = threading.main_thread()
+    assert runner.aside(threading.current_thread) is not main
+    with pytest.raises(ZeroDivisionError):
+        runner.aside(lambda: 1 // 0)
