@@ -67,6 +67,17 @@ def codes_in(metadata: Mapping[str, str]) -> dict[str, Codes]:
     return found
 
 
+def as_taken(codes: Mapping[str, Codes], name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """What an input is fed for an array: its codes where it takes integers and the array has floats, else the array.
+
+    Args:
+        codes: Those of the model, as from `codes_in`.
+        name: The input.
+        array: Any shape.
+    """
+    return codes[name].quantized(array) if name in codes and array.dtype.kind == "f" else array
+
+
 def _read(text: str) -> Codes | None:
     try:
         told = json.loads(text)

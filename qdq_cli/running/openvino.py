@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from qdq_cli.data.batches import Batch
 from qdq_cli.model import files
-from qdq_cli.model.integer_io import codes_in
+from qdq_cli.model.integer_io import as_taken, codes_in
+from qdq_cli.process.abreast import waited_for
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.extras import install_line
+from qdq_cli.process.interrupts import hearing_by_asking
 from qdq_cli.running.bound import array_for
 from qdq_cli.running.session import cores
 
@@ -47,7 +49,8 @@ def aside(work: Callable[[], Made]) -> Made:
     Matrix tiles (AMX) that the main thread has worked with no longer fit into the frame of a signal on some systems
     (seen on Linux 6.18 in a virtual machine): Ctrl-C, and a first signal that only asks, ended in a segmentation fault.
     """
-    return _thread().submit(work).result()
+    with hearing_by_asking():
+        return waited_for(_thread().submit(work))
 
 
 @dataclass(frozen=True)
@@ -107,11 +110,7 @@ class OpenVinoRunner:
             self._request = self._compiled.create_infer_request()
 
     def _fed(self, batch: Batch) -> dict[str, NDArray[Any]]:
-        return {name: self._as_taken(name, array_for(name, batch.arrays)) for name in self._inputs}
-
-    def _as_taken(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
-        codes = self._codes.get(name)
-        return array if codes is None or array.dtype.kind != "f" else codes.quantized(array)
+        return {name: as_taken(self._codes, name, array_for(name, batch.arrays)) for name in self._inputs}
 
     def run(self, batch: Batch) -> Mapping[str, NDArray[Any]]:
         """Return the outputs by name, each by every name it has."""

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from calibrators import Extremes, Histogram, NonFiniteError, warm_up
 from qdq_cli.data.batches import Batch
 from qdq_cli.model.finite import require_finite_weights
-from qdq_cli.model.integer_io import codes_in
+from qdq_cli.model.integer_io import as_taken, codes_in
 from qdq_cli.process.abreast import waited_for
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.interrupts import hearing_by_asking, insist
@@ -302,9 +302,8 @@ class Runner:
 
     def _fed(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
         """Return what an input is fed: samples of an FP32 model serve one whose inputs became FP16, or integers."""
-        if name in self._codes and array.dtype.kind == "f":
-            return self._codes[name].quantized(array)
-        return array.astype(np.float16) if name in self._halves and array.dtype == np.float32 else array
+        taken = as_taken(self._codes, name, array)
+        return taken.astype(np.float16) if name in self._halves and taken.dtype == np.float32 else taken
 
     def repeatedly(self, batch: Batch) -> Callable[[], object]:
         """Return a function that runs a batch as often as it is called, with nothing around ONNX Runtime's own run.
