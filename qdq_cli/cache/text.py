@@ -31,8 +31,14 @@ _MOST_LINES = 25  # of a list that -v shows in full
 _SHORTEST_NAME = 20
 
 
-def calibration_lines(report: CalibrationReport, *, full: bool) -> list[str]:
-    """A run of `qdq calibrate` on one screen."""
+def calibration_lines(report: CalibrationReport, *, full: bool, options: Sequence[str] = ()) -> list[str]:
+    """A run of `qdq calibrate` on one screen.
+
+    Args:
+        report: What it did.
+        full: List every tensor.
+        options: Words of a command line that say what was calibrated for, as `qdq quantize` takes them too.
+    """
     found = report.samples
     counts = [f"{found.cache} in the cache"]
     counts += [f"{found.new} new"] if found.new != found.cache else []
@@ -49,14 +55,14 @@ def calibration_lines(report: CalibrationReport, *, full: bool) -> list[str]:
         lines.append(_row("preprocessing", report.preprocessing + (" (assumed)" if report.assumed else "")))
     lines.append(_row("output", f"{report.output}  ({size_text(report.size_bytes)})"))
     lines.append(_row("seconds", seconds_text(report.seconds)))
-    lines += [] if report.interrupted else [_row("next", _next_command(report))]
+    lines += [] if report.interrupted else [_row("next", _next_command(report, options))]
     return [*lines, "", *(f"  {name}" for name in report.tensors)] if full else lines
 
 
-def _next_command(report: CalibrationReport) -> str:
+def _next_command(report: CalibrationReport, options: Sequence[str]) -> str:
     if report.shard != "1/1":
         return f"qdq cache merge {_quoted(report.output)} OTHER-SHARES -o MERGED"
-    return f"qdq quantize {_quoted(report.model)} --cache {_quoted(report.output)}"
+    return " ".join(("qdq quantize", _quoted(report.model), "--cache", _quoted(report.output), *options))
 
 
 def head_lines(summary: CacheSummary) -> list[str]:

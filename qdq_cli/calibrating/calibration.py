@@ -32,6 +32,7 @@ from qdq_cli.calibrating.observing import Job, Seen, run_samples
 from qdq_cli.calibrating.ruined import small_readers
 from qdq_cli.calibrating.sample_keys import SampleKeys
 from qdq_cli.calibrating.stored import find, portrait_for, provider_of, table_of, with_groupings
+from qdq_cli.calibrating.unfit import ends_of, way_out
 from qdq_cli.config.execution import ON_CPU
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
@@ -279,7 +280,8 @@ def _from_cache(
     if samples is not None and config.cache_missing == "calibrate" and fed_alike and hit.missing:
         return replace(found, from_cache=False, served=table, stored=False)
     raise DataError(
-        f"The calibration cache {path} does not fit the model: {problem}.", _fit_hint(samples, config, hit.missing)
+        f"The calibration cache {path} does not fit the model: {problem}.",
+        way_out(samples, config, hit.missing, ends_of(model, plan)),
     )
 
 
@@ -288,16 +290,6 @@ def _by_values_note(count: int) -> str:
         f"The calibration cache was made from another export of the network: {count} tensors were found in it by their "
         "weights and by the values they take on made-up samples."
     )
-
-
-def _fit_hint(samples: Samples | None, config: RangeConfig, missing: Sequence[str]) -> str:
-    if samples is None:
-        more = f"; qdq cache check MODEL {config.cache} -v names all" if missing else ""
-        made = "It was made for other weights, another network or target, or other options."
-        return f"{made} Give --calib to make it again{more}."
-    if config.cache_missing == "calibrate":
-        return "Choose the preprocessing of the cache with --preprocess, or calibrate everything with --recalibrate."
-    return "Allow it with --cache-missing calibrate, or calibrate everything with --recalibrate."
 
 
 def save_cache(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qdq_cli.commands.fields import options_of
@@ -17,6 +18,7 @@ from qdq_cli.commands.options import (
     display,
     record_of,
 )
+from qdq_cli.commands.spelling import spelled
 from qdq_cli.config.calibrate import CalibrateConfig
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.process.errors import InterruptedRunError
@@ -59,7 +61,9 @@ def calibrate(params: Params) -> None:
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
     with stop_on_signals() as stop:
         report = calibrate_model(config_of(params), screen, stop)
-    screen.result(report, lambda: calibration_lines(report, full=screen.verbose), lambda: _require_whole(report))
+    options = spelled((*options_of(CalibrateConfig, "target"), *PLACEMENT), params)
+    lines = partial(calibration_lines, report, full=screen.verbose, options=options)
+    screen.result(report, lines, lambda: _require_whole(report))
 
 
 def _require_whole(report: CalibrationReport) -> None:

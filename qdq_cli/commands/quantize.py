@@ -66,14 +66,14 @@ _SECTIONS = {
 def quantize(params: Params) -> None:
     """Quantize an FP32 ONNX model to INT8 with Q/DQ nodes.
 
-    MODEL is calibrated on the samples of --calib and written with QuantizeLinear/DequantizeLinear pairs where TensorRT
-    fuses them best; the input is never changed.
+    MODEL is calibrated on the samples of --calib and written with Q/DQ pairs where the runtime of --target fuses them
+    best: NVIDIA TensorRT, or ONNX Runtime or OpenVINO on a CPU. The input is never changed.
 
     \b
     Examples:
       qdq quantize model.onnx --calib images/
       qdq quantize model.onnx --calib arrays.npz --cache model.qcal --min-sqnr 20
-      qdq quantize model.onnx --calib images/ --recover
+      qdq quantize model.onnx --calib images/ --target onnxruntime --recover
       qdq quantize model.onnx --dry-run
     """
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])

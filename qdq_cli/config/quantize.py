@@ -23,6 +23,7 @@ from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.config.recovery import RECOVERY_STEPS
 from qdq_cli.config.targets import release_for, target_field
+from qdq_cli.process.errors import UsageError
 
 DEFAULT_VERIFY = 16
 """Samples held back to compare on."""
@@ -141,6 +142,8 @@ class QuantizeConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.time is False and self.min_speedup is not None:
+            raise UsageError("--no-time contradicts --min-speedup, which times both models.", "Leave one of them out.")
         object.__setattr__(self, "trt", release_for(self.target, self.trt))
         # up to TensorRT 10 the builder has flags that run an FP32 rest in FP16, and nobody builds without them
         single_rest = self.trt is TensorRT.V11 and self.float_type is FloatType.FP32

@@ -30,7 +30,7 @@ class TuneConfig(Checked):
         report: Where the HTML page goes; None for none.
         cost: What is kept low: `predicted` keeps most work in INT8 as predicted; `built` has the fewest bytes moved by
             the kernels that NVIDIA's compiler builds.
-        gpu: Compute capability that it builds for; None for `sm89`.
+        gpu: Compute capability that it builds for, and that must have units for the type; None for `sm89`, and any.
     """
 
     quantize: QuantizeConfig
@@ -54,7 +54,8 @@ class TuneConfig(Checked):
     )
     gpu: str | None = option(
         None,
-        f"Compute capability that --cost built builds for: {', '.join(GPUS)}. [default: {DEFAULT_GPU}]",
+        f"Refuse types that this GPU has no units for; what --cost built builds for: {', '.join(GPUS)}. "
+        f"[default: {DEFAULT_GPU}]",
         metavar="smNN",
         rule=OneOf(GPUS),
     )

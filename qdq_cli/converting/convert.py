@@ -24,7 +24,7 @@ from qdq_cli.model.check import check_written
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.provenance import record_provenance
 from qdq_cli.model.quantized import holds_quantization
-from qdq_cli.placement.target import Build
+from qdq_cli.placement.target import Build, Target
 from qdq_cli.placement.topology import float_tensors
 from qdq_cli.preparing.prepare import Preparation, prepare
 from qdq_cli.process.clock import Clock
@@ -41,7 +41,7 @@ from qdq_cli.quantizing.writing import with_twin
 from qdq_cli.running.execution import runs_as_told
 from qdq_cli.running.unknown import notes_about
 from qdq_cli.screen.render import check_page_target, write_page
-from qdq_cli.targets.known import target_named
+from qdq_cli.targets.known import target_named, written_for
 
 _HINT = "The model was not written. Give samples with --calib, or more of them, so that large values are known."
 
@@ -129,6 +129,7 @@ def _open(run: _Run) -> _Subject:
     with run.stage("prepare"):
         prepared = prepare(source.model, source.proto, copy=False)
     run.say(*prepared.notes, *notes_about(prepared.unknown))
+    run.warn(*_warning_of_target(prepared.model, config.float_type))
     forms = config.scale_type, config.keep_io_types
     form = wanted_form(prepared.model, config.model, config.float_type, FloatType.FP32, forms)
     if form is None:
@@ -136,6 +137,17 @@ def _open(run: _Run) -> _Subject:
             f"{config.model} is {config.float_type.value.upper()} already.", "There is nothing to convert in it."
         )
     return _Subject(replace(source, model=prepared.model, proto=None), prepared, form)
+
+
+def _warning_of_target(model: ir.Model, float_type: FloatType) -> tuple[str, ...]:
+    """Warn that the runtime a model was written for computes nothing on integers beside floats of a type."""
+    written = written_for(model)
+    if written is None or float_type in written.float_types:
+        return ()
+    return (
+        f"The file says that it was written for {written.title}, which computes nothing on integers beside "
+        f"{float_type.value.upper()}: keep the FP32 one there.",
+    )
 
 
 def _open_samples(run: _Run, subject: _Subject) -> Samples | None:
@@ -295,13 +307,12 @@ def _report(
         size_bytes=SizeBytes(subject.source.size_bytes, None),
         seconds={},
         notes=(),
-        builds=_builds(opset),
+        builds=_builds(opset, written_for(finished.model) or target_named(DEFAULT_TARGET)),
     )
 
 
-def _builds(opset: int) -> tuple[Build, ...]:
-    """How each release of TensorRT builds the result."""
-    target = target_named(DEFAULT_TARGET)
+def _builds(opset: int, target: Target) -> tuple[Build, ...]:
+    """How each release of the target builds the result."""
     if target.release is None or target.builds is None:
         return ()
     oldest = target.release(opset, half=True, weights=WeightForm.FP32, asked=None)

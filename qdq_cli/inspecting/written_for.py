@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from qdq_cli.model.provenance import target_of
 from qdq_cli.process.progress import Listener
-from qdq_cli.targets.known import TARGETS
+from qdq_cli.targets.known import TARGETS, written_for
 
 _SHOWN = tuple(name for name, target in TARGETS.items() if target.predictor is not None or name == "onnxruntime")
 """The targets that `qdq inspect` shows a model for."""
@@ -20,7 +19,7 @@ def say_what_it_is_for(model: ir.Model, asked: str, listener: Listener) -> None:
         asked: Name of the target that it is shown for.
         listener: Told about it.
     """
-    written = TARGETS.get(target_of(model))
+    written = written_for(model)
     if written is None or written.name == asked:
         return
     shown = f" --target {written.name} shows that." if written.name in _SHOWN else ""

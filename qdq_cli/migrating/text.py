@@ -34,7 +34,9 @@ def report_lines(report: MigrationReport, *, full: bool = False) -> list[str]:
     lines += labelled("outputs", _compared(report.compared)) if report.compared is not None else []
     sizes = f"opset {report.opset}, {size_text(report.size_bytes.after or 0)}"
     lines += row("output", f"{short_path(report.output)}  ({sizes})")
-    lines += labelled("next", [line for build in report.builds for line in build_lines(build, report.output, WIDTH)])
+    if not report.findings:
+        builds = [line for build in report.builds for line in build_lines(build, report.output, WIDTH)]
+        lines += labelled("next", builds)
     lines += repair_lines(report.repairs, full=full) if report.repairs else []
     lines += left_lines(report.left, full=full)
     lines += _remaining(report)

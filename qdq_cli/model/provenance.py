@@ -35,6 +35,11 @@ def target_of(model: ir.Model) -> str:
     return model.metadata_props.get("qdq.target", "")
 
 
+def forget_target(model: ir.Model) -> None:
+    """Take the target out of the metadata, of a model that is written for the default one now."""
+    model.metadata_props.pop("qdq.target", None)
+
+
 def recovery_of(model: ir.Model) -> tuple[str, ...]:
     """Read back the steps of recovery that a model was written with; none for other models."""
     return tuple(model.metadata_props.get("qdq.recovery", "").replace("+", " ").replace(",", " ").split())

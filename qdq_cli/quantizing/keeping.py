@@ -12,6 +12,7 @@ from qdq_cli.quantizing.groundwork import Opened
 from qdq_cli.quantizing.report import Report, SizeBytes, UnmetLimitError
 from qdq_cli.quantizing.reporting import planned, predicted, unmet_macs
 from qdq_cli.quantizing.run import Run
+from qdq_cli.targets.known import written_for
 
 
 def require_named(config: QuantizeConfig) -> None:
@@ -47,16 +48,18 @@ def keep_model(run: Run, opened: Opened, target: Path) -> Report:
             f"{config.model} is quantized already, and quantize leaves it as it is.",
             f"qdq convert gives what is not quantized another type, with --float-type {config.float_type.value}.",
         )
+    written = written_for(opened.prepared.model) or run.target
     with run.stage("predict"):
-        model = opened.prepared.model
-        prediction = predicted(run, opened, model, None)
-    report = replace(planned(run, replace(opened, form=None)), tensorrt=prediction)
+        fits = written.name == run.target.name
+        prediction = predicted(run, opened, opened.prepared.model, None) if fits else None
+    report = replace(planned(run, replace(opened, form=None)), tensorrt=prediction, target=written.name)
     unmet = unmet_macs(prediction, config.min_int8_macs, run.target.type_title)
     if unmet is not None:
         raise UnmetLimitError(run.finish(replace(report, unmet_limit=unmet.message)), unmet.hint)
     report = _copied(run, opened, target, report) if config.output is not None else report
     done = "no file was written" if report.output is None else f"{report.output} is a copy of it"
-    run.warn(f"{config.model} is quantized already, so nothing was added; {done}.")
+    for_whom = "" if fits else f" for {written.title}"
+    run.warn(f"{config.model} is quantized already{for_whom}, so nothing was added; {done}.")
     return run.finish(report)
 
 

@@ -54,9 +54,9 @@ from qdq_cli.quantizing.reporting import (
     planned,
     quantized_in_part,
     release_of,
+    require_floats,
     require_form,
     require_something_to_judge,
-    warning_of_floats,
     why_nothing,
 )
 from qdq_cli.quantizing.run import Outcome, Run
@@ -201,7 +201,8 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
     opened = replace(opened, trt=release_of(run, opened, opset))
     run.outcome.model, run.outcome.plan = prepared.model, plan
     run.say(*note_of_opset(opened))
-    run.warn(*warning_of_refusals(opened), *warning_of_floats(opened, run.target))
+    require_floats(opened, run.target)
+    run.warn(*warning_of_refusals(opened))
     run.warn(*(warnings_about(prepared.model, run.target) if plan.quantized or config.dry_run else ()))
     return opened
 

@@ -139,7 +139,7 @@ def is_plan(report: Report) -> bool:
 def next_commands(report: Report, width: int = 80) -> list[str]:
     """Return the commands to type next."""
     if report.already_quantized:
-        return [f"qdq inspect {quoted(report.output or report.model)}"]
+        return [f"qdq inspect {quoted(report.output or report.model)}{_target(report)}"]
     if not report.weighted_ops.total:
         return []
     if not report.weighted_ops.quantized:
@@ -153,8 +153,11 @@ def next_commands(report: Report, width: int = 80) -> list[str]:
 
 def _asked_for(report: Report) -> str:
     """The options that a command needs for the target and type of a plan."""
-    target = "" if report.target in ("", DEFAULT_TARGET) else f" --target {report.target}"
-    return target + (" --type fp8" if type_title(report.activation_type) == "FP8" else "")
+    return _target(report) + (" --type fp8" if type_title(report.activation_type) == "FP8" else "")
+
+
+def _target(report: Report) -> str:
+    return "" if report.target in ("", DEFAULT_TARGET) else f" --target {report.target}"
 
 
 def build_lines(build: Build, model: str, width: int) -> list[str]:

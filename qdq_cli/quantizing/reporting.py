@@ -242,14 +242,17 @@ def quantized_in_part(plan: Plan) -> tuple[str, ...]:
     )
 
 
-def warning_of_floats(opened: Opened, target: Target) -> tuple[str, ...]:
-    """Warn that the floats of a model keep a target from computing on integers, where they do."""
-    if not opened.has_half or FloatType.FP16 in target.float_types or not opened.plan.quantized:
-        return ()
-    return (
-        f"The model is FP16 or BF16, and {target.title} computes nothing on integers beside these: "
-        "give the FP32 model.",
-    )
+def require_floats(opened: Opened, target: Target) -> None:
+    """Refuse a model whose floats keep a target from computing anything on integers.
+
+    Raises:
+        ModelError: It is FP16 or BF16, and the target wants FP32 around integers.
+    """
+    if opened.has_half and FloatType.FP16 not in target.float_types and opened.plan.quantized:
+        raise ModelError(
+            f"{opened.source.path} is FP16 or BF16, and {target.title} computes nothing on integers beside these.",
+            "Give the FP32 model.",
+        )
 
 
 def note_of_opset(opened: Opened) -> tuple[str, ...]:

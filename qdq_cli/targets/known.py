@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from qdq_cli.config.forms import Cpu, QuantType
 from qdq_cli.config.placement import PlanConfig
+from qdq_cli.model.provenance import target_of
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.target import Target
 from qdq_cli.process.errors import UsageError
@@ -39,6 +40,15 @@ def target_named(name: str, cpu: Cpu = Cpu.AUTO) -> Target:
     if target.processor is None:
         return target
     return for_processor(target, written_for_this() if cpu is Cpu.AUTO else cpu)
+
+
+def written_for(model: ir.Model) -> Target | None:
+    """Return the target that a model's file says it was written for; None where it says nothing.
+
+    Args:
+        model: The model, with the metadata of its file.
+    """
+    return TARGETS.get(target_of(model))
 
 
 def serving_every_target(plan: Plan, model: ir.Model, config: PlanConfig) -> Plan:

@@ -139,14 +139,12 @@ def _check(config: TuneConfig) -> None:
     """Refuse what asks for nothing or contradicts itself.
 
     Raises:
-        UsageError: There is no target, --eval and --max-drop are not together, or nothing is built for --gpu.
+        UsageError: There is no target, or --eval and --max-drop are not together.
         DataError: There are no samples.
     """
     if (config.evaluation is None) != (config.max_drop is None):
         given, missing = ("--eval", "--max-drop") if config.max_drop is None else ("--max-drop", "--eval")
         raise UsageError(f"{given} needs {missing}.", "The one measures the model, the other says what it may lose.")
-    if config.gpu is not None and config.cost != BUILT:
-        raise UsageError("--gpu names what --cost built builds for, and costs are predicted.", "Give --cost built.")
     if config.evaluation is not None:
         check_command(config.evaluation)
     elif not config.quantize.verify.gates:

@@ -166,7 +166,7 @@ def test_what_cannot_be_timed_is_refused(options: tuple[str, ...], sentence: str
 
 
 def test_a_limit_contradicts_no_time(space: Workspace):
-    done = space.quantize("--min-speedup", 2, "--no-time")
+    done = space.quantize("--min-speedup", 2, "--no-time", "--calib", space.folder / "nothing-is-read-before")
     assert (done.code, "--no-time contradicts --min-speedup" in done.err) == (2, True)
 
 

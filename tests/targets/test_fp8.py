@@ -95,6 +95,13 @@ def test_where_there_is_no_fp8_nothing_is_written(space: Workspace, options: lis
     assert not space.output.exists()
 
 
+def test_tuning_refuses_a_gpu_without_units_and_takes_one_that_has_them(space: Workspace):
+    common = ("tune", space.model, "--calib", space.arrays, "--min-sqnr", 1, "--type", "fp8", "--gpu")
+    refused = qdq(*common, "sm80")
+    assert (refused.code, "sm80 has no units for FP8" in refused.err, space.output.exists()) == (2, True, False)
+    assert qdq(*common, "sm89").code == 0
+
+
 def test_the_gpus_are_those_that_have_units_for_it():
     assert tuple(gpu for gpu in Gpu if Use.FP8 in UNITS[gpu].runs) == GPUS
 

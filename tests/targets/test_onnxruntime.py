@@ -165,17 +165,48 @@ def test_the_default_session_runs_nothing_on_integers_beside_fp16(tmp_path: Path
     assert qdq("convert", MODEL, "--no-keep-io-types", "-q", "-o", half).code == 0
     done = qdq("quantize", half, "--calib", IMAGES, "--preprocess", "unit", "--target", NAME, "--samples", 4,
         "--verify", 0, "--no-time", "-o", path)  # fmt: skip
-    assert done.code == 0
-    assert qdq("inspect", path, "--target", NAME, "--json").document["weighted_on_codes"] == 0
-    assert "computes nothing on integers beside these: give the FP32 model." in " ".join(done.err.split())
-    assert not any(node.op_type.startswith("QLinear") for node in optimized(path, tmp_path).graph.node)
+    said = " ".join(done.err.split())
+    assert (done.code, path.exists()) == (3, False)
+    assert "ONNX Runtime computes nothing on integers beside these. hint: Give the FP32 model." in said
+
+
+def test_a_file_says_for_whom_it_is_to_every_command_that_takes_it(report: Report, tmp_path: Path):
+    again = qdq("quantize", report.output, "-o", tmp_path / "again.onnx")
+    assert "is quantized already for ONNX Runtime" in again.err
+    assert "trtexec" not in again.out and "TensorRT" not in again.out
+    assert again.out.split("\nnext")[-1].split() == ["qdq", "inspect", str(tmp_path / "again.onnx"), "--target", NAME]
+    converted = qdq("convert", report.output, "-o", tmp_path / "half.onnx")
+    assert "computes nothing on integers beside FP16: keep the FP32 one there." in converted.err
+    assert "trtexec" not in converted.out
+    migrated = qdq("migrate", report.output, "-o", tmp_path / "migrated.onnx")
+    assert "was written for ONNX Runtime, and its Q/DQ stay where they are" in migrated.err
+    assert "errors remain for TensorRT 11" in migrated.out and "trtexec" not in migrated.out
+    metadata = {entry.key for entry in onnx.load(tmp_path / "migrated.onnx").metadata_props}
+    assert "qdq.version" in metadata and "qdq.target" not in metadata
+
+
+def test_the_next_command_of_a_calibration_keeps_what_it_was_for(tmp_path: Path):
+    cache = tmp_path / "digits.qcal"
+    common = ("--calib", IMAGES, "--preprocess", "unit", "--samples", 8)
+    done = qdq("calibrate", MODEL, *common, "--target", NAME, "--integer-io", "-o", cache)
+    said = done.out.split("\nnext")[-1].split()
+    assert said == ["qdq", "quantize", str(MODEL), "--cache", str(cache), "--target", NAME, "--integer-io"]
+    assert qdq(*said[1:], "-o", tmp_path / "m.onnx").code == 0
+
+
+def test_a_cache_without_the_outputs_says_what_integer_outputs_need(tmp_path: Path):
+    cache = tmp_path / "digits.qcal"
+    assert qdq("calibrate", MODEL, "--calib", IMAGES, "--preprocess", "unit", "--samples", 8, "-o", cache).code == 0
+    short = qdq("quantize", MODEL, "--cache", cache, "--target", "openvino", "--integer-io", "-o", tmp_path / "n.onnx")
+    assert short.code == 4
+    assert "Outputs that become integers have to be observed" in short.err
 
 
 def test_the_next_command_of_a_plan_keeps_the_target_and_the_type():
     for options in (["--target", "openvino"], ["--target", "tensorrt-rtx", "--type", "fp8"], []):
         shown = qdq("quantize", MODEL, "--dry-run", *options)
         assert " ".join(["--calib FOLDER", *options]) in " ".join(shown.out.split())
-        assert ("--target" in shown.out.split("next")[-1]) == bool(options)
+        assert ("--target" in shown.out.split("\nnext")[-1]) == bool(options)
 
 
 @pytest.mark.parametrize(
