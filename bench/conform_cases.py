@@ -24,7 +24,7 @@ from qdq_cli.model.wire import encode
 from qdq_cli.placement.draft import draft
 from qdq_cli.placement.rewrite import rewrite
 from qdq_cli.process.progress import SILENT
-from qdq_cli.quantizing.pipeline import open_model
+from qdq_cli.quantizing.planning import open_model
 from qdq_cli.quantizing.run import Run
 from qdq_cli.targets.known import target_named
 from qdq_cli.targets.tensorrt_rtx.table import TENSORRT_RTX

@@ -21,7 +21,7 @@ from qdq_cli.placement.draft import draft
 from qdq_cli.preparing.reading import make_readable
 from qdq_cli.process.errors import QdqError, UsageError
 from qdq_cli.process.progress import SILENT
-from qdq_cli.quantizing.pipeline import open_model
+from qdq_cli.quantizing.planning import open_model
 from qdq_cli.quantizing.run import Run
 from qdq_cli.targets.tensorrt.table import TENSORRT
 

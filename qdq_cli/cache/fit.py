@@ -24,7 +24,7 @@ from qdq_cli.placement.topology import float_tensors
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError
-from qdq_cli.quantizing.float_rest import half_type
+from qdq_cli.quantizing.float_form import half_type
 from qdq_cli.targets.known import target_for
 
 

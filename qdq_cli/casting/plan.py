@@ -19,6 +19,7 @@ from qdq_cli.casting.findings import Finding, Scene
 from qdq_cli.casting.formats import FORMATS, FloatFormat
 from qdq_cli.casting.grids import grids
 from qdq_cli.casting.guards import guards, small_divisors
+from qdq_cli.casting.kept import Kept
 from qdq_cli.casting.masks import find_masks
 from qdq_cli.casting.pair_scales import pair_scales
 from qdq_cli.casting.reach import out_of_reach, seen_values
@@ -36,23 +37,6 @@ from qdq_cli.process.errors import ModelError
 
 SINGLE_SCALE_OPSET = 23
 """The first opset whose DQ says in which type it gives its floats (`output_dtype`)."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """An operator that stays FP32.
-
-    Args:
-        node: Its name.
-        op_type: Its operator.
-        code: Why, as a stable code that `qdq explain` explains.
-        reason: Why, as a sentence without its full stop.
-    """
-
-    node: str
-    op_type: str
-    code: str
-    reason: str
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,8 @@ def show(params: Params) -> None:
     from qdq_cli.cache.summary import read_summary
     from qdq_cli.cache.text import ASCII_BLOCKS, BLOCKS, show_lines
     from qdq_cli.process.writable import check_writable
-    from qdq_cli.screen.render import check_page_target, write_page
+    from qdq_cli.screen.page_target import check_page_target
+    from qdq_cli.screen.render import write_page
 
     screen = _screen(params)
     if params["plot"] is not None:

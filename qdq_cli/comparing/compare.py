@@ -39,7 +39,8 @@ from qdq_cli.quantizing.speed_limit import held_speed, unmet_speed
 from qdq_cli.running.execution import runs_as_told
 from qdq_cli.running.runner import Runner
 from qdq_cli.screen.amounts import decibels
-from qdq_cli.screen.render import check_page_target, write_page
+from qdq_cli.screen.page_target import check_page_target
+from qdq_cli.screen.render import write_page
 from qdq_cli.timing.models import time_models
 from qdq_cli.timing.record import Speed
 from qdq_cli.timing.runtimes import DEFAULT_RUNTIME

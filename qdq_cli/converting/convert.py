@@ -32,7 +32,8 @@ from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, LimitError, ModelError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing import verification
-from qdq_cli.quantizing.float_rest import Finished, FloatForm, completed, in_float_type, wanted_form
+from qdq_cli.quantizing.float_form import FloatForm, wanted_form
+from qdq_cli.quantizing.float_rest import Finished, completed, in_float_type
 from qdq_cli.quantizing.limits import hold_limits
 from qdq_cli.quantizing.low import low_names
 from qdq_cli.quantizing.report import LowOutput, SizeBytes, Verification
@@ -40,7 +41,8 @@ from qdq_cli.quantizing.run import Course
 from qdq_cli.quantizing.writing import with_twin
 from qdq_cli.running.execution import runs_as_told
 from qdq_cli.running.unknown import notes_about
-from qdq_cli.screen.render import check_page_target, write_page
+from qdq_cli.screen.page_target import check_page_target
+from qdq_cli.screen.render import write_page
 from qdq_cli.targets.known import target_named, written_for
 
 _HINT = "The model was not written. Give samples with --calib, or more of them, so that large values are known."

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from qdq_cli.converting.record import Conversion
 from qdq_cli.converting.text import observed_lines
-from qdq_cli.quantizing.float_text import float_section, float_text
+from qdq_cli.quantizing.float_section import float_section
+from qdq_cli.quantizing.float_text import float_text
 from qdq_cli.quantizing.page import verification_section
 from qdq_cli.screen.amounts import size_text
 from qdq_cli.screen.page import Badge, Block, Cell, Facts, Note, Page, Section, Tone

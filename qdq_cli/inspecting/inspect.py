@@ -8,20 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from qdq_cli.calibrating.calibration_data import input_specs
 from qdq_cli.config.inspect import Gates, InspectConfig
 from qdq_cli.config.quantize import QuantizeConfig
-from qdq_cli.data.inputs import parse_input_shapes, with_shapes
-from qdq_cli.inspecting.page import Predicted, inspection_page
 from qdq_cli.inspecting.record import Inspection, Summary
 from qdq_cli.inspecting.written_for import say_what_it_is_for
 from qdq_cli.model import files
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.quantized import holds_quantization
 from qdq_cli.placement.draft import draft
+from qdq_cli.placement.plan import Plan
 from qdq_cli.preparing.prepare import infer_shapes
 from qdq_cli.preparing.reading import make_readable
 from qdq_cli.preparing.settle import give_shapes, settle_one_sample, take_one_sample
@@ -31,11 +30,10 @@ from qdq_cli.process.errors import LimitError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.process.writable import check_apart, check_writable
 from qdq_cli.quantizing.destinations import check_outputs
-from qdq_cli.quantizing.page_weights import weight_rows
+from qdq_cli.quantizing.planning import finish_plan, open_model
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
-from qdq_cli.screen.page import BoxRow
-from qdq_cli.screen.render import check_page_target, write_page
+from qdq_cli.screen.page_target import check_page_target
 from qdq_cli.targets.known import target_for, target_named
 from qdq_cli.targets.lints import lint_gpu_of, lint_of
 from qdq_cli.targets.tensorrt.cost import measure
@@ -44,11 +42,14 @@ from qdq_cli.targets.tensorrt.findings import Finding, Severity, check_wanted
 from qdq_cli.targets.tensorrt.gpus import needs_of
 from qdq_cli.targets.tensorrt.importer.plugins import check_plugins
 from qdq_cli.targets.tensorrt.lint import lint_rest, lint_simulation
-from qdq_cli.targets.tensorrt.page_origin import origin_of, stored_channels
 from qdq_cli.targets.tensorrt.precision import PRECISIONS
 from qdq_cli.targets.tensorrt.predict import prediction_of
 from qdq_cli.targets.tensorrt.simulation import Simulation
 from qdq_cli.targets.tensorrt.verdict import verdict
+
+if TYPE_CHECKING:
+    from qdq_cli.inspecting.page import Predicted
+    from qdq_cli.screen.page import BoxRow
 
 
 def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspection:
@@ -72,12 +73,7 @@ def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspect
             files.check_not_read(path, (source.path, *source.data_files), option)
         if config.report is None:
             return _inspected(source, _subject(source, config, listener), config)[0]
-        inspection, predicted = _pictured(source, config, listener)
-        beside = None
-        if config.against is not None:
-            beside = _pictured(files.load(config.against), replace(config, model=config.against), listener)
-        write_page(inspection_page(inspection, predicted, beside), config.report)
-        return inspection
+        return _with_page(source, config, listener, config.report)
 
 
 def _require_prediction(name: str) -> None:
@@ -114,8 +110,24 @@ def _checked_writes(config: InspectConfig) -> dict[str, Path]:
     return {**config.writes, "--report": page}
 
 
+def _with_page(source: files.ModelFile, config: InspectConfig, listener: Listener, path: Path) -> Inspection:
+    """Inspect a model, and the other one beside it where there is one, and write the page about them."""
+    from qdq_cli.inspecting.page import inspection_page  # most inspections draw no page, and do not wait for it
+    from qdq_cli.screen.render import write_page
+
+    inspection, predicted = _pictured(source, config, listener)
+    beside = None
+    if config.against is not None:
+        beside = _pictured(files.load(config.against), replace(config, model=config.against), listener)
+    write_page(inspection_page(inspection, predicted, beside), path)
+    return inspection
+
+
 def _pictured(source: files.ModelFile, config: InspectConfig, listener: Listener) -> tuple[Inspection, Predicted]:
     """Inspect a model, and keep what a page shows of it."""
+    from qdq_cli.inspecting.page import Predicted
+    from qdq_cli.targets.tensorrt.page_origin import origin_of
+
     subject = _subject(source, config, listener)
     origin = origin_of(subject.model)  # now: simulating takes the model apart
     inspection, simulation, cost = _inspected(source, subject, config)
@@ -194,17 +206,22 @@ def _as_it_is(model: ir.Model, config: InspectConfig) -> _Subject:
         _fix_shapes(model, config)
     batched = take_one_sample(model)
     make_readable(model)
-    channels = () if config.report is None else stored_channels(model)
-    return _Subject(model, opset_of(model), batched, None, channels)
+    return _Subject(model, opset_of(model), batched, None, () if config.report is None else _channels_of(model))
+
+
+def _channels_of(model: ir.Model, plan: Plan | None = None) -> tuple[BoxRow, ...]:
+    """Return the spread of the channels of each weight, for a page: of those stored, or of those that a plan has."""
+    from qdq_cli.quantizing.page_weights import weight_rows  # most inspections draw no page
+    from qdq_cli.targets.tensorrt.page_origin import stored_channels
+
+    return stored_channels(model) if plan is None else weight_rows(model, plan)
 
 
 def _as_planned(source: files.ModelFile, config: InspectConfig, run: Run) -> _Subject:
-    from qdq_cli.quantizing.pipeline import finish_plan, open_model  # a Q/DQ model does not wait for it
-
     opened = open_model(run, source)
     report = finish_plan(run, opened)
     model, plan, opset = opened.prepared.model, opened.plan, opened.prepared.opset_before
-    channels = () if config.report is None else weight_rows(model, plan)
+    channels = () if config.report is None else _channels_of(model, plan)
     del opened  # a copy would take a fifth of the time; nobody else holds the model, so it is taken apart
     if config.input_shape:
         _fix_shapes(model, config)
@@ -309,6 +326,9 @@ def _matches(entry: Finding, wanted: str) -> bool:
 
 def _fix_shapes(model: ir.Model, config: InspectConfig) -> None:
     """Give dynamic inputs the sizes of --input-shape, so that what depends on them is known."""
+    from qdq_cli.calibrating.calibration_data import input_specs  # it brings every reader of data along
+    from qdq_cli.data.inputs import parse_input_shapes, with_shapes
+
     specs = input_specs(model)
     shapes = parse_input_shapes(config.input_shape, specs)
     give_shapes(model, {spec.name: spec.shape for spec in with_shapes(specs, shapes) if spec.name in shapes})

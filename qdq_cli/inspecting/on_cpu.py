@@ -97,7 +97,7 @@ def _refuse_views(config: InspectConfig) -> None:
 
 
 def _planned(source: files.ModelFile, config: InspectConfig, listener: Listener) -> CpuInspection:
-    from qdq_cli.quantizing.pipeline import finish_plan, open_model  # a Q/DQ model does not wait for it
+    from qdq_cli.quantizing.planning import finish_plan, open_model  # a Q/DQ model does not wait for it
 
     planned = QuantizeConfig(model=config.model, plan=config.plan, dry_run=True, target=config.target)
     run = Run(planned, listener, target_for(config.target, config.plan))

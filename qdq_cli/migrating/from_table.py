@@ -16,8 +16,9 @@ from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.topology import float_tensors
 from qdq_cli.process.errors import DataError
 from qdq_cli.process.progress import Listener
-from qdq_cli.quantizing.groundwork import Opened, require_float
-from qdq_cli.quantizing.pipeline import lay_groundwork, open_model, open_samples, rewrite_model
+from qdq_cli.quantizing.opened import Opened, require_float
+from qdq_cli.quantizing.pipeline import lay_groundwork, open_samples, rewrite_model
+from qdq_cli.quantizing.planning import open_model
 from qdq_cli.quantizing.report import WeightedOps
 from qdq_cli.quantizing.run import Run
 from qdq_cli.screen.sentences import count_text, some_of

@@ -24,7 +24,8 @@ from qdq_cli.model.scales import is_dequantize
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import UsageError
 from qdq_cli.process.progress import SILENT, Listener
-from qdq_cli.quantizing.float_rest import Finished, completed, half_type, in_float_type, wanted_form
+from qdq_cli.quantizing.float_form import half_type, wanted_form
+from qdq_cli.quantizing.float_rest import Finished, completed, in_float_type
 from qdq_cli.quantizing.report import SizeBytes
 from qdq_cli.running.execution import runs_as_told
 from qdq_cli.targets.tensorrt.findings import Finding, Severity

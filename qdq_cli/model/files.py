@@ -21,7 +21,6 @@ import onnx
 import onnx_ir as ir
 
 from calibrators.regular_file import open_regular
-from qdq_cli.data.sources import is_sample
 from qdq_cli.model.declared import read_declarations
 from qdq_cli.model.external_data import bind_external_data, take_in_small
 from qdq_cli.model.maps import from_proto, has_maps, put_back
@@ -226,10 +225,17 @@ def check_not_read(target: Path, reads: Iterable[Path], option: str = "-o") -> N
     """
     for path in reads:
         is_folder = target.exists() and path.is_dir()
-        within = is_folder and is_sample(target) and target.resolve().is_relative_to(path.resolve())
+        within = is_folder and _is_sample(target) and target.resolve().is_relative_to(path.resolve())
         if within or _is_same_file(target, path):
             hint = f"Name another file with {option}." if option.startswith("-") else f"Name another {option}."
             raise UsageError(f"{target} is read by this run, and would be overwritten.", hint)
+
+
+def _is_sample(path: Path) -> bool:
+    """Say whether a file of this name counts as a sample in a folder of calibration data."""
+    from qdq_cli.data.sources import is_sample  # it brings every reader of data along, and most models meet none
+
+    return is_sample(path)
 
 
 def _is_same_file(one: Path, other: Path) -> bool:

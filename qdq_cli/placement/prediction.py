@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import onnx_ir as ir
 
-from qdq_cli.screen.page import Section
+if TYPE_CHECKING:
+    from qdq_cli.screen.page import Section
 
 
 @dataclass(frozen=True)

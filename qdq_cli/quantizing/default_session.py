@@ -18,7 +18,8 @@ from qdq_cli.data.batches import Batch
 from qdq_cli.model.lowering import LAST_SAFE_OPSET
 from qdq_cli.process.errors import ModelError
 from qdq_cli.quantizing.report import DefaultSession
-from qdq_cli.running.openvino import OpenVinoRunner, RuntimeLayers
+from qdq_cli.running.layers import RuntimeLayers
+from qdq_cli.running.openvino import OpenVinoRunner
 from qdq_cli.running.runner import Outputs, Runner
 from qdq_cli.running.session import Source
 from qdq_cli.screen.sentences import some_of

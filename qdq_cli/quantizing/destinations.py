@@ -9,7 +9,7 @@ from pathlib import Path
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.model import files
 from qdq_cli.process.writable import check_writable
-from qdq_cli.screen.render import check_page_target
+from qdq_cli.screen.page_target import check_page_target
 
 
 def check_outputs(config: QuantizeConfig, report: Path | None) -> Path:

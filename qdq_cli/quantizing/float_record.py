@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from qdq_cli.casting.plan import Kept
+from qdq_cli.casting.kept import Kept
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The float rest of a model as lines of text, and as a section of a page."""
+"""The float rest of a model as lines of text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections import Counter
 
 from qdq_cli.quantizing.float_record import FloatRest
 from qdq_cli.screen.lines import beside
-from qdq_cli.screen.page import Section, Table
 from qdq_cli.screen.sentences import count_text
 
 MAX_REASONS = 3
@@ -25,7 +24,7 @@ def float_lines(rest: FloatRest, width: int = 80) -> list[str]:
 
 def unweighed_lines(rest: FloatRest, width: int = 80) -> list[str]:
     """Say how many tensors nothing is known of; nothing where there are none."""
-    return beside(_unweighed(rest), width) if rest.unobserved else []
+    return beside(unweighed_text(rest), width) if rest.unobserved else []
 
 
 def float_text(rest: FloatRest) -> str:
@@ -43,7 +42,8 @@ def _short(reason: str) -> str:
     return reason.partition(":")[0]
 
 
-def _unweighed(rest: FloatRest) -> str:
+def unweighed_text(rest: FloatRest) -> str:
+    """Say how many tensors nothing is known of."""
     return f"{count_text(len(rest.unobserved or ()), 'tensor')} not observed, so their size was not weighed"
 
 
@@ -51,11 +51,3 @@ def kept_lines(rest: FloatRest) -> list[str]:
     """List every operator that stays FP32."""
     found = [f"  {kept.code:<24} {kept.op_type} {kept.node}: {kept.reason}" for kept in rest.kept]
     return ["", f"FP32 beside {rest.float_type.upper()}:", *found] if found else []
-
-
-def float_section(rest: FloatRest) -> Section:
-    """Return the section about the operators that stay FP32."""
-    rows = tuple((kept.node, kept.op_type, kept.reason, kept.code) for kept in rest.kept)
-    table = (Table(("node", "operator", "reason", "code"), rows),) if rows else ()
-    text = f"What is not quantized: {float_text(rest)}."
-    return Section("Float rest", f"{text} {_unweighed(rest)}." if rest.unobserved else text, table)

@@ -8,9 +8,10 @@ from pathlib import Path
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.model import files
 from qdq_cli.process.errors import UsageError
-from qdq_cli.quantizing.groundwork import Opened
+from qdq_cli.quantizing.opened import Opened
+from qdq_cli.quantizing.planned import planned
 from qdq_cli.quantizing.report import Report, SizeBytes, UnmetLimitError
-from qdq_cli.quantizing.reporting import planned, predicted, unmet_macs
+from qdq_cli.quantizing.reporting import predicted, unmet_macs
 from qdq_cli.quantizing.run import Run
 from qdq_cli.targets.known import written_for
 

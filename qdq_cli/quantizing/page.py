@@ -11,7 +11,7 @@ from calibrators.methods.mse import sqnr_db_at
 from calibrators.qtypes import INT8, QTYPES
 from qdq_cli.placement.selection import Skip
 from qdq_cli.quantizing.agreement import interval_text
-from qdq_cli.quantizing.float_text import float_section
+from qdq_cli.quantizing.float_section import float_section
 from qdq_cli.quantizing.page_verdict import verdict_of
 from qdq_cli.quantizing.plan_text import by_outputs_text, is_plan, quantized, runtime_text, work_text
 from qdq_cli.quantizing.report import Calibration, Distance, Report, Verification

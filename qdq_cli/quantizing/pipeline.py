@@ -1,8 +1,8 @@
 """The whole story on one page: load, prepare, plan, observe, choose, recover, rewrite, verify, save.
 
 Each stage is a function elsewhere that takes and returns records; here they only get their order and their time. The
-story has parts, which other commands tell with something of their own in between: `open_model`, `open_samples`,
-`lay_groundwork`, `write_model`.
+story has parts, which other commands tell with something of their own in between: `planning.open_model`, which runs
+nothing and loads nothing that runs models, and here `open_samples`, `lay_groundwork`, `write_model`.
 """
 
 from __future__ import annotations
@@ -28,43 +28,31 @@ from qdq_cli.model import files
 from qdq_cli.model.integer_io import with_integer_io
 from qdq_cli.model.nodes import makers_of
 from qdq_cli.model.provenance import record_provenance
-from qdq_cli.model.quantized import holds_quantization
-from qdq_cli.placement.draft import draft
-from qdq_cli.placement.optimized import warnings_about
 from qdq_cli.placement.plan import Plan, make_plan, observing, shrinkable
 from qdq_cli.placement.rewrite import Rewritten
 from qdq_cli.placement.target import Target
-from qdq_cli.preparing.prepare import prepare
-from qdq_cli.process.errors import DataError, UsageError
+from qdq_cli.process.errors import DataError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing import verification
 from qdq_cli.quantizing.destinations import check_outputs
-from qdq_cli.quantizing.float_rest import Finished, FloatForm, completed, in_float_type, planned_rest
-from qdq_cli.quantizing.groundwork import Groundwork, Opened, leave_float, recovered, require_float, without_taken
+from qdq_cli.quantizing.float_form import FloatForm
+from qdq_cli.quantizing.float_rest import Finished, completed, in_float_type
+from qdq_cli.quantizing.groundwork import Groundwork, leave_float, recovered, without_taken
 from qdq_cli.quantizing.keeping import keep_model, require_named
+from qdq_cli.quantizing.opened import Opened, require_float
 from qdq_cli.quantizing.page import quantize_page
 from qdq_cli.quantizing.page_weights import weight_rows
-from qdq_cli.quantizing.refused import refused_of, warning_of_refusals
-from qdq_cli.quantizing.report import Report, UnmetLimitError
-from qdq_cli.quantizing.reporting import (
-    calibrated,
-    finished,
-    form_of,
-    note_of_opset,
+from qdq_cli.quantizing.planned import (
     planned,
-    quantized_in_part,
-    release_of,
-    require_floats,
-    require_form,
-    require_something_to_judge,
-    why_nothing,
 )
+from qdq_cli.quantizing.planning import finish_plan, open_model
+from qdq_cli.quantizing.report import Report, UnmetLimitError
+from qdq_cli.quantizing.reporting import calibrated, finished, require_something_to_judge, why_nothing
 from qdq_cli.quantizing.run import Outcome, Run
 from qdq_cli.quantizing.seen import seen_section
 from qdq_cli.quantizing.speed import require_samples_to_time
 from qdq_cli.quantizing.writing import write_verified
 from qdq_cli.running.execution import runs_as_told
-from qdq_cli.running.unknown import notes_about
 from qdq_cli.screen.page import BoxRow, Section
 from qdq_cli.screen.render import write_page
 from qdq_cli.screen.sentences import some_of
@@ -149,78 +137,6 @@ def _with_page(
     run.outcome.page = page(report)
     write_page(run.outcome.page, config.report)
     return report
-
-
-def finish_plan(run: Run, opened: Opened) -> Report:
-    """End a dry run: return its report, and write its page, if one was asked for, with the layers of a draft."""
-    report, config = planned(run, opened), run.config
-    if opened.form is not None:
-        report = replace(report, float_rest=planned_rest(opened.prepared.model, opened.form))
-    report = run.finish(report)
-    if config.report is not None:
-        model, plan = opened.prepared.model, opened.plan
-        predictor = run.target.predictor
-        layers = () if predictor is None else predictor.sections(draft(model, plan, form=config.form))
-        page = quantize_page(report, layers, {}, weight_rows(model, plan), makers_of(model.graph))
-        write_page(page, config.report)
-    return report
-
-
-def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
-    """Load, prepare and plan.
-
-    Args:
-        run: The run.
-        source: The model where it is loaded already; it is used up.
-
-    Raises:
-        QdqError: The model cannot be used, or an option names something that is not there.
-    """
-    config = run.config
-    if config.exclude_after_recovery and not config.recover:
-        raise UsageError(
-            "--exclude-after-recovery needs --recover or --recover-step.",
-            "Without recovery, --exclude leaves an operator float.",
-        )
-    require_form(config, run.target)
-    with run.stage("load"):
-        source = source or files.load(config.model)
-        quantized = holds_quantization(source.model)
-    with run.stage("prepare"):
-        runs = not (config.ranges.manual or config.ranges.imported) or config.data.has_samples
-        prepared = prepare(source.model, source.proto, lowest=run.target.lowest_opset, runs=runs, copy=False)
-    run.say(*prepared.notes, *notes_about(prepared.unknown))
-    source = replace(source, model=prepared.model, proto=None)  # the file as it was read is used up
-    plan = plan_of(run, prepared.model)
-    if quantized and not plan.quantized:  # pairs around no new INT8 operator would be kernels for nothing
-        plan = replace(plan, targets=(), groups=(), candidates=())
-    run.say(*(quantized_in_part(plan) if quantized and plan.quantized else ()))
-    opset = prepared.opset_before if quantized and not plan.quantized else prepared.opset
-    form, refused = form_of(run, prepared), refused_of(run, prepared.model)
-    opened = Opened(source, prepared, None, plan, quantized, refused, form)
-    opened = replace(opened, trt=release_of(run, opened, opset))
-    run.outcome.model, run.outcome.plan = prepared.model, plan
-    run.say(*note_of_opset(opened))
-    require_floats(opened, run.target)
-    run.warn(*warning_of_refusals(opened))
-    run.warn(*(warnings_about(prepared.model, run.target) if plan.quantized or config.dry_run else ()))
-    return opened
-
-
-def plan_of(run: Run, model: ir.Model) -> Plan:
-    """Plan a prepared model by the options of the run.
-
-    Raises:
-        UsageError: An option names something that is not there.
-    """
-    config = run.config
-    with run.stage("plan"):
-        plan = make_plan(model, run.target, config.plan)
-        if config.exclude_after_recovery:  # checked before recovery takes its time
-            written = make_plan(model, run.target, config.plan_written)
-            plan = written if config.dry_run else plan
-    run.say(*plan.notes, *([run.target.note] if run.target.note and plan.quantized else []))
-    return plan
 
 
 def open_samples(run: Run, opened: Opened) -> Samples | None:

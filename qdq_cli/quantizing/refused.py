@@ -8,7 +8,7 @@ from qdq_cli.config.forms import TensorRT
 from qdq_cli.model.foreign import WAY_OUT
 from qdq_cli.placement.target import Refused
 from qdq_cli.process.errors import UsageError
-from qdq_cli.quantizing.groundwork import Opened
+from qdq_cli.quantizing.opened import Opened
 from qdq_cli.quantizing.run import Run
 from qdq_cli.screen.sentences import count_text, some_of
 

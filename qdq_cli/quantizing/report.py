@@ -17,7 +17,7 @@ from qdq_cli.process.errors import LimitError
 from qdq_cli.quantizing.agreement import HeldLimit
 from qdq_cli.quantizing.float_record import FloatRest
 from qdq_cli.recovering.record import Recovery
-from qdq_cli.running.openvino import RuntimeLayers
+from qdq_cli.running.layers import RuntimeLayers
 from qdq_cli.timing.record import Speed
 
 

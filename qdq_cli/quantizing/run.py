@@ -6,11 +6,10 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from qdq_cli.calibrating.calibration import Observation
-from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.config.recovery import ON_INTEGERS
@@ -20,8 +19,12 @@ from qdq_cli.process.clock import Clock
 from qdq_cli.process.interrupts import insist
 from qdq_cli.process.progress import Listener
 from qdq_cli.quantizing.report import Report, Seconds
-from qdq_cli.screen.page import Page
 from qdq_cli.screen.sentences import any_of
+
+if TYPE_CHECKING:  # what runs models and what draws pages is loaded by those who do
+    from qdq_cli.calibrating.calibration import Observation
+    from qdq_cli.calibrating.calibration_data import Samples
+    from qdq_cli.screen.page import Page
 
 
 @dataclass

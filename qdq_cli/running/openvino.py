@@ -11,7 +11,6 @@ import functools
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +24,7 @@ from qdq_cli.process.errors import ModelError
 from qdq_cli.process.extras import install_line
 from qdq_cli.process.interrupts import hearing_by_asking
 from qdq_cli.running.bound import array_for
+from qdq_cli.running.layers import RuntimeLayers
 from qdq_cli.running.session import cores
 
 INSTALL = f"{install_line('openvino')}."
@@ -51,19 +51,6 @@ def aside(work: Callable[[], Made]) -> Made:
     """
     with hearing_by_asking():
         return waited_for(_thread().submit(work))
-
-
-@dataclass(frozen=True)
-class RuntimeLayers:
-    """What a runtime makes of the weighted operators of a model, as it says itself.
-
-    Args:
-        weighted: Convolutions and matrix products that it runs.
-        integer: Those it runs on integers.
-    """
-
-    weighted: int
-    integer: int
 
 
 def is_installed() -> bool:

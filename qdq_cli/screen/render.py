@@ -10,7 +10,6 @@ from pathlib import Path
 from calibrators.cache_file import write_atomically
 from calibrators.errors import CacheFileError
 from qdq_cli.process.errors import UsageError
-from qdq_cli.process.writable import check_apart, check_writable
 from qdq_cli.screen import drawing
 from qdq_cli.screen.anchors import GRAPH, id_of
 from qdq_cli.screen.graph import Graph, Twins
@@ -40,22 +39,6 @@ from qdq_cli.screen.pictures import POLICY, Pictures, pictures_html
 from qdq_cli.screen.style import SCRIPT, STYLE
 
 EMPTY = '<p class="faint">Nothing to show.</p>'
-
-
-def check_page_target(path: Path, others: Iterable[Path] = ()) -> Path:
-    """Return the absolute path of a page to be written, after making sure that it can be.
-
-    Args:
-        path: Where the page is to go.
-        others: Files of the same run, read or written, that it must not replace.
-
-    Raises:
-        UsageError: The path does not end in .html, is one of them, or cannot be written (`check_writable`).
-    """
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--report {path} is no page.", "Name a file that ends in .html.")
-    check_apart(path, "--report", others)
-    return check_writable(path, "--report", "--report")
 
 
 def write_page(page: Page, path: Path) -> None:

@@ -12,7 +12,7 @@ from qdq_cli.config.sensitivity import Evaluation
 from qdq_cli.judging.candidate import Candidate, quantized_model
 from qdq_cli.model import files
 from qdq_cli.process.scratch import scratch_folder
-from qdq_cli.quantizing.groundwork import Opened
+from qdq_cli.quantizing.opened import Opened
 from qdq_cli.quantizing.run import Run
 from qdq_cli.sensitivity.evaluate import evaluate
 

@@ -16,8 +16,9 @@ from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing.destinations import check_asides
-from qdq_cli.quantizing.groundwork import require_float
-from qdq_cli.quantizing.pipeline import open_model, open_samples
+from qdq_cli.quantizing.opened import require_float
+from qdq_cli.quantizing.pipeline import open_samples
+from qdq_cli.quantizing.planning import open_model
 from qdq_cli.quantizing.run import Run
 from qdq_cli.running.execution import runs_as_told
 from qdq_cli.screen.render import write_page

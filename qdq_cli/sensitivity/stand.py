@@ -12,7 +12,8 @@ from qdq_cli.judging.candidate import Candidate
 from qdq_cli.judging.trials import Trials
 from qdq_cli.placement.plan import shrinkable
 from qdq_cli.process.errors import DataError
-from qdq_cli.quantizing.groundwork import Groundwork, Opened
+from qdq_cli.quantizing.groundwork import Groundwork
+from qdq_cli.quantizing.opened import Opened
 from qdq_cli.quantizing.pipeline import lay_groundwork
 from qdq_cli.quantizing.run import Run
 from qdq_cli.sensitivity.measure import operators_of

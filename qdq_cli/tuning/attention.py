@@ -11,7 +11,7 @@ from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.judging.aside import split
 from qdq_cli.process.errors import LimitError
-from qdq_cli.quantizing.groundwork import Opened
+from qdq_cli.quantizing.opened import Opened
 from qdq_cli.quantizing.run import Run
 from qdq_cli.screen.amounts import share_text
 from qdq_cli.sensitivity.shapes import shapes_in

@@ -23,7 +23,7 @@ from qdq_cli.placement.plan import Plan
 from qdq_cli.process.bounded import Limits
 from qdq_cli.process.errors import LimitError, ModelError
 from qdq_cli.process.scratch import scratch_folder
-from qdq_cli.quantizing.float_rest import FloatForm
+from qdq_cli.quantizing.float_form import FloatForm
 from qdq_cli.sensitivity.work import WorkMeter
 from qdq_cli.tuning.record import BuiltCost
 

@@ -23,9 +23,11 @@ from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, LimitError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing.destinations import check_outputs
-from qdq_cli.quantizing.groundwork import Opened, leave_float, require_float
+from qdq_cli.quantizing.groundwork import leave_float
 from qdq_cli.quantizing.keeping import require_named
-from qdq_cli.quantizing.pipeline import open_model, open_samples, plan_of, recover_accuracy, rewrite_model, write_model
+from qdq_cli.quantizing.opened import Opened, require_float
+from qdq_cli.quantizing.pipeline import open_samples, recover_accuracy, rewrite_model, write_model
+from qdq_cli.quantizing.planning import open_model, plan_of
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Outcome, Run
 from qdq_cli.running.execution import runs_as_told

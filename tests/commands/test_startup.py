@@ -62,6 +62,37 @@ def test_help_waits_for_nothing_it_does_not_use(line: str, tmp_path: Path):
     assert modules.isdisjoint({"numpy", "onnx", "onnx_ir", "onnxruntime", "logging", "importlib.resources", "difflib"})
 
 
+READS_DATA = ("qdq_cli.data", "qdq_cli.calibrating", "PIL")
+RUNS_MODELS = ("qdq_cli.judging", "qdq_cli.timing.measure", "qdq_cli.running.runner", "qdq_cli.running.openvino")
+WRITES = ("qdq_cli.quantizing.pipeline", "qdq_cli.quantizing.verification", "qdq_cli.quantizing.writing")
+CASTS = ("qdq_cli.casting.plan", "qdq_cli.quantizing.float_rest")
+DRAWS = (
+    "qdq_cli.screen.page",
+    "qdq_cli.screen.render",
+    "qdq_cli.screen.drawing",
+    "qdq_cli.targets.tensorrt.page_layers",
+)
+SELDOM = (*READS_DATA, *RUNS_MODELS, *WRITES, *CASTS, *DRAWS, "qdq_cli.recovering.recover", "numba", "scipy")
+"""Rooms, modules and libraries that an inspection has no use for: a third of all that it loaded once."""
+
+
+@pytest.mark.parametrize("model", ["model.onnx", "pairs.onnx"])
+def test_inspecting_loads_nothing_that_reads_data_runs_models_or_draws_pages(space: Workspace, model: str):
+    net = Network()
+    x = net.input("x", (1, 16, 8, 8))
+    onnx.save(net.proto(net.conv(x, 16)), space.folder / "pairs.onnx")
+    found = run_python(f"{WATCHED}\nprint(*sys.modules)", "inspect", model, cwd=space.folder).split("\n")[-2].split()
+    assert "qdq_cli.inspecting.inspect" in found
+    assert [name for name in found if any(name == one or name.startswith(f"{one}.") for one in SELDOM)] == []
+
+
+def test_what_an_inspection_seldom_needs_is_loaded_then(space: Workspace):
+    line = ["inspect", "model.onnx", "--report", "page.html", "--input-shape", "images:1x3x16x16"]
+    found = run_python(f"{WATCHED}\nprint(*sys.modules)", *line, cwd=space.folder).split("\n")[-2].split()
+    assert {"qdq_cli.screen.render", "qdq_cli.calibrating.calibration_data"} <= set(found)
+    assert (space.folder / "page.html").is_file()
+
+
 def test_dimensions_can_be_computed_with_all_the_same(space: Workspace):
     script = f"{WATCHED}\nimport onnx_ir, sympy\nprint(onnx_ir.SymbolicDim('n') + 1, sympy.Integer(2) + 3)"
     assert run_python(script, "inspect", "model.onnx", "-q", cwd=space.folder).split("\n")[-2] == "n + 1 5"

@@ -20,7 +20,8 @@ from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.rewrite import rewrite
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.progress import SILENT
-from qdq_cli.quantizing.pipeline import lay_groundwork, open_model, open_samples, rewrite_model, write_model
+from qdq_cli.quantizing.pipeline import lay_groundwork, open_samples, rewrite_model, write_model
+from qdq_cli.quantizing.planning import open_model
 from qdq_cli.quantizing.run import Run
 from qdq_cli.targets.tensorrt.table import TENSORRT
 from tests.workspace import SAMPLES, Workspace, make_workspace

@@ -32,8 +32,9 @@ from qdq_cli.screen.page import (
     Table,
     Tone,
 )
+from qdq_cli.screen.page_target import check_page_target
 from qdq_cli.screen.page_text import number, percent
-from qdq_cli.screen.render import check_page_target, render, write_page
+from qdq_cli.screen.render import render, write_page
 from tests.screen.sample import Reader, full_page, plot
 
 

@@ -16,7 +16,8 @@ from qdq_cli.data.batches import Batch
 from qdq_cli.process.errors import ModelError
 from qdq_cli.quantizing.report import Report
 from qdq_cli.running import openvino as runner
-from qdq_cli.running.openvino import OpenVinoRunner, RuntimeLayers, is_installed
+from qdq_cli.running.layers import RuntimeLayers
+from qdq_cli.running.openvino import OpenVinoRunner, is_installed
 from qdq_cli.targets.known import TARGETS
 from qdq_cli.timing import runtimes
 from qdq_cli.timing.measure import Effort

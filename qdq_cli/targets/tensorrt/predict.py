@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.target import OperatorTable
-from qdq_cli.screen.page import Section
 from qdq_cli.targets.tensorrt.cost import cost_of, weigh
 from qdq_cli.targets.tensorrt.cost_record import Cost
 from qdq_cli.targets.tensorrt.operators import OPERATORS
-from qdq_cli.targets.tensorrt.page_layers import predicted_sections
 from qdq_cli.targets.tensorrt.registers import never_stored
 from qdq_cli.targets.tensorrt.simulate import simulate
 from qdq_cli.targets.tensorrt.simulation import Simulation
+
+if TYPE_CHECKING:
+    from qdq_cli.screen.page import Section
 
 
 class TensorRTPredictor:
@@ -39,6 +41,8 @@ class TensorRTPredictor:
 
     def sections(self, model: ir.Model) -> tuple[Section, ...]:
         """Show the graph and the layers of a model."""
+        from qdq_cli.targets.tensorrt.page_layers import predicted_sections  # most runs draw no page
+
         return predicted_sections(model, self._operators)
 
     def never_stored(self, model: ir.Model) -> frozenset[str]:
