@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import onnx_ir as ir
 
@@ -106,7 +107,7 @@ class Plan:
     elsewhere: tuple[str, ...] = ()
     target: Target = field(kw_only=True, repr=False)
 
-    @property
+    @cached_property
     def observed(self) -> tuple[str, ...]:
         """Names of all tensors calibration has to see."""
         return tuple(name for group in self.groups if group.known is None for name in group.observed)
