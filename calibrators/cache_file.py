@@ -14,8 +14,9 @@ All numbers little-endian; `n` is an unsigned LEB128 varint, `s` a varint length
     from format 5 on: n tensors that pieces were kept of, each s name (ascending) and the pieces (see `excerpts`)
     SHA-256 of everything before (32 bytes)
 
-A table of which no range was judged is written in format 5, one without pieces in format 4, one without extremes too in
-format 3, one without groupings too in format 2, one without a portrait in format 1.
+A table without tensors that a function alone reads is written in format 6, one of which no range was judged in format
+5, one without pieces in format 4, one without extremes too in format 3, one without groupings too in format 2, one
+without a portrait in format 1.
 
 Counts come in blocks of 32 (the last one filled up with zeros): first a byte per block, 128 * differences + width, then
 per block 32 numbers of `width` bits, lowest bit first. They are the counts themselves or, where that is narrower, the
@@ -47,7 +48,7 @@ from calibrators.regular_file import open_regular
 from calibrators.scale_groups import decode_groupings, encode_groupings
 from calibrators.table import CalibrationTable, Dimension, Entry, Provenance
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 """The newest format this package reads, and the one it writes where a table says which ranges are best."""
 
 MAGIC = b"\x93QCAL\r\n\x1a"
@@ -115,8 +116,10 @@ def encode_table(table: CalibrationTable) -> bytes:
 
 
 def _version_of(table: CalibrationTable) -> int:
-    if any(grouping.is_judged for grouping in table.groupings):
+    if any(grouping.has_curves for grouping in table.groupings):
         return FORMAT_VERSION
+    if any(grouping.is_judged for grouping in table.groupings):
+        return 6
     if any(entry.histogram.excerpts.pieces for entry in table.entries.values()):
         return 5
     if table.extremes:

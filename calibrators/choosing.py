@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from calibrators.histogram import Histogram
 from calibrators.methods import CANDIDATES, Method, choose_range
+from calibrators.methods.curves import CURVES, curve_mse
 from calibrators.ranges import Range
 from calibrators.scale_groups import ScaleGroup
 from calibrators.scheme import DEFAULT, Scheme
@@ -23,7 +24,7 @@ class Chosen:
 
     Args:
         ranges: Tensor name -> range, ordered by name: of every tensor of the table, and of those in their scale groups.
-        judged: Tensors whose range is the best of several for the depthwise convolutions that read them.
+        judged: Tensors whose range is the best for the outputs of what reads them.
         wide: Tensors whose depthwise readers stay float, because no range serves them.
         grouped: Whether it is known which tensors share a scale and what reads them; else each has a range of its own.
     """
@@ -40,13 +41,14 @@ def range_of(histograms: Mapping[str, Histogram], group: ScaleGroup, method: Met
     Raises:
         NoDataError: Nothing was observed.
     """
-    if method.name == "auto":
-        method = CANDIDATES[chosen_by(group, method)]
-    return choose_range(merged(histograms, group.observed), method, scheme)
+    together = merged(histograms, group.observed)
+    if method.name == "auto" and group.judged in CURVES:
+        return curve_mse(together, group.judged, scheme)
+    return choose_range(together, CANDIDATES[chosen_by(group, method)] if method.name == "auto" else method, scheme)
 
 
 def chosen_by(group: ScaleGroup, method: Method) -> str:
-    """Name the method that chooses the range of a group where a method, or `auto`, is asked for."""
+    """Name what chooses the range of a group where a method, or `auto`, is asked for: a method or one of `CURVES`."""
     return method.name if method.name != "auto" else group.judged or "mse"
 
 

@@ -5,6 +5,7 @@ n groupings, each:
     n groups, each: n tensors and their names · n observed and their names · n read by depthwise and their names
         n depthwise (0 or 1)
         from format 6 on: n the method found best (0 none, 1 mse, 2 entropy, 3 percentile, 4 minmax)
+            from format 7 on also 5 sigmoid, 6 swish, 7 hardsigmoid, 8 hardswish, 9 gelu, 10 tanh
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from calibrators.ranges import Range
 
 _MOST_GROUPINGS = 64
 _MOST_NAMES = 100_000
-_JUDGED = ("", "mse", "entropy", "percentile", "minmax")
+_METHODS = ("", "mse", "entropy", "percentile", "minmax")
+_JUDGED = (*_METHODS, "sigmoid", "swish", "hardsigmoid", "hardswish", "gelu", "tanh")
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class ScaleGroup:
             with a known range (Softmax, Sigmoid: 0 to 1).
         depthwise: Every weighted operator that reads one of the tensors is a depthwise Conv.
         read_depthwise: Those of the tensors that a depthwise Conv reads.
-        judged: Which of `calibrators.methods.CANDIDATES` serves the outputs of the depthwise Convs that read it best;
-            "" where that is not known, or other weighted operators read it.
+        judged: Which of `calibrators.methods.CANDIDATES` serves the outputs of what reads it best, or the function of
+            `calibrators.methods.curves.CURVES` that alone does; "" where that is not known.
     """
 
     tensors: tuple[str, ...]
@@ -78,6 +80,11 @@ class Grouping:
     def is_judged(self) -> bool:
         """Whether it is known of a group which method serves it best."""
         return any(group.judged for group in self.groups)
+
+    @property
+    def has_curves(self) -> bool:
+        """Whether one of the groups is read by a function alone."""
+        return any(group.judged not in _METHODS for group in self.groups)
 
 
 def encode_groupings(groupings: Sequence[Grouping], *, judged: bool) -> bytes:

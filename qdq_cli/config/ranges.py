@@ -25,7 +25,7 @@ DEFAULT_METHOD = "auto"
 
 def method_field() -> Any:
     """Declare the field that says how ranges are chosen."""
-    text = "How ranges are chosen; auto: mse, or what serves the outputs of depthwise convolutions best."
+    text = "How ranges are chosen; auto: mse, or what serves the outputs of its readers best."
     return option(DEFAULT_METHOD, text, rule=OneOf(METHODS))
 
 

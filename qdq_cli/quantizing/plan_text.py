@@ -68,8 +68,8 @@ def plan_lines(report: Report, width: int = 80, *, full: bool) -> list[str]:
 
 
 def by_outputs_text(tensors: int) -> str:
-    """Say of how many tensors the range is the best of several for the depthwise convolutions that read them."""
-    return f"{count_text(tensors, 'tensor')} by the outputs of depthwise convolutions"
+    """Say of how many tensors the range is the best for the outputs of what reads them."""
+    return f"{count_text(tensors, 'tensor')} by the outputs of what reads {'it' if tensors == 1 else 'them'}"
 
 
 def quantized(report: Report) -> str:

@@ -198,10 +198,10 @@ def test_every_command_chooses_the_range_that_quantize_does(depthwise: Workspace
 def test_reports_name_the_method_of_each_group_and_the_reason(depthwise: Workspace, tmp_path: Path):
     given = ("--cache", depthwise.folder / "model.qcal", "-o", tmp_path / "q.onnx")
     shown = qdq("quantize", depthwise.model, *given, "--report", tmp_path / "page.html", "-v").out
-    assert "auto; 1 tensor by the outputs of depthwise convolutions" in shown
+    assert "auto; 1 tensor by the outputs of what reads it" in shown
     assert "r -> deep:0 (entropy)" in shown
     page = (tmp_path / "page.html").read_text()
-    assert "1 tensor by the outputs of depthwise convolutions" in page and "Range by entropy." in page
+    assert "1 tensor by the outputs of what reads it" in page and "Range by entropy." in page
     document = qdq("quantize", depthwise.model, *given, "--json").document
     assert dict(zip((group["tensors"][0] for group in document["groups"]), document["chosen"], strict=True)) == {
         "images": "mse", "r": "entropy", "d": "mse",
@@ -228,7 +228,7 @@ def test_a_model_and_its_options_choose_what_is_exported(depthwise: Workspace, t
     cache, form = depthwise.folder / "model.qcal", ("--format", "json", "-o", tmp_path / "r.json")
     done = qdq("cache", "export", cache, *form, "--model", depthwise.model, "--exclude", "deep", "--json")
     assert (done.document["judged"], set(done.document["ranges"])) == ([], {"images", "d"})
-    assert "by the outputs of depthwise convolutions" in qdq("cache", "export", cache, *form).out
+    assert "by the outputs of what reads it" in qdq("cache", "export", cache, *form).out
     done = qdq("cache", "export", cache, *form, "--exclude", "deep")
     assert done.code == 2 and "--model" in done.err
 

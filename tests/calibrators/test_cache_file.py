@@ -179,8 +179,8 @@ def signed(body: bytes) -> bytes:
 
 
 def test_a_newer_format_is_refused_by_its_number() -> None:
-    with pytest.raises(CacheFileError, match="of format 7, expected format 6 at most"):
-        decode_table(signed(cache_file.MAGIC + b"\x07something else"))
+    with pytest.raises(CacheFileError, match="of format 8, expected format 7 at most"):
+        decode_table(signed(cache_file.MAGIC + b"\x08something else"))
 
 
 def test_extremes_that_contradict_themselves_are_refused() -> None:

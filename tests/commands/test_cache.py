@@ -496,7 +496,7 @@ def with_nan(cache: Path) -> bytes:
 
 
 BROKEN = {
-    "is of format 7": lambda cache: signed(MAGIC + bytes([FORMAT_VERSION + 1]) + b"later"),
+    "is of format 8": lambda cache: signed(MAGIC + bytes([FORMAT_VERSION + 1]) + b"later"),
     "is damaged": lambda cache: cache.read_bytes()[:-5],
     "damaged": lambda cache: cache.read_bytes()[:99] + bytes([cache.read_bytes()[99] ^ 16]) + cache.read_bytes()[100:],
     "nan": with_nan,
