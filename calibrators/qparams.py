@@ -173,10 +173,18 @@ def is_negligible(amax: ArrayLike, *, qtype: QType = INT8, scale_dtype: DTypeLik
     return np.asarray(_below_normal(_quotient(np.asarray(amax, np.float64), qtype.steps, scale_dtype)))
 
 
-def is_dead(kept: Range, scheme: Scheme, scale_dtype: DTypeLike = np.float32) -> bool:
-    """Whether the scale of a range would be 0 or subnormal, so that `qparams_of` writes 1.0 (A19)."""
-    width = kept.amax if scheme.symmetric else max(kept.maximum, 0.0) - min(kept.minimum, 0.0)
-    return bool(_below_normal(_quotient(np.asarray(width, np.float64), scheme.steps, scale_dtype)))
+def is_dead(kept: Range | Ranges, scheme: Scheme, scale_dtype: DTypeLike = np.float32) -> NDArray[np.bool_]:
+    """Whether the scale of a range would be 0 or subnormal, so that `qparams_of` writes 1.0 (A19).
+
+    Returns:
+        Of each of the ranges; shape () for one.
+    """
+    if scheme.symmetric:
+        width = np.asarray(kept.amax, np.float64)
+    else:
+        minimum, maximum = _ends(kept)
+        width = np.maximum(maximum, 0.0) - np.minimum(minimum, 0.0)
+    return _below_normal(_quotient(width, scheme.steps, scale_dtype))
 
 
 def weight_amax(array: NDArray[Any], axis: int | None = None) -> NDArray[np.float32]:
