@@ -58,6 +58,7 @@ TOPICS: Mapping[str, str] = {
     "--residual-stream": "3.2, case 5",
     "--pooling": "POOL_OFF",
     "--safe": "9, item 10",
+    "--block-size": "7",
     "--percentile": "methods",
     "--recover-step": "recovery",
     "--exclude-after-recovery": "recovery",

@@ -17,6 +17,21 @@ class QuantType(Enum):
     """8-bit integers, in the scheme of the target."""
     FP8 = "fp8"
     """Floats of 8 bits, E4M3: 3 digits behind the leading one, up to 448."""
+    INT8_WEIGHTS = "int8-weights"
+    """Weights alone as 8-bit integers, one scale an output channel; what is computed stays float."""
+    INT4_WEIGHTS = "int4-weights"
+    """Weights alone as 4-bit integers, one scale a block of inputs; what is computed stays float."""
+
+    @property
+    def title(self) -> str:
+        """How sentences call it: FP8, INT4 weights."""
+        kind, _, what = self.value.partition("-")
+        return f"{kind.upper()} {what}".rstrip()
+
+    @property
+    def weights_alone(self) -> bool:
+        """Whether activations stay float, so that nothing is calibrated."""
+        return self in (QuantType.INT8_WEIGHTS, QuantType.INT4_WEIGHTS)
 
 
 class WeightForm(Enum):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from qdq_cli.config.checked import Checked
-from qdq_cli.config.fields import option
+from qdq_cli.config.fields import Interval, option
 from qdq_cli.config.forms import QuantType
 
 
@@ -36,6 +36,7 @@ class PlanConfig(Checked):
         all_int8: Quantize operators too that INT8 ruins although they have a small share of the work.
         integer_io: Quantize inputs and outputs of the model too, which are integers in the result then.
         type: What is quantized is stored as, and computed in.
+        block_size: Inputs that share a scale, of weights in blocks; None: as many as the target's default says.
         wide: The depthwise nodes whose input calibration found too wide for any range.
         ruined: The nodes calibration found to be ruined by INT8 -> the reason.
         single_rest: Whether what is not quantized will run in FP32, and not in 16 bits.
@@ -72,7 +73,14 @@ class PlanConfig(Checked):
     )
     type: QuantType = option(
         QuantType.INT8,
-        "Type of what is quantized. fp8: E4M3, for sm89 and newer GPUs and TensorRT 10 and above.",
+        "Type of what is quantized. fp8: E4M3, for sm89 and newer GPUs and TensorRT 10 and above. int8-weights and "
+        "int4-weights: weights of matrix products alone, without calibration data.",
+    )
+    block_size: int | None = option(
+        None,
+        "Inputs that share a scale of a weight with --type int4-weights. [default: 128; 32 for ONNX Runtime]",
+        metavar="N",
+        rule=Interval(1),
     )
     wide: frozenset[str] = frozenset()
     ruined: Mapping[str, str] = field(default_factory=dict, hash=False)

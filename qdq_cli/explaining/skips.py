@@ -113,6 +113,27 @@ SKIPS = {
         "The first Conv of a ResNet.",
         "Nothing needs to be done; --type int8 has kernels for it.",
     ),
+    "ALONE_CONV": Told(
+        "With --type int8-weights and int4-weights: a convolution uses each weight many times, so it does not wait for "
+        "them, and NVIDIA's compiler makes them float in a kernel of its own (decision 18).",
+        "The first Conv of a speech model.",
+        "Nothing needs to be done; --type int8 quantizes what it reads as well.",
+    ),
+    "ALONE_PRODUCT": Told(
+        "Weights alone are quantized, and both operands of this product are computed from inputs.",
+        "Queries by keys in attention.",
+        "Nothing needs to be done.",
+    ),
+    "ALONE_STACK": Told(
+        "Weights alone are documented for matrices; a stack of matrices for a batched product is none.",
+        "A MatMul with a constant of shape [8, 64, 64].",
+        "Nothing needs to be done.",
+    ),
+    "BLOCK_SIZE": Told(
+        "A block of inputs shares a scale, and the importer reads blocks that divide the inputs alone (section 7).",
+        "A MatMul with a weight [96, 384] and blocks of 64.",
+        "Give --block-size 64 where 128 is too large, or --type int8-weights.",
+    ),
     "FEW_CHANNELS": Told(
         "Such a convolution waits for memory, not for arithmetic, so INT8 makes it no faster and costs accuracy "
         "(section 3.4).",

@@ -261,7 +261,7 @@ def _inspected(
         standalone_costs=cost.standalone,
         other_nodes=_other_nodes(operators, simulation),
         target=target.name,
-        activation_type=_stored_as(cost, target.activations.qtype.name),
+        activation_type=_stored_as(cost, target.activation_type),
         weight_type=_stored_as(cost, target.weights.qtype.name, alone=True),
         plan=None if report is None else replace(report, tensorrt=prediction_of(simulation, cost)),
     )

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from calibrators import Range
-from calibrators.qtypes import QType
+from calibrators.scheme import Scheme
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.judging.bias import bias_place, set_bias
 from qdq_cli.model.insertion import add_initializer
@@ -97,16 +97,16 @@ class RoundedWeights:
     """Weights as quantization leaves them, kept from one candidate to the next while nothing changes about them."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int | None], tuple[object, object, NDArray[np.generic]]] = {}
+        self._known: dict[tuple[str, Scheme], tuple[object, object, NDArray[np.generic]]] = {}
 
     def get(
-        self, target: WeightTarget, weight: NDArray[np.generic], amax: NDArray[np.float32] | None, qtype: QType
+        self, target: WeightTarget, weight: NDArray[np.generic], amax: NDArray[np.float32] | None
     ) -> NDArray[np.generic]:
         """Return dequantize(quantize(weight)) with the range `amax`, or the weight's whole range for None."""
-        key = (target.tensor, target.axis)
+        key = (target.tensor, target.scheme)
         known = self._known.get(key)
         if known is None or known[0] is not weight or known[1] is not amax:
-            known = (weight, amax, round_weight(weight, target.axis, qtype, amax))
+            known = (weight, amax, round_weight(weight, target.scheme, amax))
             self._known[key] = known
         return known[2]
 
@@ -144,7 +144,7 @@ def trial_model(model: ir.Model, candidate: Candidate, rounded: RoundedWeights) 
     for target in candidate.plan.weights:
         weight = constant_at(nodes[target.use.node], target.use.slot)
         if weight is not None:
-            array = rounded.get(target, weight, candidate.weight_ranges.get(target.tensor), runtime.weights.qtype)
+            array = rounded.get(target, weight, candidate.weight_ranges.get(target.tensor))
             value = add_initializer(clone.graph, names.value(f"{target.tensor}_rounded"), array)
             nodes[target.use.node].replace_input_with(target.use.slot, value)
     for target in candidate.plan.weights:

@@ -117,6 +117,12 @@ class Emitter:
         """Add codes as an initializer of their stored type."""
         return self.constant(wanted, stored(codes, qtype))
 
+    def blank(self, wanted: str, like: ir.Value, qtype: QType) -> ir.Value:
+        """Add an initializer of zeros in the shape of another value; they take no memory."""
+        dtype = stored_dtype(qtype)
+        shape = () if like.shape is None else like.shape.numpy()
+        return self.constant(wanted, ir.Tensor(np.broadcast_to(np.zeros((), dtype.numpy()), shape), dtype=dtype))
+
     def parameters(self, qparams: QParams, tensor: str) -> Parameters:
         """Add scale and zero point of a tensor as initializers."""
         scale = self.constant(f"{tensor}_scale", ir.Tensor(np.asarray(qparams.scale)))

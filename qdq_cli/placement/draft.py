@@ -29,7 +29,8 @@ def draft(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS, copy: bool = 
     ranges = [_placeholder(group, 1.0 + number, clipped) for number, group in enumerate(plan.groups)]
     unread = dict.fromkeys((target.tensor for target in plan.weights), np.ones(1, np.float32))
     write = rewrite if copy else rewrite_in_place
-    return write(model, plan, ranges, weights=WeightForm.FP32, form=form, weight_ranges=unread).model
+    stored = None if plan.target.weights_alone else WeightForm.FP32
+    return write(model, plan, ranges, weights=stored, form=form, weight_ranges=unread).model
 
 
 def _clipped(model: ir.Model) -> dict[str, Range]:

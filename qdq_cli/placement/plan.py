@@ -13,6 +13,8 @@ from functools import cached_property
 import onnx_ir as ir
 
 from calibrators import ScaleGroup
+from calibrators.qtypes import INT8, QTYPES
+from calibrators.scheme import Block, PerChannel, PerTensor, Scheme
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import consumers, input_at, is_activation, is_constant, is_op, is_unobservable, name_of
 from qdq_cli.placement.around import Around, candidates_around, place_around
@@ -24,7 +26,7 @@ from qdq_cli.placement.shares import MOST_PERCENT, shares_of
 from qdq_cli.placement.target import Kernels, Target
 from qdq_cli.placement.topology import Topology, topology
 from qdq_cli.placement.wants import Wants, candidate_slots
-from qdq_cli.placement.weights import weight_axis
+from qdq_cli.placement.weights import input_axis, weight_axis
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,26 @@ class WeightTarget:
     Args:
         tensor: Name of the constant.
         use: The input slot that reads it.
-        axis: Axis along which every slice has its own scale; None for one scale.
+        axis: Axis along which every slice has its own scale, or which is cut into blocks; None for one scale.
+        type: Stored type, such as `int8`.
+        block_size: Values along the axis that share a scale; None without blocks.
+        symmetric: Whether 0.0 has the code in the middle.
     """
 
     tensor: str
     use: Use
     axis: int | None
+    type: str = INT8.name
+    block_size: int | None = None
+    symmetric: bool = True
+
+    @property
+    def scheme(self) -> Scheme:
+        """How the operand is quantized."""
+        if self.axis is None:
+            return Scheme(QTYPES[self.type], self.symmetric)
+        shared = PerChannel(self.axis) if self.block_size is None else Block(self.axis, self.block_size)
+        return Scheme(QTYPES[self.type], self.symmetric, shared)
 
 
 @dataclass(frozen=True)
@@ -207,6 +223,8 @@ def _hold_ends(model: ir.Model, graph: Topology, wants: Wants) -> None:
 
 def _placed(graph: Topology, selection: Selection, target: Target, config: PlanConfig) -> Around:
     """Decide what stands where, by what the target's kernels read and write."""
+    if target.weights_alone:
+        return Around(selection, Wants(frozenset(), target.operators), Run(frozenset(), {}), ())
     if target.kernels is Kernels.READING_AND_WRITING:
         return place_around(graph, selection, target, config)
     selection, wants, refused = place(graph, selection, target, config)
@@ -265,9 +283,19 @@ def _weights(
             continue
         value = input_at(node, slot)
         if value is not None and is_constant(value):
-            axis = weight_axis(node, config) if target.per_channel else None
-            found.append(WeightTarget(name_of(value), Use(node.name or "", slot), axis))
+            found.append(_weight(name_of(value), Use(node.name or "", slot), node, target.weights, config))
     return tuple(found)
+
+
+def _weight(tensor: str, use: Use, node: ir.Node, scheme: Scheme, config: PlanConfig) -> WeightTarget:
+    """Lay the scheme of a target over one weight, whose axes are where its operator has them."""
+    match scheme.granularity:
+        case Block(_, size):
+            return WeightTarget(tensor, use, input_axis(node), scheme.qtype.name, size, scheme.symmetric)
+        case PerChannel():
+            return WeightTarget(tensor, use, weight_axis(node, config), scheme.qtype.name)
+        case PerTensor():
+            return WeightTarget(tensor, use, None, scheme.qtype.name)
 
 
 def _candidates(graph: Topology, selection: Selection, target: Target, config: PlanConfig) -> tuple[str, ...]:

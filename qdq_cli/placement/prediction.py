@@ -27,6 +27,7 @@ class Prediction:
         quantized_traffic_percent: Share of the activation elements of known kernels that are read and written as INT8;
             None where none are known.
         unknown_costs: Kernels that are not in these numbers, because a dimension is not known.
+        weights_alone: Weighted operators that compute in float and read codes of their weight.
     """
 
     quantized_layers: int
@@ -37,6 +38,7 @@ class Prediction:
     quantized_macs_percent: float | None = None
     quantized_traffic_percent: float | None = None
     unknown_costs: int = 0
+    weights_alone: int = 0
 
 
 class Predictor(Protocol):

@@ -13,11 +13,12 @@ from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from calibrators.errors import NonFiniteError
-from calibrators.qparams import QParams, is_dead, is_negligible, qparams_of, quantize, symmetric_qparams, weight_amax
-from calibrators.ranges import Range
+from calibrators.qparams import QParams, is_dead, qparams_of, quantize
+from calibrators.ranges import Range, Ranges
+from calibrators.scheme import Scheme
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.model.emit import Emitter, Parameters
 from qdq_cli.model.nodes import consumers, input_at, is_constant, is_op, name_of
@@ -27,7 +28,9 @@ from qdq_cli.placement.bias import adds_plainly, bias_codes
 from qdq_cli.placement.operators import commutes, data_slots, operator_of
 from qdq_cli.placement.plan import Plan, Use, WeightTarget
 from qdq_cli.placement.propagate import nodes_on_codes, propagate
+from qdq_cli.placement.rounded import given_ranges, own_ranges
 from qdq_cli.placement.target import Bias, Target
+from qdq_cli.placement.weights import input_axis
 from qdq_cli.process.errors import ModelError
 from qdq_cli.screen.sentences import some_of
 
@@ -55,7 +58,7 @@ def rewrite(
     plan: Plan,
     ranges: Sequence[Range],
     *,
-    weights: WeightForm,
+    weights: WeightForm | None,
     form: Form,
     weight_ranges: Mapping[str, NDArray[np.float32]] = NO_RANGES,
 ) -> Rewritten:
@@ -65,7 +68,7 @@ def rewrite(
         model: The model the plan was made from. Its weights are shared, its graph is copied.
         plan: What to quantize.
         ranges: Of each scale group, in the tensors' units; [0, 0] for a group that held only zeros.
-        weights: How weights are stored.
+        weights: How weights are stored; None for codes of 0.0 in their place, and no weight is read.
         form: How the INT8 regions are written.
         weight_ranges: Weight -> amax a scale, or one for all its scales, where it is not quantized over its whole
             range. Such a weight is not read, unless it is stored as integers.
@@ -82,7 +85,7 @@ def rewrite_in_place(
     plan: Plan,
     ranges: Sequence[Range],
     *,
-    weights: WeightForm,
+    weights: WeightForm | None,
     form: Form,
     weight_ranges: Mapping[str, NDArray[np.float32]] = NO_RANGES,
 ) -> Rewritten:
@@ -195,7 +198,7 @@ class _Writer:
         self._nodes = {node.name or "": node for node in model.graph}
         self._emitter = Emitter(model.graph)
         self._replaced: dict[ir.Value, None] = {}
-        self._laid_out: dict[tuple[bytes, int | None, np.dtype[np.generic]], tuple[QParams, int]] = {}
+        self._laid_out: dict[tuple[bytes, bytes, Scheme, np.dtype[np.generic]], tuple[QParams, int]] = {}
         self._read: dict[Use, QParams] = {}
 
     def quantize_activation(self, tensor: str, uses: Sequence[Use], kept: Range) -> bool:
@@ -212,7 +215,7 @@ class _Writer:
             self._read |= dict.fromkeys(uses, qparams)
         for use in uses:
             self._nodes[use.node].replace_input_with(use.slot, output)
-        return kept.amax > 0 and is_dead(kept, scheme, qparams.scale.dtype)
+        return kept.amax > 0 and bool(is_dead(kept, scheme, qparams.scale.dtype))
 
     def give_dequantized(self, tensor: str) -> None:
         """Let the graph output of this name give what the DQ of the tensor gives; the tensor gets another name."""
@@ -224,12 +227,12 @@ class _Writer:
             outputs[:] = [dequantized if output is value else output for output in outputs]
             dequantized.name = tensor
 
-    def quantize_weight(self, target: WeightTarget, form: WeightForm, given: NDArray[np.float32] | None) -> int:
+    def quantize_weight(self, target: WeightTarget, form: WeightForm | None, given: NDArray[np.float32] | None) -> int:
         """Quantize one constant operand for one node; returns how many of its channels are too small for a scale.
 
         Args:
             target: The operand.
-            form: How it is stored.
+            form: How it is stored; None for codes of 0.0 in its place.
             given: Its amax a scale, or one for all; None for its largest values.
 
         Raises:
@@ -238,8 +241,7 @@ class _Writer:
         node = self._nodes[target.use.node]
         value = self._values[target.tensor]
         try:
-            amax = weight_amax(_array_of(value), target.axis) if given is None else _shaped(given, value, target.axis)
-            qparams, negligible = self._lay_out(amax, target.axis, _scale_dtype(value))
+            qparams, negligible = self._lay_out(_kept(value, target.scheme, given), target.scheme, value)
         except NonFiniteError as error:
             raise ModelError(
                 f"The weight '{target.tensor}' of {node.op_type} '{node.name}' holds NaN or Inf, or values too large "
@@ -248,8 +250,11 @@ class _Writer:
             ) from error
         if form is WeightForm.FP32:
             output = self._emitter.pair(value, qparams, target.tensor)
+        elif self._target.weights_alone and input_axis(node) == 1:
+            output = self._integer_weight(_transposed(value), _transposed_qparams(qparams), form)
+            node.attributes["transB"] = ir.AttrInt64("transB", 0)
         else:
-            output = self._integer_weight(value, _array_of(value), qparams, form)
+            output = self._integer_weight(value, qparams, form)
         node.replace_input_with(target.use.slot, output)
         self._replaced[value] = None
         self._read[target.use] = qparams
@@ -271,15 +276,16 @@ class _Writer:
             node.replace_input_with(slot, self._emitter.dequantize(codes, parameters, name, value))
             self._replaced[value] = None
 
-    def _lay_out(self, amax: NDArray[np.float32], axis: int | None, dtype: np.dtype[np.generic]) -> tuple[QParams, int]:
+    def _lay_out(self, kept: Ranges, scheme: Scheme, weight: ir.Value) -> tuple[QParams, int]:
         """Return the scales of a weight, and how many of its ranges are too small for one.
 
         Done once for all weights of the same ranges: a draft gives one to all of them.
         """
-        key = (amax.tobytes(), axis, dtype)
+        dtype = _scale_dtype(weight)
+        key = (kept.minima.tobytes(), kept.maxima.tobytes(), scheme, dtype)
         if key not in self._laid_out:
-            qparams = symmetric_qparams(amax, axis=axis, qtype=self._target.weights.qtype, scale_dtype=dtype)
-            self._laid_out[key] = qparams, _negligible(amax, qparams)
+            qparams = qparams_of(kept, scheme, dtype)
+            self._laid_out[key] = qparams, int(np.count_nonzero(is_dead(kept, scheme, dtype)))
         return self._laid_out[key]
 
     def drop_unread_constants(self) -> None:
@@ -288,16 +294,18 @@ class _Writer:
             if not value.uses() and not value.is_graph_output():
                 self._graph.initializers.pop(name_of(value))
 
-    def _integer_weight(
-        self, value: ir.Value, array: NDArray[np.generic], qparams: QParams, form: WeightForm
-    ) -> ir.Value:
-        codes = quantize(array, qparams)
+    def _integer_weight(self, value: ir.Value, qparams: QParams, form: WeightForm | None) -> ir.Value:
         name, emitter = name_of(value), self._emitter
         parameters = emitter.parameters(qparams, name)
+        zero = np.asarray(qparams.qtype.zero_code, qparams.qtype.dtype)
+        if form is None:
+            return emitter.dequantize(emitter.blank(f"{name}_quantized", value, qparams.qtype), parameters, name, value)
+        array = _array_of(value)
+        codes = quantize(array, qparams)
         if form is WeightForm.INT8:
             stored = emitter.codes(f"{name}_quantized", codes, qparams.qtype)
             return emitter.dequantize(stored, parameters, name, value)
-        whole = qparams.qtype.decode(codes, np.asarray(qparams.qtype.zero_code, qparams.qtype.dtype))
+        whole = qparams.qtype.decode(codes, zero)
         stored = emitter.constant(f"{name}_integers", ir.Tensor(whole.astype(array.dtype)))
         ones = emitter.constant(f"{name}_unit_scale", ir.Tensor(np.ones_like(qparams.scale)))
         unit = replace(parameters, scale=ones)
@@ -308,20 +316,23 @@ def _array_of(value: ir.Value) -> NDArray[np.generic]:
     return np.asarray(None if value.const_value is None else value.const_value.numpy())
 
 
-def _shaped(amax: NDArray[np.float32], weight: ir.Value, axis: int | None) -> NDArray[np.float32]:
-    """Give the ranges of a weight the shape of its scales."""
-    if axis is None or weight.const_value is None:
-        return amax.reshape(())
-    shape = weight.shape if weight.shape is not None and weight.shape.is_static() else weight.const_value.shape
-    channels = shape.numpy()[axis]
-    return np.full(channels, amax.item(), np.float32) if amax.size == 1 else amax.reshape(channels)
+def _transposed(weight: ir.Value) -> ir.Value:
+    """Return the weight of a Gemm the other way round: [inputs, outputs] is what runtimes read codes of alone."""
+    tensor = ir.Tensor(_array_of(weight).T)
+    return ir.Value(name=weight.name, type=weight.type, shape=tensor.shape, const_value=tensor)
 
 
-def _negligible(amax: ArrayLike, qparams: QParams) -> int:
-    """Return how many scales are 1.0 because the range is next to nothing."""
-    if not (qparams.scale == 1.0).any():
-        return 0
-    return int(np.count_nonzero(is_negligible(amax, qtype=qparams.qtype, scale_dtype=qparams.scale.dtype)))
+def _transposed_qparams(qparams: QParams) -> QParams:
+    axis = None if qparams.axis is None else 1 - qparams.axis
+    return replace(qparams, scale=qparams.scale.T, zero_point=qparams.zero_point.T, axis=axis)
+
+
+def _kept(value: ir.Value, scheme: Scheme, amax: NDArray[np.float32] | None) -> Ranges:
+    """Return what each scale of a weight covers: what is given, and then it is not read, or all that it holds."""
+    if amax is None or value.const_value is None:
+        return own_ranges(_array_of(value), scheme)
+    shape = value.shape if value.shape is not None and value.shape.is_static() else value.const_value.shape
+    return given_ranges(amax, tuple(shape.numpy()), scheme)
 
 
 def _existing_pair(value: ir.Value) -> ir.Value | None:

@@ -1,20 +1,80 @@
-"""A constant weight as quantization leaves it."""
+"""A constant weight as quantization leaves it, and the numbers it is quantized with."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calibrators.qparams import dequantize, quantize, symmetric_qparams, weight_amax
-from calibrators.qtypes import QType
+from calibrators.qparams import QParams, dequantize, qparams_of, quantize, weight_ranges
+from calibrators.ranges import Ranges
+from calibrators.scheme import Block, PerChannel, Scheme
+from calibrators.weight_search import least_error_ranges
+
+
+def weight_qparams(weight: NDArray[np.generic], scheme: Scheme, amax: NDArray[np.float32] | None = None) -> QParams:
+    """Return the scales and zero points of a weight, in its own float type.
+
+    Args:
+        weight: The weight.
+        scheme: How it is quantized.
+        amax: What each scale covers, as `given_ranges` has it; None for `own_ranges`.
+
+    Raises:
+        NonFiniteError: It holds NaN or Inf, or values too large for a scale.
+    """
+    if amax is None:
+        return qparams_of(own_ranges(weight, scheme), scheme, weight.dtype)
+    return qparams_of(given_ranges(amax, weight.shape, scheme), scheme, weight.dtype)
+
+
+def own_ranges(weight: NDArray[np.generic], scheme: Scheme) -> Ranges:
+    """Return what each scale of a weight covers by the weight alone: all of it, or the share that serves a block best.
+
+    Raises:
+        NonFiniteError: It holds NaN or Inf.
+    """
+    if isinstance(scheme.granularity, Block):
+        return least_error_ranges(weight, scheme)
+    return weight_ranges(weight, scheme.granularity)
+
+
+def given_ranges(amax: NDArray[np.float32], shape: tuple[int, ...], scheme: Scheme) -> Ranges:
+    """Return what each scale of a weight covers.
+
+    Args:
+        amax: Of each scale, in any shape, or one for all; of an affine weight the lower ends and then the upper ones.
+        shape: Of the weight.
+        scheme: How it is quantized.
+    """
+    scales = _scales_shape(shape, scheme)
+    if not scheme.symmetric and amax.size > 1:
+        minima, maxima = amax.reshape(2, *scales)
+        return Ranges(minima, maxima)
+    kept = np.full(scales, amax.item(), np.float32) if amax.size == 1 else amax.reshape(scales)
+    return Ranges(-kept, kept)
+
+
+def ends_of(kept: Ranges, scheme: Scheme) -> NDArray[np.float32]:
+    """Return ranges as `given_ranges` takes them."""
+    found = kept.amax if scheme.symmetric else np.stack([kept.minima, kept.maxima])
+    return np.asarray(found, np.float32)
+
+
+def _scales_shape(shape: tuple[int, ...], scheme: Scheme) -> tuple[int, ...]:
+    """Return the shape of a weight's scales."""
+    match scheme.granularity:
+        case PerChannel(axis):
+            return (shape[axis],)
+        case Block(axis, size):
+            return tuple(-(-length // size) if at == axis else length for at, length in enumerate(shape))
+        case _:
+            return ()
 
 
 def round_weight(
-    weight: NDArray[np.generic], axis: int | None, qtype: QType, amax: NDArray[np.float32] | None = None
+    weight: NDArray[np.generic], scheme: Scheme, amax: NDArray[np.float32] | None = None
 ) -> NDArray[np.generic]:
     """Quantize and dequantize a weight as the written model does; `amax` None takes its largest values."""
-    largest = weight_amax(weight, axis)
-    scale_of = largest if amax is None else amax.reshape(largest.shape)
-    qparams = symmetric_qparams(scale_of, axis=axis, qtype=qtype, scale_dtype=weight.dtype)
+    qparams = weight_qparams(weight, scheme, amax)
     rounded: NDArray[np.generic] = dequantize(quantize(weight, qparams), qparams)
     return rounded

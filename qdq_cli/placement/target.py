@@ -13,14 +13,14 @@ from typing import Protocol
 
 import onnx_ir as ir
 
-from calibrators.scheme import Block, PerChannel, PerTensor, Scheme
+from calibrators.scheme import Block, PerTensor, Scheme
 from qdq_cli.config.forms import Cpu, FloatType, Form, Gpu, TensorRT, WeightForm
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import ONNX_DOMAIN
 from qdq_cli.model.opset import MIN_OPSET
 from qdq_cli.placement import operators
 from qdq_cli.placement.prediction import Predictor
-from qdq_cli.screen.sentences import type_title
+from qdq_cli.screen.sentences import FLOAT, type_title
 
 
 class Epilogue(Enum):
@@ -229,8 +229,10 @@ class Target:
         name: What users call it: lower case, without blanks.
         title: Its name in sentences.
         activations: How activations are quantized: one scale a tensor.
-        weights: How weights are, symmetric: per channel stands for one scale an output channel, at whichever axis these
-            lie.
+        weights: How weights are: per channel stands for one scale an output channel, in blocks for blocks of inputs, at
+            whichever axis these lie.
+        weights_alone: Whether activations stay float, and `activations` says nothing.
+        block_sizes: What the blocks of weights may have; none where there are no blocks.
         operators: What it does with operators.
         obstacles: What keeps a weighted operator float; the first that holds gives the reason.
         kernels: Where Q and DQ stand around operators.
@@ -251,7 +253,8 @@ class Target:
         float_types: What the rest may be, for it to compute quantized operators as such.
 
     Raises:
-        ValueError: A scheme that nothing writes: activations per channel, weights in blocks or affine.
+        ValueError: A scheme that nothing writes: activations per channel; weights in blocks or affine beside quantized
+            activations.
     """
 
     name: str
@@ -276,8 +279,12 @@ class Target:
     note: str = ""
     gpus: tuple[Gpu, ...] = ()
     float_types: tuple[FloatType, ...] = tuple(FloatType)
+    weights_alone: bool = False
+    block_sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.weights_alone:
+            return
         if self.activations.granularity != PerTensor() or isinstance(self.weights.granularity, Block):
             raise ValueError(f"target {self.name}: activations have one scale, weights one or one an output channel")
         if not self.weights.symmetric:
@@ -285,13 +292,13 @@ class Target:
 
     @property
     def type_title(self) -> str:
-        """How sentences call the type of its activations: INT8, FP8."""
-        return type_title(self.activations.qtype.name)
+        """How sentences call what it quantizes to: INT8, FP8, INT4 weights."""
+        return type_title(self.activation_type, self.weights.qtype.name)
 
     @property
-    def per_channel(self) -> bool:
-        """Whether weights have one scale an output channel."""
-        return isinstance(self.weights.granularity, PerChannel)
+    def activation_type(self) -> str:
+        """Stored type of activations: `int8`, or `float` where they stay as they are."""
+        return FLOAT if self.weights_alone else self.activations.qtype.name
 
     def has_obstacle(self, code: str) -> bool:
         """Say whether something keeps operators float for this reason."""

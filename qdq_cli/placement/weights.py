@@ -1,4 +1,4 @@
-"""Which axis of a weight holds the output channels (rules, section 1.5)."""
+"""Which axis of a weight holds the output channels, and which one the inputs (rules, sections 1.5 and 7)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ def weight_axis(node: ir.Node, config: PlanConfig) -> int | None:
         return _deconv_axis(node, config)
     # MatMul: documented for 2-D weights alone; a stack of matrices gets one scale.
     return 1 if rank(input_at(node, 1)) == 2 else None
+
+
+def input_axis(node: ir.Node) -> int:
+    """Return the axis of a matrix that a product sums over: the one that is cut into blocks."""
+    return 1 if node.op_type == "Gemm" and int_attribute(node, "transB", 0) else 0
 
 
 def _deconv_axis(node: ir.Node, config: PlanConfig) -> int | None:

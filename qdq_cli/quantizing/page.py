@@ -95,7 +95,7 @@ def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
     if report.calibration:
         yield "calibration", _calibration(report.calibration)
     if report.tensorrt:
-        found, title = report.tensorrt, type_title(report.activation_type)
+        found, title = report.tensorrt, report.type_title
         operators = count_text(found.weighted_layers, "weighted operator")
         yield (
             "TensorRT",

@@ -8,7 +8,7 @@ from qdq_cli.quantizing.plan_text import is_plan, work_text
 from qdq_cli.quantizing.report import Report
 from qdq_cli.screen.amounts import decibels
 from qdq_cli.screen.page import Tone, Verdict
-from qdq_cli.screen.sentences import count_text, some_of, type_title
+from qdq_cli.screen.sentences import count_text, some_of
 
 _MOST_LOOKS = 3
 
@@ -19,7 +19,7 @@ def verdict_of(report: Report) -> Verdict:
     What is low is what verification calls low: no limit of its own is drawn here.
     """
     looks = tuple((text, "") for text in _looks(report))[:_MOST_LOOKS]
-    work = "" if report.tensorrt is None else _sentence(work_text(report.tensorrt, type_title(report.activation_type)))
+    work = "" if report.tensorrt is None else _sentence(work_text(report.tensorrt, report.type_title))
     if report.unmet_limit is not None:
         return Verdict(Tone.STANDALONE, "bad", f"No model was written. {report.unmet_limit}", looks)
     if not report.weighted_ops.quantized:

@@ -6,7 +6,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable
 
-from qdq_cli.config.forms import DEFAULT_TARGET
+from qdq_cli.config.forms import DEFAULT_TARGET, QuantType
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
 from qdq_cli.placement.target import Build
@@ -14,7 +14,7 @@ from qdq_cli.quantizing.float_text import float_lines, kept_lines
 from qdq_cli.quantizing.report import Report
 from qdq_cli.screen.amounts import decibels, share_text
 from qdq_cli.screen.lines import beside, labelled, plain, quoted
-from qdq_cli.screen.sentences import count_text, type_title
+from qdq_cli.screen.sentences import FLOAT, count_text
 
 MAX_REASONS = 5
 MAX_PLAN_LINES = 40
@@ -82,11 +82,16 @@ def quantized(report: Report) -> str:
     if not ops.quantized:
         return f"nothing: 0 of {count_text(ops.total, 'weighted operator')} can be quantized"
     scales = f"{count_text(activations.targets, 'activation')}, {count_text(activations.groups, 'scale')}"
+    if report.activation_type == FLOAT:
+        scales = "weights alone"
     return f"{ops.quantized} of {count_text(ops.total, 'weighted operator')}; {scales}"
 
 
 def work_text(prediction: Prediction, title: str) -> str:
     """Write the shares of the work in a type: "99.1 % of the MACs, 87.5 % of the activation traffic in INT8"."""
+    if prediction.weights_alone and not prediction.quantized_layers:
+        operators = count_text(prediction.weighted_layers, "weighted operator")
+        return f"{prediction.weights_alone} of {operators} read {title} and compute in float"
     macs, traffic, unknown = (
         prediction.quantized_macs_percent,
         prediction.quantized_traffic_percent,
@@ -145,7 +150,8 @@ def next_commands(report: Report, width: int = 80) -> list[str]:
     if not report.weighted_ops.quantized:
         return [f"qdq quantize {quoted(report.model)} --dry-run -v"]
     if report.output is None:
-        return [f"qdq quantize {quoted(report.model)} --calib FOLDER{_asked_for(report)}"]
+        data = "" if report.activation_type == FLOAT else " --calib FOLDER"
+        return [f"qdq quantize {quoted(report.model)}{data}{_asked_for(report)}"]
     builds = [line for build in report.builds for line in build_lines(build, report.output, width)]
     alone = report.tensorrt is not None and report.tensorrt.standalone
     return [*builds, f"qdq inspect {quoted(report.output)}"] if alone and builds else builds
@@ -153,7 +159,9 @@ def next_commands(report: Report, width: int = 80) -> list[str]:
 
 def _asked_for(report: Report) -> str:
     """The options that a command needs for the target and type of a plan."""
-    return _target(report) + (" --type fp8" if type_title(report.activation_type) == "FP8" else "")
+    kinds = {kind.title: kind.value for kind in QuantType if kind is not QuantType.INT8}
+    kind = kinds.get(report.type_title)
+    return _target(report) + (f" --type {kind}" if kind else "")
 
 
 def _target(report: Report) -> str:

@@ -38,7 +38,7 @@ def planned(run: Run, opened: Opened) -> Report:
         groups=plan.groups,
         already_quantized=opened.already_quantized,
         target=run.target.name,
-        activation_type=run.target.activations.qtype.name,
+        activation_type=run.target.activation_type,
         weight_type=run.target.weights.qtype.name,
         processor=None if run.target.processor is None else run.target.processor.value,
         refused=opened.refused,
@@ -64,7 +64,7 @@ def require_form(config: QuantizeConfig, target: Target) -> None:
         ("--form", config.form.value, [form.value for form in target.forms]),
     ):
         if asked not in known:
-            beside = "" if config.plan.type is QuantType.INT8 else f" in {target.type_title}"
+            beside = "" if config.plan.type is QuantType.INT8 else f" for {target.type_title}"
             raise UsageError(f"{target.title} does not read {option} {asked}{beside}.", f"It reads {', '.join(known)}.")
     if config.cpu is not Cpu.AUTO and target.processor is None:
         raise UsageError(
@@ -84,6 +84,20 @@ def require_form(config: QuantizeConfig, target: Target) -> None:
     if config.trt is not None and target.release is None:
         raise UsageError(
             f"--trt names a release of TensorRT, and the model is quantized for {target.title}.", "Leave --trt out."
+        )
+    _require_macs(config, target)
+
+
+def _require_macs(config: QuantizeConfig, target: Target) -> None:
+    """Refuse a limit on the work in a type where nothing computes in it, or nobody knows how much does.
+
+    Raises:
+        UsageError: That is so.
+    """
+    if config.min_int8_macs is not None and target.weights_alone:
+        raise UsageError(
+            f"--min-int8-macs has no meaning beside {target.type_title}: everything is computed in float.",
+            "Leave it out.",
         )
     if config.min_int8_macs is not None and target.predictor is None:
         raise UsageError(

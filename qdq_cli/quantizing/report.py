@@ -18,6 +18,7 @@ from qdq_cli.quantizing.agreement import HeldLimit
 from qdq_cli.quantizing.float_record import FloatRest
 from qdq_cli.recovering.record import Recovery
 from qdq_cli.running.layers import RuntimeLayers
+from qdq_cli.screen.sentences import type_title
 from qdq_cli.timing.record import Speed
 
 
@@ -289,7 +290,7 @@ class Report:
         unmet_limit: The limit that the model misses, in a sentence with both numbers; None where it misses none.
         already_quantized: Whether the model was quantized before, so that there was nothing to add and it was kept.
         target: Name of what the model is quantized for.
-        activation_type: Stored type of quantized activations, such as `int8`.
+        activation_type: Stored type of quantized activations, such as `int8`; `float` where weights alone are.
         weight_type: Stored type of quantized weights.
         processor: The processor that the result is for; None where the target has one kind alone.
         refused: What of the model releases refuse, whether the result is for them or not.
@@ -333,6 +334,11 @@ class Report:
     speed: Speed | None = None
     integers: Mapping[str, Codes] = field(default_factory=dict)
     processor: str | None = None
+
+    @property
+    def type_title(self) -> str:
+        """What sentences call the type that was quantized to: INT8, FP8, INT4 weights."""
+        return type_title(self.activation_type, self.weight_type)
 
 
 class UnmetLimitError(LimitError):

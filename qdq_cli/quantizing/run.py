@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
+from calibrators.scheme import Block
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.quantize import QuantizeConfig
-from qdq_cli.config.recovery import ON_INTEGERS
+from qdq_cli.config.recovery import OF_ACTIVATIONS, OF_ONE_SCALE, ON_INTEGERS
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.target import Target
 from qdq_cli.process.clock import Clock
@@ -91,11 +92,16 @@ class Run(Course):
     def recovery_steps(self) -> tuple[str, ...]:
         """Return the steps of recovery that were asked for and that the type of the weights has a use for."""
         asked = self.config.recover
-        if self.target.weights.qtype.grid is None:
-            return asked
-        left = [step for step in asked if step in ON_INTEGERS]
+        useless: frozenset[str] = frozenset()
+        reason = ""
+        if self.target.weights.qtype.grid is not None:
+            useless, reason = ON_INTEGERS, f"{self.target.type_title} has no even steps to round to"
+        elif self.target.weights_alone:
+            blocks = isinstance(self.target.weights.granularity, Block)
+            useless, reason = OF_ACTIVATIONS | (OF_ONE_SCALE if blocks else frozenset()), "weights alone are quantized"
+        left = [step for step in asked if step in useless]
         if left:
-            self.say(f"Recovery leaves out {any_of(left)}: {self.target.type_title} has no even steps to round to.")
+            self.say(f"Recovery leaves out {any_of(left)}: {reason}.")
         return tuple(step for step in asked if step not in left)
 
     def finish(self, report: Report) -> Report:

@@ -31,7 +31,7 @@ from qdq_cli.recovering.page import recovery_text
 from qdq_cli.recovering.record import Recovery
 from qdq_cli.screen.amounts import decibels, seconds_text, share_text, size_text
 from qdq_cli.screen.lines import LABEL_WIDTH, beside, labelled, plain, short_path
-from qdq_cli.screen.sentences import count_text, type_title
+from qdq_cli.screen.sentences import count_text
 from qdq_cli.timing.text import speed_lines
 
 MAX_OUTPUTS = 4
@@ -64,7 +64,7 @@ def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list
     if (ran := runtime_text(report)) is not None:
         rows.append(("OpenVINO", beside(ran, width)))
     if report.tensorrt is not None and (report.weighted_ops.quantized or report.already_quantized):
-        rows.append(("TensorRT", _prediction(report.tensorrt, type_title(report.activation_type), width)))
+        rows.append(("TensorRT", _prediction(report.tensorrt, report.type_title, width)))
     if report.output is not None:
         rows.append(("output", _output(report, report.output, width)))
     elif report.already_quantized and report.unmet_limit is None:
@@ -194,6 +194,9 @@ def _prediction(prediction: Prediction, title: str, width: int) -> list[str]:
     inside = {code: count for code, count in prediction.reasons.items() if not code.startswith("BOUNDARY")}
     reasons = f" ({', '.join(f'{count} {code}' for code, count in inside.items())})" if inside else ""
     alone = f"stand-alone Q/DQ: {prediction.standalone} inside{reasons}, {prediction.boundary} at the boundary"
+    if prediction.weights_alone and not prediction.quantized_layers:
+        found = f"predicted: {prediction.weights_alone} of {operators} read {title} and compute in float"
+        return [*beside(found, width), *beside(alone, width, indent=2)]
     return [
         *beside(f"predicted: {prediction.quantized_layers} of {operators} in {title}", width),
         *beside(work_text(prediction, title), width, indent=2),

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from qdq_cli.quantizing.plan_text import quantized, runtime_text, work_text
 from qdq_cli.quantizing.report import Distance, Report, Verification
 from qdq_cli.screen.amounts import decibels, share_text, size_text
-from qdq_cli.screen.sentences import type_title
 from qdq_cli.screen.told import Case, Told, Verdict
 from qdq_cli.timing.record import Speed
 from qdq_cli.timing.text import speed_text
@@ -31,7 +30,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     if report.speed is not None:
         yield "speed", speed_text(report.speed)
     if report.tensorrt is not None and report.weighted_ops.quantized:
-        yield "predicted", work_text(report.tensorrt, type_title(report.activation_type))
+        yield "predicted", work_text(report.tensorrt, report.type_title)
         yield "stand-alone Q/DQ inside, at the boundary", f"{report.tensorrt.standalone}, {report.tensorrt.boundary}"
     if report.unmet_limit is not None:
         yield "limit not met", report.unmet_limit

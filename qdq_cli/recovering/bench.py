@@ -34,7 +34,7 @@ class Bench:
     node: ir.Node
     rows: NDArray[np.float32]
     held: NDArray[np.float32]
-    _known: dict[str, tuple[Range, Gram]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: dict[str, tuple[Range | None, Gram]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def weight(self) -> Array:
@@ -43,9 +43,8 @@ class Bench:
 
     def held_errors(self, before: Candidate, after: Candidate) -> tuple[float, float]:
         """The errors of two candidates; what both read is looked at once where its range is the same."""
-        group = self.layer.group
         gram = self._gram("held", before)
-        other = gram if after.ranges[group] == before.ranges[group] else self._gram("held", after)
+        other = gram if self._kept(after) == self._kept(before) else self._gram("held", after)
         return self._error(gram, before), self._error(other, after)
 
     def _error(self, gram: Gram, candidate: Candidate) -> float:
@@ -73,9 +72,7 @@ class Bench:
         """The weight Wq that the candidate computes with, shape [groups, K, O]."""
         layer = self.layer
         array = candidate.weights.get(layer.weight, self._stored)
-        rounded = round_weight(
-            array, layer.axis, candidate.plan.target.weights.qtype, candidate.weight_ranges.get(layer.weight)
-        )
+        rounded = round_weight(array, layer.scheme, candidate.weight_ranges.get(layer.weight))
         return np.asarray(layer.linear.matrices(rounded), np.float64)
 
     def scale(self, candidate: Candidate) -> Array:
@@ -94,13 +91,16 @@ class Bench:
 
     def _gram(self, name: str, candidate: Candidate) -> Gram:
         """The moments of one set of rows; those of the range asked for last are kept, as every step asks for them."""
-        kept = candidate.ranges[self.layer.group]
+        kept = self._kept(candidate)
         known = self._known.get(name)
         if known is None or known[0] != kept:
             rows = self.rows if name == "rows" else self.held
-            qparams = qparams_of(kept, candidate.plan.target.activations)
-            known = self._known[name] = (kept, Gram.of(rows, dequantize(quantize(rows, qparams), qparams)))
+            known = self._known[name] = (kept, Gram.of(rows, _as_read(rows, kept, candidate)))
         return known[1]
+
+    def _kept(self, candidate: Candidate) -> Range | None:
+        """The range of what the layer reads; None where that stays float."""
+        return None if self.layer.group is None else candidate.ranges[self.layer.group]
 
     @property
     def _stored(self) -> NDArray[np.generic]:
@@ -108,3 +108,12 @@ class Bench:
         if array is None:
             raise ValueError(f"the weight of node '{self.layer.node}' is not constant")
         return array
+
+
+def _as_read(rows: NDArray[np.float32], kept: Range | None, candidate: Candidate) -> NDArray[np.float32]:
+    """Rows as the quantized layer reads them."""
+    if kept is None:
+        return rows
+    qparams = qparams_of(kept, candidate.plan.target.activations)
+    read: NDArray[np.float32] = dequantize(quantize(rows, qparams), qparams)
+    return read

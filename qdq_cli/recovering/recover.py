@@ -144,9 +144,9 @@ def _benches(start: Start, model: ir.Model, portion: Sequence[Layer]) -> list[li
     learn, held = start.split.learn, start.split.judge
     rows = take_rows(model, portion, start.split.load(learn), rows_a_batch(portion, len(learn)))
     kept = take_rows(model, portion, start.split.load(held), rows_a_batch(portion, len(held), _HELD_ROWS))
-    groups: dict[int, list[Bench]] = {}
+    groups: dict[int | str, list[Bench]] = {}
     for layer in portion:
-        groups.setdefault(layer.group, []).append(Bench(layer, nodes[layer.node], rows[layer.node], kept[layer.node]))
+        groups.setdefault(layer.beside, []).append(Bench(layer, nodes[layer.node], rows[layer.node], kept[layer.node]))
     return list(groups.values())
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from calibrators.scheme import Block, PerTensor, Scheme
 from qdq_cli.data.batches import Batch
 from qdq_cli.judging.trials import ABREAST
 from qdq_cli.model.linear import Linear, linear_of
-from qdq_cli.model.nodes import input_at
+from qdq_cli.model.nodes import input_at, name_of
 from qdq_cli.placement.plan import Plan, Use
 from qdq_cli.running.outputs import part_for
 from qdq_cli.running.runner import Runner
@@ -26,18 +27,34 @@ class Layer:
     Args:
         node: Its name.
         tensor: Name of the tensor it reads.
-        group: Scale group of that tensor.
+        group: Scale group of that tensor; None where it stays float.
         weight: Name of its weight.
-        axis: Axis of the weight's scales; None for one scale.
+        scheme: How its weight is quantized.
         linear: How it computes.
     """
 
     node: str
     tensor: str
-    group: int
+    group: int | None
     weight: str
-    axis: int | None
+    scheme: Scheme
     linear: Linear
+
+    @property
+    def axis(self) -> int | None:
+        """Axis of the weight's scales; None for one scale."""
+        return None if isinstance(self.scheme.granularity, PerTensor) else self.scheme.granularity.axis
+
+    @property
+    def block_size(self) -> int:
+        """Inputs that share a scale of the weight; all of them without blocks."""
+        granularity = self.scheme.granularity
+        return granularity.size if isinstance(granularity, Block) else self.linear.inputs
+
+    @property
+    def beside(self) -> int | str:
+        """What layers that are worked on together have in common: the scale of what they read, or the tensor itself."""
+        return self.tensor if self.group is None else self.group
 
 
 class TensorRunner:
@@ -147,17 +164,17 @@ def _row_bytes(layer: Layer) -> int:
 
 
 def _by_group(layers: Sequence[Layer]) -> list[list[Layer]]:
-    groups: dict[int, list[Layer]] = {}
+    groups: dict[int | str, list[Layer]] = {}
     for layer in layers:
-        groups.setdefault(layer.group, []).append(layer)
+        groups.setdefault(layer.beside, []).append(layer)
     return list(groups.values())
 
 
 def layers_of(model: ir.Model, plan: Plan) -> tuple[Layer, ...]:
     """Return the quantized weighted operators that recovery can work on, in the plan's order.
 
-    Those with a constant weight of their own and a quantized input: products of two activations and shared weights are
-    left as they are.
+    Those with a constant weight of their own and a quantized input, or with a weight that alone is quantized: products
+    of two activations and shared weights are left as they are.
     """
     nodes = {node.name: node for node in model.graph}
     read = {use: target for target in plan.targets for use in target.uses}
@@ -165,8 +182,11 @@ def layers_of(model: ir.Model, plan: Plan) -> tuple[Layer, ...]:
     for weight in plan.weights:
         node = nodes[weight.use.node]
         linear, value = linear_of(node), input_at(node, weight.use.slot)
-        target = read.get(Use(weight.use.node, 0))
-        alone = value is not None and len(value.uses()) == 1 and not value.is_graph_output()
-        if linear is not None and target is not None and alone and weight.use.slot == 1:
-            found.append(Layer(weight.use.node, target.tensor, target.group, weight.tensor, weight.axis, linear))
+        target, data = read.get(Use(weight.use.node, 0)), input_at(node, 0)
+        owned = value is not None and len(value.uses()) == 1 and not value.is_graph_output()
+        if linear is None or data is None or not owned or weight.use.slot != 1:
+            continue
+        if target is not None or plan.target.weights_alone:
+            group = None if target is None else target.group
+            found.append(Layer(weight.use.node, name_of(data), group, weight.tensor, weight.scheme, linear))
     return tuple(found)

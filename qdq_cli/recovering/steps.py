@@ -8,17 +8,22 @@ on others (docs/accuracy.md).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calibrators.block_rounding import gptq_in_blocks
 from calibrators.closed_form import fit_scale, mean_error
 from calibrators.gram import Array, Gram
 from calibrators.layer_search import search_activation, search_weight
 from calibrators.qtypes import QType
+from calibrators.ranges import Ranges
 from calibrators.rounding import adaround, gptq
+from calibrators.scheme import Block
 from qdq_cli.judging.bias import bias_place
 from qdq_cli.judging.candidate import Candidate
+from qdq_cli.placement.rounded import ends_of
 from qdq_cli.recovering.bench import Bench
 from qdq_cli.recovering.changes import Change
 from qdq_cli.recovering.rows import Layer
@@ -33,6 +38,8 @@ _SEARCH_ROWS = 2048
 def search_activation_ranges(benches: Sequence[Bench], candidate: Candidate) -> list[Change]:
     """Search the range of the tensor these layers read (EasyQuant; `calibrators.layer_search.search_activation`)."""
     group = benches[0].layer.group
+    if group is None:
+        return []
     kept = candidate.ranges[group]
     uses = {use.node for target in candidate.plan.targets if target.group == group for use in target.uses}
     if kept.amax == 0 or candidate.plan.groups[group].known is not None or uses != {b.layer.node for b in benches}:
@@ -71,8 +78,22 @@ def round_to_output(benches: Sequence[Bench], candidate: Candidate) -> list[Chan
 def round_with_compensation(benches: Sequence[Bench], candidate: Candidate) -> list[Change]:
     """Round weight after weight, the rest making up for each error (GPTQ; `calibrators.rounding.gptq`)."""
     return [
-        _with_codes(bench, candidate, bench.scale(candidate), gptq(*_rounding(bench, candidate))) for bench in benches
+        _rounded_in_blocks(bench, candidate)
+        if isinstance(bench.layer.scheme.granularity, Block)
+        else _with_codes(bench, candidate, bench.scale(candidate), gptq(*_rounding(bench, candidate)))
+        for bench in benches
     ]
+
+
+def _rounded_in_blocks(bench: Bench, candidate: Candidate) -> Change:
+    """Round a weight in blocks, whose ranges are found on the way (`calibrators.block_rounding.gptq_in_blocks`)."""
+    layer = bench.layer
+    along = replace(layer.scheme, granularity=Block(0, layer.block_size))
+    rounded, kept = gptq_in_blocks(bench.weight[0], bench.gram(candidate).quantized[0], along, bench.dtype)
+    if layer.linear.transposed_weight:
+        kept = Ranges(kept.minima.T, kept.maxima.T)
+    weight = layer.linear.stored(rounded[None], bench.dtype)
+    return Change(layer.node, weights={layer.weight: weight}, weight_ranges={layer.weight: ends_of(kept, layer.scheme)})
 
 
 def fit_weight_scales(benches: Sequence[Bench], candidate: Candidate) -> list[Change]:

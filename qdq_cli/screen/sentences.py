@@ -23,9 +23,20 @@ def any_of(words: Sequence[str]) -> str:
 _TYPES = {"float8e4m3fn": "FP8"}
 
 
-def type_title(qtype: str) -> str:
-    """Write the type of codes as people know it: INT8, FP8."""
-    return _TYPES.get(qtype, qtype.upper())
+FLOAT = "float"
+"""Stored type of activations that are not quantized: weights alone are."""
+
+
+def type_title(activations: str, weights: str = "") -> str:
+    """Write the type of codes as people know it: INT8, FP8; of weights alone INT4 weights.
+
+    Args:
+        activations: Stored type of activations, or `FLOAT`.
+        weights: That of weights, which speaks where activations are floats.
+    """
+    if activations == FLOAT and weights:
+        return f"{type_title(weights)} weights"
+    return _TYPES.get(activations, activations.upper())
 
 
 def did_you_mean(name: str, names: Sequence[str]) -> str:

@@ -147,7 +147,7 @@ def _report(
         metric_rank_correlation=None if metrics is None else rank_correlation(best.operators, metrics.drops),
         seconds=run.clock.seconds(),
         target=run.target.name,
-        activation_type=run.target.activations.qtype.name,
+        activation_type=run.target.activation_type,
         weight_type=run.target.weights.qtype.name,
         notes=tuple(run.notes),
     )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
+from calibrators.scheme import Block
 from qdq_cli.config.forms import Cpu, QuantType
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.provenance import target_of
@@ -13,18 +14,29 @@ from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.target import Target
 from qdq_cli.process.errors import UsageError
 from qdq_cli.screen.sentences import any_of
+from qdq_cli.targets.onnxruntime import weights_alone as by_cpu
 from qdq_cli.targets.onnxruntime.processors import for_processor, written_for_this
 from qdq_cli.targets.onnxruntime.table import ONNXRUNTIME
 from qdq_cli.targets.openvino.table import OPENVINO
+from qdq_cli.targets.tensorrt import weights_alone
 from qdq_cli.targets.tensorrt.fp8 import in_fp8
 from qdq_cli.targets.tensorrt.table import TENSORRT
 from qdq_cli.targets.tensorrt_rtx.table import TENSORRT_RTX
+from qdq_cli.targets.weights_alone import in_blocks
 
 TARGETS = {target.name: target for target in (TENSORRT, TENSORRT_RTX, ONNXRUNTIME, OPENVINO)}
 """Name, as configurations have it (`config.forms.TARGETS`) -> target."""
 
 OTHER_TYPES = {
     QuantType.FP8: {target.name: in_fp8(target) for target in (TENSORRT, TENSORRT_RTX)},
+    QuantType.INT8_WEIGHTS: {
+        **{target.name: weights_alone.in_int8(target) for target in (TENSORRT, TENSORRT_RTX)},
+        ONNXRUNTIME.name: by_cpu.in_int8(ONNXRUNTIME),
+    },
+    QuantType.INT4_WEIGHTS: {
+        **{target.name: weights_alone.in_int4(target) for target in (TENSORRT, TENSORRT_RTX)},
+        ONNXRUNTIME.name: by_cpu.in_int4(ONNXRUNTIME),
+    },
 }
 """Type of what is quantized, where it is not the target's own -> name -> target."""
 
@@ -80,14 +92,19 @@ def target_for(name: str, config: PlanConfig, cpu: Cpu = Cpu.AUTO) -> Target:
         cpu: As for `target_named`.
 
     Raises:
-        UsageError: The target has no kernels on that type.
+        UsageError: The target has no kernels on that type, or none on blocks of the size that was asked for.
     """
-    if config.type is QuantType.INT8:
-        return target_named(name, cpu)
-    tables = OTHER_TYPES[config.type]
-    if name not in tables:
+    table = target_named(name, cpu) if config.type is QuantType.INT8 else _in_type(name, config.type)
+    if config.per_tensor_weights and isinstance(table.weights.granularity, Block):
         raise UsageError(
-            f"{TARGETS[name].title} has no kernels on {config.type.value.upper()}.",
-            f"Take --type int8, or quantize for {any_of(tuple(tables))}.",
+            f"--per-tensor-weights has no meaning beside {table.type_title}: each block has a scale.", "Leave it out."
         )
-    return tables[name]
+    return table if config.block_size is None else in_blocks(table, config.block_size)
+
+
+def _in_type(name: str, kind: QuantType) -> Target:
+    tables = OTHER_TYPES[kind]
+    if name in tables:
+        return tables[name]
+    lacking = f"does not read {kind.title}" if kind.weights_alone else f"has no kernels on {kind.title}"
+    raise UsageError(f"{TARGETS[name].title} {lacking}.", f"Take --type int8, or quantize for {any_of(tuple(tables))}.")

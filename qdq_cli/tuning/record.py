@@ -166,4 +166,4 @@ class TuneReport:
     @property
     def type_title(self) -> str:
         """How sentences call the type of quantized activations: INT8, FP8."""
-        return type_title(self.activation_type)
+        return type_title(self.activation_type, self.weight_type)

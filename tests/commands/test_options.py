@@ -761,6 +761,16 @@ def test_eight_bits_may_be_floats_where_the_gpu_has_them(space: Workspace):
     assert "sm86" in refused.err
 
 
+@option("--block-size")
+def test_blocks_of_weights_have_the_size_that_is_asked_for(space: Workspace):
+    """In full in tests/targets/test_weights_alone.py."""
+    document = document_of(space, "--type", "int4-weights", "--target", "onnxruntime", "--block-size", 16, "--no-time")
+    assert {weight["block_size"] for weight in document["weights"]} == {16}
+    refused = space.quantize("--type", "int4-weights", "--block-size", 0)
+    assert refused.code == 2
+    assert "--block-size" in refused.err
+
+
 @option("--provider", "--device")
 def test_a_provider_that_is_not_there_is_named_with_its_package(space: Workspace):
     """In full in tests/running/test_providers.py."""

@@ -83,7 +83,7 @@ def test_what_has_no_fp8_kernel_stays_float_with_a_reason(tmp_path: Path):
         (["--gpu", "sm80"], "sm80 has no units for FP8", "sm89, sm90, sm100 or sm120"),
         (["--trt", "8.6"], "TensorRT 8.6 has no FP8", "--trt 10"),
         (["--form", "int8-regions"], "TensorRT does not read --form int8-regions", "pairs"),
-        (["--weights", "int8-compat"], "TensorRT does not read --weights int8-compat in FP8.", "It reads fp32, int8."),
+        (["--weights", "int8-compat"], "TensorRT does not read --weights int8-compat for FP8.", "It reads fp32, int8."),
         (["--target", "onnxruntime"], "ONNX Runtime has no kernels on FP8", "--type int8"),
     ],
 )

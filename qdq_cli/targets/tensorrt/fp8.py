@@ -15,13 +15,13 @@ import onnx_ir as ir
 
 from calibrators.qtypes import FP8_E4M3
 from calibrators.scheme import Scheme
-from qdq_cli.config.forms import Form, Gpu, TensorRT, WeightForm
+from qdq_cli.config.forms import Form, Gpu, WeightForm
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import input_at, int_attribute, static_dims
-from qdq_cli.placement.target import Build, BuildsOf, Obstacle, OperatorTable, ReleaseOf, Target
-from qdq_cli.process.errors import UsageError
+from qdq_cli.placement.target import Obstacle, OperatorTable, Target
 from qdq_cli.targets.tensorrt.predict import TensorRTPredictor
 from qdq_cli.targets.tensorrt.skips import REASONS
+from qdq_cli.targets.tensorrt.typed import from_10_on, with_flag
 
 OPSET = 19
 """The first opset whose Q and DQ know E4M3."""
@@ -67,33 +67,8 @@ def in_fp8(target: Target) -> Target:
         weight_forms=(WeightForm.FP32, WeightForm.INT8),
         forms=(Form.PAIRS,),  # ONNX moves hardly anything on FP8 tensors
         lowest_opset=OPSET,
-        release=None if target.release is None else _from_10_on(target.release),
+        release=None if target.release is None else from_10_on(target.release, "FP8"),
         predictor=TensorRTPredictor(operators),
-        builds=None if target.builds is None else _with_its_flag(target.builds),
+        builds=None if target.builds is None else with_flag(target.builds, "fp8", "What is not FP8"),
         gpus=GPUS,
     )
-
-
-def _from_10_on(release_of: ReleaseOf) -> ReleaseOf:
-    """Let no release be named that has no FP8."""
-
-    def release(opset: int, *, half: bool, weights: WeightForm, asked: TensorRT | None) -> TensorRT:
-        if asked in (TensorRT.V8_4, TensorRT.V8_6):
-            raise UsageError(
-                f"TensorRT {asked.value} has no FP8.", "Ask for --trt 10 and above, or quantize with --type int8."
-            )
-        return release_of(opset, half=half, weights=weights, asked=asked)
-
-    return release
-
-
-def _with_its_flag(builds_of: BuildsOf) -> BuildsOf:
-    """Name FP8 where the commands of a target name INT8: as the type that a weakly typed build allows."""
-
-    def builds(oldest: TensorRT, *, half: bool, asked: TensorRT | None) -> tuple[Build, ...]:
-        return tuple(
-            replace(build, command=build.command.replace("--int8", "--fp8"), note=build.note.replace("INT8", "FP8"))
-            for build in builds_of(oldest, half=half, asked=asked)
-        )
-
-    return builds

@@ -61,4 +61,5 @@ def prediction_of(simulation: Simulation, cost: Cost) -> Prediction:
         quantized_macs_percent=cost.quantized_macs_percent,
         quantized_traffic_percent=cost.quantized_traffic_percent,
         unknown_costs=cost.unknown,
+        weights_alone=sum(layer.weight is not None and layer.weight.alone for layer in simulation.layers),
     )
