@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qdq_cli.config.ranges import DEFAULT_METHOD, METHODS
 from qdq_cli.quantizing.plan_text import by_outputs_text
 from qdq_cli.screen.amounts import digits_percent, seconds_text, size_text
+from qdq_cli.screen.lines import beside, labelled
 from qdq_cli.screen.sentences import count_text
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def calibration_lines(report: CalibrationReport, *, full: bool, options: Sequenc
     ]
     if report.preprocessing:
         lines.append(_row("preprocessing", report.preprocessing + (" (assumed)" if report.assumed else "")))
+    few = None if report.interrupted else report.few
+    lines += [] if few is None else labelled("few samples", beside(few.text), label_width=_LABEL_WIDTH)
     lines.append(_row("output", f"{report.output}  ({size_text(report.size_bytes)})"))
     lines.append(_row("seconds", seconds_text(report.seconds)))
     lines += [] if report.interrupted else [_row("next", _next_command(report, options))]

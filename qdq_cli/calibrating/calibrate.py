@@ -12,7 +12,7 @@ from qdq_cli.calibrating.shares import Share, empty_table, observe_share, open_j
 from qdq_cli.calibrating.stored import provider_of
 from qdq_cli.config.calibrate import CalibrateConfig
 from qdq_cli.config.execution import ON_CPU
-from qdq_cli.data.doubts import ENOUGH_SAMPLES, Doubt, few_samples, tell_doubts
+from qdq_cli.data.doubts import ENOUGH_SAMPLES, Doubt, FewSamples, few_samples, note_of_few, tell_doubts
 from qdq_cli.model import files
 from qdq_cli.placement.target import Target
 from qdq_cli.process.clock import Clock
@@ -61,6 +61,7 @@ class CalibrationReport:
         seconds: Time of each stage.
         notes: Sentences the user should read.
         provider: Execution providers of ONNX Runtime that ran the model.
+        few: That few samples are in the cache; None for 64 or more.
     """
 
     schema_version: int
@@ -79,6 +80,7 @@ class CalibrationReport:
     notes: tuple[str, ...]
     extremes: tuple[str, ...] = ()
     provider: str = ON_CPU.provider_text
+    few: FewSamples | None = None
 
 
 @runs_as_told
@@ -139,6 +141,7 @@ def _report(config: CalibrateConfig, table: CalibrationTable, share: Share, cloc
         notes=share.notes,
         extremes=tuple(sorted(table.extremes)),
         provider=provider_of(table),
+        few=note_of_few(origin.sample_count),
     )
 
 

@@ -125,6 +125,8 @@ def _calibration(found: Calibration) -> str:
         lines.append(f"{'read from' if found.from_cache else 'kept in'} {found.cache}")
     if found.preprocessing:
         lines.append(found.preprocessing + (" (assumed; --preprocess chooses)" if found.assumed else ""))
+    if found.few is not None:
+        lines.append(found.few.text)
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from qdq_cli.data.doubts import VERY_FEW
 from qdq_cli.quantizing.plan_text import is_plan, work_text
 from qdq_cli.quantizing.report import Report
 from qdq_cli.screen.amounts import decibels
@@ -42,7 +43,7 @@ def _distance(report: Report) -> str:
 
 
 def _looks(report: Report) -> Iterator[str]:
-    """Yield low outputs, what ONNX Runtime's default session loses, and kernels that are nothing but Q or DQ."""
+    """Yield low outputs, very few samples, what ONNX Runtime's default session loses, and kernels of Q or DQ alone."""
     found = report.verification
     by_text: dict[str, list[str]] = {}
     for name, low in ({} if found is None else found.low).items():
@@ -51,6 +52,9 @@ def _looks(report: Report) -> Iterator[str]:
         yield f"{some_of(names)} {'is' if len(names) == 1 else 'are'} low: {text}."
     if found is not None and found.default_session is not None and found.default_session.text:
         yield found.default_session.text
+    few = None if report.calibration is None else report.calibration.few
+    if few is not None and few.level == VERY_FEW:
+        yield few.text
     if report.tensorrt is not None and report.tensorrt.standalone:
         kernels = count_text(report.tensorrt.standalone, "stand-alone Q/DQ kernel")
         yield f"{kernels} inside the network: red in the graph, with what would remove them."

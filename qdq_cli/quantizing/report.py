@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from calibrators import ScaleGroup
 from qdq_cli.config.execution import ON_CPU
+from qdq_cli.data.doubts import FewSamples
 from qdq_cli.model.integer_io import Codes
 from qdq_cli.placement.built import Built
 from qdq_cli.placement.plan import TensorTarget, WeightTarget
@@ -65,6 +66,7 @@ class Calibration:
         manual_ranges: Scale groups whose range was given by hand.
         judged: Tensors whose range is the best of several for the depthwise convolutions that read them.
         provider: Execution providers of ONNX Runtime that the model was observed on.
+        few: That few samples calibrate; None for 64 or more, and where their number is not known.
     """
 
     method: str
@@ -79,6 +81,7 @@ class Calibration:
     manual_ranges: int = 0
     judged: int = 0
     provider: str = ON_CPU.provider_text
+    few: FewSamples | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from qdq_cli.calibrating.calibration import Observation, Ranges
 from qdq_cli.calibrating.calibration_data import Samples, input_specs
 from qdq_cli.config.quantize import QuantizeConfig
+from qdq_cli.data.doubts import note_of_few
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
 from qdq_cli.model.integer_io import integer_ends
 from qdq_cli.model.opset import opset_of
@@ -63,6 +64,7 @@ def calibrated(
         manual_ranges=ranges.manual,
         judged=sum(len(group.tensors) for group in plan.groups if group.judged),
         provider=observed.provider,
+        few=note_of_few(observed.samples),
     )
 
 

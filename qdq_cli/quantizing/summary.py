@@ -107,6 +107,8 @@ def _calibration(calibration: Calibration, width: int) -> list[str]:
     if calibration.preprocessing:
         assumed = " (assumed; --preprocess chooses)" if calibration.assumed else ""
         lines += beside(calibration.preprocessing + assumed, width, indent=2)
+    if calibration.few is not None:
+        lines += beside(calibration.few.text, width, indent=2)
     return lines
 
 

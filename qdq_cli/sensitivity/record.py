@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from qdq_cli.data.doubts import FewSamples
 from qdq_cli.screen.sentences import type_title
 
 
@@ -94,6 +95,7 @@ class SensitivityReport:
         activation_type: Stored type of quantized activations, such as `int8`.
         weight_type: Stored type of quantized weights.
         notes: Sentences the user should read.
+        few: That few samples calibrate; None for 64 or more, and where their number is not known.
     """
 
     schema_version: int
@@ -111,6 +113,7 @@ class SensitivityReport:
     activation_type: str
     weight_type: str
     notes: tuple[str, ...]
+    few: FewSamples | None = None
 
     @property
     def type_title(self) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from calibrators.ranks import rank_correlation
 from qdq_cli.config.sensitivity import SensitivityConfig
+from qdq_cli.data.doubts import note_of_few
 from qdq_cli.judging.candidate import with_plan
 from qdq_cli.placement.plan import Plan
 from qdq_cli.process.documents import SCHEMA_VERSION
@@ -150,6 +151,7 @@ def _report(
         activation_type=run.target.activation_type,
         weight_type=run.target.weights.qtype.name,
         notes=tuple(run.notes),
+        few=note_of_few(stand.work.observed.samples),
     )
 
 

@@ -17,6 +17,7 @@ def sensitivity_lines(report: SensitivityReport, paint: Paint, *, full: bool) ->
     """Return the summary, the operators and the scale groups; cut to one screen unless `full`."""
     lines = row("model", report.model)
     lines += row("judged on", _samples(report))
+    lines += [] if report.few is None else row("few samples", report.few.text)
     lines += row("together", _together(report))
     lines += row("adding up", _adding_up(report))
     if report.rank_correlation is not None or report.metric_rank_correlation is not None:

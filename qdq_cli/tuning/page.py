@@ -13,7 +13,7 @@ from qdq_cli.screen.sentences import count_text
 from qdq_cli.sensitivity.text import work_text
 from qdq_cli.tuning import record
 from qdq_cli.tuning.record import TuneReport
-from qdq_cli.tuning.text import against_float_text, cost_text, goal_text, result_text, unmet_text
+from qdq_cli.tuning.text import against_float_text, cost_text, few_text, goal_text, result_text, unmet_text
 
 _LEFT_FLOAT = (
     "The share of each in the sum of the noises of all operators; in brackets what {type} loses of the "
@@ -70,6 +70,8 @@ def _summary(report: TuneReport) -> Iterator[tuple[str, Cell]]:
         yield "cost", "\n".join(filter(None, (cost_text(report.built), against_float_text(report))))
     yield "output", report.output
     yield "samples", f"{report.samples} set aside, {report.held_back} held back for verification"
+    if few := few_text(report):
+        yield "few samples", few
     if report.quantize.recovery is not None:
         yield "recovery", recovery_text(report.quantize.recovery)
     if report.float_metric is not None:

@@ -18,6 +18,7 @@ def tune_lines(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
     """Return the target, the frontier and what is left float; cut to one screen unless `full`."""
     lines = row("target", goal_text(report.goal, report.type_title))
     lines += row("judged on", _judged_on(report))
+    lines += row("few samples", few) if (few := few_text(report)) else []
     lines += row("operators", _operators(report))
     if report.built is not None:
         lines += row("cost", cost_text(report.built))
@@ -53,6 +54,12 @@ def result_text(report: TuneReport) -> str:
         recovered = ", recovered," if report.quantize.recovery is not None else ""
         return f"everything in {title}{recovered} meets the target; nothing had to be left float"
     return f"{left}, {share_text(chosen.quantized_macs_percent)} of the MACs in {title}"
+
+
+def few_text(report: TuneReport) -> str:
+    """That few samples calibrate, in sentences; "" where enough do."""
+    calibration = report.quantize.calibration
+    return "" if calibration is None or calibration.few is None else calibration.few.text
 
 
 def cost_text(built: BuiltCost) -> str:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.commands.test_bad_input import checked
 from tests.networks import Network
-from tests.workspace import Workspace, qdq
+from tests.workspace import Workspace, qdq, write_arrays
 
 COMMANDS = ("quantize", "calibrate", "tune", "sensitivity")
 """Those that calibrate; compare runs samples too, and no result depends on them."""
@@ -119,3 +119,49 @@ def test_a_small_share_is_not_judged_alone(space: Workspace):
     images[0] = 0
     np.savez(space.arrays, images=images)
     assert qdq("calibrate", space.model, "--calib", space.arrays, "--shard", "1/10", "--strict").code == 0
+
+
+def few_of(command: str, space: Workspace, *more: object) -> str | None:
+    """How few samples a report says there are, of a strict run that succeeds."""
+    done = qdq(command, space.model, "--calib", space.arrays, "--strict", "--json", *more, *options(command))
+    assert done.code == 0
+    found = done.document
+    for name in {"quantize": ("calibration",), "tune": ("quantize", "calibration")}.get(command, ()):
+        found = found[name]
+    return None if found["few"] is None else str(found["few"]["level"])
+
+
+@pytest.mark.parametrize(("count", "level"), [(15, "very_few"), (16, "few"), (63, "few"), (64, None)])
+def test_few_samples_are_noted_and_change_nothing(count: int, level: str | None, space: Workspace):
+    write_arrays(space.arrays, count)
+    assert few_of("quantize", space, "--verify", "0") == level
+    assert few_of("calibrate", space) == level
+
+
+@pytest.mark.parametrize(("count", "level"), [(12, "very_few"), (90, None)])
+@pytest.mark.parametrize("command", ["tune", "sensitivity"])
+def test_few_samples_are_noted_where_variants_are_measured(
+    command: str, count: int, level: str | None, space: Workspace
+):
+    write_arrays(space.arrays, count)
+    assert few_of(command, space) == level
+
+
+def test_few_samples_are_noted_in_texts_and_pages(space: Workspace):
+    write_arrays(space.arrays, 15)
+    page = space.folder / "page.html"
+    for command in COMMANDS:
+        given = [command, space.model, "--calib", space.arrays, *options(command)]
+        shown = " ".join(qdq(*given).out.split())
+        assert "Fewer than 16 samples: expect ranges that do not fit other data. Give 64 or more" in shown, command
+    for command in ("quantize", "tune"):
+        assert qdq(command, space.model, "--calib", space.arrays, *options(command), "--report", page).code == 0
+        assert "Fewer than 16 samples" in page.read_text(encoding="utf-8")
+
+
+def test_few_samples_of_a_cache_are_noted_too(space: Workspace):
+    cache = space.folder / "a.qcal"
+    assert qdq("calibrate", space.model, "--calib", space.arrays, "-o", cache).code == 0
+    assert (
+        qdq("quantize", space.model, "--cache", cache, "--json").document["calibration"]["few"]["level"] == "very_few"
+    )
