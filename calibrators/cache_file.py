@@ -14,9 +14,9 @@ All numbers little-endian; `n` is an unsigned LEB128 varint, `s` a varint length
     from format 5 on: n tensors that pieces were kept of, each s name (ascending) and the pieces (see `excerpts`)
     SHA-256 of everything before (32 bytes)
 
-A table without tensors that a function alone reads is written in format 6, one of which no range was judged in format
-5, one without pieces in format 4, one without extremes too in format 3, one without groupings too in format 2, one
-without a portrait in format 1.
+A table without tensors that a function alone reads or a part is taken of is written in format 6, one of which no range
+was judged in format 5, one without pieces in format 4, one without extremes too in format 3, one without groupings too
+in format 2, one without a portrait in format 1.
 
 Counts come in blocks of 32 (the last one filled up with zeros): first a byte per block, 128 * differences + width, then
 per block 32 numbers of `width` bits, lowest bit first. They are the counts themselves or, where that is narrower, the

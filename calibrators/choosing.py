@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from calibrators.histogram import Histogram
-from calibrators.methods import CANDIDATES, Method, choose_range
+from calibrators.methods import CANDIDATES, Method, choose_range, mse
 from calibrators.methods.curves import CURVES, curve_mse
+from calibrators.parts import PARTS, merged_alike
 from calibrators.ranges import Range
 from calibrators.scale_groups import ScaleGroup
 from calibrators.scheme import DEFAULT, Scheme
@@ -41,6 +42,8 @@ def range_of(histograms: Mapping[str, Histogram], group: ScaleGroup, method: Met
     Raises:
         NoDataError: Nothing was observed.
     """
+    if method.name == "auto" and group.judged == PARTS:
+        return mse(merged_alike([histograms[name] for name in group.observed]), scheme)
     together = merged(histograms, group.observed)
     if method.name == "auto" and group.judged in CURVES:
         return curve_mse(together, group.judged, scheme)

@@ -5,7 +5,7 @@ n groupings, each:
     n groups, each: n tensors and their names · n observed and their names · n read by depthwise and their names
         n depthwise (0 or 1)
         from format 6 on: n the method found best (0 none, 1 mse, 2 entropy, 3 percentile, 4 minmax)
-            from format 7 on also 5 sigmoid, 6 swish, 7 hardsigmoid, 8 hardswish, 9 gelu, 10 tanh
+            from format 7 on also 5 sigmoid, 6 swish, 7 hardsigmoid, 8 hardswish, 9 gelu, 10 tanh, 11 parts
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from calibrators.ranges import Range
 _MOST_GROUPINGS = 64
 _MOST_NAMES = 100_000
 _METHODS = ("", "mse", "entropy", "percentile", "minmax")
-_JUDGED = (*_METHODS, "sigmoid", "swish", "hardsigmoid", "hardswish", "gelu", "tanh")
+_JUDGED = (*_METHODS, "sigmoid", "swish", "hardsigmoid", "hardswish", "gelu", "tanh", "parts")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class ScaleGroup:
         depthwise: Every weighted operator that reads one of the tensors is a depthwise Conv.
         read_depthwise: Those of the tensors that a depthwise Conv reads.
         judged: Which of `calibrators.methods.CANDIDATES` serves the outputs of what reads it best, or the function of
-            `calibrators.methods.curves.CURVES` that alone does; "" where that is not known.
+            `calibrators.methods.curves.CURVES` that alone does, or `parts` (see `calibrators.parts`); "" where that
+            is not known.
     """
 
     tensors: tuple[str, ...]
@@ -83,7 +84,7 @@ class Grouping:
 
     @property
     def has_curves(self) -> bool:
-        """Whether one of the groups is read by a function alone."""
+        """Whether one of the groups is judged otherwise than by one of the methods."""
         return any(group.judged not in _METHODS for group in self.groups)
 
 

@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 
 from calibrators import CANDIDATES, Histogram, Range, ScaleGroup, Scheme, choose_range
 from calibrators.distribution import energy_outside
+from calibrators.parts import PARTS
 from calibrators.wide import is_seen, merged
 from qdq_cli.calibrating.curves import curves_of
 from qdq_cli.calibrating.readers import Floats, Layer, Reader, as_stored, noise_ratio, readers_of
 from qdq_cli.calibrating.ruined import small_readers
 from qdq_cli.model.linear import Linear
 from qdq_cli.placement.plan import Plan
+from qdq_cli.placement.target import Kernels
 
 _LEAST_GAIN = 10 ** (0.5 / 10)
 """So much less noise than `mse` another range must leave, half a decibel: pieces tell no less than that apart."""
@@ -62,6 +64,8 @@ def with_judged(model: ir.Model, plan: Plan, histograms: Mapping[str, Histogram]
             readers.setdefault(reader.group, []).append(reader)
     scheme = plan.target.activations
     best = {group: _best(group, alike, histograms, scheme) for group, alike in readers.items()}
+    if plan.target.kernels is Kernels.READING_AND_WRITING:  # there alone groups have parts (`placement.groups`)
+        best |= {group: PARTS for group in groups if len(group.observed) > 1 and not best.get(group)}
     curves = curves_of(model, plan)
     best |= {group: curves[name] for group in groups for name in group.tensors if name in curves}
     return replace(plan, groups=tuple(replace(group, judged=best.get(group, "")) for group in plan.groups))

@@ -84,7 +84,8 @@ def scale_groups(graph: Topology, wants: Wants, runs: Run, *, across: bool = Tru
         graph: The graph.
         wants: What is quantized.
         runs: The operators that a Q crosses.
-        across: Whether the others join too; else it is said by the runs alone who shares a scale.
+        across: Whether the others join too; else it is said by the runs alone who shares a scale, and a part of a
+            tensor that others read by itself is observed by itself.
     """
     parent: dict[ir.Value, ir.Value] = {}
     for node in graph.nodes:
@@ -97,7 +98,9 @@ def scale_groups(graph: Topology, wants: Wants, runs: Run, *, across: bool = Tru
     by_root: dict[ir.Value, list[ir.Value]] = {}
     for value in order:
         by_root.setdefault(_root(parent, value), []).append(value)
-    members = [(tuple(group), _observed(group, wants), _known_range(group)) for group in by_root.values()]
+    members = [
+        (tuple(group), _observed(group, wants, parts=not across), _known_range(group)) for group in by_root.values()
+    ]
     index = {value: number for number, group in enumerate(by_root.values()) for value in group}
     return Groups(tuple(members), index)
 
@@ -125,27 +128,33 @@ def _join(parent: dict[ir.Value, ir.Value], values: Iterable[ir.Value]) -> None:
         parent[root] = roots[0]
 
 
-def _observed(group: list[ir.Value], wants: Wants) -> tuple[ir.Value, ...]:
+def _observed(group: list[ir.Value], wants: Wants, *, parts: bool) -> tuple[ir.Value, ...]:
     """Return the tensors calibration must see: those read as INT8, less those whose values another one contains.
 
     A tensor made from a wanted one by commuting operators with one data input holds nothing new; a Concat holds all
-    of its inputs.
+    of its inputs. With `parts`, one that takes a part of another is seen by itself: that part can be far smaller.
     """
     read = [value for value in group if wants.holds(value)]
-    kept = [value for value in read if not _contained(value, set(read), wants.operators)]
+    kept = [value for value in read if not _contained(value, set(read), wants.operators, parts=parts)]
     return tuple(kept or read)
 
 
-def _contained(value: ir.Value, read: set[ir.Value], operators: OperatorTable) -> bool:
+def _contained(value: ir.Value, read: set[ir.Value], operators: OperatorTable, *, parts: bool) -> bool:
     joined = any(
         is_op(node, "Concat") and len(data_slots(node)) > 1 and node.outputs[0] in read for node, _ in consumers(value)
     )
-    return joined or _copied_from(value, read, operators)
+    return joined or _copied_from(value, read, operators, parts=parts)
 
 
-def _copied_from(value: ir.Value, read: set[ir.Value], operators: OperatorTable) -> bool:
+_TAKING = ("Slice", "Split", "Gather", "GatherElements")
+"""Operators that take a part of a tensor."""
+
+
+def _copied_from(value: ir.Value, read: set[ir.Value], operators: OperatorTable, *, parts: bool) -> bool:
     node = value.producer()
     while node is not None and operators.commutes(node) and len(data_slots(node)) == 1:
+        if parts and is_op(node, *_TAKING):
+            return False
         source = node.inputs[data_slots(node)[0]]
         if source is None:
             return False
