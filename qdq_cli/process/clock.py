@@ -22,6 +22,10 @@ class Clock:
         finally:
             self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - start
 
+    def has_run(self, name: str) -> bool:
+        """Say whether a stage has been through before."""
+        return name in self._seconds
+
     def seconds(self) -> dict[str, float]:
         """Stage -> seconds, rounded to tenths of a millisecond."""
         return {name: round(value, 4) for name, value in self._seconds.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from qdq_cli.config.recovery import OF_ACTIVATIONS, OF_ONE_SCALE, ON_INTEGERS
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.target import Target
 from qdq_cli.process.clock import Clock
+from qdq_cli.process.collector import collector_paused
 from qdq_cli.process.interrupts import insist
 from qdq_cli.process.progress import Listener
 from qdq_cli.quantizing.report import Report, Seconds
@@ -26,6 +27,10 @@ if TYPE_CHECKING:  # what runs models and what draws pages is loaded by those wh
     from qdq_cli.calibrating.calibration import Observation
     from qdq_cli.calibrating.calibration_data import Samples
     from qdq_cli.screen.page import Page
+
+
+_BUILDING = frozenset({"load", "prepare", "plan", "choose", "rewrite", "cast", "predict", "save"})
+"""Stages that make graphs and records, and hardly any garbage. Models run in the others."""
 
 
 @dataclass
@@ -56,10 +61,16 @@ class Course:
     clock: Clock
     notes: list[str]
 
-    def stage(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """Add the time of the block to a stage."""
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the block to a stage; one that builds what stays does it without the cycle collector.
+
+        That is so the first time alone: commands that make one model after the other leave cycles behind.
+        """
         insist()
-        return self.clock.stage(name)
+        builds = name in _BUILDING and not self.clock.has_run(name)
+        with self.clock.stage(name), collector_paused() if builds else contextlib.nullcontext():
+            yield
 
     def say(self, *notes: str) -> None:
         """Keep notes for the report, and pass them on at once."""
