@@ -128,7 +128,8 @@ def observe(
     if samples is None:
         raise _no_data(config, len(missing))
     if config.cache is None:
-        spare = (name for name in plan.candidates if name not in known.histograms and name not in plan.observed)
+        there = {*known.histograms, *plan.observed}
+        spare = (name for name in plan.candidates if name not in there)
         job = _job(model, plan, (*missing, *spare), known)
         if config.method != "auto":  # no cache that may be asked for it later
             job = replace(job, readers=small_readers(model, plan))

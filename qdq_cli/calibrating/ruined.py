@@ -57,12 +57,12 @@ def ruined_operators(
     Returns:
         Node -> why, such as `11.2 dB by itself, 0.7 % of the MACs`; empty where no excerpts are known.
     """
-    shares = _shares(model)
+    shares, free = _shares(model), set(groups)
     found = []
     for trial in _trials(model, plan, shares) if plan.can_shrink else ():
         reader = trial.reader
         seen = histograms.get(reader.tensor)
-        if reader.group in groups and seen is not None and seen.excerpts.pieces and is_seen(histograms, reader.group):
+        if reader.group in free and seen is not None and seen.excerpts.pieces and is_seen(histograms, reader.group):
             sqnr_db = _best_sqnr_db(reader, seen, merged(histograms, reader.group.observed), plan)
             found.append((sqnr_db, reader.node.name or "", trial.percent))
     left, chosen = MOST_PERCENT, {}

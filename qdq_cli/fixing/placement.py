@@ -25,7 +25,7 @@ from qdq_cli.placement.target import Epilogue
 from qdq_cli.placement.topology import steps_to_common_ancestor
 from qdq_cli.targets.tensorrt.lint_operators import absorbing_lead_of
 from qdq_cli.targets.tensorrt.operators import OPERATORS
-from qdq_cli.targets.tensorrt.simulation import Reason, Simulation
+from qdq_cli.targets.tensorrt.simulation import Layer, Reason, Simulation
 from qdq_cli.targets.tensorrt.table import TENSORRT
 
 _SIGNED = frozenset({ir.DataType.INT8, ir.DataType.INT16, ir.DataType.INT4})
@@ -204,12 +204,13 @@ def quantize_residuals(
         ranges: Tensor name -> range, for tensors without a Q.
         skip: Names of Adds to leave alone.
     """
-    inside = {name for layer in simulation.weighted if layer.quantized for name in layer.nodes}
+    inside = {name: layer for layer in simulation.weighted if layer.quantized for name in layer.nodes}
     done, left = [], []
     for add in list(graph):
-        if not is_op(add, "Add") or (add.name or "") not in inside - skip:
+        layer = inside.get(add.name or "") if is_op(add, "Add") else None
+        if layer is None or (add.name or "") in skip:
             continue
-        operands = _open_residual(add, simulation)
+        operands = _open_residual(add, layer)
         if operands is None:
             continue
         value = _with_a_range(*operands, ranges)
@@ -224,13 +225,18 @@ def quantize_residuals(
     return done, left
 
 
-def _open_residual(add: ir.Node, simulation: Simulation) -> tuple[ir.Value, ir.Value] | None:
-    """Return the residual of an absorbed Add and its other operand, where the residual is a float without a pair."""
+def _open_residual(add: ir.Node, layer: Layer) -> tuple[ir.Value, ir.Value] | None:
+    """Return the residual of an Add that a kernel absorbed, and its other operand, where it is a float without a pair.
+
+    Args:
+        add: The Add.
+        layer: The kernel.
+    """
     first, second = input_at(add, 0), input_at(add, 1)
     for value, other in ((first, second), (second, first)):
         if value is None or other is None or not _is_open(value):
             continue
-        if not _is_main(value, simulation, add):
+        if not _is_main(value, layer):
             return value, other
     return None
 
@@ -254,10 +260,9 @@ def _has_range(value: ir.Value, ranges: Mapping[str, Range]) -> bool:
     return bool(pairs_of_tensor(value)) or (value.name or "") in ranges
 
 
-def _is_main(value: ir.Value, simulation: Simulation, add: ir.Node) -> bool:
+def _is_main(value: ir.Value, layer: Layer) -> bool:
     """Say whether an operand of an absorbed Add is made by the kernel that absorbs it."""
     producer = value.producer()
-    layer = next(layer for layer in simulation.weighted if (add.name or "") in layer.nodes)
     return producer is not None and (producer.name or "") in layer.nodes
 
 

@@ -6,6 +6,7 @@ neither on the order of nodes in the file nor on the batch size.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -159,10 +160,10 @@ def comes_from_inputs(tensor: ir.Value) -> bool:
 
     The Q that such a tensor needs stands at the boundary of the network, and only an INT8 input removes it (P16).
     """
-    seen, work = {tensor}, [tensor]
+    seen, work = {tensor}, deque([tensor])
     found_input = False
     while work:
-        value = work.pop()
+        value = work.popleft()  # the nearest first: a convolution stands one step behind each Add, the input all blocks
         producer = value.producer()
         if value.is_graph_input():
             found_input = True

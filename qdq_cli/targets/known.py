@@ -80,7 +80,8 @@ def serving_every_target(plan: Plan, model: ir.Model, config: PlanConfig) -> Pla
         if target.integer_io or target.name != plan.target.name
     )
     names = dict.fromkeys(name for other in others for name in other.calibrated)
-    return replace(plan, elsewhere=tuple(name for name in names if name not in plan.calibrated))
+    own = set(plan.calibrated)
+    return replace(plan, elsewhere=tuple(name for name in names if name not in own))
 
 
 def target_for(name: str, config: PlanConfig, cpu: Cpu = Cpu.AUTO) -> Target:
