@@ -117,10 +117,14 @@ class Layer:
         return np.asarray(np.square(found, dtype=np.float64).sum(axis=1))
 
     @cached_property
+    def results(self) -> Floats:
+        """The results in float: [groups, R, O]."""
+        return self._product if self.bias is None else self._product + self.bias
+
+    @cached_property
     def signal(self) -> NDArray[np.float64]:
         """The energy of each channel of the results: [groups, O]."""
-        expected = self._product if self.bias is None else self._product + self.bias
-        return np.asarray(np.square(expected, dtype=np.float64).sum(axis=1))
+        return np.asarray(np.square(self.results, dtype=np.float64).sum(axis=1))
 
     @cached_property
     def _product(self) -> Floats:

@@ -4,6 +4,9 @@ Each is run on pieces of its own float input (`readers`): once as it is, once wi
 every range that `auto` chooses from. An operator can be ruined although its input tensor looks
 well as a whole: where channels that hardly move meet large weights, as batch norm folded into a depthwise convolution
 leaves them.
+
+Where kernels write codes, the last operators round their results too, and nothing behind them evens that out. So these
+results have to bear it, channel by channel.
 """
 
 from __future__ import annotations
@@ -12,19 +15,25 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
-from calibrators import CANDIDATES, Histogram, ScaleGroup, choose_range
+from calibrators import CANDIDATES, Histogram, Method, Range, ScaleGroup, choose_range, range_of
 from calibrators.wide import is_seen, merged
 from qdq_cli.calibrating.readers import Reader, as_stored, noise_ratio, readers_of
 from qdq_cli.model.linear import Linear
+from qdq_cli.placement.around import last_results
 from qdq_cli.placement.operators import is_weighted
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.rounded import round_weight
 from qdq_cli.placement.shares import MOST_PERCENT, Shares, shares_of
+from qdq_cli.placement.target import Kernels
 
 LEAST_SQNR_DB = 15.0
 """Under this an operator is ruined: noise of a thirtieth of its signal, channel by channel."""
+
+LEAST_RESULT_DB = 30.0
+"""Under this the codes of a last result are too coarse: noise of a thousandth of its signal, channel by channel."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +68,49 @@ def ruined_operators(
     """
     shares, free = _shares(model), set(groups)
     found = []
+    rounded = _rounded_results(model, plan, histograms)
     for trial in _trials(model, plan, shares) if plan.can_shrink else ():
         reader = trial.reader
         seen = histograms.get(reader.tensor)
         if reader.group in free and seen is not None and seen.excerpts.pieces and is_seen(histograms, reader.group):
             sqnr_db = _best_sqnr_db(reader, seen, merged(histograms, reader.group.observed), plan)
-            found.append((sqnr_db, reader.node.name or "", trial.percent))
+            found.append((sqnr_db - LEAST_SQNR_DB, f"{sqnr_db:.1f} dB by itself", trial))
+            if (kept := rounded.get(reader.node)) is not None:
+                sqnr_db = _result_sqnr_db(reader, seen, kept, plan)
+                found.append((sqnr_db - LEAST_RESULT_DB, f"{sqnr_db:.1f} dB in the codes of its result", trial))
     left, chosen = MOST_PERCENT, {}
-    for sqnr_db, name, percent in sorted(found):
-        if sqnr_db < LEAST_SQNR_DB and percent <= left:
-            left -= percent
-            chosen[name] = f"{sqnr_db:.1f} dB by itself, {percent:.1f} % of the {shares.unit} (--all-int8)"
+    for above_db, why, trial in sorted(found, key=lambda entry: (entry[0], entry[2].reader.node.name or "")):
+        name = trial.reader.node.name or ""
+        if above_db < 0 and trial.percent <= left and name not in chosen:
+            left -= trial.percent
+            chosen[name] = f"{why}, {trial.percent:.1f} % of the {shares.unit} (--all-int8)"
     return chosen
+
+
+def _rounded_results(model: ir.Model, plan: Plan, histograms: Mapping[str, Histogram]) -> dict[ir.Node, Range]:
+    """Return the last operators whose results become codes for their own sake, with the range of these.
+
+    That of a result that something clips is left out: what its kernel writes is not what it multiplies.
+    """
+    if plan.target.kernels is not Kernels.READING_AND_WRITING:
+        return {}
+    groups = {target.tensor: plan.groups[target.group] for target in plan.targets}
+    ends = last_results(list(model.graph), plan.target.operators)
+    found = {node: groups.get(node.outputs[0].name or "") for node in ends}
+    scheme = plan.target.activations
+    return {
+        node: range_of(histograms, group, Method(), scheme)
+        for node, group in found.items()
+        if group is not None and group.known is None and is_seen(histograms, group)
+    }
+
+
+def _result_sqnr_db(reader: Reader, seen: Histogram, kept: Range, plan: Plan) -> float:
+    """The SQNR of an operator's results in codes, channel by channel."""
+    layer = reader.layer(seen.excerpts.pieces)
+    noise = np.square(as_stored(layer.results, kept, plan.target.activations) - layer.results, dtype=np.float64)
+    ratio = noise_ratio(noise.sum(axis=1), layer.signal)
+    return -10.0 * math.log10(ratio) if ratio > 0 else math.inf
 
 
 def _shares(model: ir.Model) -> Shares:

@@ -185,13 +185,6 @@ SKIPS = {
         "Every block of a ResNet.",
         "Leave --no-residuals out.",
     ),
-    "LAST_RESULT": Told(
-        "Kernels that write codes would round this result to 8 bits for its own sake: no operator behind it computes "
-        "on integers. With 2 % of the multiply-accumulates at most that buys little, and nothing behind it evens out "
-        "the rounding (decision 16).",
-        "The last Convs of a detector, `--target onnxruntime`.",
-        "Nothing needs to be done.",
-    ),
     "FLOAT_AROUND": Told(
         "Its kernel on integers reads codes alone and writes codes, and a float operator stands on one side: Q and DQ "
         "there would be two kernels to save one (decision 16).",

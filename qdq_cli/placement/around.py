@@ -9,8 +9,8 @@ the one before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
@@ -19,7 +19,6 @@ from qdq_cli.model.nodes import consumers, is_activation, is_op, is_unobservable
 from qdq_cli.placement.groups import Run
 from qdq_cli.placement.operators import OpClass, data_slots, is_weighted, operator_of
 from qdq_cli.placement.selection import Selection, Skip, skip, weighted_slots
-from qdq_cli.placement.shares import MOST_PERCENT, shares_of
 from qdq_cli.placement.target import Epilogue, OperatorTable, Target
 from qdq_cli.placement.topology import Topology
 from qdq_cli.placement.wants import Wants
@@ -44,7 +43,6 @@ class Around:
 
 def place_around(graph: Topology, selection: Selection, target: Target, config: PlanConfig) -> Around:
     """Decide which tensors are quantized, for every one that reads them."""
-    selection = _without_ends(graph, selection, target)
     kernels = _Kernels(graph, selection, target.operators, config)
     coded = kernels.coded()
     wants = Wants(frozenset(coded), target.operators, config.safe)
@@ -62,28 +60,23 @@ def candidates_around(
     graph: Topology, selection: Selection, target: Target, config: PlanConfig
 ) -> tuple[ir.Value, ...]:
     """Return every tensor that the placement of a selection or of any smaller one quantizes: fewer operators, fewer."""
-    chosen = _without_ends(graph, selection.taking(selection.optional), target)
+    chosen = selection.taking(selection.optional)
     return tuple(_Kernels(graph, chosen, target.operators, config).coded())
 
 
-def _without_ends(graph: Topology, selection: Selection, target: Target) -> Selection:
-    """Leave float the last operators, where their results would have to become codes for their own sake alone.
+def last_results(nodes: Sequence[ir.Node], operators: OperatorTable) -> frozenset[ir.Node]:
+    """Return the weighted operators that no other one comes after, and whose kernels write codes alone.
 
-    Nothing behind them computes on integers, so what the rounding costs the outputs buys little: they have a small
-    share of the work.
+    Their results become codes for their own sake: nothing behind them computes on integers.
     """
-    shares = shares_of(node for node in graph.nodes if is_weighted(node)).percent
     before: set[ir.Node] = set()
-    ends = []
-    for node in reversed(graph.nodes):
-        leads = any(reader in before or is_weighted(reader) for reader in node.successors())
-        if leads:
+    ends = set()
+    for node in reversed(nodes):
+        if any(reader in before or is_weighted(reader) for reader in node.successors()):
             before.add(node)
-        rule = target.operators.rule(node)
-        if not leads and node in selection.quantized and rule is not None and not rule.writes_float:
-            ends += [node] if shares.get(node, 0.0) <= MOST_PERCENT else []
-    skips = tuple(skip(node, "LAST_RESULT") for node in reversed(ends))
-    return replace(selection, quantized=selection.quantized.difference(ends), skips=(*selection.skips, *skips))
+        elif is_weighted(node) and (rule := operators.rule(node)) is not None and not rule.writes_float:
+            ends.add(node)
+    return frozenset(ends)
 
 
 class _Kernels:

@@ -29,7 +29,6 @@ REASONS: dict[str, str] = {
     "RESIDUAL_BROADCAST": "operands differ in shape, a fused residual needs equal ones",
     "RESIDUAL_FLOAT_PRODUCER": "neither operand comes from an operator that can give codes",
     "RESIDUAL_OFF": "residual branches are kept float by --no-residuals",
-    "LAST_RESULT": "nothing behind it computes on integers, and its share of the work is small",
     "FLOAT_AROUND": "what it reads or what reads it is float",
     "POOL_FLOAT": "average pooling pays only between quantized operators",
     "POOL_OFF": "average pooling is kept float by --no-pooling",

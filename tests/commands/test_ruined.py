@@ -10,7 +10,7 @@ import pytest
 
 from calibrators import encode_table, read_cache
 from calibrators.excerpts import Excerpts
-from tests.networks import spoiled_convnet
+from tests.networks import Network, spoiled_convnet
 from tests.workspace import SIDE, Workspace, make_workspace, qdq
 
 SAMPLES = 24
@@ -88,3 +88,24 @@ def test_a_cache_without_pieces_says_what_it_lacks(spoiled: Workspace):
 def test_a_range_by_hand_is_the_users_word(spoiled: Workspace):
     _, report = quantized(spoiled, "a.onnx", "--calib", spoiled.arrays, "--range", "point_relu=0.5")
     assert all(skip["code"] != "RUINED" for skip in report["skips"])
+
+
+@pytest.mark.parametrize(("scales", "stays"), [((1.0, 1.0), False), ((1.0, 0.002), True)], ids=["even", "uneven"])
+def test_last_results_stay_float_where_codes_are_too_coarse_for_a_channel(
+    scales: tuple[float, float], stays: bool, tmp_path: Path
+):
+    net = Network()
+    made = net.relu(net.conv(net.input("images", ("N", 3, SIDE, SIDE)), 64, "first", scale=None))
+    made = net.relu(net.conv(made, 64, "second", scale=None))
+    weight = net.constant(net.weight(2, 64, 1, 1) * np.float32(scales).reshape(2, 1, 1, 1))
+    net.op("Conv", made, weight, name="last")
+    space = make_workspace(tmp_path, net.proto("last"))
+    images = np.random.default_rng(1).normal(size=(SAMPLES, 3, SIDE, SIDE)).astype(np.float32)
+    np.savez(space.arrays, images=images)
+    options = ("--calib", space.arrays, "--target", "onnxruntime", "--no-time")
+    _, document = quantized(space, "a.onnx", *options)
+    found = [(skip["node"], skip["code"]) for skip in document["skips"]]
+    assert found == ([("last", "RUINED")] if stays else [])
+    if stays:
+        assert "dB in the codes of its result, " in document["skips"][0]["reason"]
+        assert not quantized(space, "b.onnx", *options, "--all-int8")[1]["skips"]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from calibrators import Range
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.config.placement import PlanConfig
+from qdq_cli.placement.around import last_results
 from qdq_cli.placement.plan import Plan, make_plan, observing, shrinkable
 from qdq_cli.placement.rewrite import rewrite
 from qdq_cli.preparing.prepare import prepare
@@ -86,12 +87,12 @@ def test_a_chain_that_ends_in_float_stays_float():
     assert codes(plan) == {"sum": "FLOAT_AROUND"}
 
 
-def test_the_last_operator_stays_float_where_its_share_is_small():
+def test_the_last_operators_are_those_that_no_other_one_comes_after():
     net, t = body(side=16)
     small = net.conv(t, 4, "small", kernel=1, scale=None)
-    plan = planned(net, small)
-    assert codes(plan) == {"small": "LAST_RESULT"}
-    assert quantized_tensors(plan) == {"x", "t"}
+    assert quantized_tensors(planned(net, small)) == {"x", "t", "small"}
+    graph = net.model(small).graph
+    assert {node.name for node in last_results(list(graph), ONNXRUNTIME.operators)} == {"small"}
 
 
 def test_a_product_of_a_matrix_needs_no_codes_behind_it():
