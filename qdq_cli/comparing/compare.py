@@ -12,6 +12,7 @@ from qdq_cli.calibrating.calibration_data import Samples, open_every
 from qdq_cli.comparing.alignment import make_comparable, require_same_interface, to_one_opset
 from qdq_cli.comparing.codes import has_codes, spell_out
 from qdq_cli.comparing.layers import LayerMeter
+from qdq_cli.comparing.low_outputs import can_explain, low_outputs
 from qdq_cli.comparing.page import comparison_page
 from qdq_cli.comparing.profile import make_profile
 from qdq_cli.comparing.record import Comparison
@@ -74,7 +75,7 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
             make_comparable(source.model)
         require_same_interface(reference.model, quantized.model)
         samples = _open(reference.model, config.data)
-        pair = _paired(reference.path, quantized.path)
+        pair, explain = _paired(reference.path, quantized.path), can_explain(quantized.model)
     about = (*_about(quantized.model, layers=config.layers), *((_CUT,) if pair.cut else ()))
     notes = (*about, *map(str, samples.every.doubts), *samples.notes)
     for note in notes:
@@ -86,7 +87,8 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
     seen = _run(samples, meters.observe, listener)
     speed = _timed(config, (reference.path, quantized.path), samples, clock)
     found = replace(_comparison(config, samples, seen, meters), notes=notes)
-    found = replace(found, speed=speed, limits=(*found.limits, *held_speed(speed, config.min_speedup)))
+    low = low_outputs(found.outputs, pair, quantized.path, samples, explain=explain)
+    found = replace(found, low=low, speed=speed, limits=(*found.limits, *held_speed(speed, config.min_speedup)))
     for note in _about_codes(found):
         listener.note(note)
         found = replace(found, notes=(*found.notes, note))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from calibrators.metrics import SQNR_CEILING_DB
+from qdq_cli.comparing.low_outputs import in_order
 from qdq_cli.comparing.record import Comparison, LayerError, Layers, TensorDistance
 from qdq_cli.comparing.saturation import saturation_text
 from qdq_cli.comparing.text import advice, node_text, short_cause, sqnr_cell, start_text
+from qdq_cli.quantizing.page import agreement_cell, low_notes, sqnr_badge
 from qdq_cli.quantizing.report import Distance
 from qdq_cli.screen.amounts import decibels
 from qdq_cli.screen.anchors import cause_of, error_of
@@ -29,7 +31,11 @@ def comparison_page(found: Comparison, predicted: tuple[Section, ...] = ()) -> P
     facts = Facts(tuple(_facts(found)))
     sections = [
         Section("Summary", "", (verdict_of(found), facts, *(Note(text) for text in found.notes))),
-        Section("Outputs", "The quantized model against the reference, in ONNX Runtime.", (_outputs(found),)),
+        Section(
+            "Outputs",
+            "The quantized model against the reference, in ONNX Runtime.",
+            (*low_notes(found.outputs, found.low), _outputs(found)),
+        ),
         *predicted[:1],
     ]
     if found.layers is not None:
@@ -37,24 +43,26 @@ def comparison_page(found: Comparison, predicted: tuple[Section, ...] = ()) -> P
     return Page("Comparison", found.quantized, (*sections, *predicted[1:]))
 
 
-_GOOD_DB, _BAD_DB = 30.0, 20.0
-"""Outputs that keep more than the first need no look; what keeps less than the second is hardly the same network."""
+_GOOD_DB = 30.0
+"""Outputs that keep more need no look."""
 
 
 def verdict_of(found: Comparison) -> Verdict:
-    """Say what a comparison comes to, by the worst output; and the layers that add most to it."""
-    worst = min(found.outputs.items(), key=lambda output: output[1].sqnr_db, default=None)
+    """Say what a comparison comes to, by the worst output, one that is low if there is any; and which layers to see."""
+    worst = next(iter(found.low), None) or min(
+        found.outputs, key=lambda name: found.outputs[name].sqnr_db, default=None
+    )
     if worst is None:
         return Verdict(Tone.WARNING, "look at these", "No output could be compared in numbers.")
-    name, distance = worst
+    distance = found.outputs[worst]
     said = "is equal" if distance.equal else f"keeps {decibels(distance.sqnr_db)}"
-    text = f"{'Output' if len(found.outputs) == 1 else 'The worst output,'} {name} {said}."
+    text = f"{'Output' if len(found.outputs) == 1 else 'The worst output,'} {worst} {said}."
+    looks = tuple(_looks(found.layers)) or (("--layers says which layers add most of the error.", ""),)
+    if worst in found.low:
+        return Verdict(Tone.STANDALONE, "bad", f"{text} Low: {found.low[worst].text}.", looks)
     if distance.sqnr_db >= _GOOD_DB:
         return Verdict(Tone.GOOD, "good", text)
-    looks = tuple(_looks(found.layers)) or (("--layers says which layers add most of the error.", ""),)
-    if distance.sqnr_db >= _BAD_DB:
-        return Verdict(Tone.WARNING, "look at these", text, looks)
-    return Verdict(Tone.STANDALONE, "bad", text, looks)
+    return Verdict(Tone.WARNING, "look at these", text, looks)
 
 
 def _looks(layers: Layers | None) -> Iterator[tuple[str, str]]:
@@ -85,7 +93,8 @@ def _facts(found: Comparison) -> Iterator[tuple[str, Cell]]:
 
 
 def _outputs(found: Comparison) -> Table:
-    rows: list[tuple[Cell, ...]] = [(name, *_figures(distance)) for name, distance in found.outputs.items()]
+    order = in_order(found.outputs, found.low)
+    rows: list[tuple[Cell, ...]] = [(name, *_figures(found.outputs[name], name in found.low)) for name in order]
     rows += [(name, str(counted), *[""] * 5) for name, counted in found.rows.items()]
     rows += [(name, "not compared: its shape depends on the values", *[""] * 5) for name in found.not_compared]
     scores = any(distance.top1_agreement is not None for distance in found.outputs.values())
@@ -93,15 +102,15 @@ def _outputs(found: Comparison) -> Table:
     return Table(_OUTPUT_COLUMNS[:kept], tuple(cells[:kept] for cells in rows), frozenset(range(1, kept)))
 
 
-_OUTPUT_COLUMNS = ("output", "SQNR, dB", "cosine", "largest error", "top-1, %", "top-5, %", "KL, nats")
+_OUTPUT_COLUMNS = ("output", "SQNR, dB", "cosine", "largest error", "top-1, % (95 %)", "top-5, %", "KL, nats")
 """The last three are for class scores."""
 
 
-def _figures(distance: Distance) -> Iterator[Cell]:
-    yield "equal" if distance.equal else f"{distance.sqnr_db:.1f}"
+def _figures(distance: Distance, low: bool) -> Iterator[Cell]:
+    yield "equal" if distance.equal else sqnr_badge(distance.sqnr_db, low)
     yield f"{distance.cosine:.6f}"
     yield number(distance.max_error)
-    yield "" if distance.top1_agreement is None else f"{distance.top1_agreement:.1f}"
+    yield agreement_cell(distance)
     yield "" if distance.top5_agreement is None else f"{distance.top5_agreement:.1f}"
     yield "" if distance.softmax_kl is None else number(distance.softmax_kl)
 

@@ -9,7 +9,7 @@ from enum import Enum
 from calibrators.metrics import SQNR_CEILING_DB
 from qdq_cli.comparing.match import Unmatched
 from qdq_cli.quantizing.agreement import HeldLimit
-from qdq_cli.quantizing.report import Distance, Rows
+from qdq_cli.quantizing.report import Distance, LowOutput, Rows
 from qdq_cli.timing.record import Speed
 
 UNLIKE_DB = 6.0
@@ -215,6 +215,7 @@ class Comparison:
         rows: Output name -> rows, where their number depends on the data and differs between the models.
         limits: Each output and each limit that was set, and whether it is met.
         speed: How fast the second model runs beside the first; None where that was not measured.
+        low: Output name -> why it is low, for those that are; the worst first.
     """
 
     schema_version: int
@@ -233,3 +234,4 @@ class Comparison:
     rows: Mapping[str, Rows] = field(default_factory=dict)
     limits: tuple[HeldLimit, ...] = ()
     speed: Speed | None = None
+    low: Mapping[str, LowOutput] = field(default_factory=dict)

@@ -6,12 +6,14 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 
 from calibrators.metrics import SQNR_CEILING_DB
+from qdq_cli.comparing.low_outputs import in_order
 from qdq_cli.comparing.match import Unmatched
 from qdq_cli.comparing.record import Cause, Comparison, Kind, LayerError, Layers, Origin, TensorDistance
 from qdq_cli.comparing.saturation import saturation_text
 from qdq_cli.inspecting.text import names_text
 from qdq_cli.quantizing.agreement import Standing, interval_text
 from qdq_cli.quantizing.limits import to_decide, undecided_text
+from qdq_cli.quantizing.low import judged_text, silent_text
 from qdq_cli.quantizing.report import Distance
 from qdq_cli.screen.amounts import decibels, share_text
 from qdq_cli.screen.lines import WIDTH, Paint, elided, labelled, plain, row, wrapped
@@ -43,7 +45,7 @@ def comparison_lines(found: Comparison, top: int | None, paint: Paint = plain) -
     lines += row("samples", f"{found.samples}; batch size {found.batch_size}")
     if found.preprocessing:
         lines += row("", found.preprocessing + (" (assumed; --preprocess chooses)" if found.assumed else ""))
-    lines += ["", *_outputs(found), *_sure(found)]
+    lines += ["", *_outputs(found), *_low(found), *_sure(found)]
     if found.speed is not None:
         lines += ["", *labelled("speed", speed_lines(found.speed, WIDTH, "the reference"))]
     if saturation := saturation_text(found):
@@ -57,12 +59,24 @@ def _outputs(found: Comparison) -> list[str]:
     scores = any(distance.top1_agreement is not None for distance in found.outputs.values())
     head = f"{'output':<{_NAME}} {'SQNR dB':>8} {'cosine':>9} {'max error':>10}"
     lines = [head + (f" {'top-1 %':>7} {'top-5 %':>7} {'KL':>6}" if scores else "")]
-    for name, distance in found.outputs.items():
-        lines.append(_output(name, distance))
+    for name in in_order(found.outputs, found.low):
+        lines.append(_output(name, found.outputs[name]))
     lines += [f"{elided(name, _NAME):<{_NAME}} {rows}" for name, rows in found.rows.items()]
     for name in found.not_compared:
         lines.append(f"{elided(name, _NAME):<{_NAME}} not compared: its shape differs between the models")
     return lines
+
+
+def _low(found: Comparison) -> list[str]:
+    """Why outputs are low, with what helps, and how many samples say nothing."""
+    texts = [
+        f"'{name}': {'; '.join(filter(None, (judged_text(found.outputs[name]), low.text)))}"
+        for name, low in found.low.items()
+    ]
+    lines = [line for place, text in enumerate(texts) for line in row("" if place else "low", text)]
+    silent = [f"'{name}': {text}" for name in found.outputs if (text := silent_text(found.outputs[name]))]
+    lines += [line for place, text in enumerate(silent) for line in row("" if place else "silent", text)]
+    return ["", *lines] if lines else []
 
 
 def _sure(found: Comparison) -> list[str]:

@@ -21,6 +21,7 @@ from qdq_cli.running.outputs import without_weights
 from qdq_cli.running.runner import Outputs, Runner
 from qdq_cli.running.session import Source
 from qdq_cli.screen.amounts import decibels
+from qdq_cli.screen.sentences import count_text
 
 LOW_SQNR_DB = 15.0
 """Below this an output is called low. Measured: a detector of 40.4 AP has 38.9 at 12.6 dB and 9.7 at 5.9 dB; a plate
@@ -111,6 +112,12 @@ def judged_text(distance: Distance) -> str:
     return ""
 
 
+def silent_text(distance: Distance) -> str:
+    """How many samples are near-silent and not in the SQNR, in a part of a sentence; "" for none."""
+    samples = count_text(distance.samples, "sample")
+    return f"{distance.silent} of {samples} near-silent and left out" if distance.silent else ""
+
+
 def reasons_of(
     outputs: Mapping[str, Distance], path: Path, again: Again, seen: Mapping[str, Histogram], samples: int
 ) -> dict[str, LowOutput]:
@@ -130,6 +137,11 @@ def reasons_of(
     without = _without_clipping(path, again, inputs)
     unlike = inputs.unlike()
     return {name: _reason(name, outputs[name], without, unlike, samples) for name in names}
+
+
+def unexplained(outputs: Mapping[str, Distance]) -> dict[str, LowOutput]:
+    """The outputs that are low, the worst first, where nothing can be run to find out why."""
+    return {name: _low(Reason.UNKNOWN) for name in low_names(outputs)}
 
 
 def _reason(name: str, distance: Distance, without: Mapping[str, float] | None, unlike: str, samples: int) -> LowOutput:

@@ -12,9 +12,10 @@ from calibrators.qtypes import INT8, QTYPES
 from qdq_cli.placement.selection import Skip
 from qdq_cli.quantizing.agreement import interval_text
 from qdq_cli.quantizing.float_section import float_section
+from qdq_cli.quantizing.low import silent_text
 from qdq_cli.quantizing.page_verdict import verdict_of
 from qdq_cli.quantizing.plan_text import by_outputs_text, is_plan, quantized, runtime_text, work_text
-from qdq_cli.quantizing.report import Calibration, Distance, Report, Verification
+from qdq_cli.quantizing.report import Calibration, Distance, LowOutput, Report, Verification
 from qdq_cli.recovering.page import recovery_section
 from qdq_cli.screen.amounts import size_text
 from qdq_cli.screen.anchors import own_error_of, values_of
@@ -143,10 +144,10 @@ def verification_section(
     rows: list[tuple[Cell, ...]] = [
         (
             name,
-            "equal" if distance.equal else _sqnr(distance.sqnr_db, name in found.low),
+            "equal" if distance.equal else sqnr_badge(distance.sqnr_db, name in found.low),
             f"{distance.cosine:.5f}",
             number(distance.max_error),
-            _agreement(distance),
+            agreement_cell(distance),
         )
         for name, distance in sorted(found.outputs.items(), key=lambda output: _rank(found, output[0]))
     ]
@@ -162,7 +163,8 @@ def verification_section(
     )
 
 
-def _agreement(distance: Distance) -> str:
+def agreement_cell(distance: Distance) -> str:
+    """Top-1 agreement in percent with its interval; "" where there are no class scores."""
     if distance.top1_agreement is None or distance.top1_interval is None:
         return ""
     return f"{distance.top1_agreement:.1f} ({interval_text(distance.top1_interval)})"
@@ -174,17 +176,26 @@ def _rank(found: Verification, name: str) -> tuple[bool, float]:
     return not low, found.outputs[name].sqnr_db if low else 0.0
 
 
-def _sqnr(sqnr_db: float, low: bool) -> Cell:
+def sqnr_badge(sqnr_db: float, low: bool) -> Cell:
+    """An SQNR in dB, marked where the output is low."""
     return Badge(f"{sqnr_db:.1f} low", Tone.WARNING) if low else f"{sqnr_db:.1f}"
+
+
+def low_notes(outputs: Mapping[str, Distance], low: Mapping[str, LowOutput]) -> Iterator[Block]:
+    """Yield why outputs are low with what helps, and how many of their samples are near-silent."""
+    by_text: dict[str, list[str]] = {}
+    for name, found in low.items():
+        by_text.setdefault(found.text, []).append(name)
+    for text, names in by_text.items():
+        yield Note(f"{some_of(names)} {'is' if len(names) == 1 else 'are'} low: {text}.", warning=True)
+    for name, distance in outputs.items():
+        if text := silent_text(distance):
+            yield Note(f"{name}: {text}.")
 
 
 def _low(found: Verification) -> Iterator[Block]:
     """Why outputs are low, and what ONNX Runtime's default session makes of the result where that is less."""
-    by_text: dict[str, list[str]] = {}
-    for name, low in found.low.items():
-        by_text.setdefault(low.text, []).append(name)
-    for text, names in by_text.items():
-        yield Note(f"{some_of(names)} {'is' if len(names) == 1 else 'are'} low: {text}.", warning=True)
+    yield from low_notes(found.outputs, found.low)
     if found.default_session is not None and found.default_session.text:
         yield Note(found.default_session.text, warning=True)
 

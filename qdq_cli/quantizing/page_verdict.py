@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qdq_cli.data.doubts import VERY_FEW
+from qdq_cli.quantizing.agreement import interval_text
 from qdq_cli.quantizing.plan_text import is_plan, work_text
 from qdq_cli.quantizing.report import Report
 from qdq_cli.screen.amounts import decibels
@@ -34,10 +35,14 @@ def _distance(report: Report) -> str:
     found = report.verification
     if found is None or not found.outputs:
         return "" if not is_plan(report) else "A plan: nothing was measured."
-    name, worst = min(found.outputs.items(), key=lambda output: output[1].sqnr_db)
+    name = next(iter(found.low), None) or min(found.outputs, key=lambda output: found.outputs[output].sqnr_db)
+    worst = found.outputs[name]
     if worst.equal:
         return "Every output is equal to FP32."
-    agreement = "" if worst.top1_agreement is None else f", {worst.top1_agreement:.1f} % of the first classes agree"
+    ends = "" if worst.top1_interval is None else f" ({interval_text(worst.top1_interval)})"
+    agreement = (
+        "" if worst.top1_agreement is None else f", {worst.top1_agreement:.1f} %{ends} of the first classes agree"
+    )
     which = "Output" if len(found.outputs) == 1 else "The worst output,"
     return f"{which} {name} keeps {decibels(worst.sqnr_db)}{agreement}."
 

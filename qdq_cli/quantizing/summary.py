@@ -15,7 +15,7 @@ from qdq_cli.placement.prediction import Prediction
 from qdq_cli.quantizing.agreement import HeldLimit, Standing, interval_text
 from qdq_cli.quantizing.float_text import float_lines, unweighed_lines
 from qdq_cli.quantizing.limits import to_decide, undecided_text
-from qdq_cli.quantizing.low import judged_text
+from qdq_cli.quantizing.low import judged_text, silent_text
 from qdq_cli.quantizing.plan_text import (
     Paint,
     by_outputs_text,
@@ -172,9 +172,7 @@ def _distance(distance: Distance) -> str:
     parts = [f"SQNR {decibels(distance.sqnr_db)}", f"cosine {distance.cosine:.5f}"]
     if distance.top1_agreement is not None:
         parts.append(f"top-1 agreement {share_text(distance.top1_agreement)}{_between(distance)}")
-    if distance.silent:
-        parts.append(f"{distance.silent} of {count_text(distance.samples, 'sample')} near-silent and left out")
-    return ", ".join(parts)
+    return ", ".join(filter(None, (*parts, silent_text(distance))))
 
 
 def _between(distance: Distance) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from qdq_cli.quantizing.page import verification_section
 from qdq_cli.recovering.page import recovery_section, recovery_text
 from qdq_cli.screen.amounts import decibels, share_text
 from qdq_cli.screen.page import Bar, Bars, Block, Cell, Curve, Facts, Note, Page, Point, Section, Tone, Verdict
@@ -13,7 +14,15 @@ from qdq_cli.screen.sentences import count_text
 from qdq_cli.sensitivity.text import work_text
 from qdq_cli.tuning import record
 from qdq_cli.tuning.record import TuneReport
-from qdq_cli.tuning.text import against_float_text, cost_text, few_text, goal_text, result_text, unmet_text
+from qdq_cli.tuning.text import (
+    against_float_text,
+    agreement_text,
+    cost_text,
+    few_text,
+    goal_text,
+    result_text,
+    unmet_text,
+)
 
 _LEFT_FLOAT = (
     "The share of each in the sum of the noises of all operators; in brackets what {type} loses of the "
@@ -38,6 +47,7 @@ def tune_page(report: TuneReport) -> Page:
             ),
             Section("Left float", _about_left_float(report), tuple(_left_float(report))),
             *((recovery_section(report.quantize.recovery),) if report.quantize.recovery else ()),
+            *((verification_section(report.quantize.verification),) if report.quantize.verification else ()),
         ),
     )
 
@@ -114,6 +124,8 @@ def _frontier(points: tuple[Point, ...]) -> tuple[int, ...]:
 def _label(point: record.Point, title: str) -> str:
     count = len(point.left_float)
     text = f"all in {title}" if not count else f"{count_text(count, 'operator')} left float"
+    if point.agreement is not None:
+        text += f"; agreement {agreement_text(point)}"
     return f"{text}; {share_text(point.quantized_macs_percent)} of the MACs in {title}" + (
         "; target met" if point.met else ""
     )

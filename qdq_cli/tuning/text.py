@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qdq_cli.quantizing.agreement import interval_text
+from qdq_cli.quantizing.summary import verification_lines
 from qdq_cli.screen.amounts import seconds_text, share_text, size_text
-from qdq_cli.screen.lines import WIDTH, Paint, row, shortened
+from qdq_cli.screen.lines import WIDTH, Paint, labelled, row, shortened
 from qdq_cli.screen.sentences import count_text
 from qdq_cli.sensitivity.text import noise_text, value_text
 from qdq_cli.tuning.record import BuiltCost, Goal, Point, TuneReport
 
 MAX_LEFT_FLOAT = 12
+
+_AGREEMENT = 24
+"""Letters of the column of agreements."""
 
 
 def tune_lines(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
@@ -24,6 +28,7 @@ def tune_lines(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
         lines += row("cost", cost_text(report.built))
     lines += row("seconds", seconds_text(report.seconds))
     lines += row("result", result_text(report))
+    lines += _verification(report)
     lines += row("", against_float_text(report)) if against_float_text(report) else []
     lines += ["", *_frontier(report, paint)]
     return [*lines, *_left_float(report, paint, full=full), ""]
@@ -60,6 +65,12 @@ def few_text(report: TuneReport) -> str:
     """That few samples calibrate, in sentences; "" where enough do."""
     calibration = report.quantize.calibration
     return "" if calibration is None or calibration.few is None else calibration.few.text
+
+
+def _verification(report: TuneReport) -> list[str]:
+    """How far the outputs of the result are from FP32, the low ones first, each with its reason."""
+    found = report.quantize.verification
+    return [] if found is None else labelled("verification", verification_lines(found, WIDTH))
 
 
 def cost_text(built: BuiltCost) -> str:
@@ -148,14 +159,19 @@ def _frontier(report: TuneReport, paint: Paint) -> list[str]:
     metric = any(point.metric is not None for point in points)
     built = report.built is not None
     head = f"{f'  in {report.type_title}:':<11}MACs  traffic  left float     SQNR"
-    lines = [head + ("  agreement" if agreement else "") + ("    metric" if metric else "") + "     built" * built]
+    lines = [
+        head
+        + (f"{'agreement (95 %)':>{_AGREEMENT}}" if agreement else "")
+        + ("    metric" if metric else "")
+        + "     built" * built
+    ]
     for number, point in enumerate(points):
         lines.append(_point(point, agreement=agreement, metric=metric) + (_built(point.built_bytes) if built else ""))
         if number == report.chosen:
             lines[-1] = paint(f"{lines[-1]}  <- chosen", "green")
         elif point.met:
             lines[-1] += "  met"
-    return lines + _float_model(report, len(head) + (11 if agreement else 0), metric=metric)
+    return lines + _float_model(report, len(head) + (_AGREEMENT if agreement else 0), metric=metric)
 
 
 def _float_model(report: TuneReport, width: int, *, metric: bool) -> list[str]:
@@ -176,8 +192,16 @@ def _point(point: Point, *, agreement: bool, metric: bool) -> str:
     text = f"         {macs:5.1f}%   {traffic:5.1f}%  {len(point.left_float):10d}"
     text += f"  {point.sqnr_db:4.1f} dB" if point.sqnr_db < 200 else "    equal"
     if agreement:
-        text += " " * 11 if point.agreement is None else f"  {point.agreement:7.1f} %"
+        text += f"{agreement_text(point):>{_AGREEMENT}}"
     return text + ("" if point.metric is None or not metric else f"{value_text(point.metric):>10}")
+
+
+def agreement_text(point: Point) -> str:
+    """Top-1 agreement and its 95 % interval; "" where there are no class scores."""
+    if point.agreement is None:
+        return ""
+    ends = "" if point.agreement_interval is None else f" ({interval_text(point.agreement_interval)})"
+    return f"{share_text(point.agreement)}{ends}"
 
 
 def _left_float(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:

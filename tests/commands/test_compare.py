@@ -12,6 +12,7 @@ from onnx import TensorProto, numpy_helper
 
 from tests.comparing.models import chain, write_samples
 from tests.networks import Network
+from tests.quantizing.test_verification import heads, samples, space_with
 from tests.workspace import Outcome, Workspace, qdq, small_convnet
 
 
@@ -241,3 +242,45 @@ def test_a_size_that_depends_on_values_is_counted(folder, tmp_path):
     limited = compare(tmp_path, "quantized", "--min-sqnr", "1", "--data", tmp_path / "data.npz")
     assert (limited.code, "'out' cannot be held against a limit" in limited.err) == (5, True)
     assert done.document["layers"]["not_compared"] == ["out"]
+
+
+def test_low_outputs_come_first_with_their_cause(tmp_path: Path):
+    space = space_with(tmp_path, heads(3, spoiled=2), **samples(narrow=0.02))
+    assert space.quantize().code == 0
+    given = ["compare", space.model, space.output, "--data", space.arrays]
+    page = tmp_path / "page.html"
+    shown = qdq(*given, "--report", page).out
+    assert [line.split()[0] for line in shown.splitlines() if line.startswith("head_")] == [
+        "head_2",
+        "head_0",
+        "head_1",
+    ]
+    assert "low 'head_2': most of the error is of values between two codes; try --recover" in " ".join(shown.split())
+    assert "head_2 is low: most of the error" in page.read_text(encoding="utf-8")
+
+
+def test_the_cause_of_a_low_output_is_in_json(tmp_path: Path):
+    space = space_with(tmp_path, heads(2, spoiled=-1), **samples())
+    given = ["compare", space.model, space.output, "--data", space.arrays, "--json"]
+    for options, reasons in ((("--range", "x=0.2"), {"CLIPPED"}), (("--range", "x=400"), {"ROUNDED"}), ((), set())):
+        assert space.quantize(*options).code == 0
+        assert {low["reason"] for low in qdq(*given).document["low"].values()} == reasons
+
+
+def test_a_low_output_of_operators_on_codes_has_no_cause_found(tmp_path: Path):
+    space = space_with(tmp_path, heads(1, spoiled=-1), **samples())
+    other = onnx.load(space.model)
+    for weight in other.graph.initializer:  # nothing is quantized, and yet it is another network
+        weight.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(weight), weight.name))
+    onnx.save(other, tmp_path / "other.onnx")
+    done = qdq("compare", space.model, tmp_path / "other.onnx", "--data", space.arrays, "--json")
+    assert {low["reason"] for low in done.document["low"].values()} == {"UNKNOWN"}
+
+
+def test_near_silent_samples_are_said(tmp_path: Path):
+    values = samples()["x"]
+    values[: len(values) // 2] *= 1e-4
+    space = space_with(tmp_path, heads(1, spoiled=-1), x=values)
+    assert space.quantize().code == 0
+    done = qdq("compare", space.model, space.output, "--data", space.arrays)
+    assert f"{len(values) // 2} of {len(values)} samples near-silent and left out" in " ".join(done.out.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from dataclasses import replace
@@ -365,3 +366,15 @@ def test_tuning_without_a_target_or_without_a_run_is_refused(space: Workspace, o
     done = qdq("quantize", space.model, "--calib", space.arrays, *options)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
+
+
+def test_the_agreement_of_variants_has_its_interval(tmp_path: Path):
+    space = make_workspace(tmp_path)
+    page = tmp_path / "page.html"
+    done = qdq("tune", space.model, "--calib", space.arrays, "--min-agreement", "1", "--report", page)
+    assert done.code == 0, done.err
+    text = " ".join(done.out.split())
+    assert "agreement (95 %)" in text
+    assert re.search(r"\d+\.\d % \(\d+(\.\d)? to 100\) <- chosen", text)
+    assert "verification " in text and "against FP32" in text
+    assert re.search(r"agreement [\d.]+ % \([\d.]+ to [\d.]+\)", page.read_text(encoding="utf-8"))
