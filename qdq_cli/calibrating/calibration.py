@@ -349,7 +349,7 @@ def choose(plan: Plan, observed: Observation, config: RangeConfig) -> Ranges:
         UsageError: A range was given for a tensor that the plan does not quantize.
     """
     _check_given(plan, config)
-    found = [_choose(group, observed, plan.target.activations, config) for group in plan.groups]
+    found = [_choose(group, observed, plan.scheme_of(number), config) for number, group in enumerate(plan.groups)]
     dead = [group.tensors[0] for group, (kept, _) in zip(plan.groups, found, strict=True) if not kept.amax]
     notes = [f"Always zero in calibration, so the scale is 1.0: {some_of(dead)}."] if dead else []
     chosen = tuple(how for _, how in found)

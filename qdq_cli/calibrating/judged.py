@@ -62,8 +62,12 @@ def with_judged(model: ir.Model, plan: Plan, histograms: Mapping[str, Histogram]
         seen = histograms.get(reader.tensor)
         if reader.group.depthwise and reader.group in free and seen is not None and seen.excerpts.pieces:
             readers.setdefault(reader.group, []).append(reader)
-    scheme = plan.target.activations
-    best = {group: _best(group, alike, histograms, scheme) for group, alike in readers.items()}
+    best = {
+        group: _best(group, readers[group], histograms, scheme)
+        for scheme, alike in plan.by_scheme(plan.groups).items()
+        for group in alike
+        if group in readers
+    }
     if plan.target.kernels is Kernels.READING_AND_WRITING:  # there alone groups have parts (`placement.groups`)
         best |= {group: PARTS for group in groups if len(group.observed) > 1 and not best.get(group)}
     curves = curves_of(model, plan)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from calibrators import Range, ScaleGroup, Scheme, dequantize, qparams_of, quantize
 from qdq_cli.model.linear import Linear, linear_of
 from qdq_cli.model.nodes import constant_at, input_at, is_op
-from qdq_cli.placement.plan import Plan, Use, WeightTarget
+from qdq_cli.placement.plan import Plan
+from qdq_cli.placement.record import Use, WeightTarget
 
 ROWS = 256
 """Results of an operator that are looked at."""

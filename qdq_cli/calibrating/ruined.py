@@ -127,7 +127,7 @@ def _trials(model: ir.Model, plan: Plan, shares: Shares) -> Iterator[_Trial]:
 
 def _best_sqnr_db(reader: Reader, seen: Histogram, together: Histogram, plan: Plan) -> float:
     """The SQNR of an operator's results under the first range that serves, else the best of those methods choose."""
-    scheme = plan.target.activations
+    scheme = plan.scheme_of(plan.groups.index(reader.group))
     quantized = reader.matrices(round_weight(reader.weight, reader.target.scheme))
     layer = reader.layer(seen.excerpts.pieces)
     best = -math.inf

@@ -68,7 +68,9 @@ def wide_depthwise(
     Those whose range is known or was given by hand are left alone; of those whose range a file gives it says so.
     """
     config = config or RangeConfig()
-    wide = wide_tensors(observed.histograms, groups_to_observe(plan, config), plan.target.activations)
+    sorted_groups = plan.by_scheme(groups_to_observe(plan, config))
+    found = (wide_tensors(observed.histograms, groups, scheme) for scheme, groups in sorted_groups.items())
+    wide = frozenset[str]().union(*found)
     said = {
         tensor
         for group in plan.groups

@@ -98,6 +98,7 @@ class PlanKeywords(TypedDict, total=False):
     all_int8: bool
     integer_io: bool
     type: QuantType | str
+    type_of: tuple[str, ...] | list[str]
     block_size: int
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from qdq_cli.config.checked import Checked
 from qdq_cli.config.fields import Interval, option
 from qdq_cli.config.forms import QuantType
+from qdq_cli.config.types import lines_of, rule_of
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,13 @@ class PlanConfig(Checked):
         all_int8: Quantize operators too that INT8 ruins although they have a small share of the work.
         integer_io: Quantize inputs and outputs of the model too, which are integers in the result then.
         type: What is quantized is stored as, and computed in.
+        type_of: `GLOB=TYPE`: another type for the weighted nodes of a name or glob, of several the last; or the path of
+            a file with such lines.
         block_size: Inputs that share a scale, of weights in blocks; None: as many as the target's default says.
         wide: The depthwise nodes whose input calibration found too wide for any range.
         ruined: The nodes calibration found to be ruined by INT8 -> the reason.
         single_rest: Whether what is not quantized will run in FP32, and not in 16 bits.
+        others: The weighted nodes that are quantized to another type than the one a part of a plan is about.
     """
 
     exclude: tuple[str, ...] = option((), "Node (name or glob) that stays float. Repeatable.", metavar="NAME")
@@ -76,6 +80,12 @@ class PlanConfig(Checked):
         "Type of what is quantized. fp8: E4M3, for sm89 and newer GPUs and TensorRT 10 and above. int8-weights and "
         "int4-weights: weights of matrix products alone, without calibration data.",
     )
+    type_of: tuple[str, ...] = option(
+        (),
+        "Another type for the weighted nodes of a name or glob; of several that match, the last one holds. A file may "
+        "have such lines. Repeatable.",
+        metavar="GLOB=TYPE",
+    )
     block_size: int | None = option(
         None,
         "Inputs that share a scale of a weight with --type int4-weights. [default: 128; 32 for ONNX Runtime]",
@@ -85,6 +95,16 @@ class PlanConfig(Checked):
     wide: frozenset[str] = frozenset()
     ruined: Mapping[str, str] = field(default_factory=dict, hash=False)
     single_rest: bool = False
+    others: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "type_of", lines_of(self.type_of))
+
+    @property
+    def types(self) -> tuple[tuple[str, QuantType], ...]:
+        """Pattern of names -> type of what it matches; a later one holds before an earlier one."""
+        return tuple(map(rule_of, self.type_of))
 
     @property
     def attention(self) -> bool:

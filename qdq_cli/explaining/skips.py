@@ -134,6 +134,11 @@ SKIPS = {
         "A MatMul with a weight [96, 384] and blocks of 64.",
         "Give --block-size 64 where 128 is too large, or --type int8-weights.",
     ),
+    "OTHER_TYPE": Told(
+        "`--type-of` gives the operator another type, and the plan of that type is about it.",
+        "A MatMul with --type-of '/head/*=fp8', in the plan of all others.",
+        "Nothing needs to be done.",
+    ),
     "FEW_CHANNELS": Told(
         "Such a convolution waits for memory, not for arithmetic, so INT8 makes it no faster and costs accuracy "
         "(section 3.4).",

@@ -17,7 +17,8 @@ from qdq_cli.judging.bias import bias_place, set_bias
 from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, input_at
-from qdq_cli.placement.plan import Plan, WeightTarget
+from qdq_cli.placement.plan import Plan
+from qdq_cli.placement.record import WeightTarget
 from qdq_cli.placement.rewrite import Rewritten, rewrite_in_place
 from qdq_cli.placement.rounded import round_weight
 from qdq_cli.placement.target import Bias

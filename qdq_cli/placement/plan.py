@@ -6,88 +6,30 @@ poolings beside them (`wants`), which tensors share a scale (`groups`). Every "n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import onnx_ir as ir
 
 from calibrators import ScaleGroup
-from calibrators.qtypes import INT8, QTYPES
 from calibrators.scheme import Block, PerChannel, PerTensor, Scheme
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import consumers, input_at, is_activation, is_constant, is_op, is_unobservable, name_of
 from qdq_cli.placement.around import Around, candidates_around, place_around
 from qdq_cli.placement.fanout import place
 from qdq_cli.placement.groups import Run, crossed_forward, int8_runs, scale_groups
-from qdq_cli.placement.operators import count_weighted, data_slots, is_depthwise, is_weighted, operator_of
+from qdq_cli.placement.operators import count_weighted, is_depthwise, is_weighted, operator_of
+from qdq_cli.placement.producers import float_producers
+from qdq_cli.placement.record import TensorTarget, Use, WeightTarget
 from qdq_cli.placement.selection import Selection, Skip, select
 from qdq_cli.placement.shares import MOST_PERCENT, shares_of
+from qdq_cli.placement.skips import OTHER_TYPE
 from qdq_cli.placement.target import Kernels, Target
 from qdq_cli.placement.topology import Topology, topology
+from qdq_cli.placement.types import require_kernels, types_by_node
 from qdq_cli.placement.wants import Wants, candidate_slots
 from qdq_cli.placement.weights import input_axis, weight_axis
-
-
-@dataclass(frozen=True)
-class Use:
-    """One input slot of one node.
-
-    Args:
-        node: Name of the node.
-        slot: Which of its inputs, from 0 on.
-    """
-
-    node: str
-    slot: int
-
-
-@dataclass(frozen=True)
-class TensorTarget:
-    """A tensor that gets Q/DQ, with the uses it serves.
-
-    Args:
-        tensor: Name of the float tensor.
-        uses: Input slots that read the DQ instead of the tensor.
-        group: Index into `Plan.groups`.
-        opens_run: True for the start of a run of commuting operators; only the pairs form writes it.
-        is_output: Whether the graph output of this name gives what the DQ gives.
-    """
-
-    tensor: str
-    uses: tuple[Use, ...]
-    group: int
-    opens_run: bool = False
-    is_output: bool = False
-
-
-@dataclass(frozen=True)
-class WeightTarget:
-    """A constant operand of a weighted operator.
-
-    Args:
-        tensor: Name of the constant.
-        use: The input slot that reads it.
-        axis: Axis along which every slice has its own scale, or which is cut into blocks; None for one scale.
-        type: Stored type, such as `int8`.
-        block_size: Values along the axis that share a scale; None without blocks.
-        symmetric: Whether 0.0 has the code in the middle.
-    """
-
-    tensor: str
-    use: Use
-    axis: int | None
-    type: str = INT8.name
-    block_size: int | None = None
-    symmetric: bool = True
-
-    @property
-    def scheme(self) -> Scheme:
-        """How the operand is quantized."""
-        if self.axis is None:
-            return Scheme(QTYPES[self.type], self.symmetric)
-        shared = PerChannel(self.axis) if self.block_size is None else Block(self.axis, self.block_size)
-        return Scheme(QTYPES[self.type], self.symmetric, shared)
 
 
 @dataclass(frozen=True)
@@ -107,6 +49,7 @@ class Plan:
             where calibration cannot take an operator out (none has a small share of the work, or the rules are off).
         elsewhere: Tensors that plans for other targets observe: a cache holds them too, so that it serves every target.
         can_shrink: Whether operators that INT8 ruins are left float.
+        schemes: How each scale group is quantized, where a plan has several types; none where it is as its target says.
         target: What the model is quantized for.
     """
 
@@ -121,12 +64,27 @@ class Plan:
     candidates: tuple[str, ...] = ()
     can_shrink: bool = False
     elsewhere: tuple[str, ...] = ()
+    schemes: tuple[Scheme, ...] = field(default=(), repr=False)
     target: Target = field(kw_only=True, repr=False)
+
+    def scheme_of(self, group: int) -> Scheme:
+        """How the tensors of a scale group are quantized."""
+        return self.schemes[group] if group < len(self.schemes) else self.target.activations
+
+    def by_scheme(self, groups: Iterable[ScaleGroup]) -> dict[Scheme, list[ScaleGroup]]:
+        """Sort some of its scale groups by how they are quantized."""
+        wanted = {id(group) for group in groups}
+        found: dict[Scheme, list[ScaleGroup]] = {}
+        for number, group in enumerate(self.groups):
+            if id(group) in wanted:
+                found.setdefault(self.scheme_of(number), []).append(group)
+        return found
 
     @cached_property
     def observed(self) -> tuple[str, ...]:
         """Names of all tensors calibration has to see."""
-        return tuple(name for group in self.groups if group.known is None for name in group.observed)
+        names = (name for group in self.groups if group.known is None for name in group.observed)
+        return tuple(dict.fromkeys(names))
 
     @property
     def calibrated(self) -> tuple[str, ...]:
@@ -167,7 +125,8 @@ def shrinkable(model: ir.Model, target: Target, config: PlanConfig | None = None
     """Return every tensor that the plan, or any plan with fewer of its operators, may observe."""
     config = config or PlanConfig()
     graph = topology(model.graph)
-    return _placements(graph, select(model, graph, target, config), target, config)
+    names = (_placements(graph, select(model, graph, part, config), part, config) for part in target.parts or (target,))
+    return tuple(dict.fromkeys(name for found in names for name in found))
 
 
 def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None) -> Plan:
@@ -183,6 +142,75 @@ def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None)
     """
     config = config or PlanConfig()
     graph = topology(model.graph)
+    if target.parts:
+        return _of_types(model, graph, target, config)
+    return _of_one_type(model, graph, target, config)
+
+
+def _of_types(model: ir.Model, graph: Topology, target: Target, config: PlanConfig) -> Plan:
+    """Plan each type for its operators, all others staying float for its sake, and join the plans."""
+    weighted = {node.name or "": node for node in graph.nodes if is_weighted(node)}
+    types = types_by_node(weighted, config.types, target.type)
+    parts = []
+    for number, part in enumerate(target.parts):
+        others = frozenset(name for name, kind in types.items() if kind is not part.type)
+        own = replace(config, others=others, integer_io=config.integer_io and not number)
+        parts.append(_of_one_type(model, graph, part, own))
+    require_kernels(weighted, config.types, [(part.target, part.skips) for part in parts])
+    return joined(parts, target, tuple(weighted))
+
+
+def joined(parts: Sequence[Plan], target: Target, order: Sequence[str]) -> Plan:
+    """Join plans of one model that quantize different operators, each to a type.
+
+    A slot that two of them want, as an Add's beside operators of both, stays with the first. Scale groups stand in the
+    order of the plans, and two types of one tensor have a group each.
+
+    Args:
+        parts: The plans.
+        target: What all of it is for.
+        order: Names of all weighted nodes, in topological order.
+    """
+    targets: list[TensorTarget] = []
+    taken: set[Use] = set()
+    first = 0
+    for part in parts:
+        for found in part.targets:
+            uses = tuple(use for use in found.uses if use not in taken)
+            if uses or (found.is_output and not found.uses):
+                targets.append(replace(found, uses=uses, group=found.group + first))
+        taken |= {use for found in part.targets for use in found.uses}
+        first += len(part.groups)
+    place = {name: number for number, name in enumerate(order)}
+    quantized = {name for part in parts for name in part.quantized}
+    kept = {use.node for found in targets for use in found.uses} | quantized
+    return Plan(
+        targets=tuple(targets),
+        weights=tuple(sorted((each for part in parts for each in part.weights), key=lambda each: place[each.use.node])),
+        groups=tuple(group for part in parts for group in part.groups),
+        skips=_skips_of_all(parts, kept),
+        quantized=tuple(sorted(quantized, key=place.__getitem__)),
+        weighted=parts[0].weighted,
+        int8_nodes=tuple(dict.fromkeys(name for part in parts for name in part.int8_nodes)),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        candidates=tuple(dict.fromkeys(name for part in parts for name in part.candidates)),
+        can_shrink=any(part.can_shrink for part in parts),
+        schemes=tuple(part.target.activations for part in parts for _ in part.groups),
+        target=target,
+    )
+
+
+def _skips_of_all(parts: Sequence[Plan], kept: Set[str]) -> tuple[Skip, ...]:
+    """Return the reasons of what no plan quantizes, each once, in the words of the plan that is about it."""
+    found: dict[str, Skip] = {}
+    for part in parts:
+        for skip in part.skips:
+            if skip.node not in kept and skip.code != OTHER_TYPE:
+                found.setdefault(skip.node, skip)
+    return tuple(found.values())
+
+
+def _of_one_type(model: ir.Model, graph: Topology, target: Target, config: PlanConfig) -> Plan:
     found = _placed(graph, select(model, graph, target, config), target, config)
     selection, wants, runs, refused = found.selection, found.wants, found.runs, found.refused
     if config.integer_io:
@@ -191,7 +219,10 @@ def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None)
     on_codes = runs.nodes if around else runs.nodes | crossed_forward(graph, wants)
     groups = scale_groups(graph, wants, runs, across=not around)
     return Plan(
-        targets=_targets(graph, wants, runs, groups.index, outputs=around or config.integer_io),
+        targets=tuple(
+            replace(found, type=target.activations.qtype.name)
+            for found in _targets(graph, wants, runs, groups.index, outputs=around or config.integer_io)
+        ),
         weights=_weights(graph, selection.quantized, target, config),
         groups=tuple(
             ScaleGroup(*_names(members, observed), known, *_depthwise_readers(members, wants))
@@ -201,7 +232,7 @@ def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None)
         quantized=tuple(node.name or "" for node in graph.nodes if node in selection.quantized),
         weighted=count_weighted(model),
         int8_nodes=tuple(node.name or "" for node in graph.nodes if node in on_codes),
-        notes=tuple(_float_producers(graph, runs, wants, target)),
+        notes=tuple(float_producers(graph, runs, wants, target)),
         candidates=_candidates(graph, selection, target, config),
         can_shrink=_can_shrink(target, config),
         target=target,
@@ -283,7 +314,8 @@ def _weights(
             continue
         value = input_at(node, slot)
         if value is not None and is_constant(value):
-            found.append(_weight(name_of(value), Use(node.name or "", slot), node, target.weights, config))
+            weight = _weight(name_of(value), Use(node.name or "", slot), node, target.weights, config)
+            found.append(replace(weight, alone=target.weights_alone))
     return tuple(found)
 
 
@@ -332,36 +364,3 @@ def _placements(graph: Topology, selection: Selection, target: Target, config: P
         if value is not None and is_activation(value) and not is_unobservable(value)
         if not is_op(value.producer(), "DequantizeLinear")
     )
-
-
-def _float_producers(graph: Topology, runs: Run, wants: Wants, target: Target) -> list[str]:
-    """Report every quantized Concat most of whose inputs come from float operators: one kernel for each (P13)."""
-    notes = []
-    for node in graph.nodes:
-        if node not in runs.nodes or not is_op(node, "Concat"):
-            continue
-        reads = [node.inputs[slot] for slot in data_slots(node)]
-        able = sum(value in wants.capable for value in reads)
-        if 2 * able >= len(reads):
-            continue
-        kernels = {start for value in reads if value is not None for start in _starts(value, runs)} - wants.capable
-        if len(kernels) > 1:
-            notes.append(
-                f"Concat '{node.name}' joins {len(reads) - able} of {len(reads)} inputs from float operators, which "
-                f"takes {target.title} {len(kernels)} extra kernels; --exclude its reader if that is slow (P13)."
-            )
-    return notes
-
-
-def _starts(value: ir.Value, runs: Run) -> set[ir.Value]:
-    """Return the tensors in front of a run that one of its tensors comes from."""
-    found: set[ir.Value] = set()
-    front = [value]
-    while front:
-        value = front.pop()
-        maker = value.producer()
-        if maker is None or maker not in runs.nodes:
-            found.add(value)
-        else:
-            front += [read for slot in data_slots(maker) if (read := maker.inputs[slot]) is not None]
-    return found

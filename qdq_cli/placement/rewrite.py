@@ -20,14 +20,15 @@ from calibrators.qparams import QParams, is_dead, qparams_of, quantize
 from calibrators.ranges import Range, Ranges
 from calibrators.scheme import Scheme
 from qdq_cli.config.forms import Form, WeightForm
-from qdq_cli.model.emit import Emitter, Parameters
+from qdq_cli.model.emit import Emitter, Parameters, stored_dtype
 from qdq_cli.model.nodes import consumers, input_at, is_constant, is_op, name_of
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.scales import is_dequantize, is_quantize, tensor_scale
 from qdq_cli.placement.bias import adds_plainly, bias_codes
 from qdq_cli.placement.operators import commutes, data_slots, operator_of
-from qdq_cli.placement.plan import Plan, Use, WeightTarget
+from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.propagate import nodes_on_codes, propagate
+from qdq_cli.placement.record import Use, WeightTarget
 from qdq_cli.placement.rounded import given_ranges, own_ranges
 from qdq_cli.placement.target import Bias, Target
 from qdq_cli.placement.weights import input_axis
@@ -95,9 +96,12 @@ def rewrite_in_place(
         ModelError: As `rewrite`; the model is half rewritten then.
     """
     writer = _Writer(model, plan.target)
-    groups = {target.tensor: target.group for target in plan.targets}
     pairs = _pairs(plan, form)
-    small = [tensor for tensor in pairs if writer.quantize_activation(tensor, pairs[tensor], ranges[groups[tensor]])]
+    small = [
+        tensor
+        for (tensor, group), uses in pairs.items()
+        if writer.quantize_activation(tensor, uses, ranges[group], plan.scheme_of(group))
+    ]
     for output in plan.targets:
         if output.is_output:
             writer.give_dequantized(output.tensor)
@@ -179,12 +183,12 @@ def _runs_on_int8(node: ir.Node, opset: int) -> bool:
     return since is not None and since <= opset
 
 
-def _pairs(plan: Plan, form: Form) -> dict[str, list[Use]]:
-    """Return tensor -> uses of the pairs to write; the region form moves what the pairs form writes at run starts."""
-    pairs: dict[str, list[Use]] = {}
+def _pairs(plan: Plan, form: Form) -> dict[tuple[str, int], list[Use]]:
+    """Return tensor and group -> uses of the pairs to write; the region form moves what pairs write at run starts."""
+    pairs: dict[tuple[str, int], list[Use]] = {}
     for target in plan.targets:
         if form is Form.PAIRS or not target.opens_run:
-            pairs.setdefault(target.tensor, []).extend(target.uses)
+            pairs.setdefault((target.tensor, target.group), []).extend(target.uses)
     return pairs
 
 
@@ -201,14 +205,14 @@ class _Writer:
         self._laid_out: dict[tuple[bytes, bytes, Scheme, np.dtype[np.generic]], tuple[QParams, int]] = {}
         self._read: dict[Use, QParams] = {}
 
-    def quantize_activation(self, tensor: str, uses: Sequence[Use], kept: Range) -> bool:
+    def quantize_activation(self, tensor: str, uses: Sequence[Use], kept: Range, scheme: Scheme) -> bool:
         """Let the uses of a tensor read its DQ; a pair the model already has on the tensor serves them too (P6).
 
         Returns:
             Whether the range is not zero, but so small that the scale is 1.0.
         """
-        value, scheme = self._values[tensor], self._target.activations
-        output = _existing_pair(value)
+        value = self._values[tensor]
+        output = _existing_pair(value, scheme)
         qparams = qparams_of(kept, scheme, _scale_dtype(value))
         if output is None:
             output = self._emitter.pair(value, qparams, tensor)
@@ -220,7 +224,7 @@ class _Writer:
     def give_dequantized(self, tensor: str) -> None:
         """Let the graph output of this name give what the DQ of the tensor gives; the tensor gets another name."""
         value = self._values[tensor]
-        dequantized = _existing_pair(value)
+        dequantized = _existing_pair(value, self._target.activations)
         if dequantized is not None and value.is_graph_output():
             value.name = self._emitter.names.value(f"{tensor}_float")
             outputs = self._graph.outputs
@@ -248,9 +252,10 @@ class _Writer:
                 "for a scale.",
                 f"Export the model again, or keep the node float with --exclude '{node.name}'.",
             ) from error
+        form = WeightForm.INT8 if target.alone and form is not None else form
         if form is WeightForm.FP32:
             output = self._emitter.pair(value, qparams, target.tensor)
-        elif self._target.weights_alone and input_axis(node) == 1:
+        elif target.alone and input_axis(node) == 1:
             output = self._integer_weight(_transposed(value), _transposed_qparams(qparams), form)
             node.attributes["transB"] = ir.AttrInt64("transB", 0)
         else:
@@ -335,10 +340,12 @@ def _kept(value: ir.Value, scheme: Scheme, amax: NDArray[np.float32] | None) -> 
     return given_ranges(amax, tuple(shape.numpy()), scheme)
 
 
-def _existing_pair(value: ir.Value) -> ir.Value | None:
-    """Return the DQ output of a Q the model already has on a tensor, or None."""
+def _existing_pair(value: ir.Value, scheme: Scheme) -> ir.Value | None:
+    """Return the DQ output of a Q to a type that the model already has on a tensor, or None."""
     for q, _ in consumers(value):
-        if is_op(q, "QuantizeLinear") and q.graph is not None:
+        zero_point = input_at(q, 2)
+        other = zero_point is not None and zero_point.dtype not in (None, stored_dtype(scheme.qtype))
+        if is_op(q, "QuantizeLinear") and q.graph is not None and not other:
             for dq, _ in consumers(q.outputs[0]):
                 if is_op(dq, "DequantizeLinear"):
                     return dq.outputs[0]

@@ -151,16 +151,17 @@ def _kept_by_user(graph: Topology, config: PlanConfig) -> dict[ir.Node, str]:
     types = {node.op_type for node in graph.nodes}
     kept: dict[ir.Node, str] = {}
     if config.only:
-        wanted = set(_matches("--only", config.only, by_name))
+        wanted = set(matches("--only", config.only, by_name))
         weighted = [name for name, node in by_name.items() if is_weighted(node)]
         kept |= {by_name[name]: "NOT_SELECTED" for name in weighted if name not in wanted}
-    excluded_types = set(_matches("--exclude-op", config.exclude_op, types))
+    excluded_types = set(matches("--exclude-op", config.exclude_op, types))
     kept |= {node: "OP_EXCLUDED" for node in graph.nodes if node.op_type in excluded_types}
-    kept |= {by_name[name]: "EXCLUDED" for name in _matches("--exclude", config.exclude, by_name)}
+    kept |= {by_name[name]: "OTHER_TYPE" for name in config.others if name in by_name}
+    kept |= {by_name[name]: "EXCLUDED" for name in matches("--exclude", config.exclude, by_name)}
     return kept
 
 
-def _matches(option: str, patterns: tuple[str, ...], names: Iterable[str]) -> list[str]:
+def matches(option: str, patterns: tuple[str, ...], names: Iterable[str]) -> list[str]:
     """Return the names that a pattern matches, exactly or as a glob.
 
     Raises:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 OPTIMIZER_MADE = "OPTIMIZER_MADE"
 
+OTHER_TYPE = "OTHER_TYPE"
+
 REASONS: dict[str, str] = {
     "EXCLUDED": "excluded by its name",
     "OP_EXCLUDED": "its operator type is excluded by --exclude-op",
@@ -11,6 +13,7 @@ REASONS: dict[str, str] = {
     "FIRST_LAYER": "a first layer, kept float by --skip-first",
     "LAST_LAYER": "a last layer, kept float by --skip-last",
     "IN_BODY": "inside the body of an If, Loop or Scan",
+    OTHER_TYPE: "quantized to another type",
     "NO_KERNEL": "there is no integer kernel for its operator",
     "NOT_FLOAT": "its element type is none of FP32, FP16 and BF16",
     "ALREADY_QUANTIZED": "the model already holds Q/DQ here",

@@ -14,13 +14,13 @@ from typing import Protocol
 import onnx_ir as ir
 
 from calibrators.scheme import Block, PerTensor, Scheme
-from qdq_cli.config.forms import Cpu, FloatType, Form, Gpu, TensorRT, WeightForm
+from qdq_cli.config.forms import Cpu, FloatType, Form, Gpu, QuantType, TensorRT, WeightForm
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import ONNX_DOMAIN
 from qdq_cli.model.opset import MIN_OPSET
 from qdq_cli.placement import operators
 from qdq_cli.placement.prediction import Predictor
-from qdq_cli.screen.sentences import FLOAT, type_title
+from qdq_cli.screen.sentences import FLOAT, all_of, type_title
 
 
 class Epilogue(Enum):
@@ -233,6 +233,9 @@ class Target:
             whichever axis these lie.
         weights_alone: Whether activations stay float, and `activations` says nothing.
         block_sizes: What the blocks of weights may have; none where there are no blocks.
+        type: What it quantizes to.
+        parts: The tables of several types, where `PlanConfig.type_of` gives some operators another one: that of all
+            others first. What is common to all (opset, GPUs, releases) is that of their whole here.
         operators: What it does with operators.
         obstacles: What keeps a weighted operator float; the first that holds gives the reason.
         kernels: Where Q and DQ stand around operators.
@@ -281,6 +284,8 @@ class Target:
     float_types: tuple[FloatType, ...] = tuple(FloatType)
     weights_alone: bool = False
     block_sizes: tuple[int, ...] = ()
+    type: QuantType = QuantType.INT8
+    parts: tuple[Target, ...] = ()
 
     def __post_init__(self) -> None:
         if self.weights_alone:
@@ -293,6 +298,8 @@ class Target:
     @property
     def type_title(self) -> str:
         """How sentences call what it quantizes to: INT8, FP8, INT4 weights."""
+        if self.parts:
+            return all_of([part.type_title for part in self.parts])
         return type_title(self.activation_type, self.weights.qtype.name)
 
     @property

@@ -94,8 +94,14 @@ def carried_over(base: Candidate, plan: Plan, ranges: Ranges) -> Candidate:
     Operators that became float get their own weights and biases back; scale groups that are the same in both plans
     keep their range.
     """
-    known = {group.tensors: kept for group, kept in zip(base.plan.groups, base.ranges, strict=True)}
-    kept = tuple(known.get(group.tensors, found) for group, found in zip(plan.groups, ranges.groups, strict=True))
+    known = {
+        (group.tensors, base.plan.scheme_of(number)): kept
+        for number, (group, kept) in enumerate(zip(base.plan.groups, base.ranges, strict=True))
+    }
+    kept = tuple(
+        known.get((group.tensors, plan.scheme_of(number)), found)
+        for number, (group, found) in enumerate(zip(plan.groups, ranges.groups, strict=True))
+    )
     return with_plan(base, plan, kept)
 
 

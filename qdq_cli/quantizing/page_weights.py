@@ -9,7 +9,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from calibrators import NonFiniteError, QType, is_negligible, weight_amax
-from qdq_cli.placement.plan import Plan, WeightTarget
+from qdq_cli.placement.plan import Plan
+from qdq_cli.placement.record import WeightTarget
 from qdq_cli.screen.anchors import channels_of
 from qdq_cli.screen.page import BoxRow
 from qdq_cli.screen.sentences import count_text

@@ -82,8 +82,10 @@ def quantized(report: Report) -> str:
     if not ops.quantized:
         return f"nothing: 0 of {count_text(ops.total, 'weighted operator')} can be quantized"
     scales = f"{count_text(activations.targets, 'activation')}, {count_text(activations.groups, 'scale')}"
-    if report.activation_type == FLOAT:
+    if not report.targets and report.weights:
         scales = "weights alone"
+    if len(report.types) > 1:
+        scales = f"{', '.join(f'{number} {title}' for title, number in report.types.items())}; {scales}"
     return f"{ops.quantized} of {count_text(ops.total, 'weighted operator')}; {scales}"
 
 
@@ -159,6 +161,8 @@ def next_commands(report: Report, width: int = 80) -> list[str]:
 
 def _asked_for(report: Report) -> str:
     """The options that a command needs for the target and type of a plan."""
+    if len(report.types) > 1:
+        return f"{_target(report)} --type-of ..."
     kinds = {kind.title: kind.value for kind in QuantType if kind is not QuantType.INT8}
     kind = kinds.get(report.type_title)
     return _target(report) + (f" --type {kind}" if kind else "")

@@ -116,11 +116,12 @@ def _require_units(config: QuantizeConfig, target: Target) -> None:
         raise UsageError(
             f"--gpu names a GPU, and what is quantized for {target.title} runs on the CPU.", "Leave --gpu out."
         )
-    if config.gpu is not None and target.gpus and config.gpu not in target.gpus:
-        raise UsageError(
-            f"{config.gpu.value} has no units for {target.type_title}.",
-            f"Take --type int8, or quantize for {any_of([gpu.value for gpu in target.gpus])}.",
-        )
+    for part in target.parts or (target,):
+        if config.gpu is not None and part.gpus and config.gpu not in part.gpus:
+            raise UsageError(
+                f"{config.gpu.value} has no units for {part.type_title}.",
+                f"Take --type int8, or quantize for {any_of([gpu.value for gpu in target.gpus])}.",
+            )
 
 
 def release_of(run: Run, opened: Opened, opset: int) -> TensorRT | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,8 +11,8 @@ from qdq_cli.config.execution import ON_CPU
 from qdq_cli.data.doubts import FewSamples
 from qdq_cli.model.integer_io import Codes
 from qdq_cli.placement.built import Built
-from qdq_cli.placement.plan import TensorTarget, WeightTarget
 from qdq_cli.placement.prediction import Prediction
+from qdq_cli.placement.record import TensorTarget, WeightTarget
 from qdq_cli.placement.selection import Skip
 from qdq_cli.placement.target import Build, Refused
 from qdq_cli.process.errors import LimitError
@@ -19,7 +20,7 @@ from qdq_cli.quantizing.agreement import HeldLimit
 from qdq_cli.quantizing.float_record import FloatRest
 from qdq_cli.recovering.record import Recovery
 from qdq_cli.running.layers import RuntimeLayers
-from qdq_cli.screen.sentences import type_title
+from qdq_cli.screen.sentences import FLOAT, all_of, type_title
 from qdq_cli.timing.record import Speed
 
 
@@ -341,7 +342,17 @@ class Report:
     @property
     def type_title(self) -> str:
         """What sentences call the type that was quantized to: INT8, FP8, INT4 weights."""
-        return type_title(self.activation_type, self.weight_type)
+        return all_of(list(self.types)) or type_title(self.activation_type, self.weight_type)
+
+    @property
+    def types(self) -> dict[str, int]:
+        """How sentences call each type -> how many constant operands have it."""
+        return dict(Counter(map(self._title_of, self.weights)))
+
+    def _title_of(self, weight: WeightTarget) -> str:
+        if weight.alone:
+            return type_title(FLOAT, weight.type)
+        return type_title(self.activation_type if weight.type == self.weight_type else weight.type)
 
 
 class UnmetLimitError(LimitError):

@@ -103,13 +103,8 @@ class Run(Course):
     def recovery_steps(self) -> tuple[str, ...]:
         """Return the steps of recovery that were asked for and that the type of the weights has a use for."""
         asked = self.config.recover
-        useless: frozenset[str] = frozenset()
-        reason = ""
-        if self.target.weights.qtype.grid is not None:
-            useless, reason = ON_INTEGERS, f"{self.target.type_title} has no even steps to round to"
-        elif self.target.weights_alone:
-            blocks = isinstance(self.target.weights.granularity, Block)
-            useless, reason = OF_ACTIVATIONS | (OF_ONE_SCALE if blocks else frozenset()), "weights alone are quantized"
+        found = [_useless(part) for part in self.target.parts or (self.target,)]
+        useless, reason = frozenset.intersection(*(steps for steps, _ in found)), found[0][1]
         left = [step for step in asked if step in useless]
         if left:
             self.say(f"Recovery leaves out {any_of(left)}: {reason}.")
@@ -120,3 +115,13 @@ class Run(Course):
         known = {item.name for item in dataclasses.fields(Seconds)}  # a run of another command has further stages
         seconds = {name: value for name, value in self.clock.seconds().items() if name in known}
         return dataclasses.replace(report, seconds=Seconds(**seconds), notes=tuple(self.notes))
+
+
+def _useless(target: Target) -> tuple[frozenset[str], str]:
+    """Return the steps of recovery that a target's type has no use for, and why."""
+    if target.weights.qtype.grid is not None:
+        return ON_INTEGERS, f"{target.type_title} has no even steps to round to"
+    if target.weights_alone:
+        blocks = isinstance(target.weights.granularity, Block)
+        return OF_ACTIVATIONS | (OF_ONE_SCALE if blocks else frozenset()), "weights alone are quantized"
+    return frozenset(), ""

@@ -12,6 +12,7 @@ from calibrators import Range
 from calibrators.closed_form import mean_error
 from calibrators.gram import Array, Gram
 from calibrators.qparams import dequantize, qparams_of, quantize, symmetric_qparams, weight_amax
+from calibrators.scheme import Scheme
 from qdq_cli.judging.bias import bias_place
 from qdq_cli.judging.candidate import Candidate
 from qdq_cli.model.nodes import constant_at
@@ -80,9 +81,7 @@ class Bench:
         layer = self.layer
         given = candidate.weight_ranges.get(layer.weight)
         amax = weight_amax(self._stored, layer.axis) if given is None else given
-        scale = symmetric_qparams(
-            np.ravel(amax), axis=0, qtype=candidate.plan.target.weights.qtype, scale_dtype=self.dtype
-        ).scale
+        scale = symmetric_qparams(np.ravel(amax), axis=0, qtype=layer.scheme.qtype, scale_dtype=self.dtype).scale
         return np.asarray(layer.linear.column_scales(scale), np.float64)
 
     def gram(self, candidate: Candidate) -> Gram:
@@ -95,7 +94,8 @@ class Bench:
         known = self._known.get(name)
         if known is None or known[0] != kept:
             rows = self.rows if name == "rows" else self.held
-            known = self._known[name] = (kept, Gram.of(rows, _as_read(rows, kept, candidate)))
+            scheme = candidate.plan.scheme_of(self.layer.group or 0)
+            known = self._known[name] = (kept, Gram.of(rows, _as_read(rows, kept, scheme)))
         return known[1]
 
     def _kept(self, candidate: Candidate) -> Range | None:
@@ -110,10 +110,10 @@ class Bench:
         return array
 
 
-def _as_read(rows: NDArray[np.float32], kept: Range | None, candidate: Candidate) -> NDArray[np.float32]:
+def _as_read(rows: NDArray[np.float32], kept: Range | None, scheme: Scheme) -> NDArray[np.float32]:
     """Rows as the quantized layer reads them."""
     if kept is None:
         return rows
-    qparams = qparams_of(kept, candidate.plan.target.activations)
+    qparams = qparams_of(kept, scheme)
     read: NDArray[np.float32] = dequantize(quantize(rows, qparams), qparams)
     return read

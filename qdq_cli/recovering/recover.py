@@ -25,7 +25,7 @@ from qdq_cli.recovering.journal import Journal, Progress
 from qdq_cli.recovering.record import LayerGain, Recovery, StepGain
 from qdq_cli.recovering.rows import Layer, layers_of, portions, rows_a_batch, take_rows
 from qdq_cli.recovering.start import Start
-from qdq_cli.recovering.steps import STEPS
+from qdq_cli.recovering.steps import STEPS, fits
 from qdq_cli.running.session import cores
 
 _HELD_ROWS = 4096
@@ -155,7 +155,9 @@ def _take_step(name: str, groups: Iterable[Sequence[Bench]], judge: Judge, free:
     candidate = judge.candidate
 
     def proposed(benches: Sequence[Bench]) -> list[tuple[Change, float, float]]:
-        found = [change for change in STEPS[name](benches, candidate) if free.issuperset(change.ranges)]
+        fitting = [bench for bench in benches if fits(name, bench.layer)]
+        changes = STEPS[name](fitting, candidate) if fitting else []
+        found = [change for change in changes if free.issuperset(change.ranges)]
         return [(change, *_local_errors(benches, change, candidate)) for change in found]
 
     found = [change for of_group in each(proposed, groups, min(ABREAST, cores())) for change in of_group]

@@ -15,7 +15,8 @@ from qdq_cli.data.batches import Batch
 from qdq_cli.judging.trials import ABREAST
 from qdq_cli.model.linear import Linear, linear_of
 from qdq_cli.model.nodes import input_at, name_of
-from qdq_cli.placement.plan import Plan, Use
+from qdq_cli.placement.plan import Plan
+from qdq_cli.placement.record import Use
 from qdq_cli.running.outputs import part_for
 from qdq_cli.running.runner import Runner
 
@@ -186,7 +187,7 @@ def layers_of(model: ir.Model, plan: Plan) -> tuple[Layer, ...]:
         owned = value is not None and len(value.uses()) == 1 and not value.is_graph_output()
         if linear is None or data is None or not owned or weight.use.slot != 1:
             continue
-        if target is not None or plan.target.weights_alone:
+        if target is not None or weight.alone:
             group = None if target is None else target.group
             found.append(Layer(weight.use.node, name_of(data), group, weight.tensor, weight.scheme, linear))
     return tuple(found)

@@ -21,6 +21,7 @@ from calibrators.qtypes import QType
 from calibrators.ranges import Ranges
 from calibrators.rounding import adaround, gptq
 from calibrators.scheme import Block
+from qdq_cli.config.recovery import OF_ACTIVATIONS, OF_ONE_SCALE, ON_INTEGERS
 from qdq_cli.judging.bias import bias_place
 from qdq_cli.judging.candidate import Candidate
 from qdq_cli.placement.rounded import ends_of
@@ -48,7 +49,7 @@ def search_activation_ranges(benches: Sequence[Bench], candidate: Candidate) -> 
         (bench.rows[:: max(1, len(bench.rows) // _SEARCH_ROWS)], bench.weight, bench.quantized_weight(candidate))
         for bench in benches
     ]
-    found = search_activation(layers, kept, candidate.plan.target.activations)
+    found = search_activation(layers, kept, candidate.plan.scheme_of(group))
     return [] if found == kept else [Change(benches[0].layer.tensor, ranges={group: found})]
 
 
@@ -125,7 +126,7 @@ def correct_biases(benches: Sequence[Bench], candidate: Candidate) -> list[Chang
 
 def _rounding(bench: Bench, candidate: Candidate) -> tuple[Array, Array, Gram, QType]:
     """What a weight is rounded by: itself, its scales, what its layer reads, and where codes end."""
-    return bench.weight, bench.scale(candidate), bench.gram(candidate), candidate.plan.target.weights.qtype
+    return bench.weight, bench.scale(candidate), bench.gram(candidate), bench.layer.scheme.qtype
 
 
 def _with_codes(bench: Bench, candidate: Candidate, scale: Array, codes: Array) -> Change:
@@ -138,7 +139,18 @@ def _with_codes(bench: Bench, candidate: Candidate, scale: Array, codes: Array) 
 
 def _amax(scale: Array, layer: Layer, candidate: Candidate) -> NDArray[np.float32]:
     scales = layer.linear.stored_scales(scale, layer.axis)
-    return (scales * candidate.plan.target.weights.qtype.steps).astype(np.float32)
+    return (scales * layer.scheme.qtype.steps).astype(np.float32)
+
+
+def fits(step: str, layer: Layer) -> bool:
+    """Say whether a step has a use for how a layer is quantized."""
+    blocks = isinstance(layer.scheme.granularity, Block)
+    useless = (
+        (layer.scheme.qtype.grid is not None and step in ON_INTEGERS)
+        or (blocks and step in OF_ONE_SCALE)
+        or (layer.group is None and step in OF_ACTIVATIONS)
+    )
+    return not useless
 
 
 STEPS: Mapping[str, Step] = {

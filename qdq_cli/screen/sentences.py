@@ -23,6 +23,11 @@ def any_of(words: Sequence[str]) -> str:
 _TYPES = {"float8e4m3fn": "FP8"}
 
 
+def all_of(words: Sequence[str]) -> str:
+    """Write "a, b and c"."""
+    return " and ".join([part for part in (", ".join(words[:-1]), *words[-1:]) if part])
+
+
 FLOAT = "float"
 """Stored type of activations that are not quantized: weights alone are."""
 

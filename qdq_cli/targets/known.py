@@ -14,6 +14,7 @@ from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.target import Target
 from qdq_cli.process.errors import UsageError
 from qdq_cli.screen.sentences import any_of
+from qdq_cli.targets.mixed import of_types
 from qdq_cli.targets.onnxruntime import weights_alone as by_cpu
 from qdq_cli.targets.onnxruntime.processors import for_processor, written_for_this
 from qdq_cli.targets.onnxruntime.table import ONNXRUNTIME
@@ -95,12 +96,25 @@ def target_for(name: str, config: PlanConfig, cpu: Cpu = Cpu.AUTO) -> Target:
     Raises:
         UsageError: The target has no kernels on that type, or none on blocks of the size that was asked for.
     """
-    table = target_named(name, cpu) if config.type is QuantType.INT8 else _in_type(name, config.type)
+    kinds = tuple(dict.fromkeys((config.type, *(kind for _, kind in config.types))))
+    parts = [_table(name, kind, config, cpu) for kind in kinds]
+    if config.block_size is not None and not any(part.block_sizes for part in parts):
+        in_blocks(parts[0], config.block_size)  # which says that it has none
+    return parts[0] if len(parts) == 1 else of_types(parts)
+
+
+def _table(name: str, kind: QuantType, config: PlanConfig, cpu: Cpu) -> Target:
+    """Return the table of one type.
+
+    Raises:
+        UsageError: As for `target_for`.
+    """
+    table = target_named(name, cpu) if kind is QuantType.INT8 else _in_type(name, kind)
     if config.per_tensor_weights and isinstance(table.weights.granularity, Block):
         raise UsageError(
             f"--per-tensor-weights has no meaning beside {table.type_title}: each block has a scale.", "Leave it out."
         )
-    return table if config.block_size is None else in_blocks(table, config.block_size)
+    return in_blocks(table, config.block_size) if table.block_sizes and config.block_size is not None else table
 
 
 def _in_type(name: str, kind: QuantType) -> Target:

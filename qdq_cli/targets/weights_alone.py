@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
+from calibrators.qtypes import INT4
 from calibrators.scheme import Block, Scheme
-from qdq_cli.config.forms import Form, WeightForm
+from qdq_cli.config.forms import Form, QuantType, WeightForm
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import input_at, is_constant, rank, static_dims
 from qdq_cli.placement.obstacles import ALREADY_QUANTIZED, NOT_FLOAT, WEIGHT_COMPUTED
@@ -58,6 +59,7 @@ def weights_alone(target: Target, weights: Scheme, *, whole_blocks: bool = False
         target,
         weights=weights,
         weights_alone=True,
+        type=QuantType.INT4_WEIGHTS if weights.qtype is INT4 else QuantType.INT8_WEIGHTS,
         obstacles=(*_OBSTACLES, *uneven),
         kernels=Kernels.READING,
         bias=Bias.FLOAT,

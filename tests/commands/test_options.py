@@ -761,6 +761,16 @@ def test_eight_bits_may_be_floats_where_the_gpu_has_them(space: Workspace):
     assert "sm86" in refused.err
 
 
+@option("--type-of")
+def test_single_operators_have_another_type(space: Workspace):
+    """In full in tests/targets/test_mixed_types.py."""
+    document = document_of(space, "--type-of", "*=fp8")
+    assert {weight["type"] for weight in document["weights"]} == {"float8e4m3fn"}
+    refused = space.quantize("--type-of", "*=int5")
+    assert refused.code == 2
+    assert "Did you mean 'int8'?" in refused.err
+
+
 @option("--block-size")
 def test_blocks_of_weights_have_the_size_that_is_asked_for(space: Workspace):
     """In full in tests/targets/test_weights_alone.py."""

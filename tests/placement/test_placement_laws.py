@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from calibrators import Range
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.placement.draft import draft
-from qdq_cli.placement.plan import Plan, ScaleGroup, TensorTarget, Use, WeightTarget, make_plan
+from qdq_cli.placement.plan import Plan, ScaleGroup, make_plan
+from qdq_cli.placement.record import TensorTarget, Use, WeightTarget
 from qdq_cli.placement.rewrite import rewrite
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.targets.tensorrt.lint import lint

@@ -12,7 +12,8 @@ import pytest
 
 from calibrators import Histogram, mse
 from calibrators.methods.mse import best_sqnr_db, sqnr_db_at
-from qdq_cli.placement.plan import Plan, Use, WeightTarget, make_plan
+from qdq_cli.placement.plan import Plan, make_plan
+from qdq_cli.placement.record import Use, WeightTarget
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.quantizing.page_weights import weight_rows
 from qdq_cli.screen.page_text import number

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from calibrators.qtypes import FP8_E4M3
 from calibrators.scheme import Scheme
-from qdq_cli.config.forms import Form, Gpu, WeightForm
+from qdq_cli.config.forms import Form, Gpu, QuantType, WeightForm
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import input_at, int_attribute, static_dims
 from qdq_cli.placement.target import Obstacle, OperatorTable, Target
@@ -71,4 +71,5 @@ def in_fp8(target: Target) -> Target:
         predictor=TensorRTPredictor(operators),
         builds=None if target.builds is None else with_flag(target.builds, "fp8", "What is not FP8"),
         gpus=GPUS,
+        type=QuantType.FP8,
     )
