@@ -62,7 +62,7 @@ def take_pieces(
     runs: dict[Group, list[str]] = {}
     for key in sorted(places)[:MOST]:
         runs.setdefault(places[key].group, []).append(key)
-    runner = Runner(part_for(model, list(readers))[1], default=True)
+    runner = Runner(part_for(model, list(readers)).source, default=True)
     for group, keys in sorted(runs.items()):
         batch = load_readable_batch(every, group, UnreadableSamples(len(places)))
         if batch is None:

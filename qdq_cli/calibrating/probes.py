@@ -152,12 +152,12 @@ def _parts(graph: ir.Graph, names: Sequence[str]) -> Iterator[list[str]]:
 def _run(model: ir.Model, names: Sequence[str], feeds: Sequence[Feed]) -> Iterator[dict[str, Span]]:
     """Run the part of a model that makes these tensors; yields name -> span for each sample, {} if it does not run."""
     try:
-        proto, source = part_for(model, names)
-        session = make_session(source, SessionOptions(threads=1, optimize=False))
+        part = part_for(model, names)
+        session = make_session(part.source, SessionOptions(threads=1, optimize=False))
     except ModelError:
         yield from ({} for _ in feeds)
         return
-    taken = [value.name for value in proto.graph.output]
+    taken = [value.name for value in part.model.graph.output]
     fed = {value.name for value in session.get_inputs()}
     for feed in feeds:
         insist()

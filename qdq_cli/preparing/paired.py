@@ -60,4 +60,4 @@ def paired(reference: Path, candidate: Path) -> Pair | None:
 def _cut(model: ir.Model, names: Mapping[Place, str], shown: Mapping[Place, str], places: list[Place]) -> Runner:
     """Run a model up to some places; its tensors go by the names that the first model has there."""
     tensors = {names[place]: shown[place] for place in places}
-    return Runner(part_for(model, list(tensors))[1], names=tensors)
+    return Runner(part_for(model, list(tensors)).source, names=tensors)

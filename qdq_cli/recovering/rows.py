@@ -75,7 +75,7 @@ class TensorRunner:
         computed = [name for name in tensors if name not in fed]
         self._runner: Runner | None = None
         if computed:
-            self._runner = Runner(part_for(model, computed)[1], abreast=ABREAST)
+            self._runner = Runner(part_for(model, computed).source, abreast=ABREAST)
 
     def run_each(self, batches: Iterable[Batch]) -> Iterator[dict[str, NDArray[np.generic]]]:
         """Yield the tensors of every batch by name, in order.

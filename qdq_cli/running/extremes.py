@@ -22,7 +22,7 @@ def hand_out_extremes(graph: onnx.GraphProto, extremes: Sequence[str], tensors: 
     """
     kept = set(tensors)
     outputs = [value for value in graph.output if value.name in kept]
-    prefix = _free_prefix(graph)
+    prefix = free_prefix(graph, "extremes_")
     for number, name in enumerate(extremes):
         for op_type in _PAIR:
             result = f"{prefix}{op_type}_{number}"
@@ -32,9 +32,9 @@ def hand_out_extremes(graph: onnx.GraphProto, extremes: Sequence[str], tensors: 
     graph.output.extend(outputs)
 
 
-def _free_prefix(graph: onnx.GraphProto) -> str:
-    """Return letters that no name of a graph begins with."""
-    text, prefix = graph.SerializeToString(), "extremes_"
+def free_prefix(graph: onnx.GraphProto, wanted: str) -> str:
+    """Return letters that no name of a graph begins with: those that are wanted, with underscores behind."""
+    text, prefix = graph.SerializeToString(), wanted
     while prefix.encode() in text:
         prefix += "_"
     return prefix

@@ -12,7 +12,7 @@ import contextlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import google.protobuf.message
 import onnx
@@ -21,12 +21,14 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from qdq_cli.model.maps import put_back
+from qdq_cli.model.nodes import every_body
 from qdq_cli.model.products import exact_products
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.scratch import scratch_folder
 from qdq_cli.running.blocks import Blocks, block_width
 from qdq_cli.running.execution import current
 from qdq_cli.running.extremes import hand_out_extremes, read_blocks
+from qdq_cli.running.inside import hand_out_of_bodies
 from qdq_cli.running.session import SessionOptions, Source, make_session
 
 _LARGE_BYTES = 1024  # weights from this size on are handed to ONNX Runtime in place
@@ -60,17 +62,19 @@ def taking_out(
 
     Args:
         model: The float model; left as it is, and to be left alone within the block.
-        tensors: Names of graph inputs, and of values that nodes of the main graph compute.
+        tensors: Names of graph inputs, and of values that nodes compute, of the main graph or in a body.
         threads: Threads of one run.
-        extremes: Names of such tensors whose smallest and largest value are wanted and no more: they stay inside.
+        extremes: Names of tensors of the main graph whose smallest and largest value are wanted and no more: they stay
+            inside.
 
     Raises:
         ModelError: A tensor is not there, or ONNX Runtime cannot load the model.
     """
     fed = {value.name for value in model.graph.inputs}
     inputs = tuple(name for name in tensors if name in fed)
-    proto, source = part_for(model, [name for name in tensors if name not in fed], extremes)
-    names = tuple(value.name for value in proto.graph.output)
+    part = part_for(model, [name for name in tensors if name not in fed], extremes)
+    proto, source = part.model, part.source
+    names = tuple(part.tensors.get(value.name, value.name) for value in proto.graph.output)
     with contextlib.ExitStack() as stack:
         session: ort.InferenceSession | None = None
         blocked: dict[int, Blocks] = {}
@@ -81,25 +85,48 @@ def taking_out(
         yield TakeOut(session, names[: len(names) - 2 * len(extremes)], inputs, tuple(extremes), blocked)
 
 
-def part_for(model: ir.Model, tensors: Sequence[str], extremes: Sequence[str] = ()) -> tuple[onnx.ModelProto, Source]:
-    """Cut out what some computed tensors need, as a graph without its large weights and as what a session is made from.
+class Part(NamedTuple):
+    """What some tensors of a model need.
+
+    Args:
+        model: Without its large weights.
+        source: What a session is made from.
+        tensors: Output -> the tensor in a body whose values it holds, of rank 1; other outputs have their own names.
+    """
+
+    model: onnx.ModelProto
+    source: Source
+    tensors: Mapping[str, str]
+
+
+def part_for(model: ir.Model, tensors: Sequence[str], extremes: Sequence[str] = ()) -> Part:
+    """Cut out what some computed tensors need.
 
     Args:
         model: Left as it is.
-        tensors: Names of the tensors.
-        extremes: Names of tensors, graph inputs among them, of which two outputs more each say the smallest and the
-            largest value.
+        tensors: Names of the tensors; those in the bodies of If, Loop and Scan too.
+        extremes: Names of tensors of the main graph, graph inputs among them, of which two outputs more each say the
+            smallest and the largest value.
 
     Raises:
         ModelError: No node computes one of the tensors.
     """
     proto, weights = without_weights(model)
+    inside = hand_out_of_bodies(proto, tensors, _types_in_bodies(model.graph))
+    tensors = [inside.get(name, name) for name in tensors]
     fed = {value.name for value in proto.graph.input}
     set_outputs(proto, [*tensors, *(name for name in extremes if name not in fed)])
     hand_out_extremes(proto.graph, extremes, tensors)
     needed = {tensor.name for tensor in proto.graph.initializer}
     kept = {name: array for name, array in weights.items() if name in needed}
-    return proto, Source(proto.SerializeToString(), kept)
+    return Part(proto, Source(proto.SerializeToString(), kept), {value: name for name, value in inside.items()})
+
+
+def _types_in_bodies(graph: ir.Graph) -> dict[str, int]:
+    """Return the element type of every tensor that a body defines; float where it is unknown."""
+    bodies = every_body(graph)
+    values = (value for body in bodies for value in (*body.inputs, *(out for node in body for out in node.outputs)))
+    return {value.name: int(value.dtype or ir.DataType.FLOAT) for value in values if value.name}
 
 
 def without_weights(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:

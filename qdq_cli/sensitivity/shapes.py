@@ -36,6 +36,6 @@ def shapes_in(model: ir.Model, batch: Batch) -> dict[str, tuple[int, ...]]:
         asked[node.outputs[0].name] = tensor
         graph.append(node)
         graph.outputs.append(node.outputs[0])
-    found = Runner(part_for(clone, list(asked))[1]).run(batch)
+    found = Runner(part_for(clone, list(asked)).source).run(batch)
     shapes = {name: array.shape for name, array in batch.arrays.items()}
     return {**shapes, **{asked[name]: tuple(array.tolist()) for name, array in found.items()}}
