@@ -148,7 +148,8 @@ def _choose(file: Path, table: CalibrationTable, config: ExportConfig) -> Chosen
         return ranges_of(table, method, target_for(config.target, config.plan).activations)
     except NoDataError as error:
         raise DataError(
-            f"{file} holds tensors that have seen no value: {error.message}", "Merge it with the other shares."
+            f"{file} holds tensors that have seen no value: {error.message}",
+            "Merge it with the other shares, or calibrate on samples that take every branch of the model.",
         ) from error
 
 

@@ -73,7 +73,9 @@ def readers_of(model: ir.Model, plan: Plan) -> Iterator[Reader]:
     nodes = {node.name: node for node in model.graph}
     read = {use: target for target in plan.targets for use in target.uses}
     for target in plan.weights:
-        node = nodes[target.use.node]
+        node = nodes.get(target.use.node)
+        if node is None:  # it stands in a body, whose tensors come laid flat
+            continue
         linear, data = linear_of(node), read.get(Use(target.use.node, 0))
         value = input_at(node, 0)
         if linear is None or linear.transposed_data or data is None or value is None or value.producer() is None:

@@ -7,7 +7,7 @@ contribute. So a table serves every export of the same network, and never one wi
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -22,6 +22,7 @@ from calibrators import (
     Grouping,
     Histogram,
     Provenance,
+    ScaleGroup,
     wide_tensors,
 )
 from calibrators.portrait import Portrait
@@ -34,6 +35,7 @@ from qdq_cli.calibrating.sample_keys import KEY_FORMAT
 from qdq_cli.config.execution import ON_CPU
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.fingerprint import fingerprint_of, tensor_digests
+from qdq_cli.model.nodes import every_node
 from qdq_cli.placement.operators import is_depthwise
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.target import Target
@@ -159,6 +161,9 @@ def with_groupings(table: CalibrationTable, model: ir.Model, target: Target, con
         return _grouping(with_judged(model, plan, histograms, _grouping(plan).groups))
 
     plan = make_plan(model, target, config)
+    if unseen := never_run(plan, histograms, _grouping(plan).groups):
+        config = replace(config, unseen=unseen)
+        plan = make_plan(model, target, config)
     plain = grouping(plan)
     wide = wide_tensors(histograms, plain.groups, target.activations) if config.range_rules else frozenset[str]()
     fewer, again = config, plan
@@ -174,9 +179,25 @@ def _grouping(plan: Plan) -> Grouping:
     return Grouping(frozenset(), tuple(group for group in plan.groups if group.known is None))
 
 
+def never_run(plan: Plan, histograms: Mapping[str, Histogram], groups: Collection[ScaleGroup]) -> frozenset[str]:
+    """Return the nodes that read a tensor of which calibration saw no values: those of a branch that no sample takes.
+
+    Args:
+        plan: What is to be quantized.
+        histograms: Tensor name -> histogram of what was observed.
+        groups: Those of its scale groups that need to be.
+    """
+    empty = {
+        number
+        for number, group in enumerate(plan.groups)
+        if group in groups and all(name in histograms and not histograms[name].count for name in group.observed)
+    }
+    return frozenset(use.node for target in plan.targets if target.group in empty for use in target.uses)
+
+
 def depthwise_readers(model: ir.Model, plan: Plan, tensors: Container[str]) -> frozenset[str]:
     """Return the depthwise convolutions that read one of these tensors as INT8."""
-    nodes = {node.name: node for node in model.graph}
+    nodes = {node.name: node for node in every_node(model.graph)}
     return frozenset(
         use.node
         for target in plan.targets

@@ -10,7 +10,7 @@ from calibrators import wide_tensors
 from qdq_cli.calibrating.calibration import Observation, groups_to_observe
 from qdq_cli.calibrating.judged import looked_at, with_judged
 from qdq_cli.calibrating.ruined import ruined_operators
-from qdq_cli.calibrating.stored import depthwise_readers
+from qdq_cli.calibrating.stored import depthwise_readers, never_run
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.placement.plan import Plan, make_plan
@@ -23,8 +23,9 @@ def without_ruined(
 ) -> Plan:
     """Plan again without what does not bear INT8; the plan itself where there is nothing.
 
-    These are the depthwise operators whose input no range serves, and then those of a small share of the work whose own
-    results are too noisy under any range. Those whose range was given by hand are left alone.
+    These are the operators that no sample runs, the depthwise operators whose input no range serves, and then those of
+    a small share of the work whose own results are too noisy under any range. Those whose range was given by hand are
+    left alone.
 
     Args:
         model: The prepared float model.
@@ -33,6 +34,9 @@ def without_ruined(
         config: What the plan was made from.
         ranges: Ranges that were given.
     """
+    if unseen := never_run(plan, observed.histograms, groups_to_observe(plan, ranges)):
+        config = replace(config, unseen=unseen)
+        plan = make_plan(model, plan.target, config)
     if wide := wide_depthwise(model, plan, observed, ranges):
         config = replace(config, wide=wide)
         plan = make_plan(model, plan.target, config)

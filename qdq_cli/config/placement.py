@@ -42,6 +42,7 @@ class PlanConfig(Checked):
         block_size: Inputs that share a scale, of weights in blocks; None: as many as the target's default says.
         wide: The depthwise nodes whose input calibration found too wide for any range.
         ruined: The nodes calibration found to be ruined by INT8 -> the reason.
+        unseen: The nodes that calibration never ran, in a branch that no sample takes.
         single_rest: Whether what is not quantized will run in FP32, and not in 16 bits.
         others: The weighted nodes that are quantized to another type than the one a part of a plan is about.
     """
@@ -94,6 +95,7 @@ class PlanConfig(Checked):
     )
     wide: frozenset[str] = frozenset()
     ruined: Mapping[str, str] = field(default_factory=dict, hash=False)
+    unseen: frozenset[str] = frozenset()
     single_rest: bool = False
     others: frozenset[str] = frozenset()
 

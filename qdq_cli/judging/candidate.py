@@ -142,15 +142,16 @@ def trial_model(model: ir.Model, candidate: Candidate, rounded: RoundedWeights) 
     clone = with_constants(model, {**candidate.base, **candidate.weights}, candidate.biases)
     nodes = {node.name: node for node in clone.graph}
     names = Names(clone.graph)
-    for target in candidate.plan.weights:
+    own = [target for target in candidate.plan.weights if target.use.node in nodes]  # bodies get their pairs
+    for target in own:
         weight = constant_at(nodes[target.use.node], target.use.slot)
         if weight is not None:
             array = rounded.get(target, weight, candidate.weight_ranges.get(target.tensor))
             value = add_initializer(clone.graph, names.value(f"{target.tensor}_rounded"), array)
             nodes[target.use.node].replace_input_with(target.use.slot, value)
-    for target in candidate.plan.weights:
+    for target in own:
         former = clone.graph.initializers.get(target.tensor)
         if former is not None and not former.uses() and not former.is_graph_output():
             clone.graph.initializers.pop(target.tensor)
-    activations = replace(candidate.plan, weights=())
-    return rewrite_in_place(clone, activations, candidate.ranges, weights=WeightForm.FP32, form=Form.PAIRS).model
+    rest = replace(candidate.plan, weights=tuple(target for target in candidate.plan.weights if target not in own))
+    return rewrite_in_place(clone, rest, candidate.ranges, weights=WeightForm.FP32, form=Form.PAIRS).model

@@ -23,7 +23,7 @@ _WHY = {
 
 _FUSED = ("4.4", "ends a kernel that computes in float")
 _POOLING = ("4.5", "INT8 only where all it reads comes from DQ and a Q alone reads it")
-_IN_BODY = ("IN_BODY", "inside the body of an If, Loop or Scan, where no pairs are written")
+_IN_BODY = ("IN_BODY", "in the body of another operator, where nothing is quantized")
 
 
 def changes(floats: ir.Model, ranges: Container[str], plan: Plan, simulation: Simulation) -> tuple[Change, ...]:
@@ -48,10 +48,10 @@ def _changes(floats: ir.Model, ranges: Container[str], plan: Plan, simulation: S
             continue
         if name in skips:
             yield Change(name, node.op_type, *skips[name])
-        elif node.graph is not floats.graph:
-            yield Change(name, node.op_type, *_IN_BODY)
-        elif layer is not None:  # others are none in the engine: removed, or computed while it is built
+        elif layer is not None:
             yield Change(name, node.op_type, *_why(node, layer))
+        elif node.graph is not floats.graph:  # other operators are none in the engine: removed, or computed before
+            yield Change(name, node.op_type, *_IN_BODY)
 
 
 def _why(node: ir.Node, layer: Layer) -> tuple[str, str]:

@@ -17,7 +17,7 @@ import onnx
 import onnx.defs
 import onnx_ir as ir
 
-from qdq_cli.model.nodes import ONNX_DOMAIN, is_constant
+from qdq_cli.model.nodes import ONNX_DOMAIN, inner_graphs, is_constant
 
 RECIPE = "qdq.recipe"
 """Key in a constant's metadata (never saved): the digest of how it was computed. It counts in place of the values where
@@ -35,11 +35,25 @@ def tensor_digests(graph: ir.Graph) -> dict[str, str]:
     """Return the digest of every named value of a graph (nodes in topological order), in hexadecimal.
 
     Graph inputs count by name, element type and shape, all symbolic dimensions alike: feeding another input is another
-    computation. Values inside If/Loop bodies have none of their own.
+    computation. Those of a value in a body cover the operator that runs the body, and so what a Loop starts from.
     """
     walk = _Walk(graph)
     values = [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]
-    return {value.name: walk.digests[value].hex() for value in values if value.name and value in walk.digests}
+    found = {value.name: walk.digests[value] for value in values if value.name and value in walk.digests}
+    _add_bodies(graph, walk.digests, found)
+    return {name: digest.hex() for name, digest in found.items()}
+
+
+def _add_bodies(graph: ir.Graph, digests: Mapping[ir.Value, bytes], found: dict[str, bytes]) -> None:
+    """Add the values in the bodies of a graph's nodes, by what runs them, and those of the bodies in these."""
+    for node in graph:
+        bodies = list(inner_graphs(node)) if node.attributes.data else []
+        runs = next((found[value.name] for value in node.outputs if value.name in found), b"")
+        for number, body in enumerate(bodies):
+            for value in (*body.inputs, *(value for inner in body for value in inner.outputs)):
+                if value.name:
+                    found.setdefault(value.name, _digest(b"inside", runs, str(number).encode(), digests[value]))
+            _add_bodies(body, digests, found)
 
 
 def fingerprint_of(graph: ir.Graph, digests: Mapping[str, str]) -> str:

@@ -198,7 +198,11 @@ def mark_shape_computations(graph: ir.Graph) -> None:
 
     Exporters compute attention scales and reshape targets that way, in float too; no Q/DQ belongs there (rule 1.10.5).
     """
-    marked: set[ir.Value | None] = set()
+    _mark_shapes(graph, set())
+
+
+def _mark_shapes(graph: ir.Graph, marked: set[ir.Value | None]) -> None:
+    """Mark in a graph, and in the bodies in it, what is computed from shapes and from what is marked outside."""
     for node in graph:
         from_shapes = node.op_type in ("Shape", "Size")
         if marked and not from_shapes:
@@ -206,6 +210,9 @@ def mark_shape_computations(graph: ir.Graph) -> None:
             from_shapes = not marked.isdisjoint(reads) and all(
                 value is None or value in marked or is_constant(value) for value in reads
             )
+        for body in inner_graphs(node) if node.attributes.data else ():
+            _mark_shapes(body, marked)
+            from_shapes = False  # what a body captures counts as well
         if from_shapes:
             marked.update(node.outputs)
             for value in node.outputs:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from calibrators import Range, ScaleGroup
 from qdq_cli.config.forms import Form, WeightForm
-from qdq_cli.model.nodes import constant_at, is_op, name_of
+from qdq_cli.model.nodes import constant_at, every_node, is_op, name_of
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.rewrite import rewrite, rewrite_in_place
 
@@ -36,7 +36,7 @@ def draft(model: ir.Model, plan: Plan, *, form: Form = Form.PAIRS, copy: bool = 
 def _clipped(model: ir.Model) -> dict[str, Range]:
     """Return what a Relu or Clip lets through, by the name of its result: codes that end there make it superfluous."""
     found: dict[str, Range] = {}
-    for node in model.graph:
+    for node in every_node(model.graph):
         if is_op(node, "Relu"):
             found[name_of(node.outputs[0])] = Range(0.0, 1.0 + len(found))
         elif is_op(node, "Clip"):

@@ -49,6 +49,10 @@ def _unobserved(node: ir.Node, config: PlanConfig) -> bool:
     return any(is_unobservable(value) for value in node.inputs)
 
 
+def _never_run(node: ir.Node, config: PlanConfig) -> bool:
+    return node.name in config.unseen
+
+
 def _wide_range(node: ir.Node, config: PlanConfig) -> bool:
     return config.range_rules and node.name in config.wide
 
@@ -62,6 +66,7 @@ ALREADY_QUANTIZED = Obstacle("ALREADY_QUANTIZED", _already_quantized, REASONS["A
 CONSTANT_INPUT = Obstacle("CONSTANT_INPUT", _constant_input, REASONS["CONSTANT_INPUT"])
 WEIGHT_COMPUTED = Obstacle("WEIGHT_COMPUTED", _weight_computed, REASONS["WEIGHT_COMPUTED"])
 UNOBSERVED = Obstacle("UNOBSERVED", _unobserved, REASONS["UNOBSERVED"])
+NEVER_RUN = Obstacle("NEVER_RUN", _never_run, REASONS["NEVER_RUN"])
 
 ATTENTION = Obstacle("ATTENTION", _attention, REASONS["ATTENTION"], slow=True)
 """Optional: products of two activations, which many runtimes fuse in float."""
@@ -72,5 +77,5 @@ WIDE_RANGE = Obstacle("WIDE_RANGE", _wide_range, REASONS["WIDE_RANGE"])
 RUINED = Obstacle("RUINED", _ruined, REASONS["RUINED"])
 """Optional: operators that calibration found to be ruined by INT8, the reason of each in `PlanConfig.ruined`."""
 
-EVERYWHERE = (NOT_FLOAT, ALREADY_QUANTIZED, CONSTANT_INPUT, WEIGHT_COMPUTED, UNOBSERVED)
+EVERYWHERE = (NOT_FLOAT, ALREADY_QUANTIZED, CONSTANT_INPUT, WEIGHT_COMPUTED, UNOBSERVED, NEVER_RUN)
 """What holds for every runtime: without these a plan would ask for what cannot be written or observed."""

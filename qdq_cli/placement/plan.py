@@ -6,7 +6,7 @@ poolings beside them (`wants`), which tensors share a scale (`groups`). Every "n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -15,20 +15,31 @@ import onnx_ir as ir
 from calibrators import ScaleGroup
 from calibrators.scheme import Block, PerChannel, PerTensor, Scheme
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.model.nodes import consumers, input_at, is_activation, is_constant, is_op, is_unobservable, name_of
-from qdq_cli.placement.around import Around, candidates_around, place_around
+from qdq_cli.model.bodies import lifted, places_of_bodies
+from qdq_cli.model.foreign import hides_product
+from qdq_cli.model.nodes import (
+    consumers,
+    every_node,
+    input_at,
+    is_activation,
+    is_constant,
+    is_op,
+    is_unobservable,
+    name_of,
+)
+from qdq_cli.placement.around import Around, place_around
+from qdq_cli.placement.candidates import can_shrink, candidate_tensors, placed_tensors
 from qdq_cli.placement.fanout import place
 from qdq_cli.placement.groups import Run, crossed_forward, int8_runs, scale_groups
 from qdq_cli.placement.operators import count_weighted, is_depthwise, is_weighted, operator_of
 from qdq_cli.placement.producers import float_producers
 from qdq_cli.placement.record import TensorTarget, Use, WeightTarget
-from qdq_cli.placement.selection import Selection, Skip, select
-from qdq_cli.placement.shares import MOST_PERCENT, shares_of
-from qdq_cli.placement.skips import OTHER_TYPE
+from qdq_cli.placement.selection import Selection, Skip, check_patterns, nodes_before, nodes_behind, select, skip
+from qdq_cli.placement.skips import OPTIMIZER_MADE, OTHER_TYPE
 from qdq_cli.placement.target import Kernels, Target
 from qdq_cli.placement.topology import Topology, topology
 from qdq_cli.placement.types import require_kernels, types_by_node
-from qdq_cli.placement.wants import Wants, candidate_slots
+from qdq_cli.placement.wants import Wants
 from qdq_cli.placement.weights import input_axis, weight_axis
 
 
@@ -111,7 +122,8 @@ def kept_float(plan: Plan, config: PlanConfig) -> PlanConfig:
     """Return the options under which a plan leaves float again what calibration took out of this one."""
     wide = frozenset(found.node for found in plan.skips if found.code == "WIDE_RANGE")
     ruined = {found.node: found.reason for found in plan.skips if found.code == "RUINED"}
-    return replace(config, wide=wide, ruined=ruined)
+    unseen = frozenset(found.node for found in plan.skips if found.code == "NEVER_RUN")
+    return replace(config, wide=wide, ruined=ruined, unseen=unseen)
 
 
 def observing(plan: Plan, tensors: Iterable[str]) -> Plan:
@@ -124,9 +136,12 @@ def observing(plan: Plan, tensors: Iterable[str]) -> Plan:
 def shrinkable(model: ir.Model, target: Target, config: PlanConfig | None = None) -> tuple[str, ...]:
     """Return every tensor that the plan, or any plan with fewer of its operators, may observe."""
     config = config or PlanConfig()
-    graph = topology(model.graph)
-    names = (_placements(graph, select(model, graph, part, config), part, config) for part in target.parts or (target,))
-    return tuple(dict.fromkeys(name for found in names for name in found))
+    whole = [(model, part, config) for part in target.parts or (target,)]
+    found: dict[str, None] = {}
+    for inner, part, options in (*whole, *_bodies(model, target, config)):
+        graph = topology(inner.graph)
+        found |= dict.fromkeys(placed_tensors(graph, select(graph, part, options), part, options))
+    return tuple(found)
 
 
 def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None) -> Plan:
@@ -141,10 +156,61 @@ def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None)
         UsageError: A pattern of the configuration matches nothing.
     """
     config = config or PlanConfig()
+    check_patterns(model, config)
     graph = topology(model.graph)
-    if target.parts:
-        return _of_types(model, graph, target, config)
-    return _of_one_type(model, graph, target, config)
+    plan = _of_types(model, graph, target, config) if target.parts else _of_one_type(model, graph, target, config)
+    inside: set[str | None] = set()
+    for part, table, options in _bodies(model, target, config):
+        plan = _with_body(plan, _of_one_type(part, topology(part.graph), table, options))
+        inside.update(node.name for node in part.graph)
+    closed = (node for node in every_node(model.graph) if node.graph is not model.graph and node.name not in inside)
+    skips = [skip(node, "IN_BODY") for node in closed if is_weighted(node)]
+    skips += [skip(node, OPTIMIZER_MADE) for node in every_node(model.graph) if hides_product(node)]
+    return replace(plan, weighted=count_weighted(model), skips=(*skips, *plan.skips))
+
+
+def _bodies(model: ir.Model, target: Target, config: PlanConfig) -> Iterator[tuple[ir.Model, Target, PlanConfig]]:
+    """Yield the bodies that hold weighted operators as models, each with the table and the options it is planned by.
+
+    What an operator does to the outputs is looked at in the main graph alone, so none is taken out of a body for that.
+    Where there are several types, bodies have the one that holds where no other is named.
+    """
+    table = next((part for part in target.parts if part.type is target.type), target)
+    for found in places_of_bodies(model.graph) if target.bodies else ():
+        holders = found.holders
+        if any(is_weighted(node) for node in found.body) and not any(map(_is_unobserved, holders)):
+            behind = any(holder in nodes_behind(_beside(holder)) for holder in holders)
+            before = any(holder in nodes_before(_beside(holder)) for holder in holders)
+            options = replace(config, all_int8=True, integer_io=False)
+            options = replace(options, skip_first=config.skip_first and not behind)
+            yield lifted(model, found).model, table, replace(options, skip_last=config.skip_last and not before)
+
+
+def _beside(holder: ir.Node) -> tuple[ir.Node, ...]:
+    """Return the nodes of the graph that a node stands in."""
+    return tuple(holder.graph or ())
+
+
+def _is_unobserved(holder: ir.Node) -> bool:
+    return any(map(is_unobservable, holder.outputs))
+
+
+def _with_body(plan: Plan, body: Plan) -> Plan:
+    """Return a plan that says what both say; scale groups of a body come behind, numbered on."""
+    first = len(plan.groups)
+    own = (body.target.activations,) * len(body.groups)
+    return replace(
+        plan,
+        targets=(*plan.targets, *(replace(target, group=first + target.group) for target in body.targets)),
+        weights=(*plan.weights, *body.weights),
+        groups=(*plan.groups, *body.groups),
+        schemes=(*plan.schemes, *own) if plan.schemes else (),
+        skips=(*plan.skips, *body.skips),
+        quantized=(*plan.quantized, *body.quantized),
+        int8_nodes=(*plan.int8_nodes, *body.int8_nodes),
+        notes=(*plan.notes, *body.notes),
+        candidates=tuple(dict.fromkeys((*plan.candidates, *body.candidates))),
+    )
 
 
 def _of_types(model: ir.Model, graph: Topology, target: Target, config: PlanConfig) -> Plan:
@@ -204,14 +270,14 @@ def _skips_of_all(parts: Sequence[Plan], kept: Set[str]) -> tuple[Skip, ...]:
     """Return the reasons of what no plan quantizes, each once, in the words of the plan that is about it."""
     found: dict[str, Skip] = {}
     for part in parts:
-        for skip in part.skips:
-            if skip.node not in kept and skip.code != OTHER_TYPE:
-                found.setdefault(skip.node, skip)
+        for left in part.skips:
+            if left.node not in kept and left.code != OTHER_TYPE:
+                found.setdefault(left.node, left)
     return tuple(found.values())
 
 
 def _of_one_type(model: ir.Model, graph: Topology, target: Target, config: PlanConfig) -> Plan:
-    found = _placed(graph, select(model, graph, target, config), target, config)
+    found = _placed(graph, select(graph, target, config), target, config)
     selection, wants, runs, refused = found.selection, found.wants, found.runs, found.refused
     if config.integer_io:
         _hold_ends(model, graph, wants)
@@ -230,11 +296,11 @@ def _of_one_type(model: ir.Model, graph: Topology, target: Target, config: PlanC
         ),
         skips=(*selection.skips, *refused),
         quantized=tuple(node.name or "" for node in graph.nodes if node in selection.quantized),
-        weighted=count_weighted(model),
+        weighted=sum(map(is_weighted, graph.nodes)),
         int8_nodes=tuple(node.name or "" for node in graph.nodes if node in on_codes),
         notes=tuple(float_producers(graph, runs, wants, target)),
-        candidates=_candidates(graph, selection, target, config),
-        can_shrink=_can_shrink(target, config),
+        candidates=candidate_tensors(graph, selection, target, config),
+        can_shrink=can_shrink(target, config),
         target=target,
     )
 
@@ -328,39 +394,3 @@ def _weight(tensor: str, use: Use, node: ir.Node, scheme: Scheme, config: PlanCo
             return WeightTarget(tensor, use, weight_axis(node, config), scheme.qtype.name)
         case PerTensor():
             return WeightTarget(tensor, use, None, scheme.qtype.name)
-
-
-def _candidates(graph: Topology, selection: Selection, target: Target, config: PlanConfig) -> tuple[str, ...]:
-    """Return what any plan without some of the operators that calibration may take out wants: see `Plan.candidates`."""
-    wide = config.range_rules and target.has_obstacle("WIDE_RANGE")
-    taken = wide and any(is_depthwise(node) for node in selection.quantized)
-    if not taken and not (_can_shrink(target, config) and _has_small(graph, selection)):
-        return ()
-    return _placements(graph, selection, target, config)
-
-
-def _can_shrink(target: Target, config: PlanConfig) -> bool:
-    return not config.all_int8 and target.has_obstacle("RUINED")
-
-
-def _has_small(graph: Topology, selection: Selection) -> bool:
-    """Say whether an operator is quantized that has so small a share of the work that it may be left float."""
-    shares = shares_of(node for node in graph.nodes if is_weighted(node)).percent
-    return any(shares.get(node, 100.0) <= MOST_PERCENT for node in selection.quantized)
-
-
-def _placements(graph: Topology, selection: Selection, target: Target, config: PlanConfig) -> tuple[str, ...]:
-    """Return all tensors that a selection, or any smaller one, can want.
-
-    With an operator gone, a residual Add may change the operand it quantizes and a pooling may turn float, so all the
-    slots that placement ever looks at are taken.
-    """
-    if target.kernels is Kernels.READING_AND_WRITING:
-        return tuple(name_of(value) for value in candidates_around(graph, selection, target, config))
-    values = dict.fromkeys(input_at(node, slot) for node, slot in candidate_slots(graph, selection, target))
-    return tuple(
-        name_of(value)
-        for value in values
-        if value is not None and is_activation(value) and not is_unobservable(value)
-        if not is_op(value.producer(), "DequantizeLinear")
-    )

@@ -20,12 +20,13 @@ from calibrators.qparams import QParams, is_dead, qparams_of, quantize
 from calibrators.ranges import Range, Ranges
 from calibrators.scheme import Scheme
 from qdq_cli.config.forms import Form, WeightForm
+from qdq_cli.model.bodies import lifted, places_of_bodies, put_back
 from qdq_cli.model.emit import Emitter, Parameters, stored_dtype
 from qdq_cli.model.nodes import consumers, input_at, is_constant, is_op, name_of
 from qdq_cli.model.opset import opset_of
-from qdq_cli.model.scales import is_dequantize, is_quantize, tensor_scale
 from qdq_cli.placement.bias import adds_plainly, bias_codes
-from qdq_cli.placement.operators import commutes, data_slots, operator_of
+from qdq_cli.placement.half_joins import join_on_codes, runs_on_int8
+from qdq_cli.placement.operators import operator_of
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.propagate import nodes_on_codes, propagate
 from qdq_cli.placement.record import Use, WeightTarget
@@ -95,8 +96,63 @@ def rewrite_in_place(
     Raises:
         ModelError: As `rewrite`; the model is half rewritten then.
     """
+    how = _Form(weights, form, weight_ranges)
+    bodies = list(places_of_bodies(model.graph))
+    found = [_write(model, _part_of(plan, model.graph) if bodies else plan, ranges, how)]
+    for place in bodies:
+        part = _part_of(plan, place.body)
+        if part.targets or part.weights:
+            copy = lifted(model, place)
+            found.append(_write(copy.model, part, ranges, how))
+            put_back(model, copy)
+    dead = {name: channels for written in found for name, channels in written.dead.items()}
+    small = list(dict.fromkeys(name for written in found for name in written.small))
+    return Rewritten(model, _notes(dead, small), tuple(sorted(name for written in found for name in written.on_codes)))
+
+
+def _part_of(plan: Plan, graph: ir.Graph) -> Plan:
+    """Return what a plan of a model says of its main graph or a body, and nothing of the bodies in it."""
+    nodes = {node.name for node in graph}
+    own = {value.name for value in (*graph.inputs, *(value for node in graph for value in node.outputs))}
+    return replace(
+        plan,
+        targets=tuple(
+            target
+            for target in plan.targets
+            if (target.uses[0].node in nodes if target.uses else target.tensor in own)  # one graph reads them all
+        ),
+        weights=tuple(target for target in plan.weights if target.use.node in nodes),
+    )
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a plan is written: as the arguments of `rewrite`."""
+
+    weights: WeightForm | None
+    regions: Form
+    weight_ranges: Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What was found in one graph.
+
+    Args:
+        dead: Weight -> how many of its channels are too small for a scale.
+        small: Activations that are.
+        on_codes: Names of the commuting nodes that read and write INT8 tensors (region form only).
+    """
+
+    dead: dict[str, int]
+    small: list[str]
+    on_codes: tuple[str, ...] = ()
+
+
+def _write(model: ir.Model, plan: Plan, ranges: Sequence[Range], how: _Form) -> _Written:
+    """Write the part of a plan that concerns the main graph of a model."""
     writer = _Writer(model, plan.target)
-    pairs = _pairs(plan, form)
+    pairs = _pairs(plan, how.regions)
     small = [
         tensor
         for (tensor, group), uses in pairs.items()
@@ -107,19 +163,18 @@ def rewrite_in_place(
             writer.give_dequantized(output.tensor)
     dead: dict[str, int] = {}
     for target in plan.weights:
-        channels = writer.quantize_weight(target, weights, weight_ranges.get(target.tensor))
+        channels = writer.quantize_weight(target, how.weights, how.weight_ranges.get(target.tensor))
         if channels:
             dead[target.tensor] = channels
     for target in plan.weights if plan.target.bias is Bias.INT32 else ():
         writer.quantize_bias(target)
     writer.drop_unread_constants()
-    if form is Form.PAIRS:
+    if how.regions is Form.PAIRS:
         join_on_codes(model)
-        return Rewritten(model, _notes(dead, small))
+        return _Written(dead, small)
     opset = opset_of(model)
-    propagate(model, may_move=lambda node: plan.target.operators.commutes(node) and _runs_on_int8(node, opset))
-    on_codes = tuple(sorted(node.name or "" for node in nodes_on_codes(model.graph)))
-    return Rewritten(model, _notes(dead, small), on_codes)
+    propagate(model, may_move=lambda node: plan.target.operators.commutes(node) and runs_on_int8(node, opset))
+    return _Written(dead, small, tuple(node.name or "" for node in nodes_on_codes(model.graph)))
 
 
 def _notes(dead: Mapping[str, int], small: Sequence[str]) -> tuple[str, ...]:
@@ -134,53 +189,6 @@ def _notes(dead: Mapping[str, int], small: Sequence[str]) -> tuple[str, ...]:
         found = "channel of zeros" if channels == 1 else "channels of zeros"
         notes.append(f"{channels} {found}, or of next to nothing, got the scale 1.0, in {some_of(list(dead))}.")
     return tuple(notes)
-
-
-def join_on_codes(model: ir.Model) -> None:
-    """Let every Concat between DQ and Q of one FP16 scale join INT8 tensors, in place.
-
-    What moves data between a DQ and the Concat runs on INT8 tensors too.
-    """
-    joined = _half_joins(model.graph, opset_of(model))
-    if joined:
-        propagate(model, may_move=joined.__contains__)
-
-
-def _half_joins(graph: ir.Graph, opset: int) -> frozenset[ir.Node]:
-    """Return every Concat between DQ and Q of one FP16 scale, and what moves data in front of it.
-
-    They are written on INT8 tensors, in either form. ONNX Runtime moves the DQs up to the Concat and makes a
-    QLinearConcat of it otherwise, which takes no FP16 scales, and then refuses the model (1.23). TensorRT moves the Q
-    and DQ over it either way.
-    """
-    return frozenset(moved for node in graph if is_op(node, "Concat") for moved in _half_join(node, opset))
-
-
-def _half_join(node: ir.Node, opset: int) -> tuple[ir.Node, ...]:
-    """Return a Concat and the operators between its DQs and itself; nothing where it is no such join."""
-    readers = [reader for reader, _ in consumers(node.outputs[0])]
-    if node.outputs[0].dtype is not ir.DataType.FLOAT16 or not readers or not all(map(is_quantize, readers)):
-        return ()
-    scales, moved = {tensor_scale(reader) for reader in readers}, [node]
-    for value in node.inputs:
-        maker = None if value is None else value.producer()
-        while maker is not None and _moves_codes(maker, opset):
-            moved.append(maker)
-            maker = source.producer() if (source := input_at(maker, 0)) is not None else None
-        if maker is None or not is_dequantize(maker):
-            return ()
-        scales.add(tensor_scale(maker))
-    return tuple(moved) if len(scales) == 1 and None not in scales else ()
-
-
-def _moves_codes(node: ir.Node, opset: int) -> bool:
-    """Say whether a node moves the values of its first input alone, and takes INT8."""
-    return commutes(node) and data_slots(node) == (0,) and _runs_on_int8(node, opset)
-
-
-def _runs_on_int8(node: ir.Node, opset: int) -> bool:
-    since = operator_of(node).int8_opset
-    return since is not None and since <= opset
 
 
 def _pairs(plan: Plan, form: Form) -> dict[tuple[str, int], list[Use]]:
@@ -212,7 +220,7 @@ class _Writer:
             Whether the range is not zero, but so small that the scale is 1.0.
         """
         value = self._values[tensor]
-        output = _existing_pair(value, scheme)
+        output = _existing_pair(value, scheme, self._graph)
         qparams = qparams_of(kept, scheme, _scale_dtype(value))
         if output is None:
             output = self._emitter.pair(value, qparams, tensor)
@@ -224,7 +232,7 @@ class _Writer:
     def give_dequantized(self, tensor: str) -> None:
         """Let the graph output of this name give what the DQ of the tensor gives; the tensor gets another name."""
         value = self._values[tensor]
-        dequantized = _existing_pair(value, self._target.activations)
+        dequantized = _existing_pair(value, self._target.activations, self._graph)
         if dequantized is not None and value.is_graph_output():
             value.name = self._emitter.names.value(f"{tensor}_float")
             outputs = self._graph.outputs
@@ -340,14 +348,14 @@ def _kept(value: ir.Value, scheme: Scheme, amax: NDArray[np.float32] | None) -> 
     return given_ranges(amax, tuple(shape.numpy()), scheme)
 
 
-def _existing_pair(value: ir.Value, scheme: Scheme) -> ir.Value | None:
-    """Return the DQ output of a Q to a type that the model already has on a tensor, or None."""
+def _existing_pair(value: ir.Value, scheme: Scheme, graph: ir.Graph) -> ir.Value | None:
+    """Return the DQ output of a Q to a type that a graph already has on a tensor, or None; one in a body is no such."""
     for q, _ in consumers(value):
         zero_point = input_at(q, 2)
         other = zero_point is not None and zero_point.dtype not in (None, stored_dtype(scheme.qtype))
-        if is_op(q, "QuantizeLinear") and q.graph is not None and not other:
+        if is_op(q, "QuantizeLinear") and q.graph is graph and not other:
             for dq, _ in consumers(q.outputs[0]):
-                if is_op(dq, "DequantizeLinear"):
+                if is_op(dq, "DequantizeLinear") and dq.graph is graph:
                     return dq.outputs[0]
     return None
 

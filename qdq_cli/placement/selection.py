@@ -10,14 +10,11 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.model.foreign import hides_product
-from qdq_cli.model.nodes import (
-    every_node,
-)
+from qdq_cli.model.nodes import every_node, inner_graphs
 from qdq_cli.placement.operators import data_slots, is_weighted, operator_of
-from qdq_cli.placement.skips import OPTIMIZER_MADE, REASONS
+from qdq_cli.placement.skips import REASONS
 from qdq_cli.placement.target import Obstacle, Target
-from qdq_cli.placement.topology import Topology, activation_inputs
+from qdq_cli.placement.topology import Topology, activation_inputs, reads_of
 from qdq_cli.process.errors import UsageError
 
 
@@ -76,17 +73,10 @@ class Selection:
         return replace(self, quantized=self.quantized | nodes, skips=skips, optional=self.optional - nodes)
 
 
-def select(model: ir.Model, graph: Topology, target: Target, config: PlanConfig) -> Selection:
-    """Choose the weighted operators to quantize.
-
-    Raises:
-        UsageError: A pattern of the configuration matches no node or no operator type.
-    """
+def select(graph: Topology, target: Target, config: PlanConfig) -> Selection:
+    """Choose the weighted operators of a graph to quantize; those in its bodies are none of it."""
     kept = _kept_by_user(graph, config)
-    skips = [
-        skip(node, "IN_BODY") for node in every_node(model.graph) if is_weighted(node) and node.graph is not model.graph
-    ]
-    skips += [skip(node, OPTIMIZER_MADE) for node in every_node(model.graph) if hides_product(node)]
+    skips: list[Skip] = []
     quantized, optional = [], []
     for node in graph.nodes:
         if not is_weighted(node):
@@ -127,22 +117,51 @@ def _edge_layers(graph: Topology, quantized: list[ir.Node], config: PlanConfig) 
     """Return the first and last weighted nodes where the user keeps those float (P17)."""
     edges: dict[ir.Node, str] = {}
     if config.skip_first:
-        behind = _reached(graph.nodes, forward=True)
+        behind = nodes_behind(graph.nodes)
         edges |= dict.fromkeys((node for node in quantized if node not in behind), "FIRST_LAYER")
     if config.skip_last:
-        before = _reached(tuple(reversed(graph.nodes)), forward=False)
+        before = nodes_before(graph.nodes)
         edges |= dict.fromkeys((node for node in quantized if node not in before), "LAST_LAYER")
     return edges
 
 
-def _reached(nodes: tuple[ir.Node, ...], *, forward: bool) -> set[ir.Node]:
-    """Return the nodes that lie strictly behind (or before) some weighted node."""
+def nodes_behind(nodes: Iterable[ir.Node]) -> set[ir.Node]:
+    """Return the nodes of a graph, given in topological order, that lie strictly behind some weighted operator."""
     reached: set[ir.Node] = set()
     for node in nodes:
-        neighbours = node.predecessors() if forward else node.successors()
-        if any(other in reached or is_weighted(other) for other in neighbours):
+        makers = (value.producer() for value in reads_of(node))
+        if any(maker is not None and (maker in reached or _multiplies(maker)) for maker in makers):
             reached.add(node)
     return reached
+
+
+def nodes_before(nodes: Iterable[ir.Node]) -> set[ir.Node]:
+    """Return the nodes of a graph, given in topological order, that lie strictly before some weighted operator."""
+    reached: set[ir.Node] = set()
+    for node in reversed(tuple(nodes)):
+        if node in reached or _multiplies(node):
+            reached.update(maker for value in reads_of(node) if (maker := value.producer()) is not None)
+    return reached
+
+
+def _multiplies(node: ir.Node) -> bool:
+    """Say whether a node is a weighted operator, or has one in a body."""
+    return is_weighted(node) or any(is_weighted(inner) for body in inner_graphs(node) for inner in every_node(body))
+
+
+def check_patterns(model: ir.Model, config: PlanConfig) -> None:
+    """Refuse patterns of the user that match nothing in a model, its bodies included.
+
+    Raises:
+        UsageError: One matches no node, or no operator type.
+    """
+    if not (config.only or config.exclude or config.exclude_op):
+        return
+    nodes = list(every_node(model.graph))
+    names = [node.name or "" for node in nodes]
+    matches("--only", config.only, names)
+    matches("--exclude-op", config.exclude_op, {node.op_type for node in nodes})
+    matches("--exclude", config.exclude, names)
 
 
 def _kept_by_user(graph: Topology, config: PlanConfig) -> dict[ir.Node, str]:
@@ -151,14 +170,24 @@ def _kept_by_user(graph: Topology, config: PlanConfig) -> dict[ir.Node, str]:
     types = {node.op_type for node in graph.nodes}
     kept: dict[ir.Node, str] = {}
     if config.only:
-        wanted = set(matches("--only", config.only, by_name))
+        wanted = _found(config.only, by_name)
         weighted = [name for name, node in by_name.items() if is_weighted(node)]
         kept |= {by_name[name]: "NOT_SELECTED" for name in weighted if name not in wanted}
-    excluded_types = set(matches("--exclude-op", config.exclude_op, types))
+    excluded_types = _found(config.exclude_op, types)
     kept |= {node: "OP_EXCLUDED" for node in graph.nodes if node.op_type in excluded_types}
     kept |= {by_name[name]: "OTHER_TYPE" for name in config.others if name in by_name}
-    kept |= {by_name[name]: "EXCLUDED" for name in matches("--exclude", config.exclude, by_name)}
+    kept |= {by_name[name]: "EXCLUDED" for name in _found(config.exclude, by_name)}
     return kept
+
+
+def _found(patterns: tuple[str, ...], names: Iterable[str]) -> set[str]:
+    """Return the names that some pattern matches, exactly or as a glob."""
+    known = list(names)
+    return {name for pattern in patterns for name in _matched(pattern, known)}
+
+
+def _matched(pattern: str, names: list[str]) -> list[str]:
+    return [name for name in names if name == pattern] or fnmatch.filter(names, pattern)
 
 
 def matches(option: str, patterns: tuple[str, ...], names: Iterable[str]) -> list[str]:
@@ -170,7 +199,7 @@ def matches(option: str, patterns: tuple[str, ...], names: Iterable[str]) -> lis
     known = list(names)
     found: list[str] = []
     for pattern in patterns:
-        matched = [name for name in known if name == pattern] or fnmatch.filter(known, pattern)
+        matched = _matched(pattern, known)
         if not matched:
             near = difflib.get_close_matches(pattern, known, n=4, cutoff=0.4)
             hint = f"Near names: {', '.join(near)}." if near else "List the nodes with --dry-run -v."

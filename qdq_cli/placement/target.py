@@ -254,6 +254,7 @@ class Target:
         note: A sentence that users should know of every result; "" where there is none.
         gpus: The GPUs that have units for its types, oldest first; none where that says nothing.
         float_types: What the rest may be, for it to compute quantized operators as such.
+        bodies: Whether it computes on integers in the bodies of If, Loop and Scan too.
 
     Raises:
         ValueError: A scheme that nothing writes: activations per channel; weights in blocks or affine beside quantized
@@ -284,6 +285,7 @@ class Target:
     float_types: tuple[FloatType, ...] = tuple(FloatType)
     weights_alone: bool = False
     block_sizes: tuple[int, ...] = ()
+    bodies: bool = True
     type: QuantType = QuantType.INT8
     parts: tuple[Target, ...] = ()
 

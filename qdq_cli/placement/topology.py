@@ -47,7 +47,7 @@ def topology(graph: ir.Graph) -> Topology:
     """Measure the structure of a graph (its nodes in any topological order)."""
     depth: dict[ir.Node, int] = {}
     for node in graph:
-        before = [producer for value in _reads(node) if (producer := value.producer()) is not None]
+        before = [producer for value in reads_of(node) if (producer := value.producer()) is not None]
         depth[node] = 1 + max([depth.get(producer, 0) for producer in before], default=0)
     ordered = sorted(depth, key=lambda node: (depth[node], node.name or ""))
     reads = {node: activation_inputs(node) for node in ordered}
@@ -55,7 +55,7 @@ def topology(graph: ir.Graph) -> Topology:
     return Topology(tuple(ordered), depth, reads, tuple(sources))
 
 
-def _reads(node: ir.Node) -> list[ir.Value]:
+def reads_of(node: ir.Node) -> list[ir.Value]:
     """Return what a node reads, the values captured by its If/Loop bodies included."""
     read = [value for value in node.inputs if value is not None]
     for body in inner_graphs(node):

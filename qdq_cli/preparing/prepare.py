@@ -20,7 +20,8 @@ from qdq_cli.model.inline import inline_functions
 from qdq_cli.model.insertion import take_over_output
 from qdq_cli.model.lowering import LAST_SAFE_OPSET, lower_opset
 from qdq_cli.model.maps import DECLARED
-from qdq_cli.model.nodes import constant_at, every_node, inner_graphs, is_op, mark_shape_computations
+from qdq_cli.model.names import Names
+from qdq_cli.model.nodes import constant_at, every_body, every_node, inner_graphs, is_op, mark_shape_computations
 from qdq_cli.model.opset import (
     HALF_OPSET,
     LONG_NAME,
@@ -302,6 +303,29 @@ def name_everything(model: ir.Model) -> None:
             name = f"{stem}_{number}"
         node.name = name
         taken.add(name)
+    _name_values_apart(model.graph)
+
+
+def _name_values_apart(graph: ir.Graph) -> None:
+    """Give every value in a body a name that no other value has: branches may use the same ones, and plans name values.
+
+    What is outside of a body keeps its name, and of several bodies the first.
+    """
+    bodies = every_body(graph)
+    if not bodies:
+        return
+    names, seen = Names(graph), {value.name for value in _defined(graph)}
+    for body in bodies:
+        for value in _defined(body):
+            if value.name and value.name in seen:
+                value.name = names.value(value.name)
+            seen.add(value.name)
+
+
+def _defined(graph: ir.Graph) -> tuple[ir.Value, ...]:
+    """Return what a graph itself defines, and not the bodies in it."""
+    values = [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]
+    return tuple(dict.fromkeys(values))
 
 
 def _drop_inference_no_ops(model: ir.Model) -> None:

@@ -16,7 +16,7 @@ from qdq_cli.casting.formats import FORMATS, limit
 from qdq_cli.casting.plan import FloatPlan, is_free, make_float_plan
 from qdq_cli.casting.structure import touches_single
 from qdq_cli.model.provenance import record_float_type
-from qdq_cli.placement.rewrite import join_on_codes
+from qdq_cli.placement.half_joins import join_on_codes
 from qdq_cli.process.progress import Listener
 from qdq_cli.quantizing.float_form import FloatForm
 from qdq_cli.quantizing.float_record import FloatRest

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from calibrators import NonFiniteError, QType, is_negligible, weight_amax
+from qdq_cli.model.nodes import every_body
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.record import WeightTarget
 from qdq_cli.screen.anchors import channels_of
@@ -34,7 +35,8 @@ def weight_rows(model: ir.Model, plan: Plan) -> tuple[BoxRow, ...]:
         too small for a scale, do not count for the quantiles.
     """
     first_use = {target.tensor: target for target in reversed(plan.weights)}
-    values = model.graph.initializers
+    graphs = (model.graph, *every_body(model.graph))
+    values = {name: value for graph in graphs for name, value in graph.initializers.items()}
     tensors = ((target, values[target.tensor].const_value) for target in reversed(first_use.values()))
     return tuple(
         _row(target, tensor.numpy(), plan.target.weights.qtype)

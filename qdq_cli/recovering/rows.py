@@ -175,13 +175,15 @@ def layers_of(model: ir.Model, plan: Plan) -> tuple[Layer, ...]:
     """Return the quantized weighted operators that recovery can work on, in the plan's order.
 
     Those with a constant weight of their own and a quantized input, or with a weight that alone is quantized: products
-    of two activations and shared weights are left as they are.
+    of two activations and shared weights are left as they are, and what stands in a body.
     """
     nodes = {node.name: node for node in model.graph}
     read = {use: target for target in plan.targets for use in target.uses}
     found = []
     for weight in plan.weights:
-        node = nodes[weight.use.node]
+        node = nodes.get(weight.use.node)
+        if node is None:  # it stands in a body
+            continue
         linear, value = linear_of(node), input_at(node, weight.use.slot)
         target, data = read.get(Use(weight.use.node, 0)), input_at(node, 0)
         owned = value is not None and len(value.uses()) == 1 and not value.is_graph_output()

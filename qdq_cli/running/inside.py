@@ -23,10 +23,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from qdq_cli.model.bodies import HOLDERS
 from qdq_cli.running.extremes import free_prefix
-
-HOLDERS = ("If", "Loop", "Scan")
-"""Operators of ONNX's default domain whose bodies can be looked into."""
 
 
 def hand_out_of_bodies(model: onnx.ModelProto, tensors: Collection[str], types: Mapping[str, int]) -> dict[str, str]:

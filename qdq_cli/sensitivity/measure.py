@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from qdq_cli.judging.candidate import Candidate, with_plan
 from qdq_cli.judging.trials import Trials
+from qdq_cli.model.nodes import every_node
 from qdq_cli.placement.plan import Plan, restricted
 
 ESTIMATE_RUNS = 4
@@ -36,7 +37,7 @@ def operators_of(model: ir.Model, plan: Plan) -> tuple[ir.Node, ...]:
     """
     readers = {use.node for target in plan.targets if not target.opens_run for use in target.uses}
     readers.update(target.use.node for target in plan.weights)
-    return tuple(node for node in model.graph if node.name in readers)
+    return tuple(node for node in every_node(model.graph) if node.name in readers)
 
 
 def group_alone(plan: Plan, group: int) -> Plan:

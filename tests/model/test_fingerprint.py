@@ -217,8 +217,24 @@ def test_bodies_in_bodies_tell_their_inputs_apart():
 
 
 def test_values_of_bodies_do_not_hide_those_of_the_graph():
-    text = f"k = Constant <value = bool {{1}}> ()\n{IF.format('a', 'a = Exp(x)')}"
-    assert set(tensor_digests(model(text).graph)) == {"x", "k", "y"}
+    text = f"k = Constant <value = bool {{1}}> ()\n{IF.format('y', 'y = Exp(x)')}"
+    assert set(tensor_digests(model(text).graph)) == {"x", "k", "y", "n"}
+    other = tensor_digests(model(text.replace("Exp", "Log")).graph)
+    assert tensor_digests(model(text).graph)["y"] != other["y"]
+
+
+def test_values_of_bodies_are_told_apart_by_what_runs_them():
+    """Two loops of one body start from other tensors, so what is computed in their rounds differs."""
+    loop = (
+        "{0} = Loop (n, k, {1}) <body = body_{0} (int64 i_{0}, bool c_{0}, float[1,2,8,8] s_{0}) =>"
+        " (bool d_{0}, float[1,2,8,8] t_{0}) {{ d_{0} = Identity(c_{0})\nt_{0} = Exp(s_{0}) }}>"
+    )
+    head = "n = Constant <value_int = 2> ()\nk = Constant <value = bool {1}> ()\na = Abs(x)\n"
+    body = "\n".join((loop.format("p", "x"), loop.format("q", "a"), loop.format("r", "x"), "y = Sum(p, q, r)"))
+    digests = tensor_digests(model(head + body).graph)
+    assert digests["s_p"] != digests["s_q"] and digests["t_p"] != digests["t_q"]
+    assert digests["s_p"] == digests["s_r"] and digests["t_p"] == digests["t_r"]
+    assert len({digests["s_p"], digests["t_p"], digests["x"], digests["p"]}) == 4
 
 
 def test_digests_do_not_depend_on_the_process_or_the_release():

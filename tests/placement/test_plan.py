@@ -618,24 +618,6 @@ def test_a_pattern_without_a_match_is_an_error_with_near_names(option):
     assert "Near names" in error.value.hint
 
 
-def test_operators_in_bodies_stay_float():
-    inner = Network()
-    body = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"], name="inside")],
-        "body",
-        [],
-        [helper.make_tensor_value_info("y", 1, None)],
-    )
-    net = inner
-    net.input("x", ("N", 32))
-    net.input("flag", (), dtype=9)
-    net.constant(net.weight(32, 16), "w")
-    net._nodes.append(helper.make_node("If", ["flag"], ["out"], name="choice", then_branch=body, else_branch=body))
-    plan = plan_of(net, "out")
-    assert set(codes(plan).values()) == {"IN_BODY"}
-    assert (plan.weighted, plan.quantized) == (2, ())
-
-
 def test_shape_computations_stay_float():
     net = Network()
     net.input("x", ("N", 8, 32))

@@ -49,4 +49,5 @@ OPENVINO = Target(
     highest_opset=21,
     integer_io=True,
     runtime="openvino",
+    bodies=False,
 )

@@ -1,8 +1,8 @@
 """What each predicted layer costs, from the shapes alone: multiply-accumulates and activation traffic.
 
 A layer with an unknown dimension has no cost (None), and the summary says how many there are; `settle` makes dimensions
-known. How often a body runs, the data decides: the layer of an If, Loop or Scan counts the products of each of its
-bodies once, both branches of an If and one pass of a Loop.
+known. How often a body runs, the data decides: the layers in it count once, those of both branches of an If and of one
+round of a Loop.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import onnx_ir as ir
 
+from qdq_cli.model.bodies import places_of_bodies
 from qdq_cli.model.foreign import hides_product
-from qdq_cli.model.nodes import inner_graphs, input_at, int_attribute, is_op, string_attribute
+from qdq_cli.model.nodes import input_at, int_attribute, is_op, string_attribute
 from qdq_cli.model.scales import is_pair_half
 from qdq_cli.placement.operators import count_weighted, counts_as_weighted
 from qdq_cli.placement.target import OperatorTable
@@ -121,10 +122,12 @@ class Sizes:
 
     def __init__(self, model: ir.Model) -> None:
         graph = model.graph
-        nodes = [node for node in graph if not is_pair_half(node)]  # layers name no codes
-        self._macs: Mapping[str, int | None] = {node.name or "": _macs(node) for node in nodes if _forms_products(node)}
+        bodies = [place.body for place in places_of_bodies(graph)]
+        nodes = [node for part in (graph, *bodies) for node in part if not is_pair_half(node)]  # layers name no codes
+        counts = {node.name or "": _macs(node) for node in nodes if counts_as_weighted(node)}
+        self._macs: Mapping[str, int | None] = counts
         made = [value for node in nodes for value in node.outputs]
-        values = (*graph.inputs, *made)
+        values = (*graph.inputs, *(value for body in bodies for value in body.inputs), *made)
         self.ends = frozenset(value.name or "" for value in (*graph.inputs, *graph.outputs))
         self._values = {value.name or "": (value.shape, value.const_value, value.dtype) for value in values}
 
@@ -190,24 +193,8 @@ def _cost(name: str, macs: int | None, ends: list[tuple[str, Precision]], sizes:
     return LayerCost(name, macs, codes, floats, sum(sizes_by_type.values()), sizes_by_type)
 
 
-_HOLDERS = ("If", "Loop", "Scan")
-
-
-def _forms_products(node: ir.Node) -> bool:
-    """Say whether a node multiplies and accumulates, itself or in a body."""
-    return counts_as_weighted(node) or (node.op_type in _HOLDERS and any(map(_forms_products, _in_bodies(node))))
-
-
-def _in_bodies(node: ir.Node) -> Iterator[ir.Node]:
-    if is_op(node, *_HOLDERS):
-        yield from (inner for body in inner_graphs(node) for inner in body)
-
-
 def _macs(node: ir.Node) -> int | None:
-    """Return the multiply-accumulates of a node that forms products; of one with bodies, those of each body once."""
-    if bodies := [inner for inner in _in_bodies(node) if _forms_products(inner)]:
-        counts = [_macs(inner) for inner in bodies]
-        return None if None in counts else _total(counts)
+    """Return the multiply-accumulates of a node that forms products."""
     if hides_product(node):
         return None
     if is_op(node, "Einsum"):

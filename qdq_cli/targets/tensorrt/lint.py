@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
+from qdq_cli.model.bodies import places_of_bodies
 from qdq_cli.model.codes import code_range
 from qdq_cli.model.nodes import input_at, is_op
 from qdq_cli.model.opset import MIN_OPSET, opset_of
@@ -72,13 +73,19 @@ def _findings(model: ir.Model, plugins: Collection[str]) -> Iterator[Finding]:
     graph = model.graph
     yield from _opset(model)
     yield from lint_import(graph, opset_of(model), plugins)
+    opset = model.opset_imports.get("", MIN_OPSET)
+    for part in (graph, *(place.body for place in places_of_bodies(graph))):
+        yield from _of_graph(part, opset)
+
+
+def _of_graph(graph: ir.Graph, opset: int) -> Iterator[Finding]:
+    """Yield what is wrong with Q, DQ and weighted operators of the main graph, or of a body."""
     for value in graph.inputs:
         yield from lint_tensor(value)
     nodes = tuple(graph)
     biases = _bias_dequantizes(nodes)
     origins: Origins = {}
     sound: set[ir.Node] = set()
-    opset = model.opset_imports.get("", MIN_OPSET)
     for node in nodes:
         if is_pair_half(node) and node.outputs:
             if node not in biases and not _mirrors(node, sound):

@@ -70,7 +70,8 @@ def _record(assembly: Assembly, node: ir.Node, tensor: str, consumer: str, findi
 def _why_quantize(assembly: Assembly, node: ir.Node, tensor: ir.Value) -> _Finding:
     name, producer = assembly.tensor_name(tensor), tensor.producer()
     if comes_from_inputs(tensor):
-        first = min((use.node for use in tensor.uses() if is_quantize(use.node)), key=lambda other: other.name or "")
+        beside = (use.node for use in tensor.uses() if is_quantize(use.node) and use.node.graph is node.graph)
+        first = min(beside, key=lambda other: other.name or "")
         if first is node:
             return _Finding(Reason.BOUNDARY_INPUT, f"'{name}' comes from the graph's inputs in float (P16).")
         return _Finding(Reason.SCALE_MISMATCH, f"'{name}' is quantized with several scales (P6).")
@@ -107,7 +108,8 @@ def _could_write_codes(assembly: Assembly, kernel: Kernel, producer: ir.Node) ->
 def _shared_with(tensor: ir.Value, name: str, node: ir.Node) -> _Finding | None:
     """Return the finding for a tensor that something else reads too (P6, P7), or None."""
     others = [use.node for use in tensor.uses() if use.node is not node]
-    floats = sorted({onnx_name(other) for other in others if not is_quantize(other)})
+    outside = [other for other in others if not is_quantize(other) or other.graph is not node.graph]
+    floats = sorted({onnx_name(other) for other in outside})  # what goes into a body goes there in float
     if tensor.is_graph_output():
         remedy = f"Leave its INT8 readers float ({LEAVE}); nothing else removes it while the graph returns it (P7)."
         return _Finding(Reason.MIXED_FANOUT, f"'{name}' is also a graph output, in float (P7).", remedy=remedy)

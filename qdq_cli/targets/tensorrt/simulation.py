@@ -144,8 +144,8 @@ class Simulation:
     Args:
         layers: Predicted kernels in graph order, stand-alone Q/DQ left out.
         standalone: Q and DQ that stay kernels of their own.
-        weighted_elsewhere: Weighted operators in no layer of their own: in the bodies of If, Loop and Scan, which stay
-            float, and those that compute from shapes and constants alone.
+        weighted_elsewhere: Weighted operators in no layer of their own: in the bodies of other operators than If, Loop
+            and Scan, which stay float, and those that compute from shapes and constants alone.
     """
 
     layers: tuple[Layer, ...]

@@ -1,0 +1,107 @@
+"""Networks in the bodies of If, Loop and Scan: observed over all rounds, quantized where they are, and predicted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibrators import read_cache
+from tests.bodies import BRANCHES, NESTED, ROUNDS, SCANNED, bodies, samples
+from tests.commands.test_models import assert_sound, given_arrays
+from tests.workspace import Workspace, make_workspace, qdq
+
+COUNT = 12
+EVERY = {
+    "branches": (BRANCHES, {"c": np.arange(COUNT) % 2 == 0}),
+    "rounds": (ROUNDS, {"n": np.arange(COUNT) % 4}),
+    "nested": (NESTED, {"n": 1 + np.arange(COUNT) % 3, "c": np.arange(COUNT) % 2 == 0}),
+    "scanned": (SCANNED, {"rows": np.random.default_rng(3).normal(size=(COUNT, 4, 2, 16)).astype(np.float32)}),
+}
+
+
+def space_of(folder: Path, name: str) -> tuple[Workspace, dict[str, np.ndarray]]:
+    text, others = EVERY[name]
+    arrays = {"x": samples(COUNT), **others}
+    space = make_workspace(folder, bodies(text))
+    given_arrays(space, arrays)
+    return space, {name: np.asarray(array[1]) for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_all_is_quantized_and_stays_close(tmp_path: Path, name: str):
+    space, feed = space_of(tmp_path, name)
+    document = assert_sound(space, feed, 18)
+    assert document["weighted_ops"]["quantized"] == document["weighted_ops"]["total"]
+    assert document["tensorrt"]["quantized_layers"] == document["weighted_ops"]["total"]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_cache_makes_the_same_bytes(tmp_path: Path, name: str):
+    space, _ = space_of(tmp_path, name)
+    cache = tmp_path / "model.qcal"
+    assert space.quantize("--cache", cache).code == 0
+    first = space.output.read_bytes()
+    assert space.quantize("--cache", cache, "-o", tmp_path / "again.onnx").code == 0
+    assert (tmp_path / "again.onnx").read_bytes() == first
+    assert qdq("quantize", space.model, "--cache", cache, "-o", tmp_path / "third.onnx").code == 0
+    assert (tmp_path / "third.onnx").read_bytes() == first
+
+
+def test_what_a_loop_is_handed_is_counted_in_every_round(tmp_path: Path):
+    space, _ = space_of(tmp_path, "rounds")
+    cache = tmp_path / "model.qcal"
+    assert qdq("calibrate", space.model, "--calib", space.arrays, "-o", cache).code == 0
+    rounds = int((np.arange(COUNT) % 4).sum())
+    assert read_cache(cache).entries["s"].histogram.count == 2 * 16 * rounds
+
+
+def test_a_branch_that_no_sample_takes_stays_float_with_its_reason(tmp_path: Path):
+    """What it reads from outside has a range all the same, which serves its first product."""
+    space, feed = space_of(tmp_path, "branches")
+    given_arrays(space, {"x": samples(COUNT), "c": np.zeros(COUNT, bool)})
+    cache = tmp_path / "model.qcal"
+    document = assert_sound(space, {**feed, "c": np.array(True)}, 18, "--cache", cache)
+    assert [(skip["node"], skip["code"]) for skip in document["skips"]] == [("MatMul_a", "NEVER_RUN")]
+    assert document["weighted_ops"] == {"total": 4, "quantized": 3}
+    first = space.output.read_bytes()
+    assert qdq("quantize", space.model, "--cache", cache, "-o", space.output, "--json").code == 0
+    assert space.output.read_bytes() == first
+    exported = qdq("cache", "export", cache, "--format", "json", "-o", tmp_path / "ranges.json")
+    assert (exported.code, exported.out) == (4, "")
+    assert "calibrate on samples that take every branch" in exported.err
+
+
+def test_a_range_can_be_given_for_a_branch_that_no_sample_takes(tmp_path: Path):
+    space, _ = space_of(tmp_path, "branches")
+    given_arrays(space, {"x": samples(COUNT), "c": np.zeros(COUNT, bool)})
+    done = space.quantize("--range", "r=3", "--json")
+    assert done.code == 0, done.err
+    assert done.document["weighted_ops"] == {"total": 4, "quantized": 4}
+
+
+def test_inspect_says_of_the_result_what_it_says_of_the_plan(tmp_path: Path):
+    space, _ = space_of(tmp_path, "nested")
+    planned = qdq("inspect", space.model, "--json").document
+    assert space.quantize().code == 0
+    found = qdq("inspect", space.output, "--json").document
+    assert found["summary"]["weighted_quantized"] == planned["summary"]["weighted_quantized"] == 3
+    assert found["summary"]["boundary"] == planned["summary"]["boundary"]
+    assert [layer["name"] for layer in found["layers"]] == [layer["name"] for layer in planned["layers"]]
+    edges = [entry["because"] for entry in found["standalone"] if entry["reason"] == "BOUNDARY_INPUT"]
+    assert "'s' comes into the body of Loop 'Loop_y' in float (P16)." in edges
+
+
+@pytest.mark.parametrize("command", ["sensitivity", "tune"])
+def test_operators_in_bodies_can_be_measured_and_left_float(tmp_path: Path, command: str):
+    space, _ = space_of(tmp_path, "branches")
+    limit = ("--min-sqnr", "60") if command == "tune" else ()
+    done = qdq(command, space.model, "--calib", space.arrays, *limit, "--json")
+    assert done.code in (0, 5), done.err
+
+
+def test_recovery_leaves_bodies_as_they_are(tmp_path: Path):
+    space, feed = space_of(tmp_path, "branches")
+    document = assert_sound(space, feed, 18, "--recover")
+    assert document["weighted_ops"] == {"total": 4, "quantized": 4}
