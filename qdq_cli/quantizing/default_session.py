@@ -21,7 +21,7 @@ from qdq_cli.quantizing.report import DefaultSession
 from qdq_cli.running.layers import RuntimeLayers
 from qdq_cli.running.openvino import OpenVinoRunner
 from qdq_cli.running.runner import Outputs, Runner
-from qdq_cli.running.session import Source
+from qdq_cli.running.session import AS_THEY_LIE, Source, holds_much
 from qdq_cli.screen.sentences import some_of
 from qdq_cli.timing.runtimes import DEFAULT_RUNTIME, OPENVINO
 
@@ -85,7 +85,9 @@ class DefaultRun:
             self.layers = runner.layers()
             return runner
         entries, optimize = ((), True) if way is None else (way.entries, way.optimize)
-        return Runner(Source(path), default=optimize, entries=entries)
+        source = Source(path)
+        held = (AS_THEY_LIE,) if holds_much(source) else ()
+        return Runner(source, default=optimize, entries=(*entries, *held))
 
     def observe(self, expected: Outputs, batch: Batch) -> None:
         """Run a batch and hold it against what FP32 gave; a failure ends the run, and is kept."""

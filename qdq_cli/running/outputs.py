@@ -245,7 +245,7 @@ def _blocked_session(
         blocked = _hand_out_blocks(model.graph, reorders, width)
         if inside or blocked:
             kept.write_bytes(model.SerializeToString())
-            session = make_session(Source(kept), SessionOptions(threads=threads, optimize=False))
+            session = make_session(Source(kept), SessionOptions(threads=threads, optimize=False, observes=True))
             shutil.rmtree(folder, ignore_errors=True)
             shapes = [value.shape for value in session.get_outputs()]
             if all(shapes[number][1] == blocks.padded for number, blocks in blocked.items()):

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import google.protobuf.message
+import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
@@ -48,6 +50,32 @@ class Source:
 
     model: Path | bytes
     weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+_HELD_ONCE_BYTES = 1 << 31
+"""Weights from which sessions that compare models use them as they lie: by itself ONNX Runtime packs those of matrix
+products anew, and what is packed cannot be given back to the file. Where models are observed it goes on packing: as
+they lie, a product of one row is summed in another order than the same row among others."""
+
+_SMALL_FILE_BYTES = 1 << 24
+"""A model file above it holds its weights itself, so that it cannot have more of them than protobuf allows."""
+
+AS_THEY_LIE = ("session.disable_prepacking", "1")
+"""The session option that has weights used as they lie; sums of products may differ in their last bits."""
+
+
+def holds_much(source: Source) -> bool:
+    """Say whether a model has so many weights that memory should hold them once."""
+    if isinstance(source.model, bytes):
+        return sum(array.nbytes for array in source.weights.values()) >= _HELD_ONCE_BYTES
+    try:
+        if source.model.stat().st_size > _SMALL_FILE_BYTES:
+            return False
+        proto = onnx.load_model(source.model, load_external_data=False)
+    except (OSError, google.protobuf.message.DecodeError):
+        return False  # the session that is to be made of it says what is wrong
+    entries = (entry for tensor in proto.graph.initializer for entry in tensor.external_data)
+    return sum(int(entry.value) for entry in entries if entry.key == "length") >= _HELD_ONCE_BYTES
 
 
 @dataclass(frozen=True)
@@ -105,6 +133,8 @@ def _native(source: Source, options: SessionOptions) -> Any:
         made.add_session_config_entry("session.disable_quant_qdq", "1")
     for name, value in options.entries:
         made.add_session_config_entry(name, value)
+    if not (options.fuse or options.observes) and holds_much(source):
+        made.add_session_config_entry(*AS_THEY_LIE)
     if source.weights:
         arrays = [ort.OrtValue.ortvalue_from_numpy(array) for array in source.weights.values()]
         made.add_external_initializers(list(source.weights), arrays)
@@ -113,7 +143,7 @@ def _native(source: Source, options: SessionOptions) -> Any:
         prefix = "session.optimized_model_external_initializers_"
         made.add_session_config_entry(f"{prefix}file_name", f"{options.keep.name}.weights")
         made.add_session_config_entry(f"{prefix}min_size_in_bytes", "1024")
-        made.add_session_config_entry("session.disable_prepacking", "1")  # only the graph is wanted, no run
+        made.add_session_config_entry(*AS_THEY_LIE)  # only the graph is wanted, no run
     return made
 
 
