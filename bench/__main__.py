@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import importlib
 import json
+import os
 import sys
 import tempfile
 import time
@@ -37,13 +38,20 @@ def _main() -> None:
     with tempfile.TemporaryDirectory(prefix="qdq-bench-") as folder:
         settings = quick(Path(folder)) if chosen.quick else Settings(Path(folder))
         for part in chosen.parts or PARTS:
-            start = time.monotonic()
+            start, worked = time.monotonic(), _cpu_seconds()
             results += importlib.import_module(f"bench.{part}").run(settings)
-            print(f"{part}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+            took, worked = time.monotonic() - start, _cpu_seconds() - worked
+            print(f"{part}: {took:.0f} s, of CPU time {worked:.0f} s", file=sys.stderr, flush=True)
     print("\n".join([*(f"{name:20} {text}" for name, text in machine.items()), "", *table(results)]))
     if chosen.json:
         found = {"machine": machine, "results": [dataclasses.asdict(result) for result in results]}
         chosen.json.write_text(json.dumps(found, indent=1))
+
+
+def _cpu_seconds() -> float:
+    """CPU time so far, that of finished child processes included."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ class Settings:
         peer_samples: Samples of the comparison with the peer, which keeps every activation of them in memory.
         nodes: Nodes of the networks that are inspected.
         growth: Nodes of the networks over which stages are followed.
+        growth_samples: Numbers of samples over which observing is followed.
     """
 
     folder: Path
@@ -32,6 +33,7 @@ class Settings:
     peer_samples: int = 32
     nodes: int = 15_000
     growth: tuple[int, ...] = (50, 500, 5_000, 15_000)
+    growth_samples: tuple[int, ...] = (16, 256, 4_096)
 
     @property
     def cores(self) -> int:
@@ -46,5 +48,13 @@ class Settings:
 def quick(folder: Path) -> Settings:
     """Settings of a smoke run: figures mean little, everything is done once."""
     return Settings(
-        folder, samples=8, repeats=1, few_samples=4, many_samples=16, peer_samples=2, nodes=300, growth=(50, 100, 200)
+        folder,
+        samples=8,
+        repeats=1,
+        few_samples=4,
+        many_samples=16,
+        peer_samples=2,
+        nodes=300,
+        growth=(50, 100, 200),
+        growth_samples=(4, 16, 32),
     )

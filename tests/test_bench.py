@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
 
-from bench.deep import BLOCKS, build_deep
+from bench.deep import BLOCKS, CHANNELS, build_deep
 from bench.growth import slope
 from bench.machine import described
 from bench.measure import Cost, alternate, child, median
@@ -111,3 +113,12 @@ def test_the_machine_is_described():
     assert found["cores"].isdigit()
     assert "onnxruntime" in found["packages"]
     assert all(found.values())
+
+
+def test_stages_are_timed_in_cpu_seconds(tmp_path):
+    model = build_deep("residual", 20, tmp_path)
+    np.save(tmp_path / "samples.npy", np.zeros((8, CHANNELS, 8, 8), np.float32) + np.arange(8.0)[:, None, None, None])
+    words = ["--calib", str(tmp_path / "samples.npy"), "--verify", "0", "-o", str(tmp_path / "out.onnx")]
+    cost, printed = child(["-m", "bench.staged", "quantize", str(model), "--json", *words])
+    seconds = json.loads(printed)["seconds"]
+    assert 0 < sum(seconds.values()) < cost.cpu_seconds
