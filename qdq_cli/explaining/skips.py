@@ -87,10 +87,12 @@ SKIPS = {
         "Nothing needs to be done; --no-attention-rules quantizes such products too. Beside an FP32 rest they are.",
     ),
     "EINSUM": Told(
-        "Only an Einsum that is a product with one constant weight is read as MatMul; any other one is of class F "
-        "(section 2).",
-        "Einsum('bhid,bhjd->bhij') in attention.",
-        "Export the product as MatMul; with --mha it is then quantized.",
+        "An Einsum is written as the MatMul it is, and then treated as one, where it is a product with a constant "
+        "weight, or of two activations that have one axis each of their own, one that is summed, and any others in "
+        "common. Any other one is of class F (section 2): of three operands, with a diagonal, a sum over one operand "
+        "alone, or a summed axis that is not known to have one size.",
+        "Einsum('bid,bjd,bkd->bijk'), of three tensors.",
+        "Export the product as MatMul.",
     ),
     "OPTIMIZER_MADE": Told(
         "ONNX Runtime's optimizer fuses convolutions and products into operators of its own, which no other runtime "

@@ -1,6 +1,7 @@
-"""Write an Einsum with a constant weight as the MatMul it is, with Transposes and Reshapes around it where needed.
+"""Write an Einsum that is a product of matrices as the MatMul it is, with Transposes and Reshapes where it needs them.
 
-TensorRT computes Einsum in float only. tf2onnx and the attention of SAM write every projection that way.
+TensorRT computes Einsum in float only. tf2onnx and the attention of SAM write every projection that way, others the
+products of attention, of two activations. Both compute the same sums, so nothing but their order in them may change.
 """
 
 from __future__ import annotations
@@ -13,7 +14,17 @@ import onnx_ir as ir
 
 from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
-from qdq_cli.model.nodes import input_at, is_constant, is_float, is_op, rank, static_dims, string_attribute
+from qdq_cli.model.nodes import (
+    every_body,
+    input_at,
+    is_activation,
+    is_constant,
+    is_float,
+    is_op,
+    rank,
+    static_dims,
+    string_attribute,
+)
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -39,20 +50,44 @@ class Product:
     columns: str
 
 
+@dataclass(frozen=True)
+class Stack:
+    """How an Einsum of two activations is one product of two matrices for each index of a batch.
+
+    Args:
+        left: Number of the operand whose rows the output keeps.
+        labels: The labels of the left operand, of the right one and of the output.
+        batch: Labels in all three.
+        row: The label of the left operand that the output keeps.
+        summed: The label of both operands that the output has not.
+        column: The label of the right operand that the output keeps.
+    """
+
+    left: int
+    labels: tuple[str, str, str]
+    batch: str
+    row: str
+    summed: str
+    column: str
+
+
 def replace_einsums(model: ir.Model) -> int:
-    """Replace every Einsum of the main graph that is a product with a constant weight; returns how many there were.
+    """Replace every Einsum that is a product of matrices, those in bodies too; returns how many there were.
 
     Args:
         model: Its values have names, and types and shapes as far as they can be inferred.
     """
     names: Names | None = None
     count = 0
-    for node in list(model.graph):
-        product = product_of(node) if is_op(node, "Einsum") else None
-        if product is not None:
+    for graph in (model.graph, *every_body(model.graph)):
+        for node in [node for node in graph if is_op(node, "Einsum")]:
+            product, stack = product_of(node), stack_of(node)
             names = names or Names(model.graph)
-            _replace(model.graph, node, product, names)
-            count += 1
+            if product is not None:
+                _replace(graph, node, product, names)
+            elif stack is not None:
+                _replace_stack(graph, node, stack, names)
+            count += product is not None or stack is not None
     return count
 
 
@@ -108,6 +143,47 @@ def product_of(node: ir.Node) -> Product | None:
     return product if _is_matrix_product(product) and _sizes_agree(node, product) else None
 
 
+def stack_of(node: ir.Node) -> Stack | None:
+    """Say how an Einsum of two activations is a product of two matrices, or of a stack of them; None where it is none.
+
+    What is summed has to have one size in both operands: Einsum stretches a size of 1, MatMul does not. Of a batch with
+    two sizes ONNX infers another shape for one than for the other.
+    """
+    found = equation_of(node) if len(node.inputs) == 2 else None
+    ranks = [rank(value) for value in node.inputs]
+    if found is None or not all(is_activation(value) for value in node.inputs):
+        return None
+    (first, second), output = found
+    if [len(first), len(second)] != ranks or any(len(set(term)) != len(term) for term in (first, second, output)):
+        return None
+    own = ["".join(label for label in output if label not in other) for other in (second, first)]
+    left = 0 if own[0] and own[1] and output.index(own[0][0]) < output.index(own[1][0]) else 1
+    terms = (first, second) if left == 0 else (second, first)
+    summed = "".join(label for label in first if label not in output)
+    batch = "".join(label for label in output if label in first and label in second)
+    used = sorted(batch + summed + own[0]), sorted(batch + summed + own[1])
+    whole = used == (sorted(first), sorted(second)) and len(summed) == len(own[0]) == len(own[1]) == 1
+    if not whole or not _sizes_are_one(node, (first, second), (batch, summed)):
+        return None
+    return Stack(left, (*terms, output), batch, own[left], summed, own[1 - left])
+
+
+def _sizes_are_one(node: ir.Node, terms: tuple[str, str], common: tuple[str, str]) -> bool:
+    """Say whether both operands have one size where they have the summed label, known or of one name.
+
+    Args:
+        node: The Einsum.
+        terms: The labels of its operands.
+        common: The labels of the batch, whose sizes must not be known to differ, and the summed one.
+    """
+    shapes = [() if value is None or value.shape is None else tuple(value.shape) for value in node.inputs]
+    first, second = (dict(zip(term, shape, strict=False)) for term, shape in zip(terms, shapes, strict=True))
+    batch, summed = common
+    known = [(first.get(label), second.get(label)) for label in batch]
+    agree = all(one == other for one, other in known if isinstance(one, int) and isinstance(other, int))
+    return agree and summed in first and str(first[summed]) == str(second.get(summed)) != "None"
+
+
 def _is_matrix_product(product: Product) -> bool:
     """Say whether nothing is summed on one side alone, and the product of a stack needs no sizes that may be open."""
     activation, weight, output = product.labels
@@ -129,7 +205,7 @@ def _sizes_agree(node: ir.Node, product: Product) -> bool:
 
 def _replace(graph: ir.Graph, node: ir.Node, product: Product, names: Names) -> None:
     """Put the nodes of a product in the place of an Einsum; the MatMul takes its name."""
-    name, result = node.name or "", node.outputs[0]
+    name = node.name or ""
     activation, weight, output = product.labels
     sizes = dict(zip(weight, _array(node, product).shape, strict=True))
     chain = _Chain(graph, node, names, name)
@@ -140,12 +216,17 @@ def _replace(graph: ir.Graph, node: ir.Node, product: Product, names: Names) -> 
     value = chain.matmul(value, _matrices(node, product))
     if len(product.columns) > 1:
         value = chain.reshape(value, [*[0] * len(rows), *(sizes[label] for label in product.columns)])
-    value = chain.transpose(value, rows + product.columns, output)
-    value.shape, value.type = result.shape, result.type
-    new_name, old_name = names.value(f"{result.name}_einsum"), result.name
-    ir.convenience.replace_all_uses_with(result, value, replace_graph_outputs=True)
-    result.name, value.name = new_name, old_name
-    graph.remove(node, safe=True)
+    chain.end(chain.transpose(value, rows + product.columns, output))
+
+
+def _replace_stack(graph: ir.Graph, node: ir.Node, stack: Stack, names: Names) -> None:
+    """Put a MatMul of two activations in the place of an Einsum, which takes its name."""
+    first, second, output = stack.labels
+    chain = _Chain(graph, node, names, node.name or "")
+    left = chain.transpose(node.inputs[stack.left], first, stack.batch + stack.row + stack.summed)
+    right = chain.transpose(node.inputs[1 - stack.left], second, stack.batch + stack.summed + stack.column)
+    value = chain.multiply(left, right)
+    chain.end(chain.transpose(value, stack.batch + stack.row + stack.column, output))
 
 
 def _array(node: ir.Node, product: Product) -> np.ndarray:
@@ -187,9 +268,22 @@ class _Chain:
     def matmul(self, value: ir.Value, matrices: np.ndarray) -> ir.Value:
         """Multiply by constant matrices; the node gets the name of what is replaced."""
         weight = add_initializer(self._graph, self._names.value(f"{self._stem}_weight"), matrices)
-        made = self._put("MatMul", [value, weight], [])
+        return self.multiply(value, weight)
+
+    def multiply(self, left: ir.Value, right: ir.Value) -> ir.Value:
+        """Multiply two matrices, or stacks of them; the node gets the name of what is replaced."""
+        made = self._put("MatMul", [left, right], [])
         self._before.name, self._graph_node(made).name = self._names.node(f"{self._stem}_einsum"), self._before.name
         return made
+
+    def end(self, value: ir.Value) -> None:
+        """Let a value, which the chain made, take the place of the result of the node, and its name."""
+        result = self._before.outputs[0]
+        value.shape, value.type = result.shape, result.type
+        new_name, old_name = self._names.value(f"{result.name}_einsum"), result.name
+        ir.convenience.replace_all_uses_with(result, value, replace_graph_outputs=True)
+        result.name, value.name = new_name, old_name
+        self._graph.remove(self._before, safe=True)
 
     def _put(self, op_type: str, inputs: list[ir.Value], attributes: list[ir.Attr]) -> ir.Value:
         stem = f"{self._stem}_{op_type}"

@@ -1,9 +1,11 @@
-"""An Einsum with a constant weight is the MatMul it is; every other one counts and stays float."""
+"""An Einsum that is a product of matrices is the MatMul it is; every other one counts and stays float."""
 
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.preparing.einsum import equation_of
 from qdq_cli.preparing.prepare import prepare
@@ -72,7 +74,9 @@ def test_a_product_with_a_weight_becomes_a_matmul(equation: str, weight: int, ex
 @pytest.mark.parametrize(
     ("equation", "weight"),
     [
-        ("abc,abd->acd", None),  # two activations
+        ("abc,abd->abcd", None),  # two activations, and nothing is summed
+        ("abc,abd->ad", None),  # one of them has nothing of its own
+        ("abcd,abe->acde", None),  # and one two axes
         ("abc,cd->ab", 1),  # the weight is summed alone
         ("abc,cd->bd", 1),  # and the activation
         ("abc,abc->abc", 1),  # nothing is summed
@@ -95,6 +99,66 @@ def test_every_other_einsum_stays_counts_and_costs(equation: str, weight: int | 
     assert document["summary"]["macs"] == int(np.prod([SIZES[letter] for letter in labels]))
     assert document["summary"]["quantized_macs_percent"] == 0
     assert document["summary"]["weighted_ops"] == 1
+
+
+STACKS = [
+    ("abc,abd->acd", ["Transpose", "MatMul"]),
+    ("abcd,abed->abce", ["Transpose", "MatMul"]),  # queries by keys
+    ("bqhd,bkhd->bhqk", ["Transpose", "Transpose", "MatMul"]),  # with the heads behind the tokens
+    ("bhqk,bkhd->bqhd", ["Transpose", "MatMul", "Transpose"]),  # weights by values
+    ("ab,bc->ac", ["MatMul"]),
+    ("ab,bc->ca", ["Transpose", "Transpose", "MatMul"]),
+    ("...ab,...bc->...ac", ["MatMul"]),
+]
+
+
+@pytest.mark.parametrize("open_axes", ["", "ab"])
+@pytest.mark.parametrize(("equation", "expected"), STACKS)
+def test_a_product_of_two_activations_becomes_a_matmul(equation: str, expected: list[str], open_axes: str):
+    sizes = {**SIZES, "h": 3, "k": 4, "q": 5}
+    terms = equation.split("->", maxsplit=1)[0].replace("...", "de").split(",")
+    net, rng, feed = Network(), np.random.default_rng(0), {}
+    for name, term in zip("xz", terms, strict=True):
+        net.input(name, tuple(letter.upper() if letter in open_axes else sizes[letter] for letter in term))
+        feed[name] = rng.normal(size=[sizes[letter] for letter in term]).astype(np.float32)
+    net.op("Einsum", *feed, equation=equation, name="y")
+    model = prepare(net.model("y")).model
+    assert sorted(node.op_type for node in model.graph) == sorted(expected)
+    np.testing.assert_allclose(run(model, feed)[0], run(net.model("y"), feed)[0], rtol=1e-5, atol=1e-5)
+    assert [(skip.node, skip.code) for skip in make_plan(model, TENSORRT).skips] == [("y", "ATTENTION")]
+    assert make_plan(model, TENSORRT, PlanConfig(mha=True)).quantized == ("y",)
+
+
+def test_a_batch_that_one_operand_stretches_stays():
+    net = Network()
+    net.op("Einsum", net.input("x", (1, 3, 4)), net.input("z", (5, 4, 2)), equation="abc,acd->abd", name="y")
+    assert [node.op_type for node in prepare(net.model("y")).model.graph] == ["Einsum"]
+
+
+@pytest.mark.parametrize("size", [1, "K", 4])
+def test_what_is_summed_has_to_have_one_size(size: int | str):
+    """Of a size of one, or an open one that may be, Einsum makes as many as the other operand has."""
+    net = Network()
+    net.op("Einsum", net.input("x", (2, 3, 4)), net.input("z", (2, size, 5)), equation="abc,acd->abd", name="y")
+    found = [node.op_type for node in prepare(net.model("y")).model.graph]
+    assert found == (["MatMul"] if size == 4 else ["Einsum"])
+
+
+def test_an_einsum_in_a_branch_is_replaced_there():
+    net = Network()
+    x, flag = net.input("x", (2, 3, 16)), net.input("flag", (), dtype=9)
+    net.constant(net.weight(16, 16), "w")
+    branches = {}
+    for name, equation in (("then_branch", "abc,cd->abd"), ("else_branch", "abc,dc->abd")):
+        node = helper.make_node("Einsum", [x, "w"], [f"{name}_y"], name=name, equation=equation)
+        out = helper.make_tensor_value_info(f"{name}_y", 1, (2, 3, 16))
+        branches[name] = helper.make_graph([node], name, [], [out])
+    net.op("If", flag, name="y", **branches)
+    model = prepare(net.model("y")).model
+    assert set(make_plan(model, TENSORRT).quantized) == {"then_branch", "else_branch"}
+    for choice in (True, False):
+        feed = {"x": np.random.default_rng(0).normal(size=(2, 3, 16)).astype(np.float32), "flag": np.array(choice)}
+        np.testing.assert_allclose(run(model, feed)[0], run(net.model("y"), feed)[0], rtol=1e-5, atol=1e-5)
 
 
 def test_a_size_of_one_is_stretched_by_einsum_and_not_by_matmul():
