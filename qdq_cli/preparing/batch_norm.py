@@ -13,6 +13,7 @@ from qdq_cli.model.insertion import add_initializer, take_over_output
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import (
     constant_at,
+    every_body,
     float_attribute,
     input_at,
     int_attribute,
@@ -35,19 +36,20 @@ def fold_batch_norms(model: ir.Model) -> int:
 
     W' = W * g, b' = (b - mean) * g + beta with g = gamma / sqrt(var + epsilon) a channel, computed in float64. With max
     ranges per output channel the integer weights do not change by it (P3); ConvTranspose has no fused form at all (P4).
-    A fold whose weights or bias would not be finite in the model's type is left out.
+    A fold whose weights or bias would not be finite in the model's type is left out. Bodies of If, Loop and Scan have
+    theirs folded too.
     """
-    graph = model.graph
     names: Names | None = None
     count = 0
-    for conv in list(graph):
-        while (norm := _norm_behind(conv)) is not None and (folded := _fold(conv, norm)) is not None:
-            names = names or Names(graph)
-            _put_constant(graph, conv, 1, folded.weight, names)
-            _put_constant(graph, conv, 2, folded.bias, names)
-            take_over_output(norm.outputs[0], conv.outputs[0])
-            graph.remove(norm, safe=True)
-            count += 1
+    for graph in (model.graph, *every_body(model.graph)):
+        for conv in list(graph):
+            while (norm := _norm_behind(conv)) is not None and (folded := _fold(conv, norm)) is not None:
+                names = names or Names(model.graph)
+                _put_constant(graph, conv, 1, folded.weight, names)
+                _put_constant(graph, conv, 2, folded.bias, names)
+                take_over_output(norm.outputs[0], conv.outputs[0])
+                graph.remove(norm, safe=True)
+                count += 1
     if count:
         passes.RemoveUnusedNodesPass()(model)
     return count

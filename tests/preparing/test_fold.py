@@ -382,6 +382,30 @@ def test_a_norm_in_a_body_stays_there():
     assert_folds(net.model("y"), 0)
 
 
+def test_a_pair_in_a_body_is_folded_there():
+    """Both branches have one, with a weight in common: each gets its own."""
+    rng = np.random.default_rng(0)
+    net = Network()
+    x, flag = net.input("x", (1, 12, 6, 6)), net.input("flag", (), TensorProto.BOOL)
+    net.constant(rng.normal(size=(12, 12, 3, 3)).astype(F), "w")
+    branches = {}
+    for name in ("then_branch", "else_branch"):
+        parameters = [net.constant(rng.uniform(0.5, 1.5, 12).astype(F)) for _ in range(4)]
+        nodes = [
+            helper.make_node("Conv", [x, "w"], [f"{name}_c"], name=f"{name}_c"),
+            helper.make_node("BatchNormalization", [f"{name}_c", *parameters], [f"{name}_n"], name=f"{name}_n"),
+        ]
+        out = helper.make_tensor_value_info(f"{name}_n", TensorProto.FLOAT, (1, 12, 4, 4))
+        branches[name] = helper.make_graph(nodes, name, [], [out])
+    net.op("If", flag, name="y", **branches)
+    before, model = net.model("y"), prepare(net.model("y")).model
+    (holder,) = model.graph
+    assert [[node.op_type for node in holder.attributes[name].as_graph()] for name in branches] == [["Conv"], ["Conv"]]
+    for choice in (True, False):
+        feed = {"x": rng.normal(size=(1, 12, 6, 6)).astype(F), "flag": np.array(choice)}
+        np.testing.assert_allclose(run(model, feed)[0], run(before, feed)[0], rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("parameter", ["gamma", "variance"])
 def test_a_fold_that_is_not_finite_is_left_out(parameter):
     """FP16 ends at 65,504; a negative variance has no root."""
