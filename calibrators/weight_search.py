@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrators.errors import ParameterError
-from calibrators.qparams import dequantize, qparams_of, quantize, weight_ranges
+from calibrators.qparams import qparams_of, weight_ranges
 from calibrators.ranges import Ranges
 from calibrators.scheme import Block, Scheme
 
-_SHARES = (1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.76, 0.72, 0.68, 0.64, 0.6)
+_SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65)
 """How much of the whole range is tried."""
 
-_PORTION = 1 << 22
-"""Values that are worked on at once."""
+_PORTION = 1 << 18
+"""Values that are worked on at once: their copies stay in a processor's cache."""
 
 
 def least_error_ranges(array: NDArray[Any], scheme: Scheme) -> Ranges:
@@ -31,7 +31,8 @@ def least_error_ranges(array: NDArray[Any], scheme: Scheme) -> Ranges:
         scheme: In blocks.
 
     Returns:
-        One range a block, float32, in the shape of its scales; never with more error than the whole range.
+        One range a block, float32, in the shape of its scales; never with more error than the whole range, as far as
+        float32 tells errors apart.
 
     Raises:
         NonFiniteError: The array holds NaN or Inf.
@@ -60,15 +61,30 @@ def _portions(array: NDArray[Any], axis: int) -> Iterator[tuple[slice, ...]]:
 
 
 def _searched(array: NDArray[Any], whole: Ranges, scheme: Scheme, granularity: Block) -> Ranges:
-    starts = np.arange(0, array.shape[granularity.axis], granularity.size)
-    best = np.full(whole.minima.shape, np.inf)
+    axis, size = granularity.axis, granularity.size
+    starts, block_of = np.arange(0, array.shape[axis], size), np.arange(array.shape[axis]) // size
+    values = array.astype(np.float32, copy=False)
+    best = np.full(whole.minima.shape, np.inf, np.float32)
     minima, maxima = whole.minima, whole.maxima
     for share in _SHARES:
         kept = Ranges(whole.minima * np.float32(share), whole.maxima * np.float32(share))
         qparams = qparams_of(kept, scheme, array.dtype)
-        error = np.square(dequantize(quantize(array, qparams), qparams) - array, dtype=np.float64)
-        noise = np.add.reduceat(error, starts, granularity.axis)
+        scale = qparams.scale.astype(np.float32).take(block_of, axis)
+        zero_point = qparams.zero_point.astype(np.float32).take(block_of, axis)
+        noise = np.add.reduceat(_squared_error(values, scale, zero_point, scheme), starts, axis)
         better = noise < best
         best = np.where(better, noise, best)
         minima, maxima = np.where(better, kept.minima, minima), np.where(better, kept.maxima, maxima)
     return Ranges(minima, maxima)
+
+
+def _squared_error(
+    values: NDArray[np.float32], scale: NDArray[np.float32], zero_point: NDArray[np.float32], scheme: Scheme
+) -> NDArray[np.float32]:
+    """What quantizing leaves of every value, squared: `dequantize(quantize(...))` without the codes in between."""
+    found = np.divide(values, scale)
+    np.rint(found, out=found)
+    np.clip(found, scheme.qtype.qmin - zero_point, scheme.qtype.qmax - zero_point, out=found)
+    found *= scale
+    found -= values
+    return np.multiply(found, found, out=found)

@@ -74,8 +74,7 @@ def quantize(params: Params) -> None:
       qdq quantize model.onnx --calib images/
       qdq quantize model.onnx --calib arrays.npz --cache model.qcal --min-sqnr 20
       qdq quantize model.onnx --calib images/ --target onnxruntime --recover
-      qdq quantize model.onnx --type int4-weights
-      qdq quantize model.onnx --dry-run
+      qdq quantize model.onnx --type int4-weights --dry-run
     """
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
     config = quantize_config(params)

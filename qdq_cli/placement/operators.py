@@ -25,6 +25,8 @@ from qdq_cli.model.nodes import (
     int_attribute,
     ints_attribute,
     is_activation,
+    is_constant,
+    is_float,
     is_op,
     rank,
     string_attribute,
@@ -220,6 +222,19 @@ def is_data_slot(node: ir.Node, slot: int) -> bool:
 def is_weighted(node: ir.Node | None) -> bool:
     """Say whether a node is of class W (rules, section 2.1)."""
     return node is not None and operator_of(node).op_class is OpClass.WEIGHTED
+
+
+LEAST_ROWS = 64
+"""Rows of the smallest table that is worth storing as codes."""
+
+
+def is_lookup(node: ir.Node) -> bool:
+    """Say whether a node looks up rows of a constant table of floats, as embeddings of words are."""
+    table = input_at(node, 0)
+    if not is_op(node, "Gather") or not is_constant(table) or not is_float(table) or rank(table) != 2:
+        return False
+    rows = None if table is None or table.shape is None else table.shape[0]
+    return int_attribute(node, "axis", 0) in (0, -2) and isinstance(rows, int) and rows >= LEAST_ROWS
 
 
 def counts_as_weighted(node: ir.Node) -> bool:

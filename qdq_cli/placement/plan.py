@@ -13,16 +13,14 @@ from functools import cached_property
 import onnx_ir as ir
 
 from calibrators import ScaleGroup
-from calibrators.scheme import Block, PerChannel, PerTensor, Scheme
+from calibrators.scheme import Scheme
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.bodies import lifted, places_of_bodies
 from qdq_cli.model.foreign import hides_product
 from qdq_cli.model.nodes import (
     consumers,
     every_node,
-    input_at,
     is_activation,
-    is_constant,
     is_op,
     is_unobservable,
     name_of,
@@ -31,7 +29,8 @@ from qdq_cli.placement.around import Around, place_around
 from qdq_cli.placement.candidates import can_shrink, candidate_tensors, placed_tensors
 from qdq_cli.placement.fanout import place
 from qdq_cli.placement.groups import Run, crossed_forward, int8_runs, scale_groups
-from qdq_cli.placement.operators import count_weighted, is_depthwise, is_weighted, operator_of
+from qdq_cli.placement.operands import tables_of, weights_of
+from qdq_cli.placement.operators import count_weighted, is_depthwise, is_weighted
 from qdq_cli.placement.producers import float_producers
 from qdq_cli.placement.record import TensorTarget, Use, WeightTarget
 from qdq_cli.placement.selection import Selection, Skip, check_patterns, nodes_before, nodes_behind, select, skip
@@ -40,7 +39,6 @@ from qdq_cli.placement.target import Kernels, Target
 from qdq_cli.placement.topology import Topology, topology
 from qdq_cli.placement.types import require_kernels, types_by_node
 from qdq_cli.placement.wants import Wants
-from qdq_cli.placement.weights import input_axis, weight_axis
 
 
 @dataclass(frozen=True)
@@ -221,9 +219,10 @@ def _of_types(model: ir.Model, graph: Topology, target: Target, config: PlanConf
     for number, part in enumerate(target.parts):
         others = frozenset(name for name, kind in types.items() if kind is not part.type)
         own = replace(config, others=others, integer_io=config.integer_io and not number)
-        parts.append(_of_one_type(model, graph, part, own))
+        own_part = part if not number else replace(part, tables=None)
+        parts.append(_of_one_type(model, graph, own_part, own))
     require_kernels(weighted, config.types, [(part.target, part.skips) for part in parts])
-    return joined(parts, target, tuple(weighted))
+    return joined(parts, target, [node.name or "" for node in graph.nodes])
 
 
 def joined(parts: Sequence[Plan], target: Target, order: Sequence[str]) -> Plan:
@@ -235,7 +234,7 @@ def joined(parts: Sequence[Plan], target: Target, order: Sequence[str]) -> Plan:
     Args:
         parts: The plans.
         target: What all of it is for.
-        order: Names of all weighted nodes, in topological order.
+        order: Names of all nodes, in topological order.
     """
     targets: list[TensorTarget] = []
     taken: set[Use] = set()
@@ -289,7 +288,10 @@ def _of_one_type(model: ir.Model, graph: Topology, target: Target, config: PlanC
             replace(found, type=target.activations.qtype.name)
             for found in _targets(graph, wants, runs, groups.index, outputs=around or config.integer_io)
         ),
-        weights=_weights(graph, selection.quantized, target, config),
+        weights=(
+            *tables_of(graph, selection.kept_float, target, config),
+            *weights_of(graph, selection.quantized, target, config),
+        ),
         groups=tuple(
             ScaleGroup(*_names(members, observed), known, *_depthwise_readers(members, wants))
             for members, observed, known in groups.members
@@ -368,29 +370,3 @@ def _in_order(graph: Topology) -> dict[ir.Value, None]:
     for node in graph.nodes:
         order.update(dict.fromkeys((*graph.reads[node], *node.outputs)))
     return order
-
-
-def _weights(
-    graph: Topology, quantized: frozenset[ir.Node], target: Target, config: PlanConfig
-) -> tuple[WeightTarget, ...]:
-    found = []
-    for node in graph.nodes:
-        slot = operator_of(node).weight
-        if node not in quantized or slot is None:
-            continue
-        value = input_at(node, slot)
-        if value is not None and is_constant(value):
-            weight = _weight(name_of(value), Use(node.name or "", slot), node, target.weights, config)
-            found.append(replace(weight, alone=target.weights_alone))
-    return tuple(found)
-
-
-def _weight(tensor: str, use: Use, node: ir.Node, scheme: Scheme, config: PlanConfig) -> WeightTarget:
-    """Lay the scheme of a target over one weight, whose axes are where its operator has them."""
-    match scheme.granularity:
-        case Block(_, size):
-            return WeightTarget(tensor, use, input_axis(node), scheme.qtype.name, size, scheme.symmetric)
-        case PerChannel():
-            return WeightTarget(tensor, use, weight_axis(node, config), scheme.qtype.name)
-        case PerTensor():
-            return WeightTarget(tensor, use, None, scheme.qtype.name)

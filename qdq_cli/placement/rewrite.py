@@ -21,7 +21,7 @@ from calibrators.ranges import Range, Ranges
 from calibrators.scheme import Scheme
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.model.bodies import lifted, places_of_bodies, put_back
-from qdq_cli.model.emit import Emitter, Parameters, stored_dtype
+from qdq_cli.model.emit import Emitter, Parameters, stored, stored_dtype
 from qdq_cli.model.nodes import consumers, input_at, is_constant, is_op, name_of
 from qdq_cli.model.opset import opset_of
 from qdq_cli.placement.bias import adds_plainly, bias_codes
@@ -35,6 +35,9 @@ from qdq_cli.placement.target import Bias, Target
 from qdq_cli.placement.weights import input_axis
 from qdq_cli.process.errors import ModelError
 from qdq_cli.screen.sentences import some_of
+
+LARGE_BYTES = 1 << 20
+"""A weight of so many bytes is quantized when its codes are written, and not before."""
 
 NO_RANGES: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 """Every weight is quantized over its whole range."""
@@ -313,11 +316,11 @@ class _Writer:
         zero = np.asarray(qparams.qtype.zero_code, qparams.qtype.dtype)
         if form is None:
             return emitter.dequantize(emitter.blank(f"{name}_quantized", value, qparams.qtype), parameters, name, value)
+        if form is WeightForm.INT8:
+            stored = emitter.constant(f"{name}_quantized", _codes_when_read(value, qparams))
+            return emitter.dequantize(stored, parameters, name, value)
         array = _array_of(value)
         codes = quantize(array, qparams)
-        if form is WeightForm.INT8:
-            stored = emitter.codes(f"{name}_quantized", codes, qparams.qtype)
-            return emitter.dequantize(stored, parameters, name, value)
         whole = qparams.qtype.decode(codes, zero)
         stored = emitter.constant(f"{name}_integers", ir.Tensor(whole.astype(array.dtype)))
         ones = emitter.constant(f"{name}_unit_scale", ir.Tensor(np.ones_like(qparams.scale)))
@@ -327,6 +330,18 @@ class _Writer:
 
 def _array_of(value: ir.Value) -> NDArray[np.generic]:
     return np.asarray(None if value.const_value is None else value.const_value.numpy())
+
+
+def _codes_when_read(weight: ir.Value, qparams: QParams) -> ir.TensorProtocol:
+    """Return the codes of a weight; those of a large one are computed when they are read, so that one is in memory."""
+    array = _array_of(weight)
+
+    def codes() -> ir.TensorProtocol:
+        return stored(quantize(array, qparams), qparams.qtype)
+
+    if array.nbytes < LARGE_BYTES:
+        return codes()
+    return ir.LazyTensor(codes, dtype=stored_dtype(qparams.qtype), shape=ir.Shape(array.shape))
 
 
 def _transposed(weight: ir.Value) -> ir.Value:

@@ -232,6 +232,7 @@ class Target:
         weights: How weights are: per channel stands for one scale an output channel, in blocks for blocks of inputs, at
             whichever axis these lie.
         weights_alone: Whether activations stay float, and `activations` says nothing.
+        tables: How the tables are quantized whose rows a Gather looks up, one scale a row; None where they stay float.
         block_sizes: What the blocks of weights may have; none where there are no blocks.
         type: What it quantizes to.
         parts: The tables of several types, where `PlanConfig.type_of` gives some operators another one: that of all
@@ -284,6 +285,7 @@ class Target:
     gpus: tuple[Gpu, ...] = ()
     float_types: tuple[FloatType, ...] = tuple(FloatType)
     weights_alone: bool = False
+    tables: Scheme | None = None
     block_sizes: tuple[int, ...] = ()
     bodies: bool = True
     type: QuantType = QuantType.INT8

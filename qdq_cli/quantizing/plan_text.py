@@ -83,7 +83,8 @@ def quantized(report: Report) -> str:
         return f"nothing: 0 of {count_text(ops.total, 'weighted operator')} can be quantized"
     scales = f"{count_text(activations.targets, 'activation')}, {count_text(activations.groups, 'scale')}"
     if not report.targets and report.weights:
-        scales = "weights alone"
+        tables = f", {count_text(report.tables, 'table')} of a Gather in INT8" if report.tables else ""
+        scales = f"weights alone{tables}"
     if len(report.types) > 1:
         scales = f"{', '.join(f'{number} {title}' for title, number in report.types.items())}; {scales}"
     return f"{ops.quantized} of {count_text(ops.total, 'weighted operator')}; {scales}"

@@ -346,8 +346,13 @@ class Report:
 
     @property
     def types(self) -> dict[str, int]:
-        """How sentences call each type -> how many constant operands have it."""
-        return dict(Counter(map(self._title_of, self.weights)))
+        """How sentences call each type -> how many weighted operators have a constant operand of it."""
+        return dict(Counter(self._title_of(weight) for weight in self.weights if weight.use.slot))
+
+    @property
+    def tables(self) -> int:
+        """How many tables are stored as codes whose rows a Gather looks up."""
+        return sum(not weight.use.slot for weight in self.weights)
 
     def _title_of(self, weight: WeightTarget) -> str:
         if weight.alone:

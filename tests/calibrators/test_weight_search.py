@@ -43,7 +43,7 @@ def test_no_block_is_worse_off_than_with_its_whole_range(seed: int, even: bool, 
     scheme, weight = Scheme(INT4, even, Block(axis, size)), weight_of(seed)
     searched = left(weight, least_error_ranges(weight, scheme), scheme)
     whole = left(weight, weight_ranges(weight, scheme.granularity), scheme)
-    assert (searched <= whole).all()
+    assert (searched <= whole * (1 + 1e-5)).all()
 
 
 @given(seeds, symmetric)

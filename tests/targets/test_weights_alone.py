@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from onnx import TensorProto, numpy_helper
 
 from calibrators import INT4, Block, Scheme, dequantize, qparams_of, quantize
 from calibrators.weight_search import least_error_ranges
-from qdq_cli import PlanConfig
+from qdq_cli import PlanConfig, QuantizeConfig, quantize_model
 from qdq_cli.config.forms import Gpu, QuantType
 from qdq_cli.targets.known import target_for
 from qdq_cli.targets.tensorrt.gpus import GPUS as UNITS
@@ -244,3 +245,72 @@ def test_recovery_of_int8_weights_takes_the_steps_for_one_scale_an_output(space:
     assert [step["step"] for step in done.document["recovery"]["steps"]] == ["adaround", "gptq", "scales", "bias"]
     blocks = space.quantize(*INT4_ROWS, *steps, "--json")
     assert [step["step"] for step in blocks.document["recovery"]["steps"]] == ["gptq", "bias"]
+
+
+def lookup(rows: int = 96) -> onnx.ModelProto:
+    """Words by number, a table of float rows, and a product of what is looked up; a small table beside it."""
+    net = Network()
+    words = net.input("words", ("N", 8), TensorProto.INT64)
+    rows_of = net.op("Gather", net.constant(net.weight(rows, 64)), words, name="embed")
+    few = net.op(
+        "Gather", net.constant(net.weight(8, 64)), net.op("Mod", words, net.constant(np.int64(8))), name="kinds"
+    )
+    net.op("MatMul", net.op("Add", rows_of, few), net.constant(net.weight(64, 32)), name="scores")
+    return net.proto("scores")
+
+
+def test_tables_of_embeddings_are_int8_with_a_scale_a_row(tmp_path: Path):
+    space = make_workspace(tmp_path, lookup())
+    np.savez(space.arrays, words=np.random.default_rng(1).integers(0, 96, (24, 8)))
+    document = space.quantize(*INT4_ROWS, "--json").document
+    assert document["weighted_ops"] == {"total": 1, "quantized": 1}
+    found = {weight["use"]["node"]: (weight["type"], weight["axis"]) for weight in document["weights"]}
+    assert found == {"embed": ("int8", 0), "scores": ("int4", 0)}
+    model = onnx.load(space.output)
+    onnx.checker.check_model(model, full_check=True)
+    made = {node.output[0]: node for node in model.graph.node}
+    dq = made[next(node for node in model.graph.node if node.name == "embed").input[0]]
+    held = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+    assert held[dq.input[0]].dtype == np.int8
+    assert held[dq.input[1]].shape == (96,)
+    assert document["verification"]["outputs"]["scores"]["sqnr_db"] > 15
+    text = space.quantize(*INT4_ROWS).out
+    assert "weights alone, 1 table of a Gather in INT8" in " ".join(text.split())
+    assert "INT8 weights" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "rows"),
+    [((*INT4_ROWS, "--exclude-op", "Gather"), 96), ((*INT4_ROWS, "--exclude", "embed"), 96), (INT4_ROWS, 48),
+     (("--type", "int4-weights", "--target", "onnxruntime", "--no-time"), 96), (("--type", "int8"), 96)],
+)  # fmt: skip
+def test_tables_stay_float_where_they_are_small_excluded_or_read_whole(
+    tmp_path: Path, options: tuple[object, ...], rows: int
+):
+    space = make_workspace(tmp_path, lookup(rows))
+    np.savez(space.arrays, words=np.random.default_rng(1).integers(0, rows, (24, 8)))
+    document = space.quantize(*options, "--json").document
+    assert {weight["use"]["node"] for weight in document["weights"]} <= {"scores"}
+
+
+def peak_of_writing(folder: Path, layers: int) -> int:
+    """Bytes that quantizing a chain of products holds at most, beyond its floats, which lie in a file."""
+    net = Network()
+    x = net.input("x", ("N", 512))
+    for number in range(layers):
+        x = net.op("MatMul", x, net.constant(net.weight(512, 512)), name=f"product{number}")
+    model = net.proto(net.op("Identity", x))
+    folder.mkdir()
+    onnx.save(model, folder / "model.onnx", save_as_external_data=True, size_threshold=1024)
+    config = QuantizeConfig(folder / "model.onnx", plan=PlanConfig(type=QuantType.INT4_WEIGHTS))
+    tracemalloc.start()
+    quantize_model(config)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_memory_is_that_of_one_weight_whatever_their_number(tmp_path: Path):
+    few, many = (peak_of_writing(tmp_path / str(number), number) for number in (2, 12))
+    codes = 512 * 512  # a byte each before they are packed
+    assert many < few + 5 * codes

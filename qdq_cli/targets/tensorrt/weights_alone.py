@@ -42,6 +42,7 @@ FLOATS = "Everything is computed in floats, which"
 def _on_gpus(table: Target, flag: str) -> Target:
     return replace(
         table,
+        tables=Scheme(INT8, granularity=PerChannel(0)),
         gpus=GPUS,
         release=None if table.release is None else from_10_on(table.release, table.type_title),
         builds=None if table.builds is None else with_flag(table.builds, flag, FLOATS),

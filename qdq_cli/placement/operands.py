@@ -1,0 +1,58 @@
+"""The constant operands of a plan: weights of the operators that are quantized, and tables of embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from calibrators.scheme import Block, PerChannel, PerTensor, Scheme
+from qdq_cli.config.placement import PlanConfig
+from qdq_cli.model.nodes import input_at, is_constant, name_of
+from qdq_cli.placement.operators import is_lookup, operator_of
+from qdq_cli.placement.record import Use, WeightTarget
+from qdq_cli.placement.target import Target
+from qdq_cli.placement.topology import Topology
+from qdq_cli.placement.weights import input_axis, weight_axis
+
+
+def weights_of(
+    graph: Topology, quantized: frozenset[ir.Node], target: Target, config: PlanConfig
+) -> tuple[WeightTarget, ...]:
+    """List the constant operands of the weighted operators that are quantized, in topological order."""
+    found = []
+    for node in graph.nodes:
+        slot = operator_of(node).weight
+        if node not in quantized or slot is None:
+            continue
+        value = input_at(node, slot)
+        if value is not None and is_constant(value):
+            weight = _weight(name_of(value), Use(node.name or "", slot), node, target.weights, config)
+            found.append(replace(weight, alone=target.weights_alone))
+    return tuple(found)
+
+
+def tables_of(
+    graph: Topology, kept: frozenset[ir.Node], target: Target, config: PlanConfig
+) -> tuple[WeightTarget, ...]:
+    """List the tables whose rows a Gather looks up: one scale a row, and no operator counts as quantized for them."""
+    if target.tables is None or config.only:
+        return ()
+    kind = target.tables.qtype.name
+    found = [(node, input_at(node, 0)) for node in graph.nodes if is_lookup(node) and node not in kept]
+    return tuple(
+        WeightTarget(name_of(table), Use(node.name or "", 0), 0, kind, alone=True)
+        for node, table in found
+        if table is not None
+    )
+
+
+def _weight(tensor: str, use: Use, node: ir.Node, scheme: Scheme, config: PlanConfig) -> WeightTarget:
+    """Lay the scheme of a target over one weight, whose axes are where its operator has them."""
+    match scheme.granularity:
+        case Block(_, size):
+            return WeightTarget(tensor, use, input_axis(node), scheme.qtype.name, size, scheme.symmetric)
+        case PerChannel():
+            return WeightTarget(tensor, use, weight_axis(node, config), scheme.qtype.name)
+        case PerTensor():
+            return WeightTarget(tensor, use, None, scheme.qtype.name)
