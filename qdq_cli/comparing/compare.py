@@ -27,7 +27,7 @@ from qdq_cli.inspecting.drawn import sections_of
 from qdq_cli.model import files
 from qdq_cli.model.integer_io import with_float_io
 from qdq_cli.model.opset import MIN_OPSET
-from qdq_cli.model.provenance import recovery_of
+from qdq_cli.model.provenance import SPREAD, recovery_of
 from qdq_cli.preparing.paired import Pair, paired
 from qdq_cli.process.clock import Clock
 from qdq_cli.process.documents import SCHEMA_VERSION
@@ -203,6 +203,12 @@ def _about(quantized: ir.Model, *, layers: bool) -> tuple[str, ...]:
     if not any(is_quantization(node) for node in quantized.graph.all_nodes()):
         return ("The second model quantizes nothing: it has no Q, DQ or operators on codes.",)
     steps = recovery_of(quantized)
+    if layers and SPREAD in quantized.metadata_props:
+        return (
+            "The second model has nearly dead channels made larger, in front of "
+            f"{quantized.metadata_props[SPREAD]}: there, tensors and weights differ from the float model's on purpose; "
+            "judge it by its outputs.",
+        )
     if not layers or not {"equalize", "smooth"}.intersection(steps):
         return ()
     return (

@@ -129,7 +129,7 @@ def _open(run: _Run) -> _Subject:
     with run.stage("load"):
         source = files.load(config.model)
     with run.stage("prepare"):
-        prepared = prepare(source.model, source.proto, copy=False)
+        prepared = prepare(source.model, source.proto, copy=False, spread=False)
     run.say(*prepared.notes, *notes_about(prepared.unknown))
     run.warn(*_warning_of_target(prepared.model, config.float_type))
     forms = config.scale_type, config.keep_io_types

@@ -25,6 +25,10 @@ def record_provenance(model: ir.Model, recovery: Iterable[str] = (), target: str
         model.metadata_props["qdq.recovery"] = steps
 
 
+SPREAD = "qdq.spread"
+"""Under what key the metadata name the depthwise convolutions whose channels were made larger in front of them."""
+
+
 def record_float_type(model: ir.Model, float_type: str) -> None:
     """Write the type that was given to what is not quantized into the model's metadata."""
     model.metadata_props["qdq.float_type"] = float_type

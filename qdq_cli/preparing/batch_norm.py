@@ -45,8 +45,8 @@ def fold_batch_norms(model: ir.Model) -> int:
         for conv in list(graph):
             while (norm := _norm_behind(conv)) is not None and (folded := _fold(conv, norm)) is not None:
                 names = names or Names(model.graph)
-                _put_constant(graph, conv, 1, folded.weight, names)
-                _put_constant(graph, conv, 2, folded.bias, names)
+                put_constant(graph, conv, 1, folded.weight, names)
+                put_constant(graph, conv, 2, folded.bias, names)
                 take_over_output(norm.outputs[0], conv.outputs[0])
                 graph.remove(norm, safe=True)
                 count += 1
@@ -107,7 +107,7 @@ def _gain_shaped(conv: ir.Node, weight: NDArray[np.generic], gain: NDArray[np.fl
     return np.repeat(per_group, weight.shape[0] // groups, axis=0).reshape(*weight.shape[:2], *kernel)
 
 
-def _put_constant(graph: ir.Graph, node: ir.Node, slot: int, array: NDArray[np.generic], names: Names) -> None:
+def put_constant(graph: ir.Graph, node: ir.Node, slot: int, array: NDArray[np.generic], names: Names) -> None:
     """Give a node its own constant in a slot, under the old name where nothing else reads that."""
     old = input_at(node, slot)
     if old is not None and len(old.uses()) == 1 and not old.is_graph_output():

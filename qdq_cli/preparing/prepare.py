@@ -31,9 +31,11 @@ from qdq_cli.model.opset import (
     opset_of,
     raise_opset,
 )
+from qdq_cli.model.provenance import SPREAD
 from qdq_cli.model.wire import root_cause, to_proto, weights_left_out, without_weights
 from qdq_cli.placement.operators import OpClass, operator_of
 from qdq_cli.preparing.batch_norm import fold_batch_norms
+from qdq_cli.preparing.dead_channels import spread_dead_channels
 from qdq_cli.preparing.einsum import replace_einsums
 from qdq_cli.preparing.outputs import drop_unread_outputs
 from qdq_cli.preparing.shapes import fold_known
@@ -78,6 +80,7 @@ def prepare(
     lowest: int = MIN_OPSET,
     runs: bool = True,
     copy: bool = True,
+    spread: bool = True,
 ) -> Preparation:
     """Prepare a model for planning; the one passed in is left as it is, and shares its weights.
 
@@ -88,6 +91,7 @@ def prepare(
         lowest: The opset is this one at least.
         runs: False where every range is given: what lies behind unknown operators need not be observed then.
         copy: False prepares the model itself, for a caller who alone holds it and has no use for it afterwards.
+        spread: False leaves the weights of nearly dead channels as they are: nothing is quantized.
 
     Raises:
         ModelError: The model cannot be brought to the opset it needs, or its functions cannot be inlined.
@@ -106,12 +110,26 @@ def prepare(
     half = _is_half(model)
     model = raised(model, max(lowest, HALF_OPSET if half else MIN_OPSET))
     folded_constants, folded_norms = _fold(model)
+    notes = (*notes, *(_spread(model) if spread else ()))
     if lowest <= LAST_SAFE_OPSET:
         lower_opset(model)
     mark_shape_computations(model.graph)
     _restore_interface(model, interface)
     unknown = mark_behind_unknown(model) if runs else ()
     return Preparation(model, opset_of(model), opset_before, half, folded_norms, folded_constants, notes, unknown)
+
+
+def _spread(model: ir.Model) -> tuple[str, ...]:
+    """Make nearly dead channels in front of depthwise convolutions larger; returns the sentence that says so."""
+    done = spread_dead_channels(model)
+    if not done.operators:
+        return ()
+    model.metadata_props[SPREAD] = ", ".join(done.operators)
+    what = [f"{done.scaled} made larger by powers of two"] if done.scaled else []
+    what += [f"{done.folded} constant ones folded into the bias"] if done.folded else []
+    return (
+        f"Nearly dead channels in front of depthwise convolutions: {' and '.join(what)} ({some_of(done.operators)}).",
+    )
 
 
 def _infer_as_read(model: ir.Model, proto: onnx.ModelProto | None) -> None:
