@@ -45,7 +45,7 @@ dist: $(DIST)/.use ; $(DIST)/bin/python -m bench.dist --repository "$(REPOSITORY
 clean: ; rm -rf $(VENV) $(OLDEST) $(CONFORM) $(NNCF) $(DOCS) $(DIST) demo-output build dist *.egg-info
 
 $(VENV)/bin/python: ; $(PYTHON) -m venv $(VENV)
-$(VENV)/.use: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e '.[fast]' && touch $@
+$(VENV)/.use: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e . && touch $@
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e '.[fast,test]' && touch $@
 $(VENV)/.check: $(VENV)/bin/python pyproject.toml ; $(RUN)/python -m pip install -q -e '.[fast,test,check]' && touch $@
 $(CONFORM)/.use: pyproject.toml ; $(PYTHON) -m venv $(CONFORM) && $(CONFORM)/bin/python -m pip install -q -e '.[fast,compiler,test]' && touch $@
