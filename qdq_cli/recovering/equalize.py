@@ -34,6 +34,8 @@ EQUALIZING = ("equalize", "smooth")
 _MAX_COMPONENTS = 24
 """Components tried one by one; further ones take the exponent that is best for all together."""
 
+_PATIENCE = 6
+"""After so many components in a row that gain nothing by another exponent, further ones are not tried one by one."""
 
 Advance = Callable[[int, int], None]
 Choice = tuple[int, ...]
@@ -200,12 +202,13 @@ def _choose(work: _Work, judge: Judge, advance: Advance) -> tuple[Choice, Mappin
             alike = tuple(position if number in numbers else now for number, now in enumerate(best))
             best = alike if _helps(work, judge, alike) else best
             advance(done := done + 1, work.trials)
-        found = []
+        found, vain = [], 0
         for number in numbers:
             before = judge.noise
-            if number < _MAX_COMPONENTS:
+            if number < _MAX_COMPONENTS and vain < _PATIENCE:
                 best = _refine(work, judge, best, number)
-                advance(done := done + 1, work.trials)
+                vain = 0 if judge.noise < before else vain + 1
+            advance(done := done + (number < _MAX_COMPONENTS), work.trials)
             found.append(Verdict(work.parts[number].name, best[number] > 0, before, judge.noise))
         verdicts[step] = tuple(found)
     return best, verdicts

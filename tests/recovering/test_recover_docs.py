@@ -74,6 +74,7 @@ def test_the_numbers_are_the_programs():
     assert f"by at least {100 * changes._MARGIN:g} %" in SENTENCES
     assert (changes._SPLITS, len(EXPONENTS)) == (2, 4), "halves and quarters; four exponents"
     assert f"the first {equalize._MAX_COMPONENTS} sets" in SENTENCES
+    assert (equalize._PATIENCE, SENTENCES.count("until six sets in a row gain nothing")) == (6, 2)
     assert f"at most {trials._KEPT_BYTES >> 20} MB for the outputs" in SENTENCES
     assert f"at most {rows._ROWS_BYTES >> 20} MB for what the layers" in SENTENCES
 
