@@ -1,7 +1,7 @@
 """`python -m bench.verdict [FOLDER]`: does the verdict of `qdq quantize` tell what a result loses of its metric?
 
-Of each model twenty scale groups get a range that is far too narrow or far too wide, one at a time, chosen by a seed.
-What verification then calls low, without a label, is held against what the metric loses on the test set.
+Of each model twenty scale groups (`--places`) get a range that is far too narrow or far too wide, one at a time, chosen
+by a seed. What verification then calls low, without a label, is held against what the metric loses on the test set.
 """
 
 from __future__ import annotations
@@ -101,18 +101,32 @@ def spoiled_ranges(report: Report, seed: int, count: int = PLACES) -> Iterator[t
         yield tensor, Range.symmetric(amax * float(2 ** (-rng.uniform(0.5, 5.5) if narrow else rng.uniform(1, 7))))
 
 
-def judge(subject: Subject, work: Path, effort: Effort, seed: int) -> Rates:
-    """Spoil one model in twenty places, and count what the verdict says of it."""
+@dataclass(frozen=True)
+class Places:
+    """Which places of a model are spoiled.
+
+    Args:
+        seed: Equal seeds spoil equal places.
+        count: How many.
+    """
+
+    seed: int = 0
+    count: int = PLACES
+
+
+def judge(subject: Subject, work: Path, effort: Effort, places: Places) -> Rates:
+    """Spoil one model in some places, and count what the verdict says of it."""
     whole = measure(subject.model, subject.evaluation, effort)
     cache, output = work / f"{subject.name}.qcal", work / f"{subject.name}.spoiled.qdq.onnx"
     plain = QuantizeConfig(subject.model, output, subject.data, ranges=RangeConfig(cache=cache))
     found = []
-    for tensor, kept in spoiled_ranges(quantize_model(plain), seed):
+    for tensor, kept in spoiled_ranges(quantize_model(plain), places.seed, places.count):
         ranges = RangeConfig(cache=cache, manual={tensor: kept})
         report = quantize_model(QuantizeConfig(subject.model, output, subject.data, ranges=ranges))
         lost = whole.value - measure(output, subject.evaluation, effort).value
         found.append(Spoiled(lost, bool(report.verification and report.verification.low)))
-        print(f"{subject.name}, {tensor} to {kept.amax:.4g}: {found[-1]}", file=sys.stderr, flush=True)
+        said = "" if report.verification is None else dict(report.verification.outputs)
+        print(f"{subject.name}, {tensor} to {kept.amax:.4g}: {found[-1]}; {said}", file=sys.stderr, flush=True)
     return rates_of(subject.name, whole.metric, found)
 
 
@@ -121,6 +135,7 @@ def _main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="folder with more models")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only this model; repeatable")
     parser.add_argument("--limit", type=int, metavar="N", help="so many test samples only")
+    parser.add_argument("--places", type=int, default=PLACES, metavar="N", help="ranges spoiled in each model")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="chooses the places and the ranges")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of each evaluation")
     parser.add_argument("--work", type=Path, default=Path("build/verdict"), metavar="FOLDER", help="what is kept")
@@ -130,7 +145,7 @@ def _main() -> None:
     effort = Effort(chosen.limit, chosen.threads, 7200.0)
     print("| model | warned of, losing much | warned of, losing little | between |\n| --- | ---: | ---: | ---: |")
     for subject in only([*sample_subjects(), *extra], chosen.only):
-        print(judge(subject, chosen.work, effort, chosen.seed), flush=True)
+        print(judge(subject, chosen.work, effort, Places(chosen.seed, chosen.places)), flush=True)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,50 @@ _STEPS = 16
 _LOWEST, _HIGHEST = -40, 40
 """Powers of two between which distances are told apart."""
 
+_MOST_STEPS = 64
+"""Decisions of a sample up to which an output of rank 3 is taken for a sequence, a text or a row of labels."""
+
+_DECIDED = 0.95
+"""Probability of the best class from which on a decision is plain; so are most of a sequence of classes."""
+
+
+def class_axis(output: NDArray[np.generic]) -> int | None:
+    """The axis of the classes of a sequence of decisions, such as the letters of a text; None where it is none.
+
+    Features have many values alike; scores of classes mostly have one that stands out by far.
+
+    Args:
+        output: Any shape; sequences are [N, steps, classes] or [N, classes, steps].
+    """
+    if output.dtype.kind != "f" or output.ndim != 3 or not output.size:
+        return None
+    plain = {axis: _plainness(np.asarray(output, np.float64), axis) for axis in (1, 2) if _fits(output, axis)}
+    best = max(plain, key=plain.__getitem__, default=None)
+    return best if best is not None and plain[best] >= _DECIDED else None
+
+
+def _fits(output: NDArray[np.generic], axis: int) -> bool:
+    return bool(output.shape[axis] > 1 and 1 < output.shape[3 - axis] <= _MOST_STEPS)
+
+
+def _plainness(output: NDArray[np.float64], axis: int) -> float:
+    """The median probability of the best class, softmax taken of scores; 0 where not all is finite."""
+    rows = np.moveaxis(output, axis, -1).reshape(-1, output.shape[axis])
+    if not np.isfinite(rows).all():
+        return 0.0
+    shares = _are_shares(rows)
+    powers = np.exp(rows - rows.max(axis=1, keepdims=True))
+    return float(np.median(np.where(shares, rows.max(axis=1), 1 / powers.sum(axis=1))))
+
+
+def _are_shares(rows: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows, along the last axis, are probabilities."""
+    found: NDArray[np.bool_] = (rows >= 0).all(axis=-1) & (np.abs(rows.sum(axis=-1) - 1) < 1e-3)
+    return found
+
 
 class ScoreNoise:
-    """Running sums over rows of class scores; memory does not grow with the rows.
+    """Running sums over rows of class scores, or over sequences; memory does not grow with them.
 
     A class is lost where the error of the difference of two scores is as large as that difference. So the error counts
     beside the distance of the best class from the second best one: few rows say much of it, other than of the share of
@@ -33,27 +74,30 @@ class ScoreNoise:
         self.count = 0
 
     def observe(self, reference: ArrayLike, other: ArrayLike) -> None:
-        """Add a pair of class scores; rows with NaN or Inf are left out.
+        """Add a pair of class scores; samples with NaN or Inf are left out.
 
         Args:
-            reference: FP32 scores, shape [N, C], at least two classes; rows of probabilities count by their logarithms.
+            reference: FP32 scores, shape [N, C] or, of sequences, [N, steps, C], at least two classes; probabilities
+                count by their logarithms. A sequence counts by the step whose best two classes are closest: where one
+                is lost, the whole is wrong.
             other: Scores of the quantized model, same shape.
 
         Raises:
             ParameterError: The shapes differ, or are no rows of at least two scores.
         """
         one, two = np.asarray(reference, np.float64), np.asarray(other, np.float64)
-        if one.shape != two.shape or one.ndim != 2 or one.shape[1] < 2:
+        if one.shape != two.shape or one.ndim not in (2, 3) or one.shape[-1] < 2 or 0 in one.shape[1:]:
             raise ParameterError(f"Scores of shapes {one.shape} and {two.shape} are no rows of classes to compare.")
-        finite = np.isfinite(one).all(axis=1) & np.isfinite(two).all(axis=1)
+        one, two = (rows.reshape(len(rows), -1, rows.shape[-1]) for rows in (one, two))
+        finite = np.isfinite(one).all(axis=(1, 2)) & np.isfinite(two).all(axis=(1, 2))
         one, two = one[finite], two[finite]
-        shares = (one >= 0).all(axis=1) & (np.abs(one.sum(axis=1) - 1) < 1e-3)
-        one, two = (np.where(shares[:, None], np.log(np.maximum(rows, _LEAST_SHARE)), rows) for rows in (one, two))
+        shares = _are_shares(one)[..., None]
+        one, two = (np.where(shares, np.log(np.maximum(rows, _LEAST_SHARE)), rows) for rows in (one, two))
         error = two - one
-        error -= error.mean(axis=1, keepdims=True)
-        self._squares += float(np.mean(error * error, axis=1).sum())
-        best = np.partition(one, -2, axis=1)
-        self._count_margins(best[:, -1] - best[:, -2])
+        error -= error.mean(axis=-1, keepdims=True)
+        self._squares += float(np.mean(error * error, axis=(1, 2)).sum())
+        best = np.partition(one, -2, axis=-1)
+        self._count_margins((best[..., -1] - best[..., -2]).min(axis=1))
         self.count += len(one)
 
     def _count_margins(self, margins: NDArray[np.float64]) -> None:
@@ -64,6 +108,8 @@ class ScoreNoise:
     @property
     def ratio(self) -> float:
         """Standard deviation of the error of a difference of two scores, over the median distance of the best two.
+
+        Of a sequence it is the smallest such distance of its steps.
 
         Raises:
             NoDataError: No rows were compared.

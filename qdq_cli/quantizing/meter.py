@@ -12,7 +12,7 @@ from calibrators.contrast import ContrastNoise, has_places
 from calibrators.loudness import Loudness
 from calibrators.metrics import SQNR_CEILING_DB, ClassDivergence, Comparison, TopAgreement, are_class_scores
 from calibrators.pictures import PictureNoise, is_picture
-from calibrators.separation import ScoreNoise
+from calibrators.separation import ScoreNoise, class_axis
 from qdq_cli.data.batches import Batch
 from qdq_cli.quantizing.agreement import interval_of
 from qdq_cli.quantizing.report import Distance, Rows
@@ -61,7 +61,8 @@ class _Output:
         self._comparison = Comparison()
         self._best, self._among_best, self._divergence = TopAgreement(), TopAgreement(TOP), ClassDivergence()
         self._noise, self._picture, self._loudness = ScoreNoise(), PictureNoise(), Loudness()
-        self._contrast = ContrastNoise()
+        self._contrast, self._sequence = ContrastNoise(), ScoreNoise()
+        self._class_axis: int | None = None
 
     @property
     def elementwise(self) -> bool:
@@ -80,12 +81,21 @@ class _Output:
                 self._picture.observe(reference, other)
         if has_places(reference):
             self._contrast.observe(reference, other)
+        else:
+            self._observe_sequence(reference, other)
         if are_class_scores(reference):
             self._best.observe(reference, other)
             self._noise.observe(reference, other)
             self._divergence.observe(reference, other)
             if reference.shape[1] > TOP:
                 self._among_best.observe(reference, other)
+
+    def _observe_sequence(self, reference: NDArray[Any], other: NDArray[Any]) -> None:
+        """Count decisions step by step; the first batch whose decisions are plain says where the classes are."""
+        if self._class_axis is None:
+            self._class_axis = class_axis(reference)
+        if self._class_axis is not None and reference.ndim == 3 and reference.shape[self._class_axis] > 1:
+            self._sequence.observe(*(np.moveaxis(array, self._class_axis, -1) for array in (reference, other)))
 
     def distance(self) -> Distance:
         found, loud = self._comparison.distances(), self._loudness.sqnr_db
@@ -101,6 +111,7 @@ class _Output:
             top1_interval=interval_of(self._best.agreed, self._best.count) if self._best.count else None,
             rows=self._best.count or None,
             margin_noise=round(self._noise.ratio, 6) if self._noise.count else None,
+            sequence_noise=round(self._sequence.ratio, 6) if self._sequence.count else None,
             psnr_db=self._picture.psnr_db,
             contrast_db=self._contrast.sqnr_db,
             samples=self._loudness.samples,

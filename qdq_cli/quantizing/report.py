@@ -109,6 +109,9 @@ class Distance:
         samples: How many samples there are, where the output has them on its first axis.
         silent: How many of these are near-silent in FP32: nothing in them reaches a hundredth of the largest value of
             all. `sqnr_db` is of the others.
+        sequence_noise: For sequences of decisions, as letters of a text, of up to 64 steps: the error of a difference
+            of two scores, over the distance of the best two classes at the step of a sample where they are closest
+            (median).
     """
 
     sqnr_db: float
@@ -125,6 +128,7 @@ class Distance:
     contrast_db: float | None = None
     samples: int = 0
     silent: int = 0
+    sequence_noise: float | None = None
 
 
 @dataclass(frozen=True)
