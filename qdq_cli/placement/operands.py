@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
+from calibrators.qtypes import QTYPES, QType
 from calibrators.scheme import Block, PerChannel, PerTensor, Scheme
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import input_at, is_constant, name_of
@@ -28,7 +29,7 @@ def weights_of(
         value = input_at(node, slot)
         if value is not None and is_constant(value):
             weight = _weight(name_of(value), Use(node.name or "", slot), node, target.weights, config)
-            found.append(replace(weight, alone=target.weights_alone))
+            found.append(replace(weight, alone=target.weights_alone, largest=_largest(target.weights.qtype)))
     return tuple(found)
 
 
@@ -45,6 +46,11 @@ def tables_of(
         for node, table in found
         if table is not None
     )
+
+
+def _largest(qtype: QType) -> int | None:
+    """The largest code of a type that a processor wants fewer bits of."""
+    return None if qtype.qmax == QTYPES[qtype.name].qmax else qtype.qmax
 
 
 def _weight(tensor: str, use: Use, node: ir.Node, scheme: Scheme, config: PlanConfig) -> WeightTarget:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from calibrators.qtypes import INT8, QTYPES
 from calibrators.scheme import Block, PerChannel, Scheme
@@ -54,6 +54,7 @@ class WeightTarget:
         block_size: Values along the axis that share a scale; None without blocks.
         symmetric: Whether 0.0 has the code in the middle.
         alone: Whether what it is multiplied with stays float.
+        largest: Largest code, where a processor wants fewer bits than the type has; None for all of them.
     """
 
     tensor: str
@@ -63,11 +64,15 @@ class WeightTarget:
     block_size: int | None = None
     symmetric: bool = True
     alone: bool = False
+    largest: int | None = None
 
     @property
     def scheme(self) -> Scheme:
         """How the operand is quantized."""
+        qtype = QTYPES[self.type]
+        if self.largest is not None:
+            qtype = replace(qtype, qmin=-self.largest, qmax=self.largest, steps=self.largest)
         if self.axis is None:
-            return Scheme(QTYPES[self.type], self.symmetric)
+            return Scheme(qtype, self.symmetric)
         shared = PerChannel(self.axis) if self.block_size is None else Block(self.axis, self.block_size)
-        return Scheme(QTYPES[self.type], self.symmetric, shared)
+        return Scheme(qtype, self.symmetric, shared)
