@@ -33,6 +33,7 @@ REASONS: dict[str, str] = {
     "RESIDUAL_BROADCAST": "operands differ in shape, a fused residual needs equal ones",
     "RESIDUAL_FLOAT_PRODUCER": "neither operand comes from an operator that can give codes",
     "RESIDUAL_OFF": "residual branches are kept float by --no-residuals",
+    "FEW_BYTES": "its kernel gathers a few bytes at a time, slower than in float (--no-channel-rules)",
     "FLOAT_AROUND": "what it reads or what reads it is float",
     "POOL_FLOAT": "average pooling pays only between quantized operators",
     "POOL_OFF": "average pooling is kept float by --no-pooling",

@@ -13,6 +13,7 @@ from qdq_cli.model.quantized import holds_quantization
 from qdq_cli.placement.draft import draft
 from qdq_cli.placement.optimized import warnings_about
 from qdq_cli.placement.plan import Plan, make_plan
+from qdq_cli.placement.target import Target
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.errors import UsageError
 from qdq_cli.quantizing.opened import Opened
@@ -29,6 +30,7 @@ from qdq_cli.quantizing.refused import refused_of, warning_of_refusals
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
 from qdq_cli.running.unknown import notes_about
+from qdq_cli.targets.known import written_for
 
 
 def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
@@ -57,6 +59,8 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
     run.say(*prepared.notes, *notes_about(prepared.unknown))
     source = replace(source, model=prepared.model, proto=None)  # the file as it was read is used up
     plan = plan_of(run, prepared.model)
+    if quantized and _is_for_another(prepared.model, run.target):
+        plan = replace(plan, quantized=(), weights=())  # what it left float, it left so for the other one
     if quantized and not plan.quantized:  # pairs around no new INT8 operator would be kernels for nothing
         plan = replace(plan, targets=(), groups=(), candidates=())
     run.say(*(quantized_in_part(plan) if quantized and plan.quantized else ()))
@@ -70,6 +74,12 @@ def open_model(run: Run, source: files.ModelFile | None = None) -> Opened:
     run.warn(*warning_of_refusals(opened))
     run.warn(*(warnings_about(prepared.model, run.target) if plan.quantized or config.dry_run else ()))
     return opened
+
+
+def _is_for_another(model: ir.Model, target: Target) -> bool:
+    """Say whether the file of a model says that it was written for another target."""
+    written = written_for(model)
+    return written is not None and written.name != target.name
 
 
 def plan_of(run: Run, model: ir.Model) -> Plan:

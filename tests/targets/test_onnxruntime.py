@@ -16,10 +16,13 @@ from qdq_cli import CalibrateConfig, DataConfig, PlanConfig, QuantizeConfig, Ran
 from qdq_cli.calibrating.calibrate import calibrate_model
 from qdq_cli.config.forms import UNPREDICTED, Cpu, WeightForm
 from qdq_cli.model.saturated import saturate_products
+from qdq_cli.placement.plan import make_plan
+from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.processor import described
 from qdq_cli.quantizing.report import Report
 from qdq_cli.targets.known import TARGETS
 from qdq_cli.targets.onnxruntime.processors import written_for
+from tests.networks import Network
 from tests.workspace import SAMPLES, qdq
 
 MODEL, IMAGES = SAMPLES / "digits_resnet.onnx", SAMPLES / "images" / "digits"
@@ -30,7 +33,8 @@ DATA = DataConfig(calib=(IMAGES,), preprocess="unit", samples=48)
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     output = tmp_path_factory.mktemp("onnxruntime") / "digits.onnx"
-    return quantize_model(QuantizeConfig(MODEL, output, DATA, verify=VerifyConfig(samples=16), target=NAME))
+    whole = PlanConfig(channel_rules=False)
+    return quantize_model(QuantizeConfig(MODEL, output, DATA, whole, verify=VerifyConfig(samples=16), target=NAME))
 
 
 def optimized(path: str, folder: Path) -> onnx.ModelProto:
@@ -64,6 +68,21 @@ def test_weights_are_stored_as_integers_unless_asked_otherwise(report: Report):
     assert QuantizeConfig(MODEL, target=NAME).weight_form is WeightForm.INT8
     assert QuantizeConfig(MODEL, target=NAME, weights=WeightForm.FP32).weight_form is WeightForm.FP32
     assert QuantizeConfig(MODEL).weight_form is WeightForm.FP32
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "kernel", "stays"),
+    [(3, 16, 3, True), (1, 64, 3, True), (3, 64, 3, False), (4, 16, 3, False), (6, 16, 3, True), (3, 16, 1, False)],
+)
+def test_a_convolution_that_copies_few_bytes_at_a_time_stays_float(inputs: int, outputs: int, kernel: int, stays: bool):
+    net = Network()
+    first = net.relu(net.conv(net.input("x", (1, inputs, 8, 8)), outputs, "first", kernel=kernel, scale=None), "r")
+    net.conv(first, 32, "second", scale=None)
+    model = prepare(net.model("second")).model
+    plan = make_plan(model, TARGETS[NAME], PlanConfig())
+    assert [skip.node for skip in plan.skips if skip.code == "FEW_BYTES"] == (["first"] if stays else [])
+    for config in (PlanConfig(channel_rules=False), PlanConfig(integer_io=True)):
+        assert "first" in make_plan(model, TARGETS[NAME], config).quantized
 
 
 def test_a_dry_run_shows_the_plan():

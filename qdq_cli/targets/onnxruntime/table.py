@@ -11,6 +11,7 @@ from calibrators.scheme import PerChannel, Scheme
 from qdq_cli.config.forms import Cpu, FloatType, Form, WeightForm
 from qdq_cli.placement.obstacles import ATTENTION, EVERYWHERE, RUINED, WIDE_RANGE
 from qdq_cli.placement.target import Bias, Epilogue, Kernels, OperatorRule, OperatorTable, Target
+from qdq_cli.targets.onnxruntime.obstacles import FEW_BYTES
 
 _PLAIN = OperatorRule()
 _MOVING = ("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather", "Expand",
@@ -34,7 +35,7 @@ ONNXRUNTIME = Target(
     activations=Scheme(UINT8, symmetric=False),
     weights=Scheme(INT8, granularity=PerChannel(0)),
     operators=OPERATORS,
-    obstacles=(*EVERYWHERE, ATTENTION, WIDE_RANGE, RUINED),
+    obstacles=(*EVERYWHERE, ATTENTION, FEW_BYTES, WIDE_RANGE, RUINED),
     kernels=Kernels.READING_AND_WRITING,
     bias=Bias.INT32,
     weight_forms=(WeightForm.INT8, WeightForm.FP32),
