@@ -20,7 +20,7 @@ from qdq_cli.data.values import SampleValues
 from qdq_cli.placement.rewrite import Rewritten
 from qdq_cli.process.documents import json_text
 from qdq_cli.process.errors import LimitError, ModelError, QdqError, UsageError
-from qdq_cli.quantizing import pipeline, writing
+from qdq_cli.quantizing import pipeline, planning, writing
 from qdq_cli.quantizing.report import Report, UnmetLimitError
 from tests.listeners import Ear
 from tests.networks import Network
@@ -115,7 +115,7 @@ def test_a_failure_at_any_stage_leaves_nothing(space: Workspace, monkeypatch: py
         raise ModelError("Made to fail.")
 
     for place, name in (
-        (pipeline, "prepare"), (pipeline, "make_plan"), (pipeline, "quantized_model"),
+        (planning, "prepare"), (planning, "make_plan"), (pipeline, "quantized_model"),
         (writing, "check_written"), (pipeline.verification, "verify"),
     ):  # fmt: skip
         with monkeypatch.context() as patch:
