@@ -43,7 +43,7 @@ from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.target import Target
 from qdq_cli.placement.topology import float_tensors
 from qdq_cli.process.errors import DataError, UsageError
-from qdq_cli.process.progress import Listener
+from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.process.writable import check_writable
 from qdq_cli.running.execution import current
 from qdq_cli.screen.sentences import some_of
@@ -342,14 +342,18 @@ def _given_range(group: ScaleGroup, config: RangeConfig) -> Range | None:
     return None
 
 
-def choose(plan: Plan, observed: Observation, config: RangeConfig) -> Ranges:
+def choose(plan: Plan, observed: Observation, config: RangeConfig, listener: Listener = SILENT) -> Ranges:
     """Choose a range for every scale group: by hand, known, or by the method from the group's merged histogram.
 
     Raises:
         UsageError: A range was given for a tensor that the plan does not quantize.
     """
     _check_given(plan, config)
-    found = [_choose(group, observed, plan.scheme_of(number), config) for number, group in enumerate(plan.groups)]
+    found, groups = [], len(plan.groups)
+    with listener.progress("choosing ranges", groups) as advance:
+        for number, group in enumerate(plan.groups):
+            found.append(_choose(group, observed, plan.scheme_of(number), config))
+            advance(number + 1, groups)
     dead = [group.tensors[0] for group, (kept, _) in zip(plan.groups, found, strict=True) if not kept.amax]
     notes = [f"Always zero in calibration, so the scale is 1.0: {some_of(dead)}."] if dead else []
     chosen = tuple(how for _, how in found)

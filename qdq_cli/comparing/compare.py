@@ -85,7 +85,7 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
         meter = _layer_meter(reference.model, quantized.model) if config.layers else None
     meters = _Meters((pair.reference, pair.candidate), OutputMeter(), meter, saturation, clock)
     seen = _run(samples, meters.observe, listener)
-    speed = _timed(config, (reference.path, quantized.path), samples, clock)
+    speed = _timed(config, (reference.path, quantized.path), samples, clock, listener)
     found = replace(_comparison(config, samples, seen, meters), notes=notes)
     low = low_outputs(found.outputs, pair, quantized.path, samples, explain=explain)
     found = replace(found, low=low, speed=speed, limits=(*found.limits, *held_speed(speed, config.min_speedup)))
@@ -97,7 +97,9 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
     return found
 
 
-def _timed(config: CompareConfig, models: tuple[Path, Path], samples: Samples, clock: Clock) -> Speed | None:
+def _timed(
+    config: CompareConfig, models: tuple[Path, Path], samples: Samples, clock: Clock, listener: Listener
+) -> Speed | None:
     """Time both on the first batch, each as ONNX Runtime runs it by default; None where that was not asked for.
 
     Raises:
@@ -108,7 +110,7 @@ def _timed(config: CompareConfig, models: tuple[Path, Path], samples: Samples, c
     batch = first_batch(samples, samples.batches.groups)
     assert batch is not None  # it was compared
     with clock.stage("time"):
-        return time_models(models, batch, DEFAULT_RUNTIME, MORE_EFFORT)
+        return time_models(models, batch, DEFAULT_RUNTIME, MORE_EFFORT, listener=listener)
 
 
 _CUT = "The outputs lie behind operators that ONNX Runtime does not know; what these read is compared in their place."

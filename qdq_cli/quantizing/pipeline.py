@@ -172,7 +172,7 @@ def lay_groundwork(run: Run, opened: Opened, samples: Samples | None, also: Sequ
     config, model = run.config, opened.prepared.model
     plan, observed = _observe(run, model, opened.plan, samples, also)
     with run.stage("choose"):
-        ranges = calibration.choose(plan, observed, config.ranges)
+        ranges = calibration.choose(plan, observed, config.ranges, run.listener)
     work = Groundwork(replace(opened, plan=plan), samples, observed, ranges, Candidate(plan, ranges.groups))
     return recover_accuracy(run, work) if config.recover else work
 

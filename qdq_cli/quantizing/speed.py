@@ -71,7 +71,8 @@ def measured(run: Run, models: tuple[Path, Path], samples: Samples | None) -> Sp
         return None
     asked = run.config.time or run.config.min_speedup is not None
     try:
-        speed = time_models(models, batch, run.target.runtime or DEFAULT_RUNTIME, MORE_EFFORT if asked else EFFORT)
+        effort = MORE_EFFORT if asked else EFFORT
+        speed = time_models(models, batch, run.target.runtime or DEFAULT_RUNTIME, effort, listener=run.listener)
     except ModelError as error:
         run.say(f"Speed was not measured. {error.message}")
         return None

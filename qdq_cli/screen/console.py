@@ -136,7 +136,7 @@ class Console:
             return
         from tqdm import tqdm
 
-        with tqdm(total=total, desc=printable(title), unit=" runs", leave=False, file=sys.stderr) as bar:
+        with tqdm(total=total, desc=printable(title), unit="", leave=False, file=sys.stderr) as bar:
 
             def advance(done: int, total: int) -> None:
                 bar.update(done - bar.n)

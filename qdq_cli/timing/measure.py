@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from qdq_cli.process.interrupts import insist
+from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.timing.record import Timing
 
 CERTAINTY = 0.95
@@ -50,7 +51,10 @@ class Effort:
 
 
 def interleaved(
-    runs: tuple[Callable[[], object], Callable[[], object]], effort: Effort, clock: Clock = time.perf_counter
+    runs: tuple[Callable[[], object], Callable[[], object]],
+    effort: Effort,
+    clock: Clock = time.perf_counter,
+    listener: Listener = SILENT,
 ) -> list[Round]:
     """Run both in turn, the first and the second time changing places, and return how long each took.
 
@@ -61,11 +65,17 @@ def interleaved(
         runs: The two.
         effort: How often.
         clock: What the time is.
+        listener: Told about progress, between rounds.
     """
     pilot = _round(runs, clock, warm=True, swapped=False)
     warm = max(pilot) < _SHORT_SECONDS
     rounds = effort.rounds(sum(pilot) * (2 if warm else 1))
-    return [_round(runs, clock, warm=warm, swapped=bool(number % 2)) for number in range(rounds)]
+    found = []
+    with listener.progress("timing", rounds) as advance:
+        for number in range(rounds):
+            found.append(_round(runs, clock, warm=warm, swapped=bool(number % 2)))
+            advance(number + 1, rounds)
+    return found
 
 
 def _round(

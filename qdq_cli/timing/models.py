@@ -7,6 +7,7 @@ from pathlib import Path
 
 from qdq_cli.data.batches import Batch
 from qdq_cli.process.processor import this_processor
+from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.running.session import cores
 from qdq_cli.timing.measure import Clock, Effort, interleaved, median_of, timing_of
 from qdq_cli.timing.record import Speed
@@ -14,7 +15,12 @@ from qdq_cli.timing.runtimes import RUNTIMES
 
 
 def time_models(
-    models: tuple[Path, Path], batch: Batch, runtime: str, effort: Effort, clock: Clock = time.perf_counter
+    models: tuple[Path, Path],
+    batch: Batch,
+    runtime: str,
+    effort: Effort,
+    clock: Clock = time.perf_counter,
+    listener: Listener = SILENT,
 ) -> Speed:
     """Run both in turn and say how fast the second is beside the first.
 
@@ -24,6 +30,7 @@ def time_models(
         runtime: Name of what runs them (`RUNTIMES`).
         effort: How much is measured.
         clock: What the time is.
+        listener: Told about progress.
 
     Raises:
         ModelError: The runtime cannot load or run one of them.
@@ -31,7 +38,7 @@ def time_models(
     """
     threads, known = cores(), RUNTIMES[runtime]
     first, second = (known.prepare(path, batch, threads) for path in models)
-    rounds = interleaved((first, second), effort, clock)
+    rounds = interleaved((first, second), effort, clock, listener)
     ratio, interval = median_of([before / max(after, _NO_TIME) for before, after in rounds])
     return Speed(
         runtime=known.title(),

@@ -27,8 +27,8 @@ def takes(monkeypatch: pytest.MonkeyPatch) -> Takes:
     """Lets the float model and the other one take so many milliseconds."""
 
     def take(first: float, second: float) -> None:
-        def watched(*arguments: object) -> Speed:
-            return time_models(*arguments, clock=in_turn(first, second, ROUNDS))
+        def watched(*arguments: object, **more: object) -> Speed:
+            return time_models(*arguments, **more, clock=in_turn(first, second, ROUNDS))
 
         for module in (speed, comparing):
             monkeypatch.setattr(module, "time_models", watched)

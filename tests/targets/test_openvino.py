@@ -132,7 +132,9 @@ def test_the_table():
 def test_the_summary_says_what_it_ran_and_how_fast(space: Workspace, monkeypatch: pytest.MonkeyPatch):
     from qdq_cli.quantizing import speed
 
-    monkeypatch.setattr(speed, "time_models", lambda *arguments: time_models(*arguments, clock=in_turn(3, 2, 201)))
+    monkeypatch.setattr(
+        speed, "time_models", lambda *arguments, **more: time_models(*arguments, **more, clock=in_turn(3, 2, 201))
+    )
     text = " ".join(space.quantize("--target", "openvino").out.split())
     assert "1.50 times as fast as FP32 on this CPU" in text
     assert "; OpenVINO 202" in text and ", floats in FP32 OpenVINO ran 4 of 4 weighted operators on integers" in text

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdq_cli.timing.measure import Effort, interleaved, median_of, timing_of
+from tests.listeners import Ear
 
 
 @dataclass
@@ -38,6 +39,13 @@ def test_rounds_hold_the_time_of_each_and_nothing_else():
     watch = Watch()
     rounds = interleaved((watch.run("a", lambda: 0.5), watch.run("b", lambda: 0.25)), Effort(20.0), watch)
     assert rounds == [(0.5, 0.25)] * 27
+
+
+def test_progress_is_told_round_by_round():
+    watch, ear = Watch(), Ear()
+    interleaved((watch.run("a", lambda: 1.0), watch.run("b", lambda: 1.0)), Effort(1.0, least=7), watch, ear)
+    assert ear.stages == [("timing", 7)]
+    assert ear.progress_told == [(done, 7) for done in range(1, 8)]
 
 
 def test_both_run_in_turn_and_change_places():
