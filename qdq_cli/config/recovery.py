@@ -8,8 +8,8 @@ RECOVERY_STEPS = ("equalize", "smooth", "ranges", "weight-ranges", "adaround", "
 ON_INTEGERS = frozenset({"weight-ranges", "adaround", "gptq", "scales"})
 """Those of them that count in even steps, which floats of 8 bits do not have."""
 
-OF_ACTIVATIONS = frozenset({"equalize", "smooth", "ranges"})
-"""Those that change how activations are quantized."""
+OF_ACTIVATIONS = frozenset({"ranges"})
+"""Those that change nothing but how activations are quantized."""
 
 OF_ONE_SCALE = frozenset({"weight-ranges", "adaround", "scales"})
 """Those that take a weight with one scale an output channel at most."""

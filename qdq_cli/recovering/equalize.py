@@ -19,7 +19,7 @@ from calibrators.equalization import EXPONENTS, channel_factors
 from calibrators.qparams import weight_amax
 from qdq_cli.data.batches import Batch
 from qdq_cli.judging.candidate import Candidate, with_constants
-from qdq_cli.model.nodes import initializer_array
+from qdq_cli.model.nodes import initializer_array, input_at, name_of
 from qdq_cli.placement.plan import Plan
 from qdq_cli.process.errors import ModelError
 from qdq_cli.recovering.changes import Judge, Verdict
@@ -123,10 +123,12 @@ def _components(channels: Channels, start: Start) -> tuple[_Component, ...]:
     free = start.free_groups
     by_group: dict[int, set[int]] = {}
     names: dict[int, str] = {}
-    for target in start.plan.targets:
-        _, classes = channels.tensors.get(target.tensor, (0, np.array([-1])))
-        by_group.setdefault(target.group, set()).update(classes[classes >= 0].tolist())
-        names.setdefault(target.group, target.tensor)
+    read = [(target.tensor, target.group) for target in start.plan.targets]
+    read += [(name, -1 - number) for number, name in enumerate(_read_alone(start))]  # no group: they stay float
+    for tensor, group in read:
+        _, classes = channels.tensors.get(tensor, (0, np.array([-1])))
+        by_group.setdefault(group, set()).update(classes[classes >= 0].tolist())
+        names.setdefault(group, tensor)
     found: list[tuple[set[int], list[int]]] = []
     for group, classes in by_group.items():
         if classes:
@@ -138,11 +140,18 @@ def _components(channels: Channels, start: Start) -> tuple[_Component, ...]:
             names[min(groups)],
             "smooth" if classes & channels.norms else "equalize",
             np.array(sorted(classes)),
-            tuple(sorted(groups)),
+            tuple(sorted(group for group in groups if group >= 0)),
         )
         for classes, groups in sorted(found, key=lambda part: min(part[1]))
-        if free.issuperset(groups)
+        if free.issuperset(group for group in groups if group >= 0)
     )
+
+
+def _read_alone(start: Start) -> tuple[str, ...]:
+    """Name the tensors that products with weights alone read, each once."""
+    nodes = {node.name: node for node in start.model.graph}
+    read = (input_at(nodes[weight.use.node], 0) for weight in start.plan.weights if weight.alone and weight.use.slot)
+    return tuple(dict.fromkeys(name_of(value) for value in read if value is not None))
 
 
 class _Work:
@@ -155,6 +164,7 @@ class _Work:
         self._channels = channels
         activations = _activation_shares(start, channels, start.split.load(start.split.learn))
         weights = _weight_shares(start.model, start.plan, channels)
+        activations, weights = _with_alone(start, channels, activations, weights)
         self._factors = [np.ones(channels.count)]
         self._factors += [channel_factors(activations, weights, exponent) for exponent in EXPONENTS]
         self._ranges: dict[int, tuple[Range, ...]] = {0: start.ranges}
@@ -187,6 +197,8 @@ class _Work:
     def _ranges_at(self, position: int) -> tuple[Range, ...]:
         """The ranges with every component at one exponent: components do not reach into each other."""
         if position not in self._ranges:
+            if not self._start.ranges:
+                return ()
             model, _ = self.model((position,) * len(self.parts))
             self._ranges[position] = self._start.choose(self._start.observe(model))
         return self._ranges[position]
@@ -245,6 +257,32 @@ def _activation_shares(start: Start, channels: Channels, batches: Iterable[Batch
         if values.any():
             np.maximum.at(shares, classes[classes >= 0], (values / values.max())[classes >= 0])
     return shares
+
+
+def _with_alone(
+    start: Start, channels: Channels, activations: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Let the channels that weights alone read be scaled by how large they are on average, whatever the weights are.
+
+    What is quantized there is the weight, and an input that is large on average carries its error further.
+
+    Source: Lin et al. 2023, arXiv 2306.00978, section 3.2 (AWQ), equations 4 and 5.
+    """
+    names = tuple(name for name in _read_alone(start) if name in channels.tensors)
+    if not names:
+        return activations, weights
+    sums: dict[str, NDArray[np.float64]] = {}
+    for tensors in TensorRunner(start.model, names).run_each(start.split.load(start.split.learn)):
+        for name, array in tensors.items():
+            others = tuple(axis for axis in range(array.ndim) if axis != channels.tensors[name][0] % array.ndim)
+            sums[name] = sums.get(name, 0.0) + np.abs(array).mean(axis=others, dtype=np.float64)
+    activations, weights = activations.copy(), weights.copy()
+    for name, values in sums.items():
+        classes = channels.tensors[name][1]
+        free = (classes >= 0) & (values > 0)
+        activations[classes[free]] = values[free] / values.max()
+        weights[classes[free]] = 1.0
+    return activations, weights
 
 
 def _weight_shares(model: ir.Model, plan: Plan, channels: Channels) -> NDArray[np.float64]:

@@ -61,6 +61,8 @@ class Start:
 
     def observe(self, model: ir.Model) -> Observation:
         """Run the samples through a float model with other constants, and count what calibration counted."""
+        if not self.observed.histograms:
+            return self.observed
         seen = run_samples(Job(model, tuple(self.observed.histograms)), self.samples, self.listener)
         return Observation(seen.histograms, seen.samples)
 

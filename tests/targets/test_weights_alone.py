@@ -233,8 +233,8 @@ def test_recovery_rounds_by_what_products_read(space: Workspace, target: str):
     np.savez(space.arrays, x=(rng.normal(size=(96, 8, 128)) @ mixed).astype(np.float32))
     plain = space.quantize(*options).document["verification"]["outputs"]["scores"]["sqnr_db"]
     done = space.quantize(*options, "--recover")
-    assert "Recovery leaves out equalize, smooth or ranges: weights alone are quantized." in done.err
-    assert [step["step"] for step in done.document["recovery"]["steps"]] == ["gptq", "bias"]
+    assert "Recovery leaves out ranges: weights alone are quantized." in done.err
+    assert [step["step"] for step in done.document["recovery"]["steps"]] == ["equalize", "smooth", "gptq", "bias"]
     assert done.document["verification"]["outputs"]["scores"]["sqnr_db"] > plain + 0.4
     onnx.checker.check_model(onnx.load(space.output), full_check=True)
 
@@ -314,3 +314,22 @@ def test_memory_is_that_of_one_weight_whatever_their_number(tmp_path: Path):
     few, many = (peak_of_writing(tmp_path / str(number), number) for number in (2, 12))
     codes = 512 * 512  # a byte each before they are packed
     assert many < few + 5 * codes
+
+
+def test_inputs_that_are_large_are_scaled_into_what_makes_them(tmp_path: Path):
+    """A few channels behind a LayerNorm are 40 times the others, as in language models: their weights count most."""
+    net = Network()
+    gain = np.where(np.arange(128) % 16 == 0, 40.0, 1.0).astype(np.float32)
+    x = net.input("x", ("N", 8, 128))
+    normed = net.op("LayerNormalization", x, net.constant(gain), net.constant(net.weight(128)), name="norm", axis=-1)
+    weight = np.random.default_rng(3).normal(size=(128, 64)).astype(np.float32)
+    net.op("MatMul", normed, net.constant(weight), name="scores")
+    space = make_workspace(tmp_path, net.proto("scores"))
+    np.savez(space.arrays, x=np.random.default_rng(1).normal(size=(64, 8, 128)).astype(np.float32))
+    plain = space.quantize(*INT4_ROWS, "--json").document["verification"]["outputs"]["scores"]["sqnr_db"]
+    done = space.quantize(*INT4_ROWS, "--recover-step", "smooth", "--json").document
+    assert [(step["step"], step["accepted"]) for step in done["recovery"]["steps"]] == [("smooth", 1)]
+    assert done["verification"]["outputs"]["scores"]["sqnr_db"] > plain + 0.5
+    held = {item.name: numpy_helper.to_array(item) for item in onnx.load(space.output).graph.initializer}
+    norm = next(node for node in onnx.load(space.output).graph.node if node.name == "norm")
+    assert np.ptp(held[norm.input[1]]) < np.ptp(gain)
