@@ -163,3 +163,17 @@ def test_heavy_tails_keep_more_in_fp8_than_in_int8(tmp_path: Path):
         for kind in ("fp8", "int8")
     }
     assert found["fp8"]["scores"]["sqnr_db"] > found["int8"]["scores"]["sqnr_db"] + 3
+
+
+def test_a_cache_of_every_target_serves_fp8_too(tmp_path: Path):
+    """A grouped convolution stays float in FP8, so that its residual Add quantizes another operand than in INT8."""
+    net = Network()
+    x = net.conv(net.input("images", ("N", 3, 16, 16)), 32, "first", scale=None)
+    added = net.op("Add", net.conv(x, 32, "left", scale=None), net.conv(x, 32, "grouped", group=4, scale=None))
+    space = make_workspace(tmp_path, net.proto(net.conv(added, 32, "last", scale=None)))
+    cache = space.folder / "all.qcal"
+    options = ("--all-int8", "--no-range-rules")
+    made = qdq("calibrate", space.model, "--calib", space.arrays, "--every-target", *options, "-o", cache)
+    assert made.code == 0, made.err
+    done = qdq("quantize", space.model, "--cache", cache, "--type", "fp8", *options, "-o", space.output)
+    assert done.code == 0, done.err
