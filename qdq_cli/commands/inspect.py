@@ -74,10 +74,11 @@ def inspect(params: Params) -> None:
     """
     with collector_paused():
         from qdq_cli.inspecting.inspect import inspect_model, require_gates
+        from qdq_cli.targets.known import target_named
 
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
     gates = gates_of(params)
-    if params["target"] == "onnxruntime":
+    if target_named(params["target"]).fuse is not None:
         _show_on_cpu(screen, params, gates)
         return
     if params["layer_info"] is not None or params["profile"] is not None:

@@ -92,6 +92,9 @@ def quantize(params: Params) -> None:
     if config.dry_run and not config.plans_alone:
         _show_plan(config, screen)
         return
+    if config.dry_run and _is_fused(config):
+        _show_plan_on_cpu(config, screen)
+        return
     _quantize(config, screen, params)
 
 
@@ -186,3 +189,26 @@ def _show_plan(config: QuantizeConfig, screen: console.Console) -> None:
     inspection = inspect_plan(config, screen)
     lines = partial(summary_lines, inspection, screen.paint, full=screen.verbose)
     screen.result(inspection, lines, lambda: require_gates(inspection, Gates(min_int8_macs=config.min_int8_macs)))
+
+
+def _is_fused(config: QuantizeConfig) -> bool:
+    """Say whether it is known which operators the target puts on integers."""
+    from qdq_cli.targets.known import TARGETS
+
+    return TARGETS[config.target].fuse is not None
+
+
+def _show_plan_on_cpu(config: QuantizeConfig, screen: console.Console) -> None:
+    """Show the plan, and what becomes of its result on the CPU."""
+    from qdq_cli.inspecting.on_cpu import fused_lines, inspect_plan_on_cpu
+    from qdq_cli.quantizing.plan_text import plan_lines
+    from qdq_cli.quantizing.summary import summary_lines
+
+    found, width = inspect_plan_on_cpu(config, screen), screen.width()
+
+    def lines() -> list[str]:
+        shown = [] if found.plan is None else summary_lines(found.plan, width, screen.bold)
+        plan = plan_lines(found.plan, width, full=True) if found.plan is not None and screen.verbose else []
+        return [*shown, "", "predicted for the result:", *fused_lines(found, full=screen.verbose), *plan]
+
+    screen.result(found, lines)

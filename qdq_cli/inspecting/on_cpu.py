@@ -19,6 +19,7 @@ from qdq_cli.model.opset import opset_of
 from qdq_cli.model.quantized import holds_quantization
 from qdq_cli.placement.draft import draft
 from qdq_cli.placement.operators import is_weighted
+from qdq_cli.placement.prediction import Alone, Fused
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import LimitError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
@@ -26,8 +27,7 @@ from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
 from qdq_cli.screen.lines import row
 from qdq_cli.screen.sentences import count_text, some_of
-from qdq_cli.targets.known import target_for
-from qdq_cli.targets.onnxruntime.fusion import Alone, Fused, Fusions, fuse
+from qdq_cli.targets.known import TARGETS, target_for
 
 _MOST = 8
 """Rows of a list that are shown without -v."""
@@ -96,18 +96,46 @@ def _refuse_views(config: InspectConfig) -> None:
         )
 
 
+def inspect_plan_on_cpu(config: QuantizeConfig, listener: Listener = SILENT) -> CpuInspection:
+    """Say what `qdq quantize` would do with a model, and the runtime with the result: a dry run, no model is written.
+
+    Args:
+        config: What to do; its target has a `fuse`.
+        listener: Told about notes; silent by default.
+
+    Raises:
+        ModelError: The model cannot be read or prepared.
+        UsageError: An option names something that is not there, or the output could not be written.
+    """
+    from qdq_cli.quantizing.destinations import check_outputs
+
+    target = check_outputs(config, config.report)
+    source = files.load(config.model)
+    files.check_data_target(source, target)
+    if holds_quantization(source.model):
+        return _found(source, source.model, InspectConfig(config.model, target=config.target), None)
+    return _of_plan(source, config, listener)
+
+
 def _planned(source: files.ModelFile, config: InspectConfig, listener: Listener) -> CpuInspection:
+    planned = QuantizeConfig(model=config.model, plan=config.plan, dry_run=True, target=config.target)
+    return _of_plan(source, planned, listener)
+
+
+def _of_plan(source: files.ModelFile, planned: QuantizeConfig, listener: Listener) -> CpuInspection:
     from qdq_cli.quantizing.planning import finish_plan, open_model  # a Q/DQ model does not wait for it
 
-    planned = QuantizeConfig(model=config.model, plan=config.plan, dry_run=True, target=config.target)
-    run = Run(planned, listener, target_for(config.target, config.plan))
+    run = Run(planned, listener, target_for(planned.target, planned.plan, planned.cpu))
     opened = open_model(run, source)
     report = finish_plan(run, opened)
-    return _found(source, draft(opened.prepared.model, opened.plan), config, report)
+    look = InspectConfig(planned.model, target=planned.target)
+    return _found(source, draft(opened.prepared.model, opened.plan), look, report)
 
 
 def _found(source: files.ModelFile, model: ir.Model, config: InspectConfig, plan: Report | None) -> CpuInspection:
-    fusions: Fusions = fuse(model)
+    fuse = TARGETS[config.target].fuse
+    assert fuse is not None
+    fusions = fuse(model)
     weighted = {node.name for node in model.graph if is_weighted(node)}
     return CpuInspection(
         schema_version=SCHEMA_VERSION,
@@ -159,6 +187,17 @@ def cpu_lines(found: CpuInspection, *, full: bool = False) -> list[str]:
         found: What was found.
         full: Show every operator.
     """
+    planned = "" if found.quantized else ", planned; the rest is predicted for its result"
+    return row("model", f"{found.model}  (opset {found.opset}{planned})") + fused_lines(found, full=full)
+
+
+def fused_lines(found: CpuInspection, *, full: bool = False) -> list[str]:
+    """Return what becomes of the operators as lines of text for people.
+
+    Args:
+        found: What was found.
+        full: Show every operator.
+    """
     most = 10**9 if full else _MOST
     return [line for label, text in _rows(found) for line in row(label, text)] + [
         *_listed("float although it reads DQ", found.left, most),
@@ -167,8 +206,6 @@ def cpu_lines(found: CpuInspection, *, full: bool = False) -> list[str]:
 
 
 def _rows(found: CpuInspection) -> Iterator[tuple[str, str]]:
-    planned = "" if found.quantized else ", planned; the rest is predicted for its result"
-    yield "model", f"{found.model}  (opset {found.opset}{planned})"
     yield "integers", f"{found.weighted_on_codes} of {count_text(found.weighted_ops, 'weighted operator')}"
     counts = Counter(entry.becomes for entry in found.fused)
     yield "operators", ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "none on integers"

@@ -7,7 +7,7 @@ import onnx_ir as ir
 from qdq_cli.process.progress import Listener
 from qdq_cli.targets.known import TARGETS, written_for
 
-_SHOWN = tuple(name for name, target in TARGETS.items() if target.predictor is not None or name == "onnxruntime")
+_SHOWN = tuple(name for name, target in TARGETS.items() if target.predictor is not None or target.fuse is not None)
 """The targets that `qdq inspect` shows a model for."""
 
 

@@ -68,3 +68,56 @@ class Predictor(Protocol):
         Args:
             model: A Q/DQ model with inferred types.
         """
+
+
+@dataclass(frozen=True)
+class Fused:
+    """An operator that is computed on integers.
+
+    Args:
+        node: Its name.
+        op_type: What it is in the model.
+        becomes: What stands in its place.
+        writes_codes: Whether its result is codes.
+    """
+
+    node: str
+    op_type: str
+    becomes: str
+    writes_codes: bool
+
+
+@dataclass(frozen=True)
+class Alone:
+    """A Q or DQ that stays an operator of its own.
+
+    Args:
+        node: Its name, of one that was moved that of the one it comes from.
+        op_type: QuantizeLinear or DequantizeLinear.
+        tensor: The float tensor that it reads or makes.
+        neighbour: The operator that keeps it: what makes the floats, or reads them; "" for an input or output.
+        boundary: Whether that is an input or output of the graph.
+    """
+
+    node: str
+    op_type: str
+    tensor: str
+    neighbour: str
+    boundary: bool
+
+
+@dataclass(frozen=True)
+class Fusions:
+    """What becomes of a model.
+
+    Args:
+        fused: Operators on integers, in the order of the graph.
+        alone: The Qs and DQs that stay.
+        left: Operators that read a DQ and are computed in float -> why.
+        dropped: Relu and Clip that the codes behind them make superfluous.
+    """
+
+    fused: tuple[Fused, ...]
+    alone: tuple[Alone, ...]
+    left: dict[str, str]
+    dropped: tuple[str, ...]

@@ -19,7 +19,7 @@ from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import ONNX_DOMAIN
 from qdq_cli.model.opset import MIN_OPSET
 from qdq_cli.placement import operators
-from qdq_cli.placement.prediction import Predictor
+from qdq_cli.placement.prediction import Fusions, Predictor
 from qdq_cli.screen.sentences import FLOAT, all_of, type_title
 
 
@@ -249,6 +249,7 @@ class Target:
         refusals: Says what of a model its releases refuse; None where nobody knows.
         builds: Says how each release builds it; None where there is nothing to type.
         predictor: Says what it would make of a result; None where nobody knows.
+        fuse: Says which operators of a result it puts on integers and which Q and DQ stay; None where nobody knows.
         integer_io: Whether it runs models whose inputs and outputs are integers.
         runtime: What runs its results on this CPU, of `timing.runtimes.RUNTIMES`; "" where nothing does.
         processor: The processor that results are for; None where there is one kind alone.
@@ -278,6 +279,7 @@ class Target:
     refusals: RefusalsOf | None = None
     builds: BuildsOf | None = None
     predictor: Predictor | None = None
+    fuse: Callable[[ir.Model], Fusions] | None = None
     integer_io: bool = False
     runtime: str = ""
     processor: Cpu | None = None

@@ -92,6 +92,15 @@ def test_a_dry_run_shows_the_plan():
     assert "TensorRT" not in shown.out
 
 
+def test_a_dry_run_predicts_what_becomes_of_the_result():
+    shown = qdq("quantize", MODEL, "--target", NAME, "--dry-run")
+    assert "predicted for the result:" in shown.out and "12 QLinearConv, 5 QLinearAdd" in shown.out
+    found = qdq("quantize", MODEL, "--target", NAME, "--dry-run", "--json").document
+    assert found == qdq("inspect", MODEL, "--target", NAME, "--json").document | {"plan": found["plan"]}
+    assert found["plan"]["weighted_ops"] == {"total": 14, "quantized": 13}
+    assert qdq("quantize", MODEL, "--target", "openvino", "--dry-run", "--json").document["weighted_ops"]["total"] == 14
+
+
 def test_targets_without_a_prediction_are_known():
     assert {name for name, target in TARGETS.items() if target.predictor is None} == set(UNPREDICTED)
 

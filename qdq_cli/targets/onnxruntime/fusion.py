@@ -10,7 +10,6 @@ qdq_selector_action_transformer. `tests/targets/test_fusion.py` holds it against
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -34,6 +33,7 @@ from qdq_cli.model.scales import (
     stored_type,
     tensor_scale,
 )
+from qdq_cli.placement.prediction import Alone, Fused, Fusions
 from qdq_cli.placement.propagate import propagate
 
 _INT32, _INT8 = ir.DataType.INT32, ir.DataType.INT8
@@ -50,59 +50,6 @@ BINARY = ("Add", "Mul")
 
 HIGHEST_OPSET = 22
 """Q and DQ of later opsets are not looked at: their versions are 10, 13, 19 and 21."""
-
-
-@dataclass(frozen=True)
-class Fused:
-    """An operator that is computed on integers.
-
-    Args:
-        node: Its name.
-        op_type: What it is in the model.
-        becomes: What stands in its place.
-        writes_codes: Whether its result is codes.
-    """
-
-    node: str
-    op_type: str
-    becomes: str
-    writes_codes: bool
-
-
-@dataclass(frozen=True)
-class Alone:
-    """A Q or DQ that stays an operator of its own.
-
-    Args:
-        node: Its name, of one that was moved that of the one it comes from.
-        op_type: QuantizeLinear or DequantizeLinear.
-        tensor: The float tensor that it reads or makes.
-        neighbour: The operator that keeps it: what makes the floats, or reads them; "" for an input or output.
-        boundary: Whether that is an input or output of the graph.
-    """
-
-    node: str
-    op_type: str
-    tensor: str
-    neighbour: str
-    boundary: bool
-
-
-@dataclass(frozen=True)
-class Fusions:
-    """What becomes of a model.
-
-    Args:
-        fused: Operators on integers, in the order of the graph.
-        alone: The Qs and DQs that stay.
-        left: Operators that read a DQ and are computed in float -> why.
-        dropped: Relu and Clip that the codes behind them make superfluous.
-    """
-
-    fused: tuple[Fused, ...]
-    alone: tuple[Alone, ...]
-    left: dict[str, str]
-    dropped: tuple[str, ...]
 
 
 def fuse(model: ir.Model) -> Fusions:
