@@ -46,7 +46,7 @@ from qdq_cli.process.errors import DataError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.process.writable import check_writable
 from qdq_cli.running.execution import current
-from qdq_cli.screen.sentences import some_of
+from qdq_cli.screen.sentences import count_text, some_of
 
 
 @dataclass(frozen=True)
@@ -204,8 +204,9 @@ def _no_data(config: RangeConfig, needed: int) -> DataError:
             f"There is no calibration cache {config.cache}, and no calibration data to make it from was given.",
             "Check the path, or give a folder of images or arrays with --calib.",
         )
+    verb = "needs" if needed == 1 else "need"
     return DataError(
-        f"No calibration data was given, and {needed} tensors need a range.",
+        f"No calibration data was given, and {count_text(needed, 'tensor')} {verb} a range.",
         "Give a folder of images or arrays with --calib, or a calibration cache with --cache.",
     )
 

@@ -48,6 +48,13 @@ def test_no_calibration_data_and_no_cache(space: Workspace):
     assert "--cache" in text
 
 
+@pytest.mark.parametrize(("only", "said"), [(True, "1 tensor needs a range"), (False, "tensors need a range")])
+def test_without_data_one_tensor_is_counted_as_one(space: Workspace, only: bool, said: str):
+    first = next(node.name for node in onnx.load(space.model).graph.node if node.op_type == "Conv")
+    more = ["--only", first] if only else []
+    assert said in checked(qdq("quantize", space.model, *more), 4, space, space.listing())
+
+
 def test_an_empty_folder(space: Workspace):
     (space.folder / "empty").mkdir()
     assert "has no usable file; it is empty" in refused(space, 4, "--calib", space.folder / "empty")
