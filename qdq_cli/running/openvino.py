@@ -110,7 +110,7 @@ class OpenVinoRunner:
 
     def repeatedly(self, batch: Batch) -> Callable[[], object]:
         """Return a function that runs a batch as often as it is called; it is there to be timed."""
-        feed = self._fed(batch)
+        feed = {name: array.copy() for name, array in self._fed(batch).items()}  # OpenVINO shares what it may write to
 
         def run() -> object:
             with _errors("run the model"):

@@ -148,6 +148,19 @@ def test_it_is_timed_in_its_own_runtime(space: Workspace):
 
 
 @there
+def test_samples_that_must_not_be_written_are_timed_as_they_are(tmp_path: Path):
+    net = Network(17)
+    x, chosen = net.input("x", ("N", 4)), net.input("chosen", (), onnx.TensorProto.BOOL)
+    onnx.save(net.proto(net.op("Where", chosen, net.op("Relu", x), x)), tmp_path / "model.onnx")
+    arrays = {"x": np.array([[-1, 2, -3, 4]], np.float32), "chosen": np.array(True)}
+    for array in arrays.values():
+        array.flags.writeable = False
+    run = OpenVinoRunner(tmp_path / "model.onnx").repeatedly(Batch(arrays, ("held",), 1))
+    run()
+    assert arrays["x"].tolist() == [[-1, 2, -3, 4]]
+
+
+@there
 def test_what_it_cannot_read_is_said_in_one_line(tmp_path: Path):
     net = Network()
     net.op("NoSuchOperator", net.input("x", (1, 4)), name="out", domain="nobody")
