@@ -12,7 +12,7 @@ from qdq_cli.calibrating.shares import Share, empty_table, observe_share, open_j
 from qdq_cli.calibrating.stored import provider_of
 from qdq_cli.config.calibrate import CalibrateConfig
 from qdq_cli.config.execution import ON_CPU
-from qdq_cli.data.doubts import ENOUGH_SAMPLES, Doubt, FewSamples, few_samples, note_of_few, tell_doubts
+from qdq_cli.data.doubts import ENOUGH_SAMPLES, Doubt, few_samples, tell_doubts
 from qdq_cli.model import files
 from qdq_cli.placement.target import Target
 from qdq_cli.process.clock import Clock
@@ -21,6 +21,7 @@ from qdq_cli.process.errors import DataError, InterruptedRunError, UsageError
 from qdq_cli.process.interrupts import Stop, never
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.running.execution import runs_as_told
+from qdq_cli.running.few_samples import FewSamples, note_of_few
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,6 @@ from qdq_cli.process.errors import DataError
 ENOUGH_SAMPLES = 8
 """Fewer say little of the values a model will meet; TensorRT's Developer Guide names about 500 pictures as enough."""
 
-MANY_SAMPLES, SOME_SAMPLES = 64, 16
-"""With fewer than the first, reports say that few samples calibrate; with fewer than the second, in stronger words."""
-
-FEW, VERY_FEW = "few", "very_few"
-
 
 @dataclass(frozen=True)
 class Doubt:
@@ -59,35 +54,4 @@ def few_samples(count: int) -> tuple[Doubt, ...]:
             f"Only {count} {noun} the model: the ranges of so few may not fit other data.",
             f"Give {ENOUGH_SAMPLES} or more; some hundred are usual.",
         ),
-    )
-
-
-@dataclass(frozen=True)
-class FewSamples:
-    """A note that few samples calibrate: it changes no exit code, and --strict does not refuse it.
-
-    Args:
-        level: `few` below 64 samples, `very_few` below 16.
-        text: What that means, a finished sentence.
-    """
-
-    level: str
-    text: str
-
-
-def note_of_few(samples: int) -> FewSamples | None:
-    """Say that few samples calibrate; None for 64 or more, and for 0, where nobody knows how many did.
-
-    Args:
-        samples: How many calibrated.
-    """
-    if not 0 < samples < MANY_SAMPLES:
-        return None
-    if samples >= SOME_SAMPLES:
-        text = f"Fewer than {MANY_SAMPLES} samples: rare large values may be missing. Some hundred are usual."
-        return FewSamples(FEW, text)
-    return FewSamples(
-        VERY_FEW,
-        f"Fewer than {SOME_SAMPLES} samples: expect ranges that do not fit other data. Give {MANY_SAMPLES} or more; "
-        "some hundred are usual.",
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from qdq_cli.data.doubts import VERY_FEW
 from qdq_cli.quantizing.agreement import interval_text
 from qdq_cli.quantizing.plan_text import is_plan, work_text
 from qdq_cli.quantizing.report import Report
+from qdq_cli.running.few_samples import VERY_FEW
 from qdq_cli.screen.amounts import decibels
 from qdq_cli.screen.page import Tone, Verdict
 from qdq_cli.screen.sentences import count_text, some_of

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from calibrators import ScaleGroup
 from qdq_cli.config.execution import ON_CPU
-from qdq_cli.data.doubts import FewSamples
 from qdq_cli.model.integer_io import Codes
 from qdq_cli.placement.built import Built
 from qdq_cli.placement.prediction import Prediction
@@ -19,6 +18,7 @@ from qdq_cli.process.errors import LimitError
 from qdq_cli.quantizing.agreement import HeldLimit
 from qdq_cli.quantizing.float_record import FloatRest
 from qdq_cli.recovering.record import Recovery
+from qdq_cli.running.few_samples import FewSamples
 from qdq_cli.running.layers import RuntimeLayers
 from qdq_cli.screen.sentences import FLOAT, all_of, type_title
 from qdq_cli.timing.record import Speed

@@ -10,7 +10,6 @@ import onnx_ir as ir
 from qdq_cli.calibrating.calibration import Observation, Ranges
 from qdq_cli.calibrating.calibration_data import Samples, input_specs
 from qdq_cli.config.quantize import QuantizeConfig
-from qdq_cli.data.doubts import note_of_few
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
 from qdq_cli.model.integer_io import integer_ends
 from qdq_cli.model.opset import opset_of
@@ -24,6 +23,7 @@ from qdq_cli.quantizing.opened import Opened
 from qdq_cli.quantizing.planned import WEIGHTED, planned, release_of
 from qdq_cli.quantizing.report import Calibration, Report
 from qdq_cli.quantizing.run import Run
+from qdq_cli.running.few_samples import note_of_few
 from qdq_cli.screen.sentences import some_of
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from qdq_cli.data.doubts import FewSamples
+from qdq_cli.running.few_samples import FewSamples
 from qdq_cli.screen.sentences import type_title
 
 

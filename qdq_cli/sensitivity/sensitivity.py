@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from calibrators.ranks import rank_correlation
 from qdq_cli.config.sensitivity import SensitivityConfig
-from qdq_cli.data.doubts import note_of_few
 from qdq_cli.judging.candidate import with_plan
 from qdq_cli.placement.plan import Plan
 from qdq_cli.process.documents import SCHEMA_VERSION
@@ -22,6 +21,7 @@ from qdq_cli.quantizing.pipeline import open_samples
 from qdq_cli.quantizing.planning import open_model
 from qdq_cli.quantizing.run import Run
 from qdq_cli.running.execution import runs_as_told
+from qdq_cli.running.few_samples import note_of_few
 from qdq_cli.screen.render import write_page
 from qdq_cli.sensitivity.evaluate import check_command
 from qdq_cli.sensitivity.measure import group_alone, noise_of, noisiest_runs, operators_alone
