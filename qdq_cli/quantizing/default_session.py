@@ -149,8 +149,8 @@ def _elsewhere(sqnr_db: Mapping[str, float], literal: Mapping[str, float], lower
     first = lower[0]
     return (
         f"OpenVINO gives {sqnr_db[first]:.1f} dB instead of {literal[first]:.1f}, which the Q/DQ say, for "
-        f"{some_of(lower)}. On processors without VNNI its products of integers can overflow; try --exclude on what "
-        "qdq compare --layers names, or leave --integer-io out where it is given."
+        f"{some_of(lower)}. Its kernels differ by processor, and without VNNI products of integers can overflow; try "
+        "--exclude on what qdq compare --layers names, or leave --integer-io out where it is given."
     )
 
 
