@@ -50,7 +50,7 @@ RECORDS = {
 }
 OTHERWISE = {
     "model", "output", "data", "plan", "given", "calib", "overrides", "wide", "ruined", "single_rest", "imported",
-    "writes", "execution",
+    "unseen", "others", "writes", "execution",
     "manual", "evaluation", "quantize", "command",
 }  # fmt: skip
 """Fields that are positional, made by the call, found by calibration, or have a keyword of another name."""
