@@ -52,6 +52,9 @@ STORED = {"onnxruntime": WeightForm.INT8, "openvino": WeightForm.INT8}
 UNPREDICTED = ("onnxruntime", "openvino")
 """Targets of which nobody predicts kernel by kernel what they make of a model."""
 
+UNINSPECTED = ("openvino",)
+"""Targets of which nobody says operator by operator either what they make of a model: there is nothing to inspect."""
+
 PREDICTED = tuple(name for name in TARGETS if name not in UNPREDICTED)
 """The other ones: those of NVIDIA, whose kernels are predicted."""
 

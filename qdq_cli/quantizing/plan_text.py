@@ -6,7 +6,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable
 
-from qdq_cli.config.forms import DEFAULT_TARGET, QuantType
+from qdq_cli.config.forms import DEFAULT_TARGET, UNINSPECTED, QuantType
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
 from qdq_cli.placement.target import Build
@@ -147,6 +147,8 @@ def is_plan(report: Report) -> bool:
 def next_commands(report: Report, width: int = 80) -> list[str]:
     """Return the commands to type next."""
     if report.already_quantized:
+        if report.target in UNINSPECTED:
+            return []
         return [f"qdq inspect {quoted(report.output or report.model)}{_target(report)}"]
     if not report.weighted_ops.total:
         return []

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 from qdq_cli import CalibrateConfig, DataConfig, PlanConfig, QuantizeConfig, RangeConfig, VerifyConfig, quantize_model
 from qdq_cli.calibrating.calibrate import calibrate_model
-from qdq_cli.config.forms import UNPREDICTED, Cpu, WeightForm
+from qdq_cli.config.forms import UNINSPECTED, UNPREDICTED, Cpu, WeightForm
 from qdq_cli.model.saturated import saturate_products
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.preparing.prepare import prepare
@@ -103,6 +103,7 @@ def test_a_dry_run_predicts_what_becomes_of_the_result():
 
 def test_targets_without_a_prediction_are_known():
     assert {name for name, target in TARGETS.items() if target.predictor is None} == set(UNPREDICTED)
+    assert {name for name in UNPREDICTED if TARGETS[name].fuse is None} == set(UNINSPECTED)
 
 
 PROCESSORS = {

@@ -172,6 +172,13 @@ def test_what_it_cannot_read_is_said_in_one_line(tmp_path: Path):
         OpenVinoRunner(tmp_path / "model.onnx")
 
 
+def test_a_file_that_is_quantized_already_is_not_sent_to_an_inspection_that_is_refused(space: Workspace):
+    assert space.quantize("--target", "openvino", "--no-time").code == 0
+    again = qdq("quantize", space.output, "--target", "openvino", "-o", space.folder / "again.onnx")
+    assert "next" not in again.out and "quantized already" in again.err
+    assert qdq("inspect", space.output, "--target", "openvino").code == 2
+
+
 @pytest.fixture
 def absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtimes, "is_installed", lambda: False)
