@@ -161,10 +161,7 @@ def with_groupings(table: CalibrationTable, model: ir.Model, target: Target, con
         return _grouping(with_judged(model, plan, histograms, _grouping(plan).groups))
 
     plan = make_plan(model, target, config)
-    if unseen := never_run(plan, histograms, _grouping(plan).groups):
-        config = replace(config, unseen=unseen)
-        plan = make_plan(model, target, config)
-    plain = grouping(plan)
+    plain = grouping(plan)  # of branches too that these samples never take: those of another share may
     wide = wide_tensors(histograms, plain.groups, target.activations) if config.range_rules else frozenset[str]()
     fewer, again = config, plan
     if wide:

@@ -73,6 +73,21 @@ def test_a_branch_that_no_sample_takes_stays_float_with_its_reason(tmp_path: Pat
     assert "calibrate on samples that take every branch" in exported.err
 
 
+@pytest.mark.parametrize("taken", [np.arange(COUNT) % 2 == 0, np.arange(COUNT) < COUNT // 2])
+def test_shares_that_take_one_branch_each_merge_to_a_single_run(tmp_path: Path, taken: np.ndarray):
+    space, _ = space_of(tmp_path, "branches")
+    given_arrays(space, {"x": samples(COUNT), "c": taken})
+
+    def calibrated(name: str, *more: object) -> Path:
+        assert qdq("calibrate", space.model, "--calib", space.arrays, "-o", tmp_path / name, *more).code == 0
+        return tmp_path / name
+
+    whole, parts = calibrated("whole"), [calibrated(f"{k}", "--shard", f"{k}/{COUNT}") for k in range(1, COUNT + 1)]
+    assert any(not entry.histogram.count for part in parts for entry in read_cache(part).entries.values())
+    assert qdq("cache", "merge", *parts, "-o", tmp_path / "merged").code == 0
+    assert (tmp_path / "merged").read_bytes() == whole.read_bytes()
+
+
 def test_a_range_can_be_given_for_a_branch_that_no_sample_takes(tmp_path: Path):
     space, _ = space_of(tmp_path, "branches")
     given_arrays(space, {"x": samples(COUNT), "c": np.zeros(COUNT, bool)})
