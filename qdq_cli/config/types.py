@@ -39,7 +39,9 @@ def rule_of(text: str) -> tuple[str, QuantType]:
     pattern, _, name = (part.strip() for part in text.rpartition("="))
     if not pattern or name not in _NAMES:
         near = did_you_mean(name, _NAMES) if pattern else ""
-        raise UsageError(f"'{text}' is no GLOB=TYPE, such as '/head/*=fp8'; the types are {any_of(_NAMES)}.", near)
+        raise UsageError(
+            f"--type-of '{text}' is no GLOB=TYPE, such as '/head/*=fp8'; the types are {any_of(_NAMES)}.", near
+        )
     return pattern, QuantType(name)
 
 

@@ -173,8 +173,9 @@ def check(name: str, item: Any, value: object) -> None:
     try:
         record = made(name, item.name, value)
     except UsageError as error:
-        assert error.message.startswith(RECORDS[name].called("").rstrip())
-        assert item.name in error.message
+        option = f"--{item.name.replace('_', '-')}"  # what reads texts of its own, or files of them, says so itself
+        assert error.message.startswith((RECORDS[name].called("").rstrip(), f"{option} "))
+        assert item.name in error.message or option in error.message
         assert error.message.endswith(".")
         return
     kept = getattr(record, item.name)
@@ -271,7 +272,10 @@ def on_the_command_line(name: str, item: Any, text: str) -> Any:
     except click.UsageError:
         return None
     value = context.params[option.name or ""]
-    return made(name, item.name, dict(value) if get_origin(hint_of(name, item)) is Mapping else value)
+    try:
+        return made(name, item.name, dict(value) if get_origin(hint_of(name, item)) is Mapping else value)
+    except UsageError:
+        return None
 
 
 def in_python(name: str, item: Any, text: str) -> Any:
