@@ -36,6 +36,7 @@ class Reader:
         linear: How it computes.
         tensor: Name of the tensor.
         group: Of the plan, the tensor's.
+        scheme: How that is quantized.
         target: Its weight, as the plan has it.
     """
 
@@ -43,6 +44,7 @@ class Reader:
     linear: Linear
     tensor: str
     group: ScaleGroup
+    scheme: Scheme
     target: WeightTarget
 
     @property
@@ -80,7 +82,7 @@ def readers_of(model: ir.Model, plan: Plan) -> Iterator[Reader]:
         value = input_at(node, 0)
         if linear is None or linear.transposed_data or data is None or value is None or value.producer() is None:
             continue
-        yield Reader(node, linear, data.tensor, plan.groups[data.group], target)
+        yield Reader(node, linear, data.tensor, plan.groups[data.group], plan.scheme_of(data.group), target)
 
 
 def as_stored(rows: Floats, kept: Range, scheme: Scheme) -> Floats:

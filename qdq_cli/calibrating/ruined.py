@@ -73,7 +73,7 @@ def ruined_operators(
         reader = trial.reader
         seen = histograms.get(reader.tensor)
         if reader.group in free and seen is not None and seen.excerpts.pieces and is_seen(histograms, reader.group):
-            sqnr_db = _best_sqnr_db(reader, seen, merged(histograms, reader.group.observed), plan)
+            sqnr_db = _best_sqnr_db(reader, seen, merged(histograms, reader.group.observed))
             found.append((sqnr_db - LEAST_SQNR_DB, f"{sqnr_db:.1f} dB by itself", trial))
             if (kept := rounded.get(reader.node)) is not None:
                 sqnr_db = _result_sqnr_db(reader, seen, kept, plan)
@@ -125,9 +125,9 @@ def _trials(model: ir.Model, plan: Plan, shares: Shares) -> Iterator[_Trial]:
             yield _Trial(reader, percent)
 
 
-def _best_sqnr_db(reader: Reader, seen: Histogram, together: Histogram, plan: Plan) -> float:
+def _best_sqnr_db(reader: Reader, seen: Histogram, together: Histogram) -> float:
     """The SQNR of an operator's results under the first range that serves, else the best of those methods choose."""
-    scheme = plan.scheme_of(plan.groups.index(reader.group))
+    scheme = reader.scheme
     quantized = reader.matrices(round_weight(reader.weight, reader.target.scheme))
     layer = reader.layer(seen.excerpts.pieces)
     best = -math.inf

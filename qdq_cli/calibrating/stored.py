@@ -184,10 +184,11 @@ def never_run(plan: Plan, histograms: Mapping[str, Histogram], groups: Collectio
         histograms: Tensor name -> histogram of what was observed.
         groups: Those of its scale groups that need to be.
     """
+    needed = frozenset(groups)
     empty = {
         number
         for number, group in enumerate(plan.groups)
-        if group in groups and all(name in histograms and not histograms[name].count for name in group.observed)
+        if group in needed and all(name in histograms and not histograms[name].count for name in group.observed)
     }
     return frozenset(use.node for target in plan.targets if target.group in empty for use in target.uses)
 
