@@ -109,7 +109,11 @@ def _result_sqnr_db(reader: Reader, seen: Histogram, kept: Range, plan: Plan) ->
     """The SQNR of an operator's results in codes, channel by channel."""
     layer = reader.layer(seen.excerpts.pieces)
     noise = np.square(as_stored(layer.results, kept, plan.target.activations) - layer.results, dtype=np.float64)
-    ratio = noise_ratio(noise.sum(axis=1), layer.signal)
+    return _sqnr_db(noise_ratio(noise.sum(axis=1), layer.signal))
+
+
+def _sqnr_db(ratio: float) -> float:
+    """A ratio of noise by signal in dB."""
     return -10.0 * math.log10(ratio) if ratio > 0 else math.inf
 
 
@@ -134,7 +138,7 @@ def _best_sqnr_db(reader: Reader, seen: Histogram, together: Histogram) -> float
     for method in CANDIDATES.values():
         kept = choose_range(together, method, scheme)
         ratio = noise_ratio(layer.noise(as_stored(layer.rows, kept, scheme), quantized), layer.signal)
-        best = max(best, -10.0 * math.log10(ratio) if ratio > 0 else math.inf)
+        best = max(best, _sqnr_db(ratio))
         if best >= LEAST_SQNR_DB:
             break
     return best
