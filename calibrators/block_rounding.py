@@ -12,13 +12,11 @@ from numpy.typing import DTypeLike, NDArray
 from calibrators.errors import ParameterError
 from calibrators.qparams import dequantize, qparams_of, quantize
 from calibrators.ranges import Ranges
+from calibrators.rounding import damped, upper_factor
 from calibrators.scheme import Block, Scheme
 from calibrators.weight_search import least_error_ranges
 
 Array = NDArray[np.float64]
-
-_DAMPING = 0.01
-"""Share of the mean diagonal added to H, as in GPTQ (arXiv 2210.17323, section 3.3, step 3)."""
 
 
 def gptq_in_blocks(
@@ -45,7 +43,7 @@ def gptq_in_blocks(
     granularity = scheme.granularity
     if not isinstance(granularity, Block) or granularity.axis != 0:
         raise ParameterError(f"Blocks are rounded along the inputs, axis 0; found {granularity}.")
-    rest, factor = weight.copy(), _factor(hessian)
+    rest, factor = weight.copy(), upper_factor(damped(hessian[None]))[0]
     rounded, errors = np.empty(weight.shape, dtype), np.empty_like(weight)
     found: list[Ranges] = []
     for start in range(0, len(weight), granularity.size):
@@ -74,12 +72,3 @@ def _round_block(
         rounded[k] = dequantize(quantize(values, qparams), qparams)[0]
         errors[k] = (rest[k] - rounded[k]) / factor[k, k]
         rest[k + 1 : part.stop] -= factor[k, k + 1 : part.stop, None] * errors[k]
-
-
-def _factor(hessian: Array) -> Array:
-    """The upper triangular factor of the inverse of H, damped; inputs that are all zero keep the nearest codes."""
-    size = len(hessian)
-    mean = float(np.trace(hessian)) / max(1, size)
-    damped = hessian + _DAMPING * (mean if mean > 0 else 1.0) * np.eye(size)
-    inverse = np.linalg.inv(damped)
-    return np.asarray(np.linalg.cholesky((inverse + inverse.T) / 2).T)

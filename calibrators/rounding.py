@@ -129,11 +129,9 @@ def gptq(weight: Array, scale: Array, gram: Gram, qtype: QType = INT8) -> Array:
 def _gptq_groups(weight: Array, scale: Array, hessian: Array, mixed: Array, qtype: QType) -> Array:
     """Algorithm 1 for groups side by side: errors reach the rest of a block at once, the inputs behind it together."""
     size = hessian.shape[1]
-    trace = np.trace(hessian, axis1=1, axis2=2)[:, None, None] / size
-    damping = _DAMPING * np.where(trace > 0, trace, 1.0)  # inputs that are all zero leave the nearest codes
-    damped = hessian + damping * np.eye(size)
-    rest = weight + np.linalg.solve(damped, mixed @ weight)
-    factor = np.linalg.cholesky(_inverse(damped)).transpose(0, 2, 1)  # upper triangular
+    held = damped(hessian)
+    rest = weight + np.linalg.solve(held, mixed @ weight)
+    factor = upper_factor(held)
     codes, errors = np.empty_like(rest), np.empty_like(rest)
     for start in range(0, size, _BLOCK_INPUTS):
         end = min(start + _BLOCK_INPUTS, size)
@@ -145,6 +143,24 @@ def _gptq_groups(weight: Array, scale: Array, hessian: Array, mixed: Array, qtyp
     return codes
 
 
-def _inverse(matrices: Array) -> Array:
-    found = np.asarray(np.linalg.inv(matrices), np.float64)
-    return (found + found.transpose(0, 2, 1)) / 2
+def damped(hessian: Array) -> Array:
+    """H with a share of its mean diagonal added, group by group; inputs that are all zero leave the nearest codes.
+
+    Args:
+        hessian: H, shape [groups, K, K].
+    """
+    size = hessian.shape[1]
+    trace = np.trace(hessian, axis1=1, axis2=2)[:, None, None] / max(1, size)
+    return np.asarray(hessian + _DAMPING * np.where(trace > 0, trace, 1.0) * np.eye(size))
+
+
+def upper_factor(held: Array) -> Array:
+    """The upper triangular factor of the inverse, by which the inputs behind make up for an error, group by group.
+
+    Args:
+        held: As `damped` gives it, shape [groups, K, K].
+
+    Source: Frantar et al. 2022, arXiv 2210.17323, algorithm 1.
+    """
+    inverse = np.asarray(np.linalg.inv(held), np.float64)
+    return np.asarray(np.linalg.cholesky((inverse + inverse.transpose(0, 2, 1)) / 2).transpose(0, 2, 1))
