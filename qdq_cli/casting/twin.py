@@ -8,7 +8,7 @@ says which tensors are not stored.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 import numpy as np
 import onnx_ir as ir
@@ -16,7 +16,7 @@ import onnx_ir as ir
 from qdq_cli.casting.bound_rules import MOVING
 from qdq_cli.model.lowering import lower_opset
 from qdq_cli.model.names import Names
-from qdq_cli.model.nodes import inner_graphs, int_attribute, is_op
+from qdq_cli.model.nodes import defined_values, inner_graphs, int_attribute, is_op
 
 _SINGLE = ir.DataType.FLOAT
 _LOW = {ir.DataType.BFLOAT16: "bf16", ir.DataType.FLOAT16: "fp16"}
@@ -39,7 +39,7 @@ def twin(model: ir.Model, exact: Collection[str] = (), *, keep_inputs: bool = Fa
     """
     result = model.clone()
     graph = result.graph
-    low = {value: value.dtype for value in _values(graph) if value.dtype in _LOW}
+    low = {value: value.dtype for value in defined_values(graph) if value.dtype in _LOW}
     for value in low:
         value.type = ir.TensorType(_SINGLE)
         if value.const_value is not None:
@@ -64,21 +64,15 @@ def low_types(model: ir.Model) -> frozenset[ir.DataType]:
 
     That is so where an operator of another domain than ONNX's own, or one with a body, touches such a tensor.
     """
-    found = frozenset(value.dtype for value in _values(model.graph) if value.dtype in _LOW)
+    found = frozenset(value.dtype for value in defined_values(model.graph) if value.dtype in _LOW)
     return frozenset() if any(_is_closed(node) for node in model.graph) else found
 
 
 def _is_closed(node: ir.Node) -> bool:
     touched = [value.dtype for value in (*node.inputs, *node.outputs) if value is not None]
     bodies = list(inner_graphs(node)) if node.attributes.data else []
-    inner = [value.dtype for body in bodies for value in _values(body)]
+    inner = [value.dtype for body in bodies for value in defined_values(body)]
     return (bool(node.domain) and not _LOW.keys().isdisjoint(touched)) or not _LOW.keys().isdisjoint(inner)
-
-
-def _values(graph: ir.Graph) -> Iterator[ir.Value]:
-    yield from graph.inputs
-    yield from graph.initializers.values()
-    yield from (value for node in graph for value in node.outputs)
 
 
 def _restate(node: ir.Node) -> None:

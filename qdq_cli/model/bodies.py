@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from qdq_cli.model.names import Names
-from qdq_cli.model.nodes import every_body, every_node, inner_graphs, is_constant, is_op
+from qdq_cli.model.nodes import defined_values, every_body, every_node, inner_graphs, is_constant, is_op
 
 HOLDERS = ("If", "Loop", "Scan")
 """Operators of ONNX's default domain that have bodies whose tensors can be observed."""
@@ -115,9 +115,7 @@ def drop_if_unread(value: ir.Value) -> None:
 
 def _defined(graph: ir.Graph) -> set[ir.Value]:
     """Return what a graph and the bodies in it define."""
-    parts = (graph, *every_body(graph))
-    own = {value for part in parts for value in (*part.inputs, *part.initializers.values())}
-    return own.union(value for node in every_node(graph) for value in node.outputs)
+    return {value for part in (graph, *every_body(graph)) for value in defined_values(part)}
 
 
 def _like(value: ir.Value) -> ir.Value:

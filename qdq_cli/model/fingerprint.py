@@ -17,7 +17,7 @@ import onnx
 import onnx.defs
 import onnx_ir as ir
 
-from qdq_cli.model.nodes import ONNX_DOMAIN, inner_graphs, is_constant
+from qdq_cli.model.nodes import ONNX_DOMAIN, defined_values, inner_graphs, is_constant
 
 RECIPE = "qdq.recipe"
 """Key in a constant's metadata (never saved): the digest of how it was computed. It counts in place of the values where
@@ -38,8 +38,7 @@ def tensor_digests(graph: ir.Graph) -> dict[str, str]:
     computation. Those of a value in a body cover the operator that runs the body, and so what a Loop starts from.
     """
     walk = _Walk(graph)
-    values = [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]
-    found = {value.name: walk.digests[value] for value in values if value.name and value in walk.digests}
+    found = {value.name: walk.digests[value] for value in defined_values(graph) if value.name and value in walk.digests}
     _add_bodies(graph, walk.digests, found)
     return {name: digest.hex() for name, digest in found.items()}
 

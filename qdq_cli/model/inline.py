@@ -20,6 +20,7 @@ from onnx_ir.passes import common as passes
 
 from qdq_cli.model.maps import from_proto
 from qdq_cli.model.names import Names
+from qdq_cli.model.nodes import defined_values
 from qdq_cli.model.wire import root_cause, to_proto, weights_left_out
 from qdq_cli.process.errors import ModelError
 
@@ -166,7 +167,7 @@ def _rename_shadowing(graph: ir.Graph, outer: frozenset[str], names: Names) -> N
         outer: Names that are visible from outside.
         names: The names of the model.
     """
-    defined = [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]
+    defined = defined_values(graph)
     for value in defined:
         if value.name and value.name in outer:
             value.name = names.value(value.name)

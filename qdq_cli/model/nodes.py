@@ -193,6 +193,12 @@ def every_body(graph: ir.Graph) -> list[ir.Graph]:
     return found
 
 
+def defined_values(graph: ir.Graph) -> tuple[ir.Value, ...]:
+    """Return what a graph itself defines and not the bodies in it, once each: inputs, initializers, nodes' outputs."""
+    values = (*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs))
+    return tuple(dict.fromkeys(values))
+
+
 def mark_shape_computations(graph: ir.Graph) -> None:
     """Mark every value that is computed from shapes and constants alone, so that it does not count as an activation.
 

@@ -21,7 +21,15 @@ from qdq_cli.model.insertion import take_over_output
 from qdq_cli.model.lowering import LAST_SAFE_OPSET, lower_opset
 from qdq_cli.model.maps import DECLARED
 from qdq_cli.model.names import Names
-from qdq_cli.model.nodes import constant_at, every_body, every_node, inner_graphs, is_op, mark_shape_computations
+from qdq_cli.model.nodes import (
+    constant_at,
+    defined_values,
+    every_body,
+    every_node,
+    inner_graphs,
+    is_op,
+    mark_shape_computations,
+)
 from qdq_cli.model.opset import (
     HALF_OPSET,
     LONG_NAME,
@@ -332,18 +340,12 @@ def _name_values_apart(graph: ir.Graph) -> None:
     bodies = every_body(graph)
     if not bodies:
         return
-    names, seen = Names(graph), {value.name for value in _defined(graph)}
+    names, seen = Names(graph), {value.name for value in defined_values(graph)}
     for body in bodies:
-        for value in _defined(body):
+        for value in defined_values(body):
             if value.name and value.name in seen:
                 value.name = names.value(value.name)
             seen.add(value.name)
-
-
-def _defined(graph: ir.Graph) -> tuple[ir.Value, ...]:
-    """Return what a graph itself defines, and not the bodies in it."""
-    values = [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]
-    return tuple(dict.fromkeys(values))
 
 
 def _drop_inference_no_ops(model: ir.Model) -> None:
