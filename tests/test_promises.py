@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -44,6 +46,23 @@ def imports(path: Path) -> Iterator[str]:
 # what may be imported where; the order of the rooms is held by test_rooms.py
 
 
+BROUGHT_ALONG = {"dask", "google", "llvmlite", "ml_dtypes", "tensorrt_rtx_bindings", "tensorrt_rtx_libs", "datasets"}
+"""Modules of what a library that is asked for asks for itself, or under another name; `datasets` are handed over."""
+
+
+def test_every_library_that_is_imported_is_asked_for():
+    """What only tests and measurements use (SciPy) is not in the program's own environment."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = (
+        lines for name, lines in project["optional-dependencies"].items() if name not in {"test", "check", "train"}
+    )
+    lines = [*project["dependencies"], *(line for extra in extras for line in extra)]
+    asked = {re.match(r"[\w-]+", line)[0].replace("-", "_").replace("pillow", "PIL") for line in lines}
+    ours = asked | BROUGHT_ALONG | {*PACKAGES} | sys.stdlib_module_names
+    tops = {(name.partition(".")[0], place(path)) for path in FILES for name in imports(path)}
+    assert sorted((name, where) for name, where in tops if name not in ours) == []
+
+
 def test_calibrators_import_numpy_and_numba_alone():
     ours = {"calibrators", "numpy", "numba", "llvmlite"}
     found = {
@@ -56,7 +75,7 @@ def test_calibrators_import_numpy_and_numba_alone():
     assert not found
 
 
-HEAVY = ("numpy", "numba", "scipy", "onnx", "onnx_ir", "onnxruntime", "PIL", "tqdm")
+HEAVY = ("numpy", "numba", "highspy", "onnx", "onnx_ir", "onnxruntime", "PIL", "tqdm")
 
 
 def calls(path: Path) -> Iterator[tuple[str, int]]:

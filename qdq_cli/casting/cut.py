@@ -4,7 +4,7 @@ A minimum cut. Operators that have to be FP32 stand on one side; every other ope
 pays a little to leave it; a tensor pays for one Cast where a reader is on another side than its maker. The cheapest
 division is found exactly, and only around what has to be FP32: far from it no path ends.
 
-Source: Greig, Porteous and Seheult 1989 (binary labels by minimum cut); the flow is SciPy's.
+Source: Greig, Porteous and Seheult 1989 (binary labels by minimum cut); the flow is found as a linear program.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
+from qdq_cli.solving.programs import Sums, cheapest_amounts
 
 CAST = 4
 """Price of a Cast, which reads and writes a tensor: 6 bytes an element."""
@@ -56,16 +59,47 @@ class _Network:
 
     def source_side(self) -> frozenset[Hashable]:
         """Return the nodes on the source's side of the cheapest cut, of several such cuts the smallest side."""
-        from scipy.sparse import csr_matrix  # takes a tenth of a second; only a conversion needs it
-        from scipy.sparse.csgraph import breadth_first_order, maximum_flow
-
-        starts, ends, capacities = zip(*self._links, strict=True) if self._links else ((), (), ())
         size = len(self._numbers)
-        network = csr_matrix((np.array(capacities, np.int32), (starts, ends)), shape=(size, size))
-        left = network - maximum_flow(network, 0, 1).flow
-        left.eliminate_zeros()
-        reached = set(breadth_first_order(left, 0, return_predecessors=False).tolist())
+        starts, ends, capacities = np.array(self._links, np.int64).reshape(-1, 3).T
+        flow = _greatest_flow(starts, ends, capacities, size)
+        onward: list[list[int]] = [[] for _ in range(size)]
+        for first, last in zip(starts[flow < capacities].tolist(), ends[flow < capacities].tolist(), strict=True):
+            onward[first].append(last)
+        for first, last in zip(starts[flow > 0].tolist(), ends[flow > 0].tolist(), strict=True):
+            onward[last].append(first)
+        reached = _reached(onward)
         return frozenset(node for node, number in self._numbers.items() if number in reached)
+
+
+def _greatest_flow(
+    starts: NDArray[np.int64], ends: NDArray[np.int64], capacities: NDArray[np.int64], size: int
+) -> NDArray[np.int64]:
+    """Return what flows through each link when as much as can flows from node 0 to node 1.
+
+    As a linear program: as much flows into each other node as out of it. Capacities are whole numbers, and so is the
+    flow that the simplex method finds: the matrix is totally unimodular (Hoffman and Kruskal 1956).
+    """
+    links = np.arange(starts.size)
+    rows, columns = np.concatenate([starts, ends]) - 2, np.concatenate([links, links])
+    factors = np.concatenate([-np.ones(links.size), np.ones(links.size)])
+    inside = rows >= 0
+    balance = np.zeros(size - 2)
+    sums = Sums(rows[inside], columns[inside], factors[inside], balance, balance)
+    gain = (starts == 0).astype(np.float64) - (ends == 0)
+    flow = cheapest_amounts(-gain, capacities.astype(np.float64), sums)
+    if flow is None:
+        raise AssertionError("no flow at all satisfies the program of a flow")
+    return np.rint(flow).astype(np.int64)
+
+
+def _reached(onward: Sequence[Sequence[int]]) -> frozenset[int]:
+    """Return the nodes that paths from node 0 come to."""
+    reached, waiting = {0}, [0]
+    while waiting:
+        fresh = [node for node in onward[waiting.pop()] if node not in reached]
+        reached.update(fresh)
+        waiting += fresh
+    return frozenset(reached)
 
 
 def single_side(
@@ -94,8 +128,8 @@ def _pays_nowhere(prices: Mapping[Hashable, int], tensors: Sequence[Tensor]) -> 
     """Say that no operators in FP32 save more than they cost, so far as a look at what hangs together tells.
 
     Only Casts at tensors that are FP32 anyway can be saved. Operators around one such tensor save one Cast, at a price
-    each; unless they are all that hang together there, another Cast stands where they end. Loading SciPy takes longer
-    than everything else about an ordinary network, which has nothing to keep.
+    each; unless they are all that hang together there, another Cast stands where they end. A flow takes longer than
+    everything else about an ordinary network, which has nothing to keep.
     """
     regions = _Regions()
     for tensor in tensors:

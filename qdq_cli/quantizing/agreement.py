@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+from qdq_cli.quantizing.beta import beta_quantile
+
 CERTAINTY = 0.95
 """How often an interval holds the share that all rows there could be would have."""
 
@@ -60,11 +62,9 @@ def interval_of(agreeing: int, rows: int) -> Interval:
     Source: Clopper and Pearson 1934, "The use of confidence or fiducial limits illustrated in the case of the
     binomial", Biometrika 26(4); by quantiles of the beta distribution.
     """
-    from scipy.special import betaincinv  # takes a twentieth of a second, and only class scores need it
-
     tail = (1 - CERTAINTY) / 2
-    low = 0.0 if agreeing == 0 else float(betaincinv(agreeing, rows - agreeing + 1, tail))
-    high = 1.0 if agreeing == rows else float(betaincinv(agreeing + 1, rows - agreeing, 1 - tail))
+    low = 0.0 if agreeing == 0 else beta_quantile(agreeing, rows - agreeing + 1, tail)
+    high = 1.0 if agreeing == rows else beta_quantile(agreeing + 1, rows - agreeing, 1 - tail)
     return round(100 * low, 6), round(100 * high, 6)
 
 

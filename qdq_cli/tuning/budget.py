@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qdq_cli.tuning.silence import native_output_hidden
+from qdq_cli.solving.programs import Sums, cheapest_amounts
 
 
 @dataclass(frozen=True)
@@ -72,20 +72,17 @@ def _solve(
     """
     if not cost.size:
         return frozenset() if floor is None or floor.least <= 0 else None
-    from scipy.optimize import Bounds, LinearConstraint, milp  # takes a third of a second; only tuning needs it
-
-    constraints = [LinearConstraint(noise[None, :], lb=noise.sum() - budget)]
+    rows, least, most = [noise], [noise.sum() - budget], [np.inf]
     if floor is not None:
         weights = np.asarray(floor.weights, np.float64)
         scale = float(weights.sum()) or 1.0
-        constraints.append(LinearConstraint(weights[None, :] / scale, ub=(weights.sum() - floor.least) / scale))
+        rows.append(weights / scale)
+        least.append(-np.inf)
+        most.append((weights.sum() - floor.least) / scale)
     size = float(np.abs(cost).max()) or 1.0
-    with native_output_hidden():
-        found = milp(
-            cost / size, constraints=constraints, integrality=np.ones(cost.size), bounds=Bounds(0, 1),
-            options={"mip_rel_gap": 0.0},
-        )  # fmt: skip
-    return None if found.x is None else frozenset(np.flatnonzero(found.x > 0.5).tolist())
+    sums = Sums.of_matrix(rows, least, most)
+    found = cheapest_amounts(cost / size, np.ones(cost.size), sums, whole=True)
+    return None if found is None else frozenset(np.flatnonzero(found > 0.5).tolist())
 
 
 def _keeps(left_float: frozenset[int], floor: Floor | None) -> bool:

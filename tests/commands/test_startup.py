@@ -72,7 +72,7 @@ DRAWS = (
     "qdq_cli.screen.drawing",
     "qdq_cli.targets.tensorrt.page_layers",
 )
-SELDOM = (*READS_DATA, *RUNS_MODELS, *WRITES, *CASTS, *DRAWS, "qdq_cli.recovering.recover", "numba", "scipy")
+SELDOM = (*READS_DATA, *RUNS_MODELS, *WRITES, *CASTS, *DRAWS, "qdq_cli.recovering.recover", "numba", "highspy")
 """Rooms, modules and libraries that an inspection has no use for: a third of all that it loaded once."""
 
 

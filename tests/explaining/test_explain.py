@@ -172,7 +172,7 @@ def is_about_rules(path: Path) -> bool:
 
 
 def test_nothing_heavy_is_loaded(python: Callable[[str], str]):
-    heavy = ("numpy", "onnx", "onnx_ir", "onnxruntime", "scipy", "PIL", "numba")
+    heavy = ("numpy", "onnx", "onnx_ir", "onnxruntime", "highspy", "PIL", "numba")
     code = (
         "import sys, io, contextlib\nfrom qdq_cli.main import run\n"
         "with contextlib.redirect_stdout(io.StringIO()):\n"

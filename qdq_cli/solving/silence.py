@@ -1,7 +1,7 @@
 """Keep native code from writing to the terminal.
 
-HiGHS prints a line of its own to the process's standard output now and then, whatever its options say (seen with SciPy
-1.17); one JSON document has to stay one.
+HiGHS prints lines of its own to the process's standard output before it can be told not to, and now and then whatever
+its options say; one JSON document has to stay one.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from tests.workspace import environment
 
 NOISY = """
 import ctypes, os
-from qdq_cli.tuning.silence import native_output_hidden
+from qdq_cli.solving.silence import native_output_hidden
 library = ctypes.CDLL("ucrtbase" if os.name == "nt" else None)
 print("before", flush=True)
 with native_output_hidden():
@@ -30,6 +30,6 @@ def test_only_the_block_is_silent(closing: str):
 
 
 def test_without_any_output_there_is_nothing_to_hide():
-    code = "import os; os.close(1)\nfrom qdq_cli.tuning.silence import native_output_hidden\n"
+    code = "import os; os.close(1)\nfrom qdq_cli.solving.silence import native_output_hidden\n"
     code += "with native_output_hidden():\n    pass\nos.open(os.devnull, os.O_WRONLY)\n"
     subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
