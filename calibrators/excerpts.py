@@ -66,6 +66,19 @@ class Excerpts:
             if self.takes(key):
                 self._keep(key, piece)
 
+    def scaled(self, factors: NDArray[np.floating]) -> Excerpts:
+        """Return the pieces with each channel, on axis 1, multiplied by a power of two.
+
+        Args:
+            factors: One a channel; pieces of another number of channels stay as they are.
+        """
+        found = Excerpts()
+        for key, piece in self._pieces.items():
+            fits = piece.ndim > 1 and piece.shape[1] == factors.size
+            wide = factors.astype(np.float32).reshape(-1, *(1,) * (piece.ndim - 2)) if fits else np.float32(1)
+            found._keep(key, piece * wide)
+        return found
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Excerpts):
             return NotImplemented

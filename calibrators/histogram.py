@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,12 @@ class Histogram:
                 _check_finite(piece)
             for piece in _pieces(values):
                 self._observe_flat(piece)
+
+    def with_excerpts(self, excerpts: Excerpts) -> Histogram:
+        """Return a histogram of the same values with other pieces beside it; neither of the two is to be added to."""
+        found = copy(self)
+        found.excerpts = excerpts
+        return found
 
     def merge(self, other: Histogram) -> None:
         """Add everything `other` has observed; exact, associative and commutative.

@@ -7,7 +7,8 @@ sums and clippings keep every bit, for any input. A channel that is proven to be
 without padding, goes into the bias of that, and its weights become zero.
 
 Bounds are proven by interval arithmetic from clippings and squashing functions: nothing is known of graph inputs, so
-what reads them is left as it is, and so is what reads an activation that is not bounded.
+what reads them is left as it is, and so is what reads an activation that is not bounded. What calibration sees of these
+is used later (`calibrating.quiet_channels`).
 
 Source: power-of-two scaling of channels over homogeneous activations, Nagel et al. 2019, arXiv 1906.04721, section 4.1.
 """
@@ -67,11 +68,11 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """A convolution, and the depthwise one that alone reads it.
 
     Args:
-        maker: The convolution.
+        maker: The convolution; its constants may be read elsewhere too.
         reader: The depthwise one.
         low: Where the activation between them clips from below: 0, or -Inf where there is none.
         high: Where it clips from above.
@@ -90,7 +91,7 @@ def spread_dead_channels(model: ir.Model) -> Spread:
         model: Its constants are initializers, its batch norms folded.
     """
     graphs = (model.graph, *every_body(model.graph))
-    places = [(graph, place) for graph in graphs for place in map(_place, graph) if place is not None]
+    places = [(graph, place) for graph in graphs for place in places_in(graph)]
     if not places:
         return Spread()
     names, reach = Names(model.graph), _Reach()
@@ -101,14 +102,19 @@ def spread_dead_channels(model: ir.Model) -> Spread:
         if not np.isnan(dead).all():
             _fold(graph, place, dead, names)
         if (factors != 1.0).any():
-            _scale(graph, place, factors, names)
+            enlarge(graph, place, factors, names)
         changed = int((factors != 1.0).sum()), int((~np.isnan(dead)).sum())
         scaled, folded = scaled + changed[0], folded + changed[1]
         operators += [place.reader.name or ""] if any(changed) else []
     return Spread(scaled, folded, tuple(operators))
 
 
-def _place(maker: ir.Node) -> _Place | None:
+def places_in(graph: ir.Graph) -> tuple[Place, ...]:
+    """Return where channels can be spread in a graph, its bodies left out."""
+    return tuple(place for place in map(_place, graph) if place is not None)
+
+
+def _place(maker: ir.Node) -> Place | None:
     """Return where channels can be spread behind a convolution; None where they cannot."""
     made = _weight(maker)
     use = None if made is None else only_consumer(maker.outputs[0])
@@ -120,7 +126,7 @@ def _place(maker: ir.Node) -> _Place | None:
     if made is None or use is None or read is None or read.shape[1] != 1 or read.shape[0] != made.shape[0]:
         return None
     depthwise = int_attribute(use[0], "group", 1) == read.shape[0] > 1
-    return _Place(maker, use[0], low, high) if depthwise and read.dtype == made.dtype else None
+    return Place(maker, use[0], low, high) if depthwise and read.dtype == made.dtype else None
 
 
 def _weight(node: ir.Node) -> NDArray[np.generic] | None:
@@ -144,7 +150,7 @@ def _clipped(node: ir.Node) -> tuple[float, float]:
     return bounds[0], bounds[1]
 
 
-def _constants(place: _Place) -> NDArray[np.float64]:
+def _constants(place: Place) -> NDArray[np.float64]:
     """Return the value of each channel that can go into the bias behind it; NaN for all others."""
     weight = np.asarray(constant_at(place.maker, 1))
     held = np.clip(_bias(place.maker), place.low, place.high)
@@ -164,7 +170,7 @@ def _bias(node: ir.Node) -> NDArray[np.float64]:
     return np.zeros(channels) if bias is None else np.asarray(bias, np.float64).reshape(channels)
 
 
-def _factors(place: _Place, reach: _Reach) -> NDArray[np.float64]:
+def _factors(place: Place, reach: _Reach) -> NDArray[np.float64]:
     """Return the power of two for each channel; 1.0 for those that stay."""
     ends = reach.of_channels(place.maker)
     channels = np.asarray(constant_at(place.maker, 1)).shape[0]
@@ -175,10 +181,10 @@ def _factors(place: _Place, reach: _Reach) -> NDArray[np.float64]:
     known = (largest > 0) & np.isfinite(largest)
     powers = np.exp2(np.floor(np.log2(limit / np.where(known, largest, limit))))
     powers = np.where(powers >= LEAST_FACTOR, np.minimum(powers, MOST_FACTOR), 1.0)
-    return np.where(_is_exact(place, powers), powers, 1.0)
+    return np.where(is_exact(place, powers), powers, 1.0)
 
 
-def _is_exact(place: _Place, powers: NDArray[np.float64]) -> NDArray[np.bool_]:
+def is_exact(place: Place, powers: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Say of each channel whether its weights and its bias keep every bit."""
     exact = np.ones(len(powers), bool)
     for node, slot, factors in _scaled(place, powers):
@@ -192,7 +198,7 @@ def _is_exact(place: _Place, powers: NDArray[np.float64]) -> NDArray[np.bool_]:
     return exact
 
 
-def _scaled(place: _Place, powers: NDArray[np.float64]) -> tuple[tuple[ir.Node, int, NDArray[np.float64]], ...]:
+def _scaled(place: Place, powers: NDArray[np.float64]) -> tuple[tuple[ir.Node, int, NDArray[np.float64]], ...]:
     """Return what is multiplied by what: weight and bias of the one, the weight of the other."""
     return (place.maker, 1, powers), (place.maker, 2, powers), (place.reader, 1, 1.0 / powers)
 
@@ -201,7 +207,8 @@ def _by_channel(factors: NDArray[np.float64], array: NDArray[np.generic]) -> NDA
     return factors.reshape(-1, *(1,) * (array.ndim - 1))
 
 
-def _scale(graph: ir.Graph, place: _Place, powers: NDArray[np.float64], names: Names) -> None:
+def enlarge(graph: ir.Graph, place: Place, powers: NDArray[np.float64], names: Names) -> None:
+    """Multiply the channels between two convolutions by powers of two, and divide the weights behind by them."""
     for node, slot, factors in _scaled(place, powers):
         array = constant_at(node, slot)
         if array is not None:
@@ -209,7 +216,7 @@ def _scale(graph: ir.Graph, place: _Place, powers: NDArray[np.float64], names: N
             _put(graph, node, slot, scaled, names)
 
 
-def _fold(graph: ir.Graph, place: _Place, dead: NDArray[np.float64], names: Names) -> None:
+def _fold(graph: ir.Graph, place: Place, dead: NDArray[np.float64], names: Names) -> None:
     """Move what constant channels add into the bias of the reader; nothing is left of them."""
     goes = ~np.isnan(dead)
     weight = np.asarray(constant_at(place.reader, 1))

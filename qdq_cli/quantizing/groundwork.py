@@ -9,8 +9,9 @@ import onnx_ir as ir
 
 from calibrators import Range
 from qdq_cli.calibrating import calibration
-from qdq_cli.calibrating.calibration import Observation, Ranges
+from qdq_cli.calibrating.calibration import Observation, Ranges, groups_to_observe
 from qdq_cli.calibrating.calibration_data import Samples
+from qdq_cli.calibrating.quiet_channels import with_quiet_enlarged
 from qdq_cli.calibrating.taken_out import judged, without_ruined
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.judging.candidate import Candidate, with_constants, with_plan
@@ -18,6 +19,7 @@ from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.quantizing.opened import Opened
 from qdq_cli.quantizing.run import Run
 from qdq_cli.recovering.record import Recovery
+from qdq_cli.screen.sentences import some_of
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def leave_float(run: Run, work: Groundwork, operators: Iterable[str]) -> Groundw
     """
     config = replace(run.config.plan, exclude=(*run.config.plan.exclude, *operators))
     smaller = replace(run, config=replace(run.config, plan=config))
-    plan = without_taken(smaller, work.model, make_plan(work.model, run.target, config), work.observed)
+    plan = without_taken(smaller, make_plan(work.model, run.target, config), work.model, work.observed)
     plan = judged(work.model, plan, work.observed, run.config.ranges)
     ranges = calibration.choose(plan, work.observed, _given(plan, run.config.ranges))
     candidate = carried_over(work.candidate, plan, ranges)
@@ -82,10 +84,27 @@ def leave_float(run: Run, work: Groundwork, operators: Iterable[str]) -> Groundw
     return replace(work, opened=replace(work.opened, plan=plan), ranges=ranges, candidate=candidate)
 
 
-def without_taken(run: Run, model: ir.Model, plan: Plan, observed: Observation) -> Plan:
+def without_taken(run: Run, plan: Plan, model: ir.Model, observed: Observation) -> Plan:
     """Plan again without what calibration shows not to bear INT8; the plan itself where there is nothing."""
     with run.stage("plan"):
         return without_ruined(model, plan, observed, run.config.plan, run.config.ranges)
+
+
+def with_quiet(run: Run, model: ir.Model, plan: Plan, observed: Observation) -> tuple[ir.Model, Observation, str]:
+    """Make nearly dead channels of quantized tensors larger where what calibration saw tells by how much.
+
+    Returns:
+        The model, what calibration saw as if of it, and the sentence that says so; what was given and "" where there
+        are none.
+    """
+    found = with_quiet_enlarged(model, plan, observed.histograms, groups_to_observe(plan, run.config.ranges))
+    if not found.channels:
+        return model, observed, ""
+    said = (
+        "Nearly dead channels in front of depthwise convolutions, by what calibration saw: "
+        f"{found.channels} made larger by powers of two ({some_of(found.operators)})."
+    )
+    return found.model, replace(observed, histograms=found.histograms, extremes={}), said
 
 
 def carried_over(base: Candidate, plan: Plan, ranges: Ranges) -> Candidate:

@@ -28,7 +28,7 @@ from qdq_cli.model import files
 from qdq_cli.model.integer_io import with_integer_io
 from qdq_cli.model.nodes import makers_of
 from qdq_cli.model.provenance import record_provenance
-from qdq_cli.placement.plan import Plan, make_plan, observing, shrinkable
+from qdq_cli.placement.plan import make_plan, observing, shrinkable
 from qdq_cli.placement.rewrite import Rewritten
 from qdq_cli.placement.target import Target
 from qdq_cli.process.errors import DataError
@@ -37,7 +37,7 @@ from qdq_cli.quantizing import verification
 from qdq_cli.quantizing.destinations import check_outputs
 from qdq_cli.quantizing.float_form import FloatForm
 from qdq_cli.quantizing.float_rest import Finished, completed, in_float_type
-from qdq_cli.quantizing.groundwork import Groundwork, leave_float, recovered, without_taken
+from qdq_cli.quantizing.groundwork import Groundwork, leave_float, recovered, with_quiet, without_taken
 from qdq_cli.quantizing.keeping import keep_model, require_named
 from qdq_cli.quantizing.opened import Opened, require_float
 from qdq_cli.quantizing.page import quantize_page
@@ -169,11 +169,11 @@ def lay_groundwork(run: Run, opened: Opened, samples: Samples | None, also: Sequ
     Raises:
         QdqError: The data cannot be used, or the model cannot be run.
     """
-    config, model = run.config, opened.prepared.model
-    plan, observed = _observe(run, model, opened.plan, samples, also)
+    config = run.config
+    opened, observed = _observe(run, opened, samples, also)
     with run.stage("choose"):
-        ranges = calibration.choose(plan, observed, config.ranges, run.listener)
-    work = Groundwork(replace(opened, plan=plan), samples, observed, ranges, Candidate(plan, ranges.groups))
+        ranges = calibration.choose(opened.plan, observed, config.ranges, run.listener)
+    work = Groundwork(opened, samples, observed, ranges, Candidate(opened.plan, ranges.groups))
     return recover_accuracy(run, work) if config.recover else work
 
 
@@ -287,18 +287,21 @@ def write_model(run: Run, work: Groundwork, target: Path, written: Finished) -> 
     return report
 
 
-def _observe(
-    run: Run, model: ir.Model, plan: Plan, samples: Samples | None, also: Sequence[str]
-) -> tuple[Plan, Observation]:
-    """Observe the plan's tensors, and plan again without the operators that turn out not to bear INT8."""
-    ranges = run.config.ranges
+def _observe(run: Run, opened: Opened, samples: Samples | None, also: Sequence[str]) -> tuple[Opened, Observation]:
+    """Observe the plan's tensors, and plan again without the operators that turn out not to bear INT8.
+
+    Nearly dead channels are made larger before that is looked at, and in the model that is handed on; the cache is of
+    the prepared model, as whoever fills it without this step has it.
+    """
+    model, plan, ranges = opened.prepared.model, opened.plan, run.config.ranges
     with run.stage("observe"):
         observed = calibration.observe(model, observing(plan, also), samples, ranges, run.listener)
-    plan = without_taken(run, model, plan, observed)
+    plan = without_taken(run, plan, *with_quiet(run, model, plan, observed)[:2])
     with run.stage("observe"):
         again = calibration.observe(model, observing(plan, also), samples, ranges, run.listener, observed)
     if observed.from_cache and not again.from_cache:  # the cache served the first plan alone, so all was run anew
-        plan = without_taken(run, model, make_plan(model, run.target, run.config.plan), again)
+        plan = make_plan(model, run.target, run.config.plan)
+        plan = without_taken(run, plan, *with_quiet(run, model, plan, again)[:2])
     observed = again
     tell_doubts(observed.doubts, run.warn, strict=run.config.data.strict)
     with run.stage("observe"):
@@ -307,4 +310,7 @@ def _observe(
     run.outcome.observed, run.outcome.samples, run.outcome.placement = observed, samples, placement
     run.say(*observed.notes, *note_of_old_cache(model, plan, observed))
     with run.stage("choose"):
-        return judged(model, plan, observed, ranges), observed
+        model, observed, said = with_quiet(run, model, plan, observed)
+        plan = judged(model, plan, observed, ranges)
+    run.say(*([said] if said else ()))
+    return replace(opened, plan=plan, prepared=replace(opened.prepared, model=model)), observed
