@@ -104,10 +104,17 @@ def require_fit(fit: Fit) -> None:
             f"The {fit.kind} {fit.file} lacks {len(fit.missing)} of the {fit.needed} tensors that {fit.model} needs, "
             f"such as '{fit.missing[0]}'."
         )
-        raise DataError(
-            " ".join((lacking, *fit.differences)),
-            "It was made for other weights, another network or other placement options; calibrate again.",
+        raise DataError(" ".join((lacking, *fit.differences)), _way_out(fit))
+
+
+def _way_out(fit: Fit) -> str:
+    """What helps where something is missing."""
+    if fit.same_model:
+        return (
+            "It was made for another target or other options; calibrate again with these, or with --every-target or "
+            "--all-tensors."
         )
+    return "It was made for other weights, another network or other placement options; calibrate again."
 
 
 def _of_table(config: CheckConfig, model: ir.Model, plan: Plan, table: CalibrationTable) -> Fit:

@@ -283,7 +283,7 @@ def _from_cache(
         return replace(found, from_cache=False, served=table, stored=False)
     raise DataError(
         f"The calibration cache {path} does not fit the model: {problem}.",
-        way_out(samples, config, hit.missing, ends_of(model, plan)),
+        way_out(samples, config, hit.missing, ends_of(model, plan), same_network=hit.same_network),
     )
 
 

@@ -17,7 +17,9 @@ def ends_of(model: ir.Model, plan: Plan) -> frozenset[str]:
     return frozenset(value.name or "" for value in model.graph.outputs) & quantized
 
 
-def way_out(samples: Samples | None, config: RangeConfig, missing: Sequence[str], outputs: frozenset[str]) -> str:
+def way_out(
+    samples: Samples | None, config: RangeConfig, missing: Sequence[str], outputs: frozenset[str], *, same_network: bool
+) -> str:
     """Say what helps where a calibration cache does not fit a model.
 
     Args:
@@ -25,6 +27,7 @@ def way_out(samples: Samples | None, config: RangeConfig, missing: Sequence[str]
         config: What may be done about what is missing.
         missing: The tensors that the cache lacks.
         outputs: The quantized outputs of the model.
+        same_network: Whether the cache was made of this network.
     """
     if samples is None and missing and outputs.issuperset(missing):
         return (
@@ -32,8 +35,11 @@ def way_out(samples: Samples | None, config: RangeConfig, missing: Sequence[str]
             "--integer-io, or --every-target."
         )
     if samples is None:
-        more = f"; qdq cache check MODEL {config.cache} -v names all" if missing else ""
-        made = "It was made for other weights, another network or target, or other options."
+        more = f"; qdq cache check MODEL {config.cache} -v with the same options names all" if missing else ""
+        if missing and same_network:
+            made = "It was made for another target or other options; qdq calibrate --every-target serves every target."
+        else:
+            made = "It was made for other weights, another network, or in another way."
         return f"{made} Give --calib to make it again{more}."
     if config.cache_missing == "calibrate":
         return "Choose the preprocessing of the cache with --preprocess, or calibrate everything with --recalibrate."

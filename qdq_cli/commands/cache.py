@@ -51,7 +51,9 @@ _EXPORT = (
     *options_of(ExportConfig, "output", "method", "percentile", "trt", "algo"),
 )
 _MERGED = (option_of(MergeConfig, "output", required=True),)
-_MERGED_MODEL = option_of(MergeConfig, "model")
+_MERGED_FOR = options_of(MergeConfig, "model", "target")
+_EXPORTED_FOR = options_of(ExportConfig, "model", "target")
+_CHECKED_FOR = option_of(CheckConfig, "target")
 _ALL_TENSORS = option_of(CheckConfig, "all_tensors")
 
 
@@ -141,7 +143,7 @@ def diff(params: Params) -> None:
 
 
 @_member("merge")
-@command_of({"Output": _MERGED, "What to quantize": (_MERGED_MODEL, *PLACEMENT), "Display": _DISPLAY}, (_FILES,))
+@command_of({"Output": _MERGED, "What to quantize": (*_MERGED_FOR, *PLACEMENT), "Display": _DISPLAY}, (_FILES,))
 def merge(params: Params) -> None:
     """Merge calibration caches of one model into the cache a single run over all samples would have made.
 
@@ -164,7 +166,7 @@ def merge(params: Params) -> None:
 
 @_member("export")
 @command_of(
-    {"Ranges": _EXPORT, "What to quantize": (option_of(ExportConfig, "model"), *PLACEMENT), "Display": _DISPLAY},
+    {"Ranges": _EXPORT, "What to quantize": (*_EXPORTED_FOR, *PLACEMENT), "Display": _DISPLAY},
     (_FILE,),
 )
 def export(params: Params) -> None:
@@ -211,7 +213,7 @@ def import_(params: Params) -> None:
 
 
 @_member("check")
-@command_of({"What to quantize": (*PLACEMENT, _ALL_TENSORS), "Display": _DISPLAY}, (MODEL, _FILE))
+@command_of({"What to quantize": (_CHECKED_FOR, *PLACEMENT, _ALL_TENSORS), "Display": _DISPLAY}, (MODEL, _FILE))
 def check(params: Params) -> None:
     """Say whether a calibration cache or a file of ranges serves MODEL, and what is missing (exit 4).
 
@@ -219,6 +221,7 @@ def check(params: Params) -> None:
     Examples:
       qdq cache check model.onnx model.qcal
       qdq cache check model.onnx calibration.cache
+      qdq cache check model.onnx model.qcal --target tensorrt-rtx
     """
     from qdq_cli.cache.fit import check_fit, require_fit
     from qdq_cli.cache.text import fit_lines

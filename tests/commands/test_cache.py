@@ -436,6 +436,47 @@ def test_check_says_what_is_missing(space: Workspace, cache: Path, tmp_path: Pat
     assert qdq("cache", "check", space.model, cache, "--exclude", "first", "--json").document["spare"] == 2
 
 
+def test_check_asks_for_what_a_target_needs(tmp_path: Path):
+    """ONNX Runtime quantizes the average in front of the last product as well, which TensorRT does not need."""
+    model, data = (
+        REPOSITORY / "sample_models" / "digits_resnet.onnx",
+        REPOSITORY / "sample_models" / "images" / "digits",
+    )
+    own, every = tmp_path / "own.qcal", tmp_path / "every.qcal"
+    drawn = ("calibrate", model, "--calib", data, "--preprocess", "unit", "--samples", 16)
+    assert qdq(*drawn, "-o", own).code == qdq(*drawn, "-o", every, "--every-target").code == 0
+    for target in ("tensorrt", "onnxruntime"):
+        assert qdq("cache", "check", model, every, "--target", target).code == 0
+    assert qdq("cache", "check", model, own).code == 0
+    lacking = qdq("cache", "check", model, own, "--target", "onnxruntime")
+    assert lacking.code == 4
+    assert "calibrate again with these, or with --every-target" in lacking.err
+    written = ("--cache", own, "--target", "onnxruntime", "-o", tmp_path / "out.onnx")
+    refused_one = qdq("quantize", model, *written)
+    assert refused_one.code == 4
+    assert "qdq calibrate --every-target serves every target" in refused_one.err
+    assert qdq("quantize", model, "--cache", every, *written[2:]).code == 0
+
+
+def test_ranges_go_out_as_a_target_needs_them(tmp_path: Path):
+    """For CPUs both ends leave, and the scale of 8 bits with a zero point; TensorRT's are symmetric."""
+    model, data = (
+        REPOSITORY / "sample_models" / "digits_resnet.onnx",
+        REPOSITORY / "sample_models" / "images" / "digits",
+    )
+    cache, out = tmp_path / "model.qcal", tmp_path / "out.json"
+    made = ("--calib", data, "--preprocess", "unit", "--samples", 16, "--every-target", "-o", cache)
+    assert qdq("calibrate", model, *made).code == 0
+    name = "/2/Relu_output_0"
+    exported = ("cache", "export", cache, "--format", "torch-json", "-o", out)
+    assert qdq(*exported).code == 0
+    symmetric = json.loads(out.read_text())[name]
+    assert (symmetric["zero_point"], symmetric["scale"]) == (0, pytest.approx(symmetric["amax"] / 127))
+    assert qdq(*exported, "--target", "onnxruntime").code == 0
+    affine = json.loads(out.read_text())[name]
+    assert affine["scale"] == pytest.approx((affine["maximum"] - affine["minimum"]) / 255)
+
+
 def test_check_says_whether_a_cache_tells_what_a_float_type_has_to_know(space: Workspace, cache: Path, tmp_path: Path):
     """A cache without the small table of extremes serves --float-type fp16 where all follows from the histograms."""
     document = qdq("cache", "check", space.model, cache, "--json").document
