@@ -41,47 +41,64 @@ keep their provenance, and files of a few kilobytes a tensor carry them to anoth
     True
 """
 
-from calibrators.cache_file import decode_table, encode_table, read_cache, write_cache
-from calibrators.choosing import Chosen, chosen_by, range_of, ranges_of
-from calibrators.distribution import distance, profile, share_outside
-from calibrators.errors import (
-    CacheFileError,
-    CalibratorError,
-    MismatchError,
-    NoDataError,
-    NonFiniteError,
-    ParameterError,
-)
-from calibrators.extremes import Extremes, ExtremesEntry
-from calibrators.histogram import Histogram
-from calibrators.kernels import counting, warm_up
-from calibrators.methods import CANDIDATES, Method, MethodName, choose_range, entropy, minmax, mse, percentile
-from calibrators.metrics import SQNR_CEILING_DB, Comparison, Distances, TopAgreement, sqnr_db
-from calibrators.ort_table import format_ort_table
-from calibrators.qparams import (
-    QParams,
-    dequantize,
-    is_negligible,
-    qparams_of,
-    quantize,
-    symmetric_qparams,
-    weight_amax,
-    weight_ranges,
-)
-from calibrators.qtypes import FP8_E4M3, FP8_E5M2, INT4, INT8, INT16, QTYPES, UINT4, UINT8, UINT16, QType
-from calibrators.range_files import format_json, format_ort_json, format_text, format_torch_json, parse_ranges, wide_in
-from calibrators.ranges import Range, Ranges
-from calibrators.scale_groups import Grouping, ScaleGroup
-from calibrators.scheme import Block, Granularity, PerChannel, PerTensor, Scheme
-from calibrators.table import CalibrationTable, Entry, Provenance, merge_tables, sample_digest
-from calibrators.tensorrt_cache import (
-    TensorRTCache,
-    format_tensorrt_cache,
-    make_tensorrt_cache,
-    parse_tensorrt_cache,
-    tensorrt_version,
-)
-from calibrators.wide import wide_tensors
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from calibrators.cache_file import decode_table, encode_table, read_cache, write_cache
+    from calibrators.choosing import Chosen, chosen_by, range_of, ranges_of
+    from calibrators.distribution import distance, profile, share_outside
+    from calibrators.errors import (
+        CacheFileError,
+        CalibratorError,
+        MismatchError,
+        NoDataError,
+        NonFiniteError,
+        ParameterError,
+    )
+    from calibrators.extremes import Extremes, ExtremesEntry
+    from calibrators.histogram import Histogram
+    from calibrators.kernels import counting, warm_up
+    from calibrators.methods import CANDIDATES, Method, MethodName, choose_range
+    from calibrators.methods.entropy import entropy
+    from calibrators.methods.minmax import minmax
+    from calibrators.methods.mse import mse
+    from calibrators.methods.percentile import percentile
+    from calibrators.metrics import SQNR_CEILING_DB, Comparison, Distances, TopAgreement, sqnr_db
+    from calibrators.ort_table import format_ort_table
+    from calibrators.qparams import (
+        QParams,
+        dequantize,
+        is_negligible,
+        qparams_of,
+        quantize,
+        symmetric_qparams,
+        weight_amax,
+        weight_ranges,
+    )
+    from calibrators.qtypes import FP8_E4M3, FP8_E5M2, INT4, INT8, INT16, QTYPES, UINT4, UINT8, UINT16, QType
+    from calibrators.range_files import (
+        format_json,
+        format_ort_json,
+        format_text,
+        format_torch_json,
+        parse_ranges,
+        wide_in,
+    )
+    from calibrators.ranges import Range, Ranges
+    from calibrators.scale_groups import Grouping, ScaleGroup
+    from calibrators.scheme import Block, Granularity, PerChannel, PerTensor, Scheme
+    from calibrators.table import CalibrationTable, Entry, Provenance, merge_tables, sample_digest
+    from calibrators.tensorrt_cache import (
+        TensorRTCache,
+        format_tensorrt_cache,
+        make_tensorrt_cache,
+        parse_tensorrt_cache,
+        tensorrt_version,
+    )
+    from calibrators.wide import wide_tensors
 
 __all__ = [
     "CANDIDATES",
@@ -165,3 +182,90 @@ __all__ = [
     "wide_tensors",
     "write_cache",
 ]
+
+_LATER = {
+    "calibrators.cache_file": ("decode_table", "encode_table", "read_cache", "write_cache"),
+    "calibrators.choosing": ("Chosen", "chosen_by", "range_of", "ranges_of"),
+    "calibrators.distribution": ("distance", "profile", "share_outside"),
+    "calibrators.errors": (
+        "CacheFileError",
+        "CalibratorError",
+        "MismatchError",
+        "NoDataError",
+        "NonFiniteError",
+        "ParameterError",
+    ),
+    "calibrators.extremes": ("Extremes", "ExtremesEntry"),
+    "calibrators.histogram": ("Histogram",),
+    "calibrators.kernels": ("counting", "warm_up"),
+    "calibrators.methods": (
+        "CANDIDATES",
+        "Method",
+        "MethodName",
+        "choose_range",
+        "entropy",
+        "minmax",
+        "mse",
+        "percentile",
+    ),
+    "calibrators.metrics": ("SQNR_CEILING_DB", "Comparison", "Distances", "TopAgreement", "sqnr_db"),
+    "calibrators.ort_table": ("format_ort_table",),
+    "calibrators.qparams": (
+        "QParams",
+        "dequantize",
+        "is_negligible",
+        "qparams_of",
+        "quantize",
+        "symmetric_qparams",
+        "weight_amax",
+        "weight_ranges",
+    ),
+    "calibrators.qtypes": (
+        "FP8_E4M3",
+        "FP8_E5M2",
+        "INT4",
+        "INT8",
+        "INT16",
+        "QTYPES",
+        "UINT4",
+        "UINT8",
+        "UINT16",
+        "QType",
+    ),
+    "calibrators.range_files": (
+        "format_json",
+        "format_ort_json",
+        "format_text",
+        "format_torch_json",
+        "parse_ranges",
+        "wide_in",
+    ),
+    "calibrators.ranges": ("Range", "Ranges"),
+    "calibrators.scale_groups": ("Grouping", "ScaleGroup"),
+    "calibrators.scheme": ("Block", "Granularity", "PerChannel", "PerTensor", "Scheme"),
+    "calibrators.table": ("CalibrationTable", "Entry", "Provenance", "merge_tables", "sample_digest"),
+    "calibrators.tensorrt_cache": (
+        "TensorRTCache",
+        "format_tensorrt_cache",
+        "make_tensorrt_cache",
+        "parse_tensorrt_cache",
+        "tensorrt_version",
+    ),
+    "calibrators.wide": ("wide_tensors",),
+}
+"""Module -> names that are imported from it when first asked for: who observes nothing loads no histogram."""
+
+_MODULES = {name: module for module, names in _LATER.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what was left for later."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'calibrators' has no attribute '{name}'")
+    found = globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    """Every name, those that are still to be imported too."""
+    return sorted({*globals(), *__all__})

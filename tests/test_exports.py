@@ -7,9 +7,11 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
+import calibrators
 import qdq_cli
 from qdq_cli import (
     DEFAULT_RECOVERY,
@@ -24,10 +26,10 @@ from qdq_cli import (
     quantize_model,
     tune_model,
 )
-from tests.test_promises import FILES, HEAVY, parsed, place
+from tests.test_promises import HEAVY, parsed
 from tests.workspace import Workspace, environment, make_workspace, qdq
 
-PACKAGE = next(path for path in FILES if place(path) == "qdq_cli/__init__.py")
+PACKAGES = {package.__name__: package for package in (qdq_cli, calibrators)}
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +37,27 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return make_workspace(tmp_path_factory.mktemp("exports"))
 
 
-def test_every_name_is_there():
+@pytest.mark.parametrize("name", PACKAGES)
+def test_every_name_is_there(name: str):
     """Nothing but what is in the list, in the list of a reader of `dir` and in that of type checkers too."""
-    assert set(qdq_cli._MODULES) == set(qdq_cli.__all__) <= set(dir(qdq_cli))
-    assert all(getattr(getattr(qdq_cli, name), "__name__", name) == name for name in qdq_cli.__all__)
-    block = next(node for node in parsed(PACKAGE).body if isinstance(node, ast.If))
+    package = PACKAGES[name]
+    assert set(package._MODULES) == set(package.__all__) <= set(dir(package))
+    made = (getattr(package, one) for one in package.__all__ if isinstance(getattr(package, one), type | FunctionType))
+    assert {one.__name__ for one in made} <= set(package.__all__)
+    block = next(node for node in parsed(Path(package.__file__)).body if isinstance(node, ast.If))
     checked = [
         (node.module, alias.name) for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
     ]
-    assert sorted(checked) == sorted((module, name) for name, module in qdq_cli._MODULES.items())
+    assert sorted(checked) == sorted((module, one) for one, module in package._MODULES.items())
+
+
+def test_the_names_of_the_program_are_in_order():
     assert qdq_cli.__all__ == sorted(qdq_cli.__all__, key=lambda name: (not name.isupper(), name))
+
+
+def test_a_name_of_the_library_that_is_not_there():
+    with pytest.raises(AttributeError, match="module 'calibrators' has no attribute 'histograms'"):
+        calibrators.histograms  # noqa: B018
 
 
 def test_a_name_that_is_not_there():

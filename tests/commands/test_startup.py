@@ -72,7 +72,18 @@ DRAWS = (
     "qdq_cli.screen.drawing",
     "qdq_cli.targets.tensorrt.page_layers",
 )
-SELDOM = (*READS_DATA, *RUNS_MODELS, *WRITES, *CASTS, *DRAWS, "qdq_cli.recovering.recover", "numba", "highspy")
+OBSERVES = ("calibrators.histogram", "calibrators.table", "calibrators.cache_file", "calibrators.methods")
+SELDOM = (
+    *OBSERVES,
+    *READS_DATA,
+    *RUNS_MODELS,
+    *WRITES,
+    *CASTS,
+    *DRAWS,
+    "qdq_cli.recovering.recover",
+    "numba",
+    "highspy",
+)
 """Rooms, modules and libraries that an inspection has no use for: a third of all that it loaded once."""
 
 
