@@ -38,7 +38,7 @@ from qdq_cli.building.agreement import operators_of
 from qdq_cli.building.compiler import LOADING, told_of
 from qdq_cli.building.names import quantizers_by_name
 from qdq_cli.building.record import Kernel, Outcome
-from qdq_cli.config.forms import PREDICTED, Gpu, TensorRT
+from qdq_cli.config.forms import BUILT_BY_NVIDIA, Gpu, TensorRT
 from qdq_cli.config.inspect import InspectConfig
 from qdq_cli.inspecting.inspect import Inspection, inspect_file
 from qdq_cli.model import files
@@ -125,7 +125,7 @@ def check(case: Case) -> Row:
         shapes = _shapes(path)
         outcome, kernels = _built(path, case.gpu, shapes)
         try:
-            seen = {target: _inspected(path, case.gpu, shapes, target) for target in PREDICTED}
+            seen = {target: _inspected(path, case.gpu, shapes, target) for target in BUILT_BY_NVIDIA}
             as_it_is = _inspected(path, case.gpu, {}, TENSORRT_RTX.name) if shapes else seen[TENSORRT_RTX.name]
         except QdqError:
             return Row(case.name, case.family, case.gpu, (UNREAD,), outcome)
@@ -237,7 +237,7 @@ def report(rows: list[Row]) -> int:
     false = [row for row in rows if row.errors and not row.refused]
     _listed("not built, and the lint has no error", Counter(f"{row.outcome}: {row.name}" for row in missed), missed)
     _listed("built or read, and the lint has an error", Counter(" ".join(row.errors) for row in false), false)
-    return len(missed) + len(false) + [_differing(rows, target) for target in PREDICTED][-1]
+    return len(missed) + len(false) + [_differing(rows, target) for target in BUILT_BY_NVIDIA][-1]
 
 
 def _differing(rows: list[Row], target: str) -> int:
@@ -251,7 +251,7 @@ def _differing(rows: list[Row], target: str) -> int:
 
 def _types(rows: Iterable[Row]) -> None:
     rows = list(rows)
-    for target in PREDICTED:
+    for target in BUILT_BY_NVIDIA:
         scores = [row.score(target) for row in rows]
         agree, differ = sum(score.agree for score in scores), sum(len(score.differ) for score in scores)
         doubted, right = sum(score.doubted for score in scores), sum(score.doubted_agree for score in scores)

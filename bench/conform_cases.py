@@ -18,7 +18,7 @@ from calibrators import Range
 from qdq_cli.casting.convert import converted
 from qdq_cli.casting.plan import make_float_plan
 from qdq_cli.config.build import GPUS
-from qdq_cli.config.forms import PREDICTED, FloatType, Form, WeightForm
+from qdq_cli.config.forms import BUILT_BY_NVIDIA, FloatType, Form, WeightForm
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.model.wire import encode
 from qdq_cli.placement.draft import draft
@@ -134,7 +134,7 @@ def _planned(folder: Path, seed: int) -> ir.Model:
     recipe = [(chosen.choice(STEPS), chosen.randrange(4), chosen.randrange(4)) for _ in range(chosen.randrange(2, 15))]
     net, outputs = build(recipe)
     kind = FloatType.FP16 if seed % 4 == 1 else FloatType.FP32
-    return _drafted(net.proto(*outputs), folder, PREDICTED[seed // 4 % len(PREDICTED)], kind)
+    return _drafted(net.proto(*outputs), folder, BUILT_BY_NVIDIA[seed // 4 % len(BUILT_BY_NVIDIA)], kind)
 
 
 def _row(folder: Path, op_type: str, kind: FloatType) -> ir.Model:
@@ -155,7 +155,7 @@ def _sample(folder: Path, name: str, form: Form, weights: WeightForm, kind: Floa
 
 @cache
 def _opened(name: str) -> tuple[ir.Model, Any]:
-    opened = open_model(_run(SAMPLES / f"{name}.onnx", PREDICTED[0]))
+    opened = open_model(_run(SAMPLES / f"{name}.onnx", BUILT_BY_NVIDIA[0]))
     return opened.prepared.model, opened.plan
 
 

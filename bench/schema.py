@@ -29,8 +29,8 @@ from qdq_cli.converting.record import Conversion
 from qdq_cli.drafting.draft import Draft
 from qdq_cli.explaining.explain import Explanations
 from qdq_cli.fixing.record import RepairReport
-from qdq_cli.inspecting.on_cpu import CpuInspection
 from qdq_cli.inspecting.record import Inspection
+from qdq_cli.inspecting.record_on_cpu import CpuInspection
 from qdq_cli.migrating.record import MigrationReport
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.failures import ErrorDocument
@@ -45,7 +45,7 @@ DOCUMENTS: dict[str, type] = {
     "inspect": Inspection,
     "build": BuildReport,
     "inspect-engine": EngineReport,
-    "inspect-onnxruntime": CpuInspection,
+    "inspect-cpu": CpuInspection,
     "tune": TuneReport,
     "sensitivity": SensitivityReport,
     "compare": Comparison,

@@ -83,8 +83,8 @@ COMMANDS = {
     "inspect of a quantized model": "inspect {output}",
     "inspect of a dry run": "quantize {model} --dry-run",
     "inspect-engine": "inspect {output} --layer-info layers.json --profile times.json",
-    "inspect-onnxruntime": "inspect {model} --target onnxruntime",
-    "inspect-onnxruntime of a quantized model": "inspect {output} --target onnxruntime",
+    "inspect-cpu": "inspect {model} --target onnxruntime",
+    "inspect-cpu of a quantized model": "inspect {output} --target onnxruntime",
     "build of a float model": "build {model}",
     "build of a quantized model": "build {output} --against {model}",
     "tune": "tune {model} --calib {arrays} --min-sqnr 30 --no-recover -o tuned.onnx",
@@ -160,7 +160,7 @@ def records_at(place: str) -> Iterator[dict[str, Any]]:
 
 def test_the_keys_that_changed_their_names_are_gone_and_the_new_ones_are_there():
     rows = re.findall(r"^\| (`.*?) \| `(\w+)` \| `(\w+)`.* \|$", PAGE, flags=re.MULTILINE)
-    assert len(rows) == 19
+    assert len(rows) == 20
     for place, old, new in rows:
         for record in records_at(place):
             assert new in record["properties"], (place, new)

@@ -54,7 +54,7 @@ def test_every_method_quantizes_a_sample_model(method: str, cache: Path, tmp_pat
     report = quantized(tmp_path / "toy.onnx", RangeConfig(method=method, cache=cache))
     assert (report.target, report.activation_type, report.weight_type) == ("toy", "uint8", "int8")
     assert report.calibration.from_cache
-    assert (report.tensorrt, report.trt) == (None, None)
+    assert (report.predicted, report.trt) == (None, None)
     scores = report.verification.outputs["scores"]
     assert scores.sqnr_db > FLOOR_DB
     assert scores.top1_agreement == 100.0

@@ -217,12 +217,13 @@ class TuneKeywords(RunKeywords, EvaluationKeywords, total=False):
 
     Args:
         max_drop: How much worse than the float model's the number of `evaluate` may be.
-        cost: `predicted`, or `built`: the bytes that kernels move as NVIDIA's compiler builds them.
+        cost: `predicted`; `built`: the bytes that kernels move as NVIDIA's compiler builds them; or `measured`: the
+            time of a run on this CPU, the default for targets on CPUs.
         gpu: Compute capability that `built` builds for; None for `sm89`.
     """
 
     max_drop: float | None
-    cost: str
+    cost: str | None
     gpu: str | None
 
 

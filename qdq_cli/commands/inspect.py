@@ -91,7 +91,7 @@ def inspect(params: Params) -> None:
 
 
 def _show_on_cpu(screen: console.Console, params: Params, gates: Gates) -> None:
-    """Show what ONNX Runtime makes of the model.
+    """Show what a runtime on the CPU makes of the model.
 
     Raises:
         click.UsageError: A view is asked for that only TensorRT has.

@@ -89,11 +89,11 @@ def quantize(params: Params) -> None:
     if params["tune"]:
         _tune(config, screen, params)
         return
-    if config.dry_run and not config.plans_alone:
-        _show_plan(config, screen)
-        return
     if config.dry_run and _is_fused(config):
         _show_plan_on_cpu(config, screen)
+        return
+    if config.dry_run:
+        _show_plan(config, screen)
         return
     _quantize(config, screen, params)
 
@@ -200,7 +200,8 @@ def _is_fused(config: QuantizeConfig) -> bool:
 
 def _show_plan_on_cpu(config: QuantizeConfig, screen: console.Console) -> None:
     """Show the plan, and what becomes of its result on the CPU."""
-    from qdq_cli.inspecting.on_cpu import fused_lines, inspect_plan_on_cpu
+    from qdq_cli.config.inspect import Gates
+    from qdq_cli.inspecting.on_cpu import fused_lines, inspect_plan_on_cpu, require_cpu_gates
     from qdq_cli.quantizing.plan_text import plan_lines
     from qdq_cli.quantizing.summary import summary_lines
 
@@ -211,4 +212,5 @@ def _show_plan_on_cpu(config: QuantizeConfig, screen: console.Console) -> None:
         plan = plan_lines(found.plan, width, full=True) if found.plan is not None and screen.verbose else []
         return [*shown, "", "predicted for the result:", *fused_lines(found, full=screen.verbose), *plan]
 
-    screen.result(found, lines)
+    gates = Gates(min_int8_macs=config.min_int8_macs)
+    screen.result(found, lines, lambda: require_cpu_gates(found, gates))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qdq_cli.commands.evaluation import EVAL, evaluation_of
-from qdq_cli.commands.fields import option_of
+from qdq_cli.commands.fields import option_of, options_of
 from qdq_cli.commands.options import (
     DATA,
     MODEL,
@@ -27,11 +27,13 @@ from qdq_cli.screen import console
 
 _MEASURE = (option_of(SensitivityConfig, "exact"), *EVAL, REPORT)
 
+_TARGET = options_of(QuantizeConfig, "target", "cpu")
+
 _SECTIONS = {
     "Measurement": _MEASURE,
     "Data": (*DATA, STRICT),
     "Running": RUNNING,
-    "What to quantize": PLACEMENT,
+    "What to quantize": (*_TARGET, *PLACEMENT),
     "Ranges": RANGES,
     "Display": display("List every operator and scale group."),
 }
@@ -49,6 +51,7 @@ def sensitivity(params: Params) -> None:
     Examples:
       qdq sensitivity model.onnx --calib images/
       qdq sensitivity model.onnx --calib images/ --exact --report page.html
+      qdq sensitivity model.onnx --calib images/ --target onnxruntime
       qdq sensitivity model.onnx --calib images/ --eval "python eval.py {model}"
     """
     from qdq_cli.sensitivity.sensitivity import find_sensitivities
@@ -67,5 +70,7 @@ def config_of(params: Params) -> SensitivityConfig:
         plan=record_of(PlanConfig, params),
         ranges=record_of(RangeConfig, params, given_ranges(params)),
         verify=VerifyConfig(samples=0),
+        target=params["target"],
+        cpu=params["cpu"],
     )
     return record_of(SensitivityConfig, params, {"quantize": quantize, "evaluation": evaluation_of(params)})

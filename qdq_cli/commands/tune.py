@@ -67,9 +67,9 @@ def tune(params: Params) -> None:
 
     Of all choices that meet the target, the one is sought that keeps most work in INT8: the mean of the shares of
     multiply-accumulates and activation traffic, as qdq inspect predicts them; with --cost built, the one whose kernels
-    move the fewest bytes when NVIDIA's compiler builds it. Everything in INT8 is tried first, then
-    with its accuracy recovered. Where no choice meets the target, the exit code is 5, and the best that was found is
-    kept as MODEL.qdq.best.onnx.
+    move the fewest bytes when NVIDIA's compiler builds it; for targets on CPUs, the one that runs fastest on this one.
+    Everything in INT8 is tried first, then with its accuracy recovered. Where no choice meets the target, the exit
+    code is 5, and the best that was found is kept as MODEL.qdq.best.onnx.
 
     \b
     Examples:

@@ -49,14 +49,8 @@ STORED = {"onnxruntime": WeightForm.INT8, "openvino": WeightForm.INT8}
 """Target -> how weights are stored for it, where that is not as floats: it folds them into integers at each load."""
 
 
-UNPREDICTED = ("onnxruntime", "openvino")
-"""Targets of which nobody predicts kernel by kernel what they make of a model."""
-
-UNINSPECTED = ("openvino",)
-"""Targets of which nobody says operator by operator either what they make of a model: there is nothing to inspect."""
-
-PREDICTED = tuple(name for name in TARGETS if name not in UNPREDICTED)
-"""The other ones: those of NVIDIA, whose kernels are predicted."""
+BUILT_BY_NVIDIA = ("tensorrt", "tensorrt-rtx")
+"""Those whose kernels are predicted one by one, and can be held against what NVIDIA's compiler builds."""
 
 
 class Cpu(Enum):

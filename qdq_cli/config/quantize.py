@@ -9,7 +9,7 @@ from qdq_cli.config.checked import Checked
 from qdq_cli.config.data import DataConfig
 from qdq_cli.config.fields import Interval, OneOf, option
 from qdq_cli.config.floats import keep_io_types_field, scale_type_field
-from qdq_cli.config.forms import STORED, UNPREDICTED, Cpu, FloatType, Form, Gpu, ScaleType, TensorRT, WeightForm
+from qdq_cli.config.forms import STORED, Cpu, FloatType, Form, Gpu, ScaleType, TensorRT, WeightForm
 from qdq_cli.config.limits import (
     agreement_field,
     int8_macs_field,
@@ -148,11 +148,6 @@ class QuantizeConfig(Checked):
         # up to TensorRT 10 the builder has flags that run an FP32 rest in FP16, and nobody builds without them
         single_rest = self.trt is TensorRT.V11 and self.float_type is FloatType.FP32
         object.__setattr__(self, "plan", replace(self.plan, single_rest=single_rest))
-
-    @property
-    def plans_alone(self) -> bool:
-        """Whether a dry run has a plan to show and no prediction."""
-        return self.target in UNPREDICTED
 
     @property
     def weight_form(self) -> WeightForm:

@@ -15,7 +15,8 @@ from qdq_cli.config.sensitivity import Evaluation
 
 PREDICTED = "predicted"
 BUILT = "built"
-COSTS = (PREDICTED, BUILT)
+MEASURED = "measured"
+COSTS = (PREDICTED, BUILT, MEASURED)
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class TuneConfig(Checked):
         min_int8_macs: Least share of the multiply-accumulates to keep in INT8, in percent.
         report: Where the HTML page goes; None for none.
         cost: What is kept low: `predicted` keeps most work in INT8 as predicted; `built` has the fewest bytes moved by
-            the kernels that NVIDIA's compiler builds.
+            the kernels that NVIDIA's compiler builds; `measured` is the fastest on this CPU, in the runtime of the
+            target. None: `measured` where that runs on it and is installed, else `predicted`.
         gpu: Compute capability that it builds for, and that must have units for the type; None for `sm89`, and any.
     """
 
@@ -45,10 +47,11 @@ class TuneConfig(Checked):
         "activations are quantized too."
     )
     report: Path | None = report_field()
-    cost: str = option(
-        PREDICTED,
-        "What to keep low: what is lost of the work in INT8 as predicted, or the bytes that kernels move as NVIDIA's "
-        "compiler builds them (as qdq build does).",
+    cost: str | None = option(
+        None,
+        "What to keep low: what is lost of the work in INT8 as predicted, the bytes that kernels move as NVIDIA's "
+        "compiler builds them (as qdq build does), or the time of a run on this CPU. [default: measured for targets on "
+        "CPUs, else predicted]",
         metavar="|".join(COSTS),
         rule=OneOf(COSTS),
     )

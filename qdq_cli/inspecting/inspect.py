@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from qdq_cli.config.inspect import Gates, InspectConfig
 from qdq_cli.config.quantize import QuantizeConfig
+from qdq_cli.inspecting.given_shapes import given_shapes
 from qdq_cli.inspecting.record import Inspection, Summary
 from qdq_cli.inspecting.written_for import say_what_it_is_for
 from qdq_cli.model import files
@@ -77,12 +78,16 @@ def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspect
 
 
 def _require_prediction(name: str) -> None:
-    """Refuse a target of which nobody knows what it makes of a model.
+    """Refuse a target of which nobody knows, kernel by kernel, what it makes of a model.
 
     Raises:
         UsageError: It is one.
     """
     target = target_named(name)
+    if target.fuse is not None:
+        raise UsageError(
+            f"What {target.title} makes of a model has a record of its own.", f"qdq inspect MODEL --target {name}."
+        )
     if target.predictor is None:
         raise UsageError(
             f"Nobody predicts what {target.title} makes of a model, so there is nothing to inspect for it.",
@@ -203,7 +208,7 @@ class _Subject:
 
 def _as_it_is(model: ir.Model, config: InspectConfig) -> _Subject:
     if config.input_shape:
-        _fix_shapes(model, config)
+        give_shapes(model, given_shapes(model, config.input_shape))
     batched = take_one_sample(model)
     make_readable(model)
     return _Subject(model, opset_of(model), batched, None, () if config.report is None else _channels_of(model))
@@ -224,7 +229,7 @@ def _as_planned(source: files.ModelFile, config: InspectConfig, run: Run) -> _Su
     channels = () if config.report is None else _channels_of(model, plan)
     del opened  # a copy would take a fifth of the time; nobody else holds the model, so it is taken apart
     if config.input_shape:
-        _fix_shapes(model, config)
+        give_shapes(model, given_shapes(model, config.input_shape))
         infer_shapes(model)
     batched = settle_one_sample(model)
     draft(model, plan, form=run.config.form, copy=False)  # now, while its nodes are few; Q and DQ take over the shapes
@@ -263,7 +268,7 @@ def _inspected(
         target=target.name,
         activation_type=_stored_as(cost, target.activation_type),
         weight_type=_stored_as(cost, target.weights.qtype.name, alone=True),
-        plan=None if report is None else replace(report, tensorrt=prediction_of(simulation, cost)),
+        plan=None if report is None else replace(report, predicted=prediction_of(simulation, cost)),
     )
     return inspection, simulation, cost
 
@@ -322,16 +327,6 @@ def _matches(entry: Finding, wanted: str) -> bool:
     if wanted == "W":
         return entry.severity is not Severity.ADVICE
     return wanted == entry.code
-
-
-def _fix_shapes(model: ir.Model, config: InspectConfig) -> None:
-    """Give dynamic inputs the sizes of --input-shape, so that what depends on them is known."""
-    from qdq_cli.calibrating.calibration_data import input_specs  # it brings every reader of data along
-    from qdq_cli.data.inputs import parse_input_shapes, with_shapes
-
-    specs = input_specs(model)
-    shapes = parse_input_shapes(config.input_shape, specs)
-    give_shapes(model, {spec.name: spec.shape for spec in with_shapes(specs, shapes) if spec.name in shapes})
 
 
 def _summary(simulation: Simulation, findings: tuple[Finding, ...], cost: Cost, *, batched: bool) -> Summary:

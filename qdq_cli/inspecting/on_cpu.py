@@ -1,4 +1,4 @@
-"""`qdq inspect --target onnxruntime`: what ONNX Runtime's default session makes of a model on the CPU.
+"""`qdq inspect --target onnxruntime` and `openvino`: what a runtime on the CPU makes of a model.
 
 For a model without Q/DQ: plan first, then the same. The record that comes out is the `--json` document.
 """
@@ -7,65 +7,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from qdq_cli.config.inspect import Gates, InspectConfig
 from qdq_cli.config.quantize import QuantizeConfig
+from qdq_cli.inspecting.given_shapes import given_shapes
+from qdq_cli.inspecting.record_on_cpu import CpuInspection
 from qdq_cli.inspecting.written_for import say_what_it_is_for
 from qdq_cli.model import files
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.quantized import holds_quantization
 from qdq_cli.placement.draft import draft
 from qdq_cli.placement.operators import is_weighted
-from qdq_cli.placement.prediction import Alone, Fused
+from qdq_cli.placement.prediction import Alone
+from qdq_cli.preparing.prepare import infer_shapes
+from qdq_cli.preparing.reading import make_readable
+from qdq_cli.preparing.settle import give_shapes
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import LimitError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
+from qdq_cli.quantizing.plan_text import work_text
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
 from qdq_cli.screen.lines import row
+from qdq_cli.screen.page_target import check_page_target
 from qdq_cli.screen.sentences import count_text, some_of
 from qdq_cli.targets.known import TARGETS, target_for
 
 _MOST = 8
 """Rows of a list that are shown without -v."""
-
-
-@dataclass(frozen=True)
-class CpuInspection:
-    """What the default session of a runtime makes of a model.
-
-    Args:
-        schema_version: Version of this document.
-        model: Path of the model.
-        target: Name of the runtime.
-        opset: Opset of the model.
-        size_bytes: Its size, external data included.
-        quantized: Whether the model holds Q/DQ; if not, everything is about the result of `plan`.
-        weighted_ops: Weighted operators of the model.
-        weighted_on_codes: Those that are computed on integers.
-        fused: Operators on integers, in the order of the graph.
-        left: Operators that read a DQ and are computed in float -> why.
-        alone: Qs and DQs that stay operators of their own.
-        dropped: Relu and Clip that the codes behind them make superfluous.
-        plan: For a model without Q/DQ: the report of `qdq quantize --dry-run`.
-    """
-
-    schema_version: int
-    model: str
-    target: str
-    opset: int
-    size_bytes: int
-    quantized: bool
-    weighted_ops: int
-    weighted_on_codes: int
-    fused: tuple[Fused, ...]
-    left: Mapping[str, str]
-    alone: tuple[Alone, ...]
-    dropped: tuple[str, ...]
-    plan: Report | None = None
 
 
 def inspect_on_cpu(config: InspectConfig, listener: Listener = SILENT) -> CpuInspection:
@@ -80,15 +51,19 @@ def inspect_on_cpu(config: InspectConfig, listener: Listener = SILENT) -> CpuIns
         UsageError: An option names something that is not there, or only says something about TensorRT.
     """
     _refuse_views(config)
+    page = None if config.report is None else check_page_target(config.report, (config.model,))
     source = files.load(config.model)
     say_what_it_is_for(source.model, config.target, listener)
+    if page is not None:
+        files.check_not_read(page, (source.path, *source.data_files), "--report")
     if holds_quantization(source.model):
+        make_readable(source.model)
         return _found(source, source.model, config, None)
     return _planned(source, config, listener)
 
 
 def _refuse_views(config: InspectConfig) -> None:
-    asked = {"--report": config.report, "--against": config.against, "--gpu": config.gpu, **config.writes}
+    asked = {"--against": config.against, "--gpu": config.gpu, **config.writes}
     given = [option for option, value in asked.items() if value is not None]
     if given:
         raise UsageError(
@@ -113,31 +88,37 @@ def inspect_plan_on_cpu(config: QuantizeConfig, listener: Listener = SILENT) -> 
     source = files.load(config.model)
     files.check_data_target(source, target)
     if holds_quantization(source.model):
+        make_readable(source.model)
         return _found(source, source.model, InspectConfig(config.model, target=config.target), None)
     return _of_plan(source, config, listener)
 
 
 def _planned(source: files.ModelFile, config: InspectConfig, listener: Listener) -> CpuInspection:
     planned = QuantizeConfig(model=config.model, plan=config.plan, dry_run=True, target=config.target)
-    return _of_plan(source, planned, listener)
+    return _of_plan(source, planned, listener, config)
 
 
-def _of_plan(source: files.ModelFile, planned: QuantizeConfig, listener: Listener) -> CpuInspection:
+def _of_plan(
+    source: files.ModelFile, planned: QuantizeConfig, listener: Listener, look: InspectConfig | None = None
+) -> CpuInspection:
     from qdq_cli.quantizing.planning import finish_plan, open_model  # a Q/DQ model does not wait for it
 
     run = Run(planned, listener, target_for(planned.target, planned.plan, planned.cpu))
     opened = open_model(run, source)
     report = finish_plan(run, opened)
-    look = InspectConfig(planned.model, target=planned.target)
+    look = look or InspectConfig(planned.model, target=planned.target, input_shape=planned.data.input_shape)
     return _found(source, draft(opened.prepared.model, opened.plan), look, report)
 
 
 def _found(source: files.ModelFile, model: ir.Model, config: InspectConfig, plan: Report | None) -> CpuInspection:
-    fuse = TARGETS[config.target].fuse
-    assert fuse is not None
+    fuse, predictor = TARGETS[config.target].fuse, TARGETS[config.target].predictor
+    assert fuse is not None and predictor is not None
+    if config.input_shape:
+        give_shapes(model, given_shapes(model, config.input_shape))
+        infer_shapes(model)
     fusions = fuse(model)
     weighted = {node.name for node in model.graph if is_weighted(node)}
-    return CpuInspection(
+    found = CpuInspection(
         schema_version=SCHEMA_VERSION,
         model=str(config.model),
         target=config.target,
@@ -150,8 +131,15 @@ def _found(source: files.ModelFile, model: ir.Model, config: InspectConfig, plan
         left=fusions.left,
         alone=fusions.alone,
         dropped=fusions.dropped,
+        merged=fusions.merged,
+        predicted=predictor.predict(model, {}),
         plan=plan,
     )
+    if config.report is not None:
+        from qdq_cli.inspecting.page_on_cpu import write_cpu_page  # most inspections draw no page
+
+        write_cpu_page(found, predictor.sections(model), config.report)
+    return found
 
 
 def refuse_gates(gates: Gates) -> None:
@@ -160,9 +148,11 @@ def refuse_gates(gates: Gates) -> None:
     Raises:
         UsageError: One is set.
     """
-    if gates.fail_on or gates.min_int8_macs is not None:
-        option = "--fail-on" if gates.fail_on else "--min-int8-macs"
-        raise UsageError(f"{option} is held against a prediction for TensorRT.", "--max-standalone holds here too.")
+    if gates.fail_on:
+        raise UsageError(
+            "--fail-on names what TensorRT refuses or cannot fuse.",
+            "--max-standalone and --min-int8-macs hold here too.",
+        )
 
 
 def require_cpu_gates(found: CpuInspection, gates: Gates) -> None:
@@ -177,6 +167,14 @@ def require_cpu_gates(found: CpuInspection, gates: Gates) -> None:
             f"{len(inside)} Q and DQ are predicted to stay operators of their own inside the network, at most "
             f"{gates.max_standalone} are allowed; the first: {inside[0].node}, beside {inside[0].neighbour}.",
             "qdq inspect -v lists them with what keeps them.",
+        )
+    share = found.predicted.quantized_macs_percent
+    if gates.min_int8_macs is not None and (share is None or share < gates.min_int8_macs):
+        unknown = "The share of the MACs on integers is not known"
+        reached = unknown if share is None else f"{share:.2f} % of the MACs run on integers"
+        raise LimitError(
+            f"{reached}, at least {gates.min_int8_macs:g} % were asked for.",
+            "qdq inspect -v lists what stays float; qdq quantize --dry-run -v says why.",
         )
 
 
@@ -212,6 +210,9 @@ def _rows(found: CpuInspection) -> Iterator[tuple[str, str]]:
     if found.dropped:
         yield "superfluous", f"{count_text(len(found.dropped), 'clipping')}: {some_of(list(found.dropped))}"
     inside, ends = (sum(entry.boundary is at_end for entry in found.alone) for at_end in (False, True))
+    if found.merged:
+        yield "in kernels", f"{count_text(len(found.merged), 'operator')} computed with the one before"
+    yield "work", work_text(found.predicted, "codes")
     yield "Q/DQ that stay", f"{inside} inside, {ends} at inputs and outputs"
 
 

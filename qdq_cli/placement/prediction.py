@@ -115,9 +115,11 @@ class Fusions:
         alone: The Qs and DQs that stay.
         left: Operators that read a DQ and are computed in float -> why.
         dropped: Relu and Clip that the codes behind them make superfluous.
+        merged: Operators that the kernel of the one before them computes.
     """
 
     fused: tuple[Fused, ...]
     alone: tuple[Alone, ...]
     left: dict[str, str]
     dropped: tuple[str, ...]
+    merged: tuple[str, ...] = ()

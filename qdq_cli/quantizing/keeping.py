@@ -53,7 +53,7 @@ def keep_model(run: Run, opened: Opened, target: Path) -> Report:
     with run.stage("predict"):
         fits = written.name == run.target.name
         prediction = predicted(run, opened, opened.prepared.model, None) if fits else None
-    report = replace(planned(run, replace(opened, form=None)), tensorrt=prediction, target=written.name)
+    report = replace(planned(run, replace(opened, form=None)), predicted=prediction, target=written.name)
     unmet = unmet_macs(prediction, config.min_int8_macs, run.target.type_title)
     if unmet is not None:
         raise UnmetLimitError(run.finish(replace(report, unmet_limit=unmet.message)), unmet.hint)

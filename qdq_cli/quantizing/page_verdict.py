@@ -21,7 +21,7 @@ def verdict_of(report: Report) -> Verdict:
     What is low is what verification calls low: no limit of its own is drawn here.
     """
     looks = tuple((text, "") for text in _looks(report))[:_MOST_LOOKS]
-    work = "" if report.tensorrt is None else _sentence(work_text(report.tensorrt, report.type_title))
+    work = "" if report.predicted is None else _sentence(work_text(report.predicted, report.type_title))
     if report.unmet_limit is not None:
         return Verdict(Tone.STANDALONE, "bad", f"No model was written. {report.unmet_limit}", looks)
     if not report.weighted_ops.quantized:
@@ -60,8 +60,8 @@ def _looks(report: Report) -> Iterator[str]:
     few = None if report.calibration is None else report.calibration.few
     if few is not None and few.level == VERY_FEW:
         yield few.text
-    if report.tensorrt is not None and report.tensorrt.standalone:
-        kernels = count_text(report.tensorrt.standalone, "stand-alone Q/DQ kernel")
+    if report.predicted is not None and report.predicted.standalone:
+        kernels = count_text(report.predicted.standalone, "stand-alone Q/DQ kernel")
         yield f"{kernels} inside the network: red in the graph, with what would remove them."
 
 

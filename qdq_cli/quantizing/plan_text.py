@@ -6,7 +6,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable
 
-from qdq_cli.config.forms import DEFAULT_TARGET, UNINSPECTED, QuantType
+from qdq_cli.config.forms import DEFAULT_TARGET, QuantType
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
 from qdq_cli.placement.target import Build
@@ -109,6 +109,14 @@ def work_text(prediction: Prediction, title: str) -> str:
     return text + (f" ({count_text(unknown, 'kernel')} of unknown shape left out)" if unknown else "")
 
 
+def runtime_title(report: Report) -> str:
+    """Name what runs the result: the runtime of a target on CPUs, else TensorRT."""
+    from qdq_cli.targets.known import TARGETS  # which reads every table
+
+    target = TARGETS.get(report.target)
+    return target.title if target is not None and target.runtime else "TensorRT"
+
+
 def runtime_text(report: Report) -> str | None:
     """Say what the runtime of the target made of the result, as it says itself; None where nobody asked it."""
     session = None if report.verification is None else report.verification.default_session
@@ -141,14 +149,12 @@ _ALREADY = "ALREADY_QUANTIZED"
 
 def is_plan(report: Report) -> bool:
     """Say whether a report tells of a plan alone: nothing was calibrated or written."""
-    return not (report.tensorrt or report.output or report.unmet_limit)
+    return not (report.predicted or report.output or report.unmet_limit)
 
 
 def next_commands(report: Report, width: int = 80) -> list[str]:
     """Return the commands to type next."""
     if report.already_quantized:
-        if report.target in UNINSPECTED:
-            return []
         return [f"qdq inspect {quoted(report.output or report.model)}{_target(report)}"]
     if not report.weighted_ops.total:
         return []
@@ -158,7 +164,7 @@ def next_commands(report: Report, width: int = 80) -> list[str]:
         data = "" if report.activation_type == FLOAT else " --calib FOLDER"
         return [f"qdq quantize {quoted(report.model)}{data}{_asked_for(report)}"]
     builds = [line for build in report.builds for line in build_lines(build, report.output, width)]
-    alone = report.tensorrt is not None and report.tensorrt.standalone
+    alone = report.predicted is not None and report.predicted.standalone
     return [*builds, f"qdq inspect {quoted(report.output)}"] if alone and builds else builds
 
 

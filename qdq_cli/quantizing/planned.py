@@ -30,7 +30,7 @@ def planned(run: Run, opened: Opened) -> Report:
         skips=plan.skips,
         calibration=None,
         verification=None,
-        tensorrt=None,
+        predicted=None,
         size_bytes=SizeBytes(opened.source.size_bytes, None),
         seconds=Seconds(),
         targets=plan.targets,

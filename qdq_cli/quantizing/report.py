@@ -285,7 +285,7 @@ class Report:
         calibration: How ranges were found; None where nothing is calibrated.
         recovery: What recovery did; None where it was not asked for.
         verification: Distance from the FP32 model; None where it was not run.
-        tensorrt: What TensorRT is predicted to do; None for a dry run, and for other targets.
+        predicted: What the target is predicted to make of the result; None for a dry run, and where nobody knows.
         size_bytes: Model sizes.
         seconds: Time of each stage.
         notes: Sentences the user should read.
@@ -320,7 +320,7 @@ class Report:
     skips: tuple[Skip, ...]
     calibration: Calibration | None
     verification: Verification | None
-    tensorrt: Prediction | None
+    predicted: Prediction | None
     size_bytes: SizeBytes
     seconds: Seconds
     notes: tuple[str, ...] = ()

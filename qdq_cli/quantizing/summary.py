@@ -24,6 +24,7 @@ from qdq_cli.quantizing.plan_text import (
     next_commands,
     quantized,
     runtime_text,
+    runtime_title,
     work_text,
 )
 from qdq_cli.quantizing.report import Calibration, Distance, Report, Verification
@@ -61,10 +62,8 @@ def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list
         rows.append(("verification", verification_lines(report.verification, width)))
     if report.speed is not None:
         rows.append(("speed", speed_lines(report.speed, width)))
-    if (ran := runtime_text(report)) is not None:
-        rows.append(("OpenVINO", beside(ran, width)))
-    if report.tensorrt is not None and (report.weighted_ops.quantized or report.already_quantized):
-        rows.append(("TensorRT", _prediction(report.tensorrt, report.type_title, width)))
+    if told := _in_runtime(report, width):
+        rows.append((runtime_title(report), told))
     if report.output is not None:
         rows.append(("output", _output(report, report.output, width)))
     elif report.already_quantized and report.unmet_limit is None:
@@ -187,6 +186,15 @@ def limit_lines(limits: Sequence[HeldLimit], width: int) -> list[str]:
         if held.standing is Standing.UNDECIDED and not held.fails
     ]
     return [line for text in texts for line in beside(text, width, indent=2)]
+
+
+def _in_runtime(report: Report, width: int) -> list[str]:
+    """What the runtime of the target made of the result, and what it is predicted to make of it."""
+    ran = runtime_text(report)
+    lines = [] if ran is None else beside(ran, width)
+    if report.predicted is None or not (report.weighted_ops.quantized or report.already_quantized):
+        return lines
+    return [*lines, *_prediction(report.predicted, report.type_title, width)]
 
 
 def _prediction(prediction: Prediction, title: str, width: int) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from qdq_cli.quantizing.plan_text import quantized, runtime_text, work_text
+from qdq_cli.quantizing.plan_text import quantized, runtime_text, runtime_title, work_text
 from qdq_cli.quantizing.report import Distance, Report, Verification
 from qdq_cli.screen.amounts import decibels, share_text, size_text
 from qdq_cli.screen.told import Case, Told, Verdict
@@ -26,12 +26,12 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         yield "calibration", f"{report.calibration.method}, {report.calibration.samples} samples"
     yield from distance_facts({} if report.verification is None else dict(report.verification.outputs))
     if (ran := runtime_text(report)) is not None:
-        yield "in OpenVINO", ran
+        yield f"in {runtime_title(report)}", ran
     if report.speed is not None:
         yield "speed", speed_text(report.speed)
-    if report.tensorrt is not None and report.weighted_ops.quantized:
-        yield "predicted", work_text(report.tensorrt, report.type_title)
-        yield "stand-alone Q/DQ inside, at the boundary", f"{report.tensorrt.standalone}, {report.tensorrt.boundary}"
+    if report.predicted is not None and report.weighted_ops.quantized:
+        yield "predicted", work_text(report.predicted, report.type_title)
+        yield "stand-alone Q/DQ inside, at the boundary", f"{report.predicted.standalone}, {report.predicted.boundary}"
     if report.unmet_limit is not None:
         yield "limit not met", report.unmet_limit
     sizes = report.size_bytes
@@ -108,6 +108,6 @@ def _values(report: Report) -> Iterator[tuple[str, str]]:
     if report.verification is not None:
         yield from distance_values(dict(report.verification.outputs))
     yield from speed_values(report.speed)
-    if report.tensorrt is not None and report.tensorrt.quantized_macs_percent is not None:
-        yield "int8-macs", f"{report.tensorrt.quantized_macs_percent:.1f}"
-        yield "standalone", str(report.tensorrt.standalone)
+    if report.predicted is not None and report.predicted.quantized_macs_percent is not None:
+        yield "int8-macs", f"{report.predicted.quantized_macs_percent:.1f}"
+        yield "standalone", str(report.predicted.standalone)

@@ -90,7 +90,7 @@ def write_verified(
             compared, config.verify
         )
         unmet = unmet or unmet_speed(speed, config.min_speedup, "The model was not written.")
-        report = replace(report, verification=compared, tensorrt=prediction, speed=speed)
+        report = replace(report, verification=compared, predicted=prediction, speed=speed)
         if unmet is not None:
             return replace(report, unmet_limit=unmet.message), unmet
         with run.stage("save"):

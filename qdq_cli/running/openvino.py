@@ -24,13 +24,16 @@ from qdq_cli.process.errors import ModelError
 from qdq_cli.process.extras import install_line
 from qdq_cli.process.interrupts import hearing_by_asking
 from qdq_cli.running.bound import array_for
-from qdq_cli.running.layers import RuntimeLayers
+from qdq_cli.running.layers import RuntimeLayer, RuntimeLayers
 from qdq_cli.running.session import cores
 
 INSTALL = f"{install_line('openvino')}."
 
 _WEIGHTED = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul"})
 """What its execution graph calls convolutions and matrix products."""
+
+_WITHOUT_BIAS = "/WithoutBiases"
+"""What it puts behind the name of a convolution whose bias it adds in the same kernel."""
 
 _INTEGERS = frozenset({"i8", "u8"})
 
@@ -119,10 +122,20 @@ class OpenVinoRunner:
         return run
 
     def layers(self) -> RuntimeLayers:
-        """Ask the execution graph which weighted operators are on integers."""
-        told = [operator.get_rt_info() for operator in self._compiled.get_runtime_model().get_ordered_ops()]
-        weighted = [info for info in told if _text(info["layerType"]) in _WEIGHTED]
-        return RuntimeLayers(len(weighted), sum(_text(info["runtimePrecision"]) in _INTEGERS for info in weighted))
+        """Count the weighted operators of the execution graph, and those of them on integers."""
+        weighted = [layer for layer in self.every_layer() if layer.kind in _WEIGHTED]
+        return RuntimeLayers(len(weighted), sum(layer.on_integers for layer in weighted))
+
+    def every_layer(self) -> tuple[RuntimeLayer, ...]:
+        """Ask the execution graph for its layers, in the order in which they run."""
+        operators = self._compiled.get_runtime_model().get_ordered_ops()
+        return tuple(_layer(operator.get_rt_info(), operator.get_friendly_name()) for operator in operators)
+
+
+def _layer(told: Any, name: str) -> RuntimeLayer:
+    originals = (*_text(told["originalLayersNames"]).split(","), name)
+    plain = (each.removesuffix(_WITHOUT_BIAS) for each in originals if each)
+    return RuntimeLayer(_text(told["layerType"]), _text(told["runtimePrecision"]), tuple(dict.fromkeys(plain)))
 
 
 def _takes_integers(model: Any) -> bool:

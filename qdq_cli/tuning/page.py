@@ -21,6 +21,7 @@ from qdq_cli.tuning.text import (
     few_text,
     goal_text,
     result_text,
+    timed_text,
     unmet_text,
 )
 
@@ -76,6 +77,8 @@ def verdict_of(report: TuneReport) -> Verdict:
 def _summary(report: TuneReport) -> Iterator[tuple[str, Cell]]:
     yield "target", goal_text(report.goal, report.type_title)
     yield "result", result_text(report)
+    if report.is_timed:
+        yield "cost", timed_text(report)
     if report.built is not None:
         yield "cost", "\n".join(filter(None, (cost_text(report.built), against_float_text(report))))
     yield "output", report.output
@@ -94,6 +97,12 @@ def _curves(report: TuneReport) -> Iterator[Block]:
     elif report.goal.min_agreement is not None:
         yield _curve(report, "top-1 agreement, %", [point.agreement for point in report.frontier])
     yield _curve(report, "SQNR, dB", [point.sqnr_db for point in report.frontier])
+    if report.is_timed:
+        yield _curve(
+            report,
+            "times as fast as FP32",
+            [None if each.speed is None else each.speed.ratio for each in report.frontier],
+        )
     if report.built is not None:
         moved = [None if point.built_bytes is None else point.built_bytes / 1e6 for point in report.frontier]
         yield _curve(report, "moved by kernels as built, MB", moved)

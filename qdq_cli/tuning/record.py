@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from qdq_cli.quantizing.agreement import Standing, standing_of
 from qdq_cli.quantizing.report import Report
 from qdq_cli.screen.sentences import type_title
+from qdq_cli.timing.record import Speed
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Point:
         shortfall: How much is missing, summed over what was asked: dB, percent and units of the metric;
             infinite (null in JSON) where nothing is left in INT8.
         built_bytes: Bytes that its kernels read and write as built; None where nothing was built.
+        speed: How fast it is beside the float model on this CPU; None where nothing was timed.
     """
 
     left_float: tuple[str, ...]
@@ -62,6 +64,7 @@ class Point:
     shortfall: float
     built_bytes: int | None = None
     agreement_interval: tuple[float, float] | None = None
+    speed: Speed | None = None
 
     def undecided(self, goal: Goal) -> bool:
         """Whether agreement alone keeps it from the target, and so few samples do not tell."""
@@ -162,6 +165,11 @@ class TuneReport:
     weight_type: str
     notes: tuple[str, ...]
     built: BuiltCost | None = None
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether variants were timed on this CPU."""
+        return any(point.speed is not None for point in self.frontier)
 
     @property
     def type_title(self) -> str:

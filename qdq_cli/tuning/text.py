@@ -6,13 +6,17 @@ from collections.abc import Sequence
 
 from qdq_cli.quantizing.agreement import interval_text
 from qdq_cli.quantizing.summary import verification_lines
-from qdq_cli.screen.amounts import seconds_text, share_text, size_text
+from qdq_cli.screen.amounts import milliseconds_text, seconds_text, share_text, size_text
 from qdq_cli.screen.lines import WIDTH, Paint, labelled, row, shortened
 from qdq_cli.screen.sentences import count_text
 from qdq_cli.sensitivity.text import noise_text, value_text
+from qdq_cli.timing.text import speed_text
 from qdq_cli.tuning.record import BuiltCost, Goal, Point, TuneReport
 
 MAX_LEFT_FLOAT = 12
+
+_TITLE = 11
+"""Letters in front of the column of multiply-accumulates, where the type is a short one."""
 
 _AGREEMENT = 24
 """Letters of the column of agreements."""
@@ -26,6 +30,8 @@ def tune_lines(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
     lines += row("operators", _operators(report))
     if report.built is not None:
         lines += row("cost", cost_text(report.built))
+    if report.is_timed:
+        lines += row("cost", timed_text(report))
     lines += row("seconds", seconds_text(report.seconds))
     lines += row("result", result_text(report))
     lines += _verification(report)
@@ -71,6 +77,15 @@ def _verification(report: TuneReport) -> list[str]:
     """How far the outputs of the result are from FP32, the low ones first, each with its reason."""
     found = report.quantize.verification
     return [] if found is None else labelled("verification", verification_lines(found, WIDTH))
+
+
+def timed_text(report: TuneReport) -> str:
+    """What variants were timed in, and how fast the chosen one is; "" where none were."""
+    speed = report.frontier[report.chosen].speed
+    if speed is None:
+        return ""
+    text = f"the time of a run; chosen: {speed_text(speed)}; {speed.runtime}, {count_text(speed.threads, 'thread')}"
+    return text if speed.ratio >= 1.0 else f"{text}. No variant that meets the target is faster than the float model"
 
 
 def cost_text(built: BuiltCost) -> str:
@@ -157,16 +172,19 @@ def _frontier(report: TuneReport, paint: Paint) -> list[str]:
     points = report.frontier
     agreement = any(point.agreement is not None for point in points)
     metric = any(point.metric is not None for point in points)
-    built = report.built is not None
-    head = f"{f'  in {report.type_title}:':<11}MACs  traffic  left float     SQNR"
+    built, timed = report.built is not None, report.is_timed
+    title = f"{f'  in {report.type_title}:':<10} "
+    head = f"{title}MACs  traffic  left float     SQNR"
     lines = [
         head
         + (f"{'agreement (95 %)':>{_AGREEMENT}}" if agreement else "")
         + ("    metric" if metric else "")
         + "     built" * built
+        + "      time  times FP32" * timed
     ]
     for number, point in enumerate(points):
-        lines.append(_point(point, agreement=agreement, metric=metric) + (_built(point.built_bytes) if built else ""))
+        shifted = " " * (len(title) - _TITLE) + _point(point, agreement=agreement, metric=metric)
+        lines.append(shifted + (_built(point.built_bytes) if built else "") + (_timed(point) if timed else ""))
         if number == report.chosen:
             lines[-1] = paint(f"{lines[-1]}  <- chosen", "green")
         elif point.met:
@@ -181,6 +199,12 @@ def _float_model(report: TuneReport, width: int, *, metric: bool) -> list[str]:
         return []
     value = "" if report.float_metric is None else value_text(report.float_metric)
     return [f"{'  float model':<{width}}{value:>{10 * metric}}{'' if report.built is None else _built(size)}".rstrip()]
+
+
+def _timed(point: Point) -> str:
+    if point.speed is None:
+        return f"{'not timed':>22}"
+    return f"{milliseconds_text(point.speed.quantized.median_ms):>10}{point.speed.ratio:>12.2f}"
 
 
 def _built(size: int | None) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from qdq_cli.building.compiler import require_compiler
 from qdq_cli.config.build import DEFAULT_GPU
 from qdq_cli.config.quantize import QuantizeConfig
-from qdq_cli.config.tune import BUILT, TuneConfig
+from qdq_cli.config.tune import BUILT, MEASURED, PREDICTED, TuneConfig
 from qdq_cli.model import files
 from qdq_cli.placement.plan import kept_float
 from qdq_cli.process.documents import SCHEMA_VERSION
@@ -39,6 +39,7 @@ from qdq_cli.sensitivity.metric import metric_of
 from qdq_cli.sensitivity.stand import Stand, set_up
 from qdq_cli.sensitivity.work import Work
 from qdq_cli.targets.known import target_for
+from qdq_cli.timing.runtimes import missing
 from qdq_cli.tuning.attention import most_with_products, needs_products, out_of_reach
 from qdq_cli.tuning.budget import Floor, cheapest_float, quietest_float
 from qdq_cli.tuning.built import BuildMeter
@@ -47,6 +48,7 @@ from qdq_cli.tuning.points import PointMeter
 from qdq_cli.tuning.record import LeftFloat, Point, TuneReport
 from qdq_cli.tuning.search import MAX_MEASUREMENTS, FloatSet, Problem, search
 from qdq_cli.tuning.text import unmet_text
+from qdq_cli.tuning.timed import TimeMeter, require_runtime
 
 _FOR_NOTHING = 1e-3
 """Percent of INT8 work that leaving any operator float is taken to cost at least: none is left float for nothing."""
@@ -80,6 +82,7 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT, outcome: Outcome
     waiting = replace(config.quantize, recover=())  # until everything in INT8 was measured
     runtime = target_for(waiting.target, waiting.plan, waiting.cpu)
     run = Run(waiting, listener, runtime, outcome=outcome or Outcome())
+    config = replace(config, cost=_cost_of(config, run))
     opened = open_model(run)
     require_float(opened)
     require_named(config.quantize)
@@ -91,12 +94,28 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT, outcome: Outcome
     stand = set_up(run, opened, samples)
     with run.stage("judge"):
         points = PointMeter(stand, config, metric)
-    tuning = _Tuning(run, stand, points, config, _build_meter(stand, config))
+    timed = TimeMeter(run, stand.work) if config.cost == MEASURED else None
+    tuning = _Tuning(run, stand, points, config, _build_meter(stand, config), timed)
     measured = tuning.search()
     report = tuning.write(measured, target)
     if config.report is not None:
         write_page(tune_page(report), config.report)
     return report
+
+
+def _cost_of(config: TuneConfig, run: Run) -> str:
+    """Say what is kept low where nothing was asked for: time where the target runs on this machine, else lost work.
+
+    Raises:
+        UsageError: Time was asked for, and nothing runs the target's models here.
+    """
+    if config.cost == MEASURED:
+        require_runtime(run)
+    if config.cost is not None:
+        return config.cost
+    if install := missing(run.target.runtime):
+        run.say(f"{run.target.title} is not installed, so variants are compared by predicted work: {install}")
+    return MEASURED if run.target.runtime and not install else PREDICTED
 
 
 def _build_meter(stand: Stand, config: TuneConfig) -> BuildMeter | None:
@@ -168,6 +187,7 @@ class _Tuning:
     points: PointMeter
     config: TuneConfig
     meter: BuildMeter | None
+    timed: TimeMeter | None = None
     shares: tuple[Work, ...] = ()
     noise: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     adding_up: float | None = None
@@ -220,6 +240,9 @@ class _Tuning:
             point = replace(point, built_bytes=self.meter.bytes_of(variant.plan))
             if self.meter.unbuilt:
                 self.run.say(f"{self.meter.unbuilt} Quantized work as predicted decides where nothing is built.")
+        if self.timed is not None:
+            with self.run.stage("time"):
+                point = replace(point, speed=self.timed.speed_of(variant))
         self._measured += 1
         self._advance(min(self._measured, MAX_MEASUREMENTS), MAX_MEASUREMENTS)
         return point
@@ -289,7 +312,7 @@ class _Tuning:
         self, measured: dict[FloatSet, Point], chosen: FloatSet, written: Report, seconds: dict[str, float]
     ) -> TuneReport:
         frontier = sorted(
-            measured.values(), key=lambda point: (_moved(point), -point.quantized_work_percent, point.sqnr_db)
+            measured.values(), key=lambda point: (_price(point), -point.quantized_work_percent, point.sqnr_db)
         )
         return TuneReport(
             schema_version=SCHEMA_VERSION,
@@ -332,7 +355,7 @@ class _Tuning:
 
 
 def _best(measured: dict[FloatSet, Point]) -> FloatSet:
-    """The set that moves the fewest bytes, or has the most INT8 work, of those that meet the target.
+    """The set that is fastest, moves the fewest bytes or has the most INT8 work, of those that meet the target.
 
     Where none does, the one that misses it least.
     """
@@ -341,7 +364,7 @@ def _best(measured: dict[FloatSet, Point]) -> FloatSet:
         key=lambda some: (
             not measured[some].met,
             0.0 if measured[some].met else measured[some].shortfall,
-            _moved(measured[some]),
+            _price(measured[some]),
             -measured[some].quantized_work_percent,
             -measured[some].sqnr_db,
             len(some),
@@ -349,8 +372,10 @@ def _best(measured: dict[FloatSet, Point]) -> FloatSet:
     )
 
 
-def _moved(point: Point) -> float:
-    """Bytes moved as built; what is not known counts as more than anything, alike for all."""
+def _price(point: Point) -> float:
+    """Time beside the float model, or bytes moved as built; what is not known is dearer than all, alike for all."""
+    if point.speed is not None:
+        return -point.speed.ratio
     return math.inf if point.built_bytes is None else point.built_bytes
 
 

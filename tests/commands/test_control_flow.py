@@ -34,7 +34,7 @@ def test_all_is_quantized_and_stays_close(tmp_path: Path, name: str):
     space, feed = space_of(tmp_path, name)
     document = assert_sound(space, feed, 18)
     assert document["weighted_ops"]["quantized"] == document["weighted_ops"]["total"]
-    assert document["tensorrt"]["quantized_layers"] == document["weighted_ops"]["total"]
+    assert document["predicted"]["quantized_layers"] == document["weighted_ops"]["total"]
 
 
 @pytest.mark.parametrize("name", EVERY)

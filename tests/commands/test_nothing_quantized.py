@@ -57,7 +57,7 @@ def test_a_named_output_is_a_copy_byte_for_byte(attention: Workspace):
     done = attention.quantize("-o", attention.output, "--json")
     assert (done.code, done.document["already_quantized"]) == (0, True)
     assert done.document["output"] == str(attention.output)
-    assert done.document["tensorrt"]["quantized_layers"] == 2
+    assert done.document["predicted"]["quantized_layers"] == 2
     assert attention.output.read_bytes() == attention.model.read_bytes()
     assert any("is a copy of it" in note for note in done.document["notes"])
 
@@ -118,7 +118,7 @@ def test_a_model_quantized_in_part_is_finished_under_a_name_of_its_own(space: Wo
     assert space.listing() == before
     named = space.quantize("-o", space.folder / "whole.onnx", "--json", model=space.output)
     assert (named.code, named.document["already_quantized"]) == (0, False)
-    assert named.document["tensorrt"]["quantized_layers"] == named.document["weighted_ops"]["total"] == 4
+    assert named.document["predicted"]["quantized_layers"] == named.document["weighted_ops"]["total"] == 4
     assert any("in part already: 3 of 4" in note for note in named.document["notes"])
 
 
@@ -160,7 +160,7 @@ def test_a_float_result_meets_no_limit_on_accuracy(space: Workspace, limit: tupl
 
 def test_the_share_of_the_work_is_what_inspect_says(space: Workspace):
     done = space.quantize("--exclude", "middle", "--json")
-    predicted, summary = done.document["tensorrt"], qdq("inspect", space.output, "--json").document["summary"]
+    predicted, summary = done.document["predicted"], qdq("inspect", space.output, "--json").document["summary"]
     assert predicted["quantized_macs_percent"] == summary["quantized_macs_percent"] < 100
     assert predicted["quantized_traffic_percent"] == summary["quantized_traffic_percent"]
     assert "% of the MACs" in space.quantize("--exclude", "middle").out
@@ -170,7 +170,7 @@ def test_open_sizes_are_those_of_the_samples(space: Workspace):
     net = Network()
     x = net.relu(net.conv(net.input("images", ("N", 3, "H", "W")), 16, "first", scale=None))
     onnx.save(net.proto(net.conv(x, 16, "second", scale=None)), space.model)
-    predicted = space.quantize("--json", "--exclude", "first").document["tensorrt"]
+    predicted = space.quantize("--json", "--exclude", "first").document["predicted"]
     shaped = qdq("inspect", space.output, "--json", "--input-shape", f"1x3x{SIDE}x{SIDE}").document["summary"]
     assert (predicted["unknown_costs"], predicted["quantized_macs_percent"]) == (0, shaped["quantized_macs_percent"])
     assert 0 < predicted["quantized_macs_percent"] < 100

@@ -88,7 +88,7 @@ def test_where_some_are_hidden_the_others_are_quantized_with_a_warning(extended:
     assert done.err.startswith("warning: ONNX Runtime's optimizer made 2 operators of the model")
     assert "(com.microsoft.FusedConv 2x; 'conv_1', 'conv_3')" in done.err
     assert f"To quantize all of it, t{ORIGINAL}" in done.err
-    assert done.document["tensorrt"]["weighted_layers"] == 3
+    assert done.document["predicted"]["weighted_layers"] == 3
     assert "2 x FusedConv: made by ONNX Runtime's optimizer" in extended.quantize().out
 
 

@@ -73,7 +73,7 @@ def test_json_keeps_notes_on_stderr_and_in_the_document(space: Workspace):
 def test_json_of_a_dry_run(space: Workspace):
     inspection = space.quantize("--dry-run", "--json").document
     document = inspection["plan"]
-    assert document["tensorrt"]["quantized_layers"] == inspection["summary"]["weighted_quantized"] > 0
+    assert document["predicted"]["quantized_layers"] == inspection["summary"]["weighted_quantized"] > 0
     assert (document["output"], document["calibration"], document["verification"]) == (None, None, None)
     assert next(target["tensor"] for target in document["targets"]) == "images"
 
@@ -171,7 +171,7 @@ def test_a_limit_that_is_not_met_prints_the_document_too(space: Workspace):
     assert (found["output"], found["size_bytes"]["after"]) == (None, None)
     assert found["unmet_limit"] in done.err and "--min-sqnr is 190 dB" in found["unmet_limit"]
     assert found["verification"]["outputs"]["scores"]["sqnr_db"] < 190
-    assert found["tensorrt"]["quantized_layers"] == found["weighted_ops"]["quantized"] == 4
+    assert found["predicted"]["quantized_layers"] == found["weighted_ops"]["quantized"] == 4
     assert space.listing() == before
     met = space.quantize("--json").document
     assert met["unmet_limit"] is None

@@ -185,7 +185,7 @@ def test_projections_written_as_einsum_are_quantized(tmp_path):
     done = qdq("quantize", tmp_path / "model.onnx", "--calib", tmp_path / "data.npz", "--json")
     assert done.code == 0, done.err
     assert done.document["weighted_ops"] == {"total": 2, "quantized": 2}
-    assert done.document["tensorrt"]["quantized_layers"] == 2
+    assert done.document["predicted"]["quantized_layers"] == 2
     assert done.document["verification"]["outputs"]["out"]["sqnr_db"] > 25
 
 

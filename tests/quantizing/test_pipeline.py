@@ -65,8 +65,8 @@ def test_the_report_is_frozen_and_consistent(space: Workspace):
     assert {target.group for target in report.targets} == set(range(len(report.groups)))
     assert report.weighted_ops.quantized == len(report.weights)
     assert report.size_bytes.after == space.output.stat().st_size
-    assert report.tensorrt is not None
-    assert report.tensorrt.weighted_layers == report.weighted_ops.total
+    assert report.predicted is not None
+    assert report.predicted.weighted_layers == report.weighted_ops.total
     assert [skip.code for skip in report.skips] == ["EXCLUDED"]
     assert sum(dataclasses.astuple(report.seconds)) > 0
 
@@ -88,7 +88,7 @@ def test_nothing_is_said_without_a_listener(space: Workspace, capsys: pytest.Cap
 def test_a_dry_run_stops_after_the_plan(space: Workspace):
     before = space.listing()
     report = quantize_model(config_of(space, dry_run=True))
-    assert (report.output, report.calibration, report.verification, report.tensorrt) == (None, None, None, None)
+    assert (report.output, report.calibration, report.verification, report.predicted) == (None, None, None, None)
     assert (report.seconds.observe, report.seconds.save) == (0, 0)
     assert space.listing() == before
     assert report.targets == quantize_model(config_of(space)).targets

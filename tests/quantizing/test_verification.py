@@ -227,7 +227,7 @@ def test_a_half_concat_is_written_on_int8_tensors(tmp_path: Path):
     (join,) = (node for node in onnx.load(space.output).graph.node if node.op_type == "Concat")
     assert {made[name] for name in join.input} == {"QuantizeLinear"}
     assert found["verification"]["default_session"]["error"] == ""
-    assert found["tensorrt"]["quantized_layers"] == 4 and found["tensorrt"]["standalone"] == 0
+    assert found["predicted"]["quantized_layers"] == 4 and found["predicted"]["standalone"] == 0
     ort.InferenceSession(str(space.output), providers=["CPUExecutionProvider"])
 
 
@@ -259,7 +259,7 @@ def test_a_half_concat_behind_slices_is_written_on_int8_tensors(tmp_path: Path):
     (join,) = (node for node in onnx.load(space.output).graph.node if node.op_type == "Concat")
     assert {made[made[name].input[0]].op_type for name in join.input} == {"QuantizeLinear"}
     assert found["verification"]["default_session"]["error"] == ""
-    assert found["tensorrt"]["standalone"] == 0
+    assert found["predicted"]["standalone"] == 0
 
 
 def test_a_float_concat_keeps_its_pairs(tmp_path: Path):

@@ -73,7 +73,7 @@ def test_no_data_is_needed_and_every_other_operator_has_its_reason(space: Worksp
     assert {weight["use"]["node"] for weight in document["weights"]} == {"matmul", "other", "gemm"}
     codes = {skip["node"]: skip["code"] for skip in document["skips"]}
     assert codes == {"product": "ALONE_PRODUCT", "stack": "ALONE_STACK", "conv": "ALONE_CONV"}
-    assert document["tensorrt"]["weights_alone"] == 3
+    assert document["predicted"]["weights_alone"] == 3
 
 
 def test_int4_is_written_in_blocks_of_inputs_along_the_first_axis(space: Workspace):

@@ -87,8 +87,7 @@ class _Optimizer:
             for node in self._nodes:
                 self._look_at(node)
         fused = tuple(
-            Fused(node.name or "", node.op_type, name, self._behind(node) is not None)
-            for node, name in self._fused.items()
+            Fused(node.name or "", node.op_type, name, self._writes_codes(node)) for node, name in self._fused.items()
         )
         dropped = tuple(node.name or "" for node in self._dropped)
         return Fusions(fused, tuple(self._alone()), self._left, dropped)
@@ -137,6 +136,10 @@ class _Optimizer:
         """Say whether a Q or DQ moved over an operator: its data are codes then."""
         value = input_at(node, 0)
         return value is not None and value.dtype in _BYTES
+
+    def _writes_codes(self, node: ir.Node) -> bool:
+        """Say whether a Q stands behind an operator, or has moved over it."""
+        return node.outputs[0].dtype in _BYTES or self._behind(node) is not None
 
     def _behind(self, node: ir.Node) -> tuple[ir.Node, ...] | None:
         """Return the Qs behind an operator, one for each result that is used; None where anything else reads one."""

@@ -11,6 +11,7 @@ from calibrators.scheme import PerChannel, Scheme
 from qdq_cli.config.forms import Cpu, FloatType, Form, WeightForm
 from qdq_cli.placement.obstacles import ATTENTION, EVERYWHERE, RUINED, WIDE_RANGE
 from qdq_cli.placement.target import Bias, Epilogue, Kernels, OperatorRule, OperatorTable, Target
+from qdq_cli.targets.fusions import FusionPredictor
 from qdq_cli.targets.onnxruntime.fusion import fuse
 from qdq_cli.targets.onnxruntime.obstacles import FEW_BYTES
 
@@ -44,6 +45,7 @@ ONNXRUNTIME = Target(
     highest_opset=21,
     float_types=(FloatType.FP32,),
     fuse=fuse,
+    predictor=FusionPredictor("ONNX Runtime", fuse, OPERATORS),
     integer_io=True,
     runtime="onnxruntime",
     processor=Cpu.VNNI,

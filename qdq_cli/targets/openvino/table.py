@@ -10,11 +10,16 @@ Source: OpenVINO, src/common/low_precision_transformations; each row was seen in
 
 from __future__ import annotations
 
+import onnx_ir as ir
+
 from calibrators.qtypes import INT8
 from calibrators.scheme import PerChannel, Scheme
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.placement.obstacles import ATTENTION, EVERYWHERE, RUINED, WIDE_RANGE
+from qdq_cli.placement.prediction import Fusions
 from qdq_cli.placement.target import Epilogue, OperatorRule, OperatorTable, Target
+from qdq_cli.targets.fusions import FusionPredictor
+from qdq_cli.targets.openvino.fusion import fuse
 
 _PLAIN = OperatorRule()
 _QUANTIZED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "AveragePool", "GlobalAveragePool", "ReduceMean")
@@ -37,6 +42,11 @@ OPERATORS = OperatorTable(
 )
 """What runs on integers there, what ends a kernel that does, and what lets codes through."""
 
+
+def _fuse(model: ir.Model) -> Fusions:
+    return fuse(model, OPERATORS)
+
+
 OPENVINO = Target(
     name="openvino",
     title="OpenVINO",
@@ -47,6 +57,8 @@ OPENVINO = Target(
     weight_forms=(WeightForm.INT8, WeightForm.FP32),
     forms=(Form.PAIRS,),
     highest_opset=21,
+    fuse=_fuse,
+    predictor=FusionPredictor("OpenVINO", _fuse, OPERATORS),
     integer_io=True,
     runtime="openvino",
     bodies=False,

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from qdq_cli.screen import anchors
 from qdq_cli.screen.amounts import short_count, size_text
 from qdq_cli.screen.graph import Edge, Graph, Mark, Node, Shade
+from qdq_cli.targets.page_blocks import in_blocks
 from qdq_cli.targets.tensorrt.cost_record import Cost, LayerCost
 from qdq_cli.targets.tensorrt.findings import Finding, Severity
-from qdq_cli.targets.tensorrt.page_blocks import in_blocks
 from qdq_cli.targets.tensorrt.page_origin import Origin
 from qdq_cli.targets.tensorrt.precision import Precision
 from qdq_cli.targets.tensorrt.simulation import Layer, Simulation, Standalone

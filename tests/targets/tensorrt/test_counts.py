@@ -121,7 +121,7 @@ def _dims(model: onnx.ModelProto) -> list[onnx.TensorShapeProto.Dimension]:
 )
 def test_one_count_everywhere(tmp_path, capsys, model, count, percent):
     report, summary, text = counted(tmp_path, model, capsys)
-    planned, predicted = report["weighted_ops"], report["tensorrt"]
+    planned, predicted = report["weighted_ops"], report["predicted"]
     assert (planned["quantized"], planned["total"]) == count
     assert (predicted["quantized_layers"], predicted["weighted_layers"]) == count
     assert (summary["weighted_quantized"], summary["weighted_ops"]) == count

@@ -8,9 +8,9 @@ import pytest
 from qdq_cli.model.maps import from_proto
 from qdq_cli.preparing.prepare import infer_shapes
 from qdq_cli.screen.graph import Edge, Graph, Mark, Node, Shade
+from qdq_cli.targets.page_blocks import in_blocks
 from qdq_cli.targets.tensorrt.cost import weigh
 from qdq_cli.targets.tensorrt.lint import lint
-from qdq_cli.targets.tensorrt.page_blocks import in_blocks
 from qdq_cli.targets.tensorrt.page_graph import graph_of
 from qdq_cli.targets.tensorrt.page_origin import origin_of, stored_channels
 from tests.networks import Network
