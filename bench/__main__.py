@@ -19,7 +19,7 @@ from bench.machine import described
 from bench.results import Result, table
 from bench.settings import Settings, quick
 
-PARTS = ("observe", "memory", "command", "inspect", "growth", "search")
+PARTS = ("observe", "memory", "command", "inspect", "growth", "search", "on_cpu")
 FURTHER = ("peer",)
 
 

@@ -115,6 +115,20 @@ def resnet50(seed: int = 2) -> onnx.ModelProto:
     return _finish(net, net.head(x, inside), "resnet50")
 
 
+def resnet18(seed: int = 3) -> onnx.ModelProto:
+    """Build ResNet-18 (He et al. 2015, arXiv 1512.03385, table 1): 11.7 million weights, 1.8 GMAC."""
+    net = Network(seed)
+    x = net.add("Relu", [net.conv("input", (3, 64), kernel=7, stride=2)])
+    x, inside = net.add("MaxPool", [x], kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2]), 64
+    for wide, first_stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        for stride in (first_stride, 1):
+            y = net.add("Relu", [net.conv(x, (inside, wide), kernel=3, stride=stride)])
+            y = net.conv(y, (wide, wide), kernel=3)
+            shortcut = x if stride == 1 and inside == wide else net.conv(x, (inside, wide), stride=stride)
+            x, inside = net.add("Relu", [net.add("Add", [y, shortcut])]), wide
+    return _finish(net, net.head(x, inside), "resnet18")
+
+
 NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {"mobilenet_v2": mobilenet_v2, "resnet50": resnet50}
 
 

@@ -1,6 +1,8 @@
 """The peer that most people know, `onnxruntime.quantization.quantize_static`, beside `qdq quantize`: whole processes.
 
-As a program, `python -m bench.peer MODEL SAMPLES.npy OUTPUT METHOD`: one process that does this and nothing else. Its
+As a program, `python -m bench.peer MODEL SAMPLES.npy OUTPUT METHOD [TYPE]`: one process that does this and nothing
+else. With a TYPE of activations (QUInt8) the model goes through its `quant_pre_process` first, which folds
+normalizations. Its
 histogram methods keep every activation of every sample in memory, so the number of samples is small.
 """
 
@@ -52,7 +54,7 @@ def _plain(path: Path, settings: Settings) -> Cost:
 def _main() -> None:
     from onnxruntime import quantization
 
-    model, samples, output, method = sys.argv[1:]
+    model, samples, output, method, *kinds = sys.argv[1:]
 
     class Reader(quantization.CalibrationDataReader):
         """Hands out one picture at a time."""
@@ -64,6 +66,11 @@ def _main() -> None:
             picture = next(self.rest, None)
             return None if picture is None else {"input": np.asarray(picture)[np.newaxis]}
 
+    if kinds:
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+
+        quant_pre_process(model, f"{output}.prepared.onnx", skip_symbolic_shape=True)
+        model = f"{output}.prepared.onnx"
     quantization.quantize_static(
         model,
         output,
@@ -71,6 +78,7 @@ def _main() -> None:
         quant_format=quantization.QuantFormat.QDQ,
         per_channel=True,
         calibrate_method=quantization.CalibrationMethod[method],
+        activation_type=quantization.QuantType[kinds[0] if kinds else "QInt8"],
     )
 
 

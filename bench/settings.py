@@ -20,6 +20,8 @@ class Settings:
         few_samples: Samples of the short memory run.
         many_samples: Samples of the long memory run.
         peer_samples: Samples of the comparison with the peer, which keeps every activation of them in memory.
+        cpu_samples: Samples of the comparison on this CPU.
+        cpu_seconds: How long two models are run in turn there.
         nodes: Nodes of the networks that are inspected.
         growth: Nodes of the networks over which stages are followed.
         growth_samples: Numbers of samples over which observing is followed.
@@ -31,6 +33,8 @@ class Settings:
     few_samples: int = 64
     many_samples: int = 1024
     peer_samples: int = 32
+    cpu_samples: int = 24
+    cpu_seconds: float = 3.0
     nodes: int = 15_000
     growth: tuple[int, ...] = (50, 500, 5_000, 15_000)
     growth_samples: tuple[int, ...] = (16, 256, 4_096)
@@ -54,6 +58,8 @@ def quick(folder: Path) -> Settings:
         few_samples=4,
         many_samples=16,
         peer_samples=2,
+        cpu_samples=2,
+        cpu_seconds=0.0,
         nodes=300,
         growth=(50, 100, 200),
         growth_samples=(4, 16, 32),
