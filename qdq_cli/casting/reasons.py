@@ -26,7 +26,7 @@ ISLAND = "ISLAND"
 REASONS: dict[str, str] = {
     NO_TYPE: "ONNX does not define its operator for the float type",
     CUSTOM_DOMAIN: "of another domain than ONNX's own, so nobody knows which types it takes",
-    BODY: "holds an If, Loop or Scan body, in which nothing is observed",
+    BODY: "holds an If, Loop or Scan body, in which only what is quantized is observed",
     UNTYPED: "touches a value whose element type is not known, or that is no tensor",
     FROM_SHAPES: "computes from shapes alone",
     FIXED_TYPE: "states its element type itself and takes no data",

@@ -17,8 +17,8 @@ CASTS = {
         "Export the operator as ONNX operators, if its speed matters.",
     ),
     "BODY": Told(
-        "A body runs any number of times, or not at all, and calibration sees the main graph alone. Bodies stay FP32 "
-        "as a whole; what they read from outside is cast once.",
+        "A body runs any number of times, or not at all, and calibration sees only those of its tensors that are "
+        "quantized. All else in bodies stays FP32; what they read from outside is cast once.",
         "A Loop that decodes step by step; a network inside an If.",
         "Export the model with the loop unrolled, or without the branch.",
     ),

@@ -214,7 +214,8 @@ def _with_body(plan: Plan, body: Plan) -> Plan:
 def _of_types(model: ir.Model, graph: Topology, target: Target, config: PlanConfig) -> Plan:
     """Plan each type for its operators, all others staying float for its sake, and join the plans."""
     weighted = {node.name or "": node for node in graph.nodes if is_weighted(node)}
-    types = types_by_node(weighted, config.types, target.type)
+    inside = {node.name or "" for node in every_node(model.graph) if is_weighted(node)} - weighted.keys()
+    types = types_by_node(weighted, config.types, target.type, inside)
     parts = []
     for number, part in enumerate(target.parts):
         others = frozenset(name for name, kind in types.items() if kind is not part.type)

@@ -170,17 +170,17 @@ def _kept_by_user(graph: Topology, config: PlanConfig) -> dict[ir.Node, str]:
     types = {node.op_type for node in graph.nodes}
     kept: dict[ir.Node, str] = {}
     if config.only:
-        wanted = _found(config.only, by_name)
+        wanted = matched(config.only, by_name)
         weighted = [name for name, node in by_name.items() if is_weighted(node)]
         kept |= {by_name[name]: "NOT_SELECTED" for name in weighted if name not in wanted}
-    excluded_types = _found(config.exclude_op, types)
+    excluded_types = matched(config.exclude_op, types)
     kept |= {node: "OP_EXCLUDED" for node in graph.nodes if node.op_type in excluded_types}
     kept |= {by_name[name]: "OTHER_TYPE" for name in config.others if name in by_name}
-    kept |= {by_name[name]: "EXCLUDED" for name in _found(config.exclude, by_name)}
+    kept |= {by_name[name]: "EXCLUDED" for name in matched(config.exclude, by_name)}
     return kept
 
 
-def _found(patterns: tuple[str, ...], names: Iterable[str]) -> set[str]:
+def matched(patterns: tuple[str, ...], names: Iterable[str]) -> set[str]:
     """Return the names that some pattern matches, exactly or as a glob."""
     known = list(names)
     return {name for pattern in patterns for name in _matched(pattern, known)}
@@ -199,12 +199,12 @@ def matches(option: str, patterns: tuple[str, ...], names: Iterable[str]) -> lis
     known = list(names)
     found: list[str] = []
     for pattern in patterns:
-        matched = _matched(pattern, known)
-        if not matched:
+        fitting = _matched(pattern, known)
+        if not fitting:
             near = difflib.get_close_matches(pattern, known, n=4, cutoff=0.4)
             hint = f"Near names: {', '.join(near)}." if near else "List the nodes with --dry-run -v."
             raise UsageError(f"{option} '{pattern}' matches nothing in the model.", hint)
-        found += matched
+        found += fitting
     return found
 
 

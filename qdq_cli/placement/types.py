@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import onnx_ir as ir
 
 from qdq_cli.config.forms import QuantType
-from qdq_cli.placement.selection import Skip, matches
+from qdq_cli.placement.selection import Skip, matched, matches
 from qdq_cli.placement.target import Target
 from qdq_cli.process.errors import UsageError
 
@@ -16,7 +16,10 @@ _TAKEN_OUT = frozenset({"RUINED", "WIDE_RANGE"})
 
 
 def types_by_node(
-    weighted: Mapping[str, ir.Node], rules: Sequence[tuple[str, QuantType]], default: QuantType
+    weighted: Mapping[str, ir.Node],
+    rules: Sequence[tuple[str, QuantType]],
+    default: QuantType,
+    inside: Collection[str] = (),
 ) -> dict[str, QuantType]:
     """Return the type of each weighted node.
 
@@ -24,12 +27,19 @@ def types_by_node(
         weighted: The nodes by name.
         rules: Pattern of names -> type; a later one holds before an earlier one.
         default: That of all others.
+        inside: Names of weighted nodes in bodies, which have the type of all others.
 
     Raises:
         UsageError: A pattern matches none of them.
     """
     found = dict.fromkeys(weighted, default)
     for pattern, kind in rules:
+        if matched((pattern,), inside) and not matched((pattern,), weighted):
+            raise UsageError(
+                f"--type-of '{pattern}' matches operators inside If, Loop and Scan bodies alone, which all have the "
+                "type of --type.",
+                f"Give --type {kind.value} for them, and --type-of for others.",
+            )
         found |= dict.fromkeys(matches("--type-of", (pattern,), weighted), kind)
     return found
 

@@ -55,7 +55,7 @@ from qdq_cli.quantizing.writing import write_verified
 from qdq_cli.running.execution import runs_as_told
 from qdq_cli.screen.page import BoxRow, Section
 from qdq_cli.screen.render import write_page
-from qdq_cli.screen.sentences import some_of
+from qdq_cli.screen.sentences import count_text, some_of
 from qdq_cli.targets.known import target_for
 
 if TYPE_CHECKING:
@@ -192,6 +192,7 @@ def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
             "Recovery has to run the model, and there are no samples.",
             "Give --calib too: a calibration cache holds ranges alone.",
         )
+    run.say(*_about_bodies(work))
     with run.stage("recover"):
         found = recover(_start(run, work, samples), run.recovery_steps())
     if found.record.samples < FEW_SAMPLES:
@@ -206,6 +207,16 @@ def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
         candidate=found.candidate,
         recovery=found.record,
     )
+
+
+def _about_bodies(work: Groundwork) -> tuple[str, ...]:
+    """Say that recovery leaves quantized operators in bodies as calibration left them."""
+    own = {node.name for node in work.model.graph}
+    inside = {weight.use.node for weight in work.plan.weights} - own
+    if not inside:
+        return ()
+    standing = f"{count_text(len(inside), 'quantized operator')} {'stands' if len(inside) == 1 else 'stand'}"
+    return (f"Recovery changes nothing inside If, Loop and Scan bodies, where {standing}.",)
 
 
 def _start(run: Run, work: Groundwork, samples: Samples) -> Start:

@@ -120,3 +120,13 @@ def test_recovery_leaves_bodies_as_they_are(tmp_path: Path):
     space, feed = space_of(tmp_path, "branches")
     document = assert_sound(space, feed, 18, "--recover")
     assert document["weighted_ops"] == {"total": 4, "quantized": 4}
+    said = "Recovery changes nothing inside If, Loop and Scan bodies, where 3 quantized operators stand."
+    assert said in document["notes"]
+
+
+def test_a_type_for_operators_in_bodies_alone_is_refused(tmp_path: Path):
+    space, _ = space_of(tmp_path, "rounds")
+    done = space.quantize("--type-of", "*=fp8")
+    assert done.code == 2
+    assert "inside If, Loop and Scan bodies alone" in done.err
+    assert "--type fp8" in done.err
