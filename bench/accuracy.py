@@ -177,18 +177,19 @@ def _tuned(config: QuantizeConfig) -> dict[str, Any]:
 
     A model with nothing to quantize is its own best: it is written as it is.
     """
+    asked = {"min_agreement": _AGREEMENT}
     try:
         found = _tuned_to(config, VerifyConfig(min_agreement=_AGREEMENT))
     except LimitError:
+        asked = {"min_sqnr": _SQNR_DB}
         found = _tuned_to(config, VerifyConfig(min_sqnr=_SQNR_DB))
     except DataError:
         quantize_model(config)
         return {"output": str(config.destination), "left_float": 0}
     chosen = found.frontier[found.chosen]
-    target = {key: value for key, value in dataclasses.asdict(found.target).items() if value is not None}
     return {
         "output": found.output,
-        "target": target,
+        "target": {**asked, "min_int8_macs": _INT8_MACS},
         "met": found.met,
         "left_float": len(chosen.left_float),
         "int8_macs_percent": round(chosen.quantized_macs_percent, 2),
