@@ -1,24 +1,38 @@
 """`python -m bench.verdict [FOLDER]`: does the verdict of `qdq quantize` tell what a result loses of its metric?
 
-Of each model twenty scale groups (`--places`) get a range that is far too narrow or far too wide, one at a time, chosen
-by a seed. What verification then calls low, without a label, is held against what the metric loses on the test set.
+Of each model twenty scale groups (`--places`) get a range that is too narrow or too wide, one at a time, chosen by a
+seed. What verification then calls low, without a label, is held against what the metric loses on the test set. Losses
+are kept, so that a run goes on where it was, and limits can be changed without measuring again.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from bench.figures import Effort, measure
+from bench.figures import Effort, Evaluation, Figure, fingerprint, measure
 from bench.kit import Subject, folder_subjects, only, sample_subjects
-from calibrators import Range
+from bench.ledger import Entry, Ledger
+from bench.spoiling import spoilings, write_spoiled
 from qdq_cli import QuantizeConfig, RangeConfig, quantize_model
-from qdq_cli.quantizing.report import Report
+from qdq_cli.calibrating.calibration_data import open_data
+from qdq_cli.config.quantize import VerifyConfig
+from qdq_cli.data.batches import Batch, load_readable_batch
+from qdq_cli.data.unreadable import UnreadableSamples
+from qdq_cli.model import files
+from qdq_cli.preparing.literal import literal
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.quantizing.low import low_names
+from qdq_cli.quantizing.meter import OutputMeter
+from qdq_cli.quantizing.report import Distance
+from qdq_cli.quantizing.verification import verification_runs
+from qdq_cli.running.runner import Outputs, Runner
 
 PLACES = 20
 """Ranges spoiled in each model."""
@@ -29,20 +43,22 @@ POINT, DECIBEL = 1.0, 0.5
 SMALL = 0.25
 """What is less than this share of that should raise no alarm."""
 
-_CHOSEN = ("known", "given")
-
 
 @dataclass(frozen=True)
 class Spoiled:
     """One spoiled result.
 
     Args:
+        number: Which of the model's places.
         lost: What its metric loses to FP32, in the metric's unit.
         warned: Whether verification calls an output low.
+        outputs: Output name -> how far it is from FP32.
     """
 
+    number: int
     lost: float
     warned: bool
+    outputs: dict[str, Distance] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,25 +96,28 @@ def rates_of(model: str, metric: str, found: Sequence[Spoiled]) -> Rates:
     return Rates(model, (len(large), sum(large)), (len(small), sum(small)), len(found) - len(large) - len(small))
 
 
-def spoiled_ranges(report: Report, seed: int, count: int = PLACES) -> Iterator[tuple[str, Range]]:
-    """Yield tensors and ranges for them: half to a fiftieth of what calibration chose, or twice to 128 times as wide.
+class Verdict:
+    """Runs results of a model on the samples that `quantize` holds back; the float outputs are kept."""
 
-    Args:
-        report: What a plain run found.
-        seed: Equal seeds spoil equal places.
-        count: How many; a group comes twice only where there are fewer groups.
-    """
-    rng = np.random.default_rng(seed)
-    groups = [
-        (group.observed[0], amax)
-        for group, amax, how in zip(report.groups, report.amax, report.chosen, strict=True)
-        if group.observed and amax > 0 and how not in _CHOSEN
-    ]
-    order = rng.permutation(len(groups))
-    for number in range(count if groups else 0):
-        tensor, amax = groups[int(order[number % len(groups)])]
-        narrow = rng.random() < 0.5
-        yield tensor, Range.symmetric(amax * float(2 ** (-rng.uniform(0.5, 5.5) if narrow else rng.uniform(1, 7))))
+    def __init__(self, subject: Subject) -> None:
+        count = VerifyConfig().samples
+        samples = open_data(prepare(files.load(subject.model).model).model, subject.data, count)
+        if samples is None:
+            raise ValueError(f"{subject.name} has no samples.")
+        runner, unreadable = Runner(literal(subject.model)), UnreadableSamples(len(samples.every))
+        batches = (
+            load_readable_batch(samples.every, group, unreadable) for group in verification_runs(samples, count)[0]
+        )
+        self._expected: list[tuple[Outputs, Batch]] = [
+            (runner.run(batch), batch) for batch in batches if batch is not None
+        ]
+
+    def distances(self, result: Path) -> dict[str, Distance]:
+        """Output name -> how far a result is from FP32."""
+        runner, meter = Runner(literal(result)), OutputMeter()
+        for expected, batch in self._expected:
+            meter.observe(expected, runner.run(batch), batch)
+        return meter.distances()
 
 
 @dataclass(frozen=True)
@@ -114,20 +133,46 @@ class Places:
     count: int = PLACES
 
 
-def judge(subject: Subject, work: Path, effort: Effort, places: Places) -> Rates:
-    """Spoil one model in some places, and count what the verdict says of it."""
-    whole = measure(subject.model, subject.evaluation, effort)
-    cache, output = work / f"{subject.name}.qcal", work / f"{subject.name}.spoiled.qdq.onnx"
-    plain = QuantizeConfig(subject.model, output, subject.data, ranges=RangeConfig(cache=cache))
-    found = []
-    for tensor, kept in spoiled_ranges(quantize_model(plain), places.seed, places.count):
-        ranges = RangeConfig(cache=cache, manual={tensor: kept})
-        report = quantize_model(QuantizeConfig(subject.model, output, subject.data, ranges=ranges))
-        lost = whole.value - measure(output, subject.evaluation, effort).value
-        found.append(Spoiled(lost, bool(report.verification and report.verification.low)))
-        said = "" if report.verification is None else dict(report.verification.outputs)
-        print(f"{subject.name}, {tensor} to {kept.amax:.4g}: {found[-1]}; {said}", file=sys.stderr, flush=True)
-    return rates_of(subject.name, whole.metric, found)
+def judge(subject: Subject, work: Path, effort: Effort, places: Places) -> tuple[Figure, list[Spoiled]]:
+    """Spoil one model in some places; returns its metric, and what the verdict says of each result beside its loss."""
+    plain, output = work / f"{subject.name}.qdq.onnx", work / f"{subject.name}.spoiled.qdq.onnx"
+    ranges = RangeConfig(cache=work / f"{subject.name}.qcal")
+    report = quantize_model(QuantizeConfig(subject.model, plain, subject.data, ranges=ranges))
+    ledger = Ledger(work / "losses" / f"{subject.name}.json", effort.limit)
+    figure_of = _measuring(subject.name, subject.evaluation, effort, ledger)
+    verdict, whole, found = Verdict(subject), figure_of(subject.model, "float"), list[Spoiled]()
+    for spoiling in spoilings(report, places.seed, places.count):
+        write_spoiled(plain, spoiling, output)
+        lost = whole.value - figure_of(output, f"{places.seed}.{spoiling.number}").value
+        outputs = verdict.distances(output)
+        found.append(Spoiled(spoiling.number, round(lost, 4), bool(low_names(outputs)), outputs))
+        print(
+            f"{subject.name} {spoiling.number}, {spoiling.tensors[0]} x {spoiling.factor:.3g}: {_said(found[-1])}",
+            file=sys.stderr,
+            flush=True,
+        )
+    return whole, found
+
+
+def _said(found: Spoiled) -> str:
+    return f"{'warned' if found.warned else 'not warned'} of a loss of {found.lost:g}"
+
+
+def _measuring(name: str, evaluation: Evaluation, effort: Effort, ledger: Ledger) -> Callable[[Path, str], Figure]:
+    """A function that measures a model, or finds what was measured of the same file before."""
+
+    def figure_of(model: Path, column: str) -> Figure:
+        known = ledger.find(name, mark := fingerprint(model, evaluation))
+        figure = known.figure if known and known.figure else measure(model, evaluation, effort)
+        ledger.record(name, "", column, Entry(mark, figure))
+        return figure
+
+    return figure_of
+
+
+def _as_json(found: Spoiled) -> dict[str, Any]:
+    outputs = {name: dataclasses.asdict(distance) for name, distance in found.outputs.items()}
+    return {"number": found.number, "lost": found.lost, "warned": found.warned, "outputs": outputs}
 
 
 def _main() -> None:
@@ -145,7 +190,13 @@ def _main() -> None:
     effort = Effort(chosen.limit, chosen.threads, 7200.0)
     print("| model | warned of, losing much | warned of, losing little | between |\n| --- | ---: | ---: | ---: |")
     for subject in only([*sample_subjects(), *extra], chosen.only):
-        print(judge(subject, chosen.work, effort, Places(chosen.seed, chosen.places)), flush=True)
+        whole, found = judge(subject, chosen.work, effort, Places(chosen.seed, chosen.places))
+        document = {"metric": whole.metric, "value": whole.value, "results": [_as_json(each) for each in found]}
+        path = chosen.work / f"{subject.name}.{chosen.seed}.results.json"
+        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        halves = [[each for each in found if each.number % 2 == half] for half in (0, 1)]
+        for title, part in zip(("even", "odd"), halves, strict=True):
+            print(rates_of(f"{subject.name} ({title})", whole.metric, part), flush=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,17 @@ _LOWEST, _HIGHEST = -40, 40
 _MOST_STEPS = 64
 """Decisions of a sample up to which an output of rank 3 is taken for a sequence, a text or a row of labels."""
 
+_MAP_PLACES = 16
+"""Places of a map of classes for each class, at least: of fewer it may be features."""
+
+_ALIKE = 0.75
+"""So many places of a map of classes, at least, have the class of the place beside them; large features have not."""
+
+_LINES_LOOKED_AT = 64
+
+_PLACES_LOOKED_AT = 4096
+"""Places of a sample that count, evenly over the map: hundreds of thousands say no more."""
+
 _DECIDED = 0.95
 """Probability of the best class from which on a decision is plain; so are most of a sequence of classes."""
 
@@ -40,12 +51,52 @@ def class_axis(output: NDArray[np.generic]) -> int | None:
     return best if best is not None and plain[best] >= _DECIDED else None
 
 
+def map_axis(output: NDArray[np.generic]) -> int | None:
+    """The axis of the classes of a map, such as a segmentation gives; None where an output is none.
+
+    Args:
+        output: Any shape; maps are [N, classes, ...] or [N, ..., classes] of two axes of places or more, with three
+            classes at least: of two numbers, softmax does not tell classes from the two of a flow.
+    """
+    if output.dtype.kind != "f" or output.ndim < 4 or not output.size:
+        return None
+    places = output.size // len(output)
+    for axis in (1, output.ndim - 1):
+        fits = 2 < output.shape[axis] <= places / output.shape[axis] / _MAP_PLACES
+        if fits and _plainness(some_places(output, axis), 1) >= _DECIDED and _alike(output, axis) >= _ALIKE:
+            return axis
+    return None
+
+
+def _alike(output: NDArray[np.generic], axis: int) -> float:
+    """The share of places whose largest number is that of the place beside them too, on some lines of a map."""
+    rows = np.moveaxis(output, axis, -1)
+    lines = np.prod(rows.shape[:-2], dtype=int)
+    numbers = np.unique(np.linspace(0, lines - 1, min(lines, _LINES_LOOKED_AT)).astype(int))
+    best = np.asarray(rows[np.unravel_index(numbers, rows.shape[:-2])]).argmax(axis=-1)
+    return float(np.mean(best[:, 1:] == best[:, :-1])) if best.shape[1] > 1 else 0.0
+
+
+def some_places(output: NDArray[np.generic], axis: int) -> NDArray[np.float64]:
+    """Rows of the numbers of some places of a map, the same ones of every map of this shape: shape [R, classes].
+
+    Args:
+        output: Of rank 3 or more, samples first.
+        axis: Of the classes.
+    """
+    rows = np.moveaxis(output, axis, -1)
+    count = rows.size // rows.shape[-1]
+    kept = min(count, _PLACES_LOOKED_AT * len(rows))
+    numbers = (np.arange(kept) * count) // kept
+    return np.asarray(rows[np.unravel_index(numbers, rows.shape[:-1])], np.float64)
+
+
 def _fits(output: NDArray[np.generic], axis: int) -> bool:
     return bool(output.shape[axis] > 1 and 1 < output.shape[3 - axis] <= _MOST_STEPS)
 
 
 def _plainness(output: NDArray[np.float64], axis: int) -> float:
-    """The median probability of the best class, softmax taken of scores; 0 where not all is finite."""
+    """The median probability of the best class along an axis, softmax taken of scores; 0 where not all is finite."""
     rows = np.moveaxis(output, axis, -1).reshape(-1, output.shape[axis])
     if not np.isfinite(rows).all():
         return 0.0

@@ -30,21 +30,24 @@ reader of 89 % reads 64 % at 4.7 dB."""
 LOW_AGREEMENT_PERCENT = 80.0
 """Below this share of rows with the same best class too, whatever the SQNR; one row of eight is no alarm."""
 
-LOW_MARGIN_NOISE = 0.17
+LOW_MARGIN_NOISE = 0.125
 """From this error of class scores on, beside the distance of the best two, classes change; it holds in the place of an
-SQNR. Measured on spoiled ranges (docs/accuracy.md): whoever loses a point of top-1 is above, whoever loses less than a
-quarter below."""
+SQNR. Measured on spoiled ranges (docs/accuracy.md), as the limits below: one result of twenty that lose less than a
+quarter of a point is above."""
 
-LOW_SEQUENCE_NOISE = 0.5
-"""The same for a sequence of decisions, by the closest of them. Measured: a plate reader that loses 1.7 points is at
-0.60, one that loses 0.9 at 0.41 (docs/accuracy.md)."""
+LOW_SEQUENCE_NOISE = 0.27
+"""The same for a sequence of decisions, by the closest of them: halfway between results that lose less than a quarter
+of a point and those that lose more than one."""
 
-LOW_PSNR_DB = 50.0
-"""Below this PSNR beside FP32 a picture network is called low: one that reaches 33 dB itself loses half a decibel where
-what is lost is what it adds to its input (docs/accuracy.md)."""
+LOW_MAP_NOISE = 0.1
+"""The same for maps of classes, by their places."""
 
-LOW_CONTRAST_DB = 12.5
-"""Below this variance over error, places of a detector are no longer told apart (docs/accuracy.md)."""
+LOW_PSNR_DB = 43.0
+"""Below this PSNR beside FP32 a picture network is called low, halfway too: a network that reaches 33 dB itself loses
+half a decibel by errors of its own at 42 dB."""
+
+LOW_CONTRAST_DB = 14.5
+"""Below this variance over error, places of a detector are no longer told apart; halfway too."""
 
 FEW_SAMPLES = 8
 """With fewer calibration samples, clipping may be due to what they did not show."""
@@ -94,11 +97,15 @@ def _is_low(distance: Distance) -> bool:
     if agreement is not None and distance.margin_noise is not None:
         return agreement < LOW_AGREEMENT_PERCENT or distance.margin_noise >= LOW_MARGIN_NOISE
     far = distance.sqnr_db < LOW_SQNR_DB or _below(distance.psnr_db, LOW_PSNR_DB)
-    return far or _is_flat(distance) or _is_misread(distance)
+    return far or _is_flat(distance) or _is_misread(distance) or _is_blurred(distance)
 
 
 def _is_misread(distance: Distance) -> bool:
     return distance.sequence_noise is not None and distance.sequence_noise >= LOW_SEQUENCE_NOISE
+
+
+def _is_blurred(distance: Distance) -> bool:
+    return distance.map_noise is not None and distance.map_noise >= LOW_MAP_NOISE
 
 
 def _is_flat(distance: Distance) -> bool:
@@ -121,6 +128,9 @@ def judged_text(distance: Distance) -> str:
         return (
             f"the error of its scores is {noise:.2f} of the distance between the best two classes where that is least"
         )
+    if _is_blurred(distance):
+        noise = distance.map_noise or 0.0
+        return f"the error of its scores is {noise:.2f} of the distance between the best two classes of a place"
     if _is_flat(distance):
         return f"for what differs from place to place, it is at {decibels(distance.contrast_db or 0.0)}"
     return ""

@@ -12,7 +12,7 @@ from calibrators.contrast import ContrastNoise, has_places
 from calibrators.loudness import Loudness
 from calibrators.metrics import SQNR_CEILING_DB, ClassDivergence, Comparison, TopAgreement, are_class_scores
 from calibrators.pictures import PictureNoise, is_picture
-from calibrators.separation import ScoreNoise, class_axis
+from calibrators.separation import ScoreNoise, class_axis, map_axis, some_places
 from qdq_cli.data.batches import Batch
 from qdq_cli.quantizing.agreement import interval_of
 from qdq_cli.quantizing.report import Distance, Rows
@@ -61,7 +61,7 @@ class _Output:
         self._comparison = Comparison()
         self._best, self._among_best, self._divergence = TopAgreement(), TopAgreement(TOP), ClassDivergence()
         self._noise, self._picture, self._loudness = ScoreNoise(), PictureNoise(), Loudness()
-        self._contrast, self._sequence = ContrastNoise(), ScoreNoise()
+        self._contrast, self._sequence, self._map = ContrastNoise(), ScoreNoise(), ScoreNoise()
         self._class_axis: int | None = None
 
     @property
@@ -77,12 +77,12 @@ class _Output:
         self._comparison.observe(reference, other)
         if batch is not None:
             self._loudness.observe(reference, other, batch.samples)
-            if is_picture(reference, batch.arrays.values()):
-                self._picture.observe(reference, other)
-        if has_places(reference):
+        if batch is not None and is_picture(reference, batch.arrays.values()):
+            self._picture.observe(reference, other)
+        elif has_places(reference):
             self._contrast.observe(reference, other)
         else:
-            self._observe_sequence(reference, other)
+            self._observe_decisions(reference, other)
         if are_class_scores(reference):
             self._best.observe(reference, other)
             self._noise.observe(reference, other)
@@ -90,11 +90,18 @@ class _Output:
             if reference.shape[1] > TOP:
                 self._among_best.observe(reference, other)
 
-    def _observe_sequence(self, reference: NDArray[Any], other: NDArray[Any]) -> None:
-        """Count decisions step by step; the first batch whose decisions are plain says where the classes are."""
+    def _observe_decisions(self, reference: NDArray[Any], other: NDArray[Any]) -> None:
+        """Count decisions step by step, or place by place of a map of classes.
+
+        The first batch whose decisions are plain says where the classes are.
+        """
         if self._class_axis is None:
-            self._class_axis = class_axis(reference)
-        if self._class_axis is not None and reference.ndim == 3 and reference.shape[self._class_axis] > 1:
+            self._class_axis = class_axis(reference) if reference.ndim == 3 else map_axis(reference)
+        if self._class_axis is None or self._class_axis >= reference.ndim or reference.shape[self._class_axis] < 2:
+            return
+        if reference.ndim > 3:
+            self._map.observe(*(some_places(array, self._class_axis) for array in (reference, other)))
+        elif reference.ndim == 3:
             self._sequence.observe(*(np.moveaxis(array, self._class_axis, -1) for array in (reference, other)))
 
     def distance(self) -> Distance:
@@ -113,6 +120,7 @@ class _Output:
             margin_noise=round(self._noise.ratio, 6) if self._noise.count else None,
             sequence_noise=round(self._sequence.ratio, 6) if self._sequence.count else None,
             psnr_db=self._picture.psnr_db,
+            map_noise=round(self._map.ratio, 6) if self._map.count else None,
             contrast_db=self._contrast.sqnr_db,
             samples=self._loudness.samples,
             silent=self._loudness.silent,

@@ -112,6 +112,8 @@ class Distance:
         sequence_noise: For sequences of decisions, as letters of a text, of up to 64 steps: the error of a difference
             of two scores, over the distance of the best two classes at the step of a sample where they are closest
             (median).
+        map_noise: For maps of classes, as segmentations: the error of a difference of two scores, over the distance of
+            the best two classes of a place (median), at up to 4,096 places of a sample.
     """
 
     sqnr_db: float
@@ -129,6 +131,7 @@ class Distance:
     samples: int = 0
     silent: int = 0
     sequence_noise: float | None = None
+    map_noise: float | None = None
 
 
 @dataclass(frozen=True)

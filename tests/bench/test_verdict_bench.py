@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import numpy_helper
 
-from bench.verdict import Spoiled, rates_of, spoiled_ranges
+from bench.spoiling import Spoiling, spoilings, write_spoiled
+from bench.verdict import Spoiled, rates_of
 from qdq_cli import DataConfig, QuantizeConfig, VerifyConfig, quantize_model
 from qdq_cli.quantizing.report import Report
 
@@ -22,9 +25,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 @pytest.mark.parametrize(("metric", "large", "small", "between"), [("top1", 1, 2, 2), ("psnr_db", 3, 1, 1)])
 def test_what_counts_as_much_and_as_little(metric: str, large: int, small: int, between: int):
-    found = [Spoiled(lost, lost > 0.6) for lost in (1.2, 0.7, 0.9, 0.2, -0.1)]
+    found = [Spoiled(0, lost, lost > 0.6) for lost in (1.2, 0.7, 0.9, 0.2, -0.1)]
     if metric == "top1":
-        found[0] = Spoiled(1.2, False)
+        found[0] = Spoiled(0, 1.2, False)
     rates = rates_of("model", metric, found)
     assert (rates.large[0], rates.small[0], rates.between) == (large, small, between)
     assert rates.small[1] == 0
@@ -33,10 +36,35 @@ def test_what_counts_as_much_and_as_little(metric: str, large: int, small: int, 
 
 
 def test_other_places_are_spoiled_each_time_and_equal_ones_by_equal_seeds(report: Report):
-    found = list(spoiled_ranges(report, seed=3, count=12))
-    assert found == list(spoiled_ranges(report, seed=3, count=12))
-    assert len({tensor for tensor, _ in found}) == 12
-    amax = {group.observed[0]: amax for group, amax in zip(report.groups, report.amax, strict=True) if group.observed}
-    factors = [kept.amax / amax[tensor] for tensor, kept in found]
-    assert all(2**-5.5 <= factor <= 2**-0.5 or 2 <= factor <= 128 for factor in factors)
-    assert min(factors) < 1 < max(factors)
+    found = list(spoilings(report, seed=3, count=12))
+    assert found == list(spoilings(report, seed=3, count=12))
+    assert len({each.tensors for each in found}) == 12
+    strong, mild = ([each for each in found if bool(each.floats) == is_mild] for is_mild in (False, True))
+    assert all(2**-5.5 <= each.factor <= 2**-0.5 or 2 <= each.factor <= 128 for each in strong)
+    assert all(2**-0.8 <= each.factor <= 2**-0.1 or 2**0.2 <= each.factor <= 2**1.5 for each in mild)
+    assert not any(set(each.tensors) & set(each.floats) for each in mild)
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_each_half_of_the_places_holds_all_four_kinds(report: Report, half: int):
+    kinds = {(each.factor < 1, bool(each.floats)) for each in spoilings(report, 0, 8) if each.number % 2 == half}
+    assert len(kinds) == 4
+
+
+def scales(path: Path) -> dict[str, float]:
+    """Scale of each activation that is quantized."""
+    graph = onnx.load(path).graph
+    constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    quantizes = [node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] not in constants]
+    return {node.input[0]: float(constants[node.input[1]]) for node in quantizes}
+
+
+def test_one_range_is_spoiled_and_others_are_taken_out(report: Report, tmp_path: Path):
+    plain, path = Path(report.output), tmp_path / "spoiled.onnx"
+    spoiled, left = next(iter(report.groups)).tensors, report.groups[2].tensors
+    write_spoiled(plain, Spoiling(0, spoiled, 4.0, left), path)
+    before, after = scales(plain), scales(path)
+    assert before.keys() - after.keys() == set(left) & before.keys()
+    for name, scale in after.items():
+        assert scale == pytest.approx(before[name] * (4.0 if name in spoiled else 1.0))
+    onnx.checker.check_model(onnx.load(path), full_check=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from calibrators.errors import ParameterError
-from calibrators.separation import ScoreNoise, class_axis
+from calibrators.separation import ScoreNoise, class_axis, some_places
 
 SAMPLES, STEPS, CLASSES = 6, 5, 20
 
@@ -86,3 +86,18 @@ def test_shapes_that_are_no_scores_are_refused():
     for shape in ((2, 3, 1), (2, 0, 3), (2, 3, 4, 5)):
         with pytest.raises(ParameterError, match="no rows of classes"):
             ScoreNoise().observe(np.zeros(shape), np.zeros(shape))
+
+
+def test_places_of_a_large_map_are_the_same_ones_each_time_and_evenly_spread():
+    large = np.arange(2 * 3 * 300 * 200, dtype=np.float32).reshape(2, 3, 300, 200)
+    rows = some_places(large, 1)
+    assert rows.shape == (2 * 4096, 3)
+    np.testing.assert_array_equal(rows, some_places(large.copy(), 1))
+    steps = np.diff(rows[:4096, 0])
+    assert set(steps) == {14.0, 15.0}
+    np.testing.assert_array_equal(rows[:, 1] - rows[:, 0], 300 * 200)
+
+
+def test_every_place_of_a_small_map_counts():
+    small = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype(np.float32)
+    np.testing.assert_array_equal(some_places(small, 3), small.reshape(-1, 3))

@@ -18,16 +18,19 @@ NAN = Distance(-200.0, 0.0, 0.1, False, 100.0, margin_noise=0.0)
 EQUAL = Distance(200.0, 1.0, 0.0, True, 100.0, margin_noise=0.0)
 COARSE = Distance(35.0, 0.999, 0.1, False, psnr_db=41.0)
 FLAT = Distance(35.0, 0.999, 0.1, False, contrast_db=5.0)
-FOUND = Distance(35.0, 0.999, 0.1, False, contrast_db=13.0)
+FOUND = Distance(35.0, 0.999, 0.1, False, contrast_db=15.0)
 MISREAD = Distance(24.0, 0.998, 0.1, False, sequence_noise=1.1)
-READ = Distance(35.0, 0.999, 0.1, False, sequence_noise=0.41)
-CLEAN = Distance(48.0, 0.999, 0.1, False, psnr_db=54.0)
+READ = Distance(35.0, 0.999, 0.1, False, sequence_noise=0.24)
+BLURRED = Distance(20.0, 0.99, 0.1, False, map_noise=0.27)
+SEGMENTED = Distance(26.0, 0.998, 0.1, False, map_noise=0.03)
+CLEAN = Distance(40.0, 0.999, 0.1, False, psnr_db=45.0)
 
 
 @pytest.mark.parametrize(
     ("distance", "low"),
     [(FINE, False), (BAD, True), (UNDECIDED, False), (LOST, True), (DISAGREEING, True), (NAN, True), (EQUAL, False),
-     (COARSE, True), (CLEAN, False), (FLAT, True), (FOUND, False), (MISREAD, True), (READ, False)],
+     (COARSE, True), (CLEAN, False), (FLAT, True), (FOUND, False), (MISREAD, True), (READ, False),
+     (BLURRED, True), (SEGMENTED, False)],
 )  # fmt: skip
 def test_what_is_low(distance: Distance, low: bool):
     assert low_names({"y": distance}) == (("y",) if low else ())
@@ -43,6 +46,9 @@ def test_what_it_is_called_low_by():
     assert judged_text(FLAT) == "for what differs from place to place, it is at 5.0 dB"
     assert judged_text(MISREAD) == (
         "the error of its scores is 1.10 of the distance between the best two classes where that is least"
+    )
+    assert judged_text(BLURRED) == (
+        "the error of its scores is 0.27 of the distance between the best two classes of a place"
     )
     assert judged_text(BAD) == judged_text(FINE) == ""
 
@@ -74,3 +80,33 @@ def test_features_are_no_text():
     features = np.random.default_rng(0).normal(size=(4, 20, 64)).astype(np.float32)
     meter.observe({"y": features}, {"y": features + 0.01})
     assert meter.distances()["y"].sequence_noise is None
+
+
+def segments(*, last: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of five classes in fields of a map, one far above the others, and with errors of a quarter of that."""
+    rng = np.random.default_rng(0)
+    fields = rng.integers(0, 5, (2, 4, 3)).repeat(10, axis=1).repeat(10, axis=2)
+    scores = 12 * np.eye(5, dtype=np.float32)[fields]
+    other = scores + rng.normal(size=scores.shape).astype(np.float32) * np.float32(3 / 2**0.5)
+    return (scores, other) if last else (np.moveaxis(scores, -1, 1), np.moveaxis(other, -1, 1))
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_map_of_classes_is_judged_by_the_margins_of_its_places(last: bool):
+    meter = OutputMeter()
+    for start in range(2):
+        meter.observe(*({"y": array[start : start + 1]} for array in segments(last=last)))
+    found = meter.distances()
+    assert (found["y"].map_noise or 0) == pytest.approx(0.25 * 0.8**0.5, rel=0.1)  # less what scores have in common
+    assert found["y"].sequence_noise is None
+    assert low_names(found) == ("y",)
+
+
+@pytest.mark.parametrize(
+    ("shape", "scale"), [((2, 32, 16, 16), 1), ((2, 2, 32, 32), 100), ((2, 8, 8, 64), 1), ((2, 4, 16, 16), 100)]
+)
+def test_feature_maps_and_flows_are_no_maps_of_classes(shape: tuple[int, ...], scale: int):
+    meter = OutputMeter()
+    features = np.random.default_rng(0).normal(size=shape).astype(np.float32) * scale
+    meter.observe({"y": features}, {"y": features + 0.01})
+    assert meter.distances()["y"].map_noise is None
