@@ -47,6 +47,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from calibrators.block_scales import BlockScales, dynamic_blocks, from_blocks, tensor_scale
     from calibrators.cache_file import decode_table, encode_table, read_cache, write_cache
     from calibrators.choosing import Chosen, chosen_by, range_of, ranges_of
     from calibrators.distribution import distance, profile, share_outside
@@ -78,7 +79,19 @@ if TYPE_CHECKING:
         weight_amax,
         weight_ranges,
     )
-    from calibrators.qtypes import FP8_E4M3, FP8_E5M2, INT4, INT8, INT16, QTYPES, UINT4, UINT8, UINT16, QType
+    from calibrators.qtypes import (
+        FP4_E2M1,
+        FP8_E4M3,
+        FP8_E5M2,
+        INT4,
+        INT8,
+        INT16,
+        QTYPES,
+        UINT4,
+        UINT8,
+        UINT16,
+        QType,
+    )
     from calibrators.range_files import (
         format_json,
         format_ort_json,
@@ -89,7 +102,7 @@ if TYPE_CHECKING:
     )
     from calibrators.ranges import Range, Ranges
     from calibrators.scale_groups import Grouping, ScaleGroup
-    from calibrators.scheme import Block, Granularity, PerChannel, PerTensor, Scheme
+    from calibrators.scheme import Block, Dynamic, Granularity, PerChannel, PerTensor, ScaleForm, Scheme
     from calibrators.table import CalibrationTable, Entry, Provenance, merge_tables, sample_digest
     from calibrators.tensorrt_cache import (
         TensorRTCache,
@@ -102,6 +115,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CANDIDATES",
+    "FP4_E2M1",
     "FP8_E4M3",
     "FP8_E5M2",
     "INT4",
@@ -113,12 +127,14 @@ __all__ = [
     "UINT8",
     "UINT16",
     "Block",
+    "BlockScales",
     "CacheFileError",
     "CalibrationTable",
     "CalibratorError",
     "Chosen",
     "Comparison",
     "Distances",
+    "Dynamic",
     "Entry",
     "Extremes",
     "ExtremesEntry",
@@ -138,6 +154,7 @@ __all__ = [
     "QType",
     "Range",
     "Ranges",
+    "ScaleForm",
     "ScaleGroup",
     "Scheme",
     "TensorRTCache",
@@ -148,6 +165,7 @@ __all__ = [
     "decode_table",
     "dequantize",
     "distance",
+    "dynamic_blocks",
     "encode_table",
     "entropy",
     "format_json",
@@ -156,6 +174,7 @@ __all__ = [
     "format_tensorrt_cache",
     "format_text",
     "format_torch_json",
+    "from_blocks",
     "is_negligible",
     "make_tensorrt_cache",
     "merge_tables",
@@ -174,6 +193,7 @@ __all__ = [
     "share_outside",
     "sqnr_db",
     "symmetric_qparams",
+    "tensor_scale",
     "tensorrt_version",
     "warm_up",
     "weight_amax",
@@ -184,6 +204,7 @@ __all__ = [
 ]
 
 _LATER = {
+    "calibrators.block_scales": ("BlockScales", "dynamic_blocks", "from_blocks", "tensor_scale"),
     "calibrators.cache_file": ("decode_table", "encode_table", "read_cache", "write_cache"),
     "calibrators.choosing": ("Chosen", "chosen_by", "range_of", "ranges_of"),
     "calibrators.distribution": ("distance", "profile", "share_outside"),
@@ -216,6 +237,7 @@ _LATER = {
         "weight_ranges",
     ),
     "calibrators.qtypes": (
+        "FP4_E2M1",
         "FP8_E4M3",
         "FP8_E5M2",
         "INT4",
@@ -237,7 +259,7 @@ _LATER = {
     ),
     "calibrators.ranges": ("Range", "Ranges"),
     "calibrators.scale_groups": ("Grouping", "ScaleGroup"),
-    "calibrators.scheme": ("Block", "Granularity", "PerChannel", "PerTensor", "Scheme"),
+    "calibrators.scheme": ("Block", "Dynamic", "Granularity", "PerChannel", "PerTensor", "ScaleForm", "Scheme"),
     "calibrators.table": ("CalibrationTable", "Entry", "Provenance", "merge_tables", "sample_digest"),
     "calibrators.tensorrt_cache": (
         "TensorRTCache",

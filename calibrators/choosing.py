@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from calibrators.histogram import Histogram
-from calibrators.methods import CANDIDATES, Method, choose_range, mse
+from calibrators.methods import CANDIDATES, Method, choose_range, minmax, mse
 from calibrators.methods.curves import CURVES, curve_mse
 from calibrators.parts import PARTS, merged_alike
 from calibrators.ranges import Range
 from calibrators.scale_groups import ScaleGroup
-from calibrators.scheme import DEFAULT, Scheme
+from calibrators.scheme import DEFAULT, Dynamic, Scheme
 from calibrators.table import CalibrationTable
 from calibrators.wide import is_seen, merged, wide_tensors
 
@@ -39,9 +39,13 @@ class Chosen:
 def range_of(histograms: Mapping[str, Histogram], group: ScaleGroup, method: Method, scheme: Scheme = DEFAULT) -> Range:
     """Choose the range of a scale group from all that was observed of it.
 
+    Blocks that find their scales at run time cut nothing off: what has to be known before is the largest value.
+
     Raises:
         NoDataError: Nothing was observed.
     """
+    if isinstance(scheme.granularity, Dynamic):
+        return minmax(merged(histograms, group.observed))
     if method.name == "auto" and group.judged == PARTS:
         return mse(merged_alike([histograms[name] for name in group.observed]), scheme)
     together = merged(histograms, group.observed)
@@ -50,8 +54,10 @@ def range_of(histograms: Mapping[str, Histogram], group: ScaleGroup, method: Met
     return choose_range(together, CANDIDATES[chosen_by(group, method)] if method.name == "auto" else method, scheme)
 
 
-def chosen_by(group: ScaleGroup, method: Method) -> str:
+def chosen_by(group: ScaleGroup, method: Method, scheme: Scheme = DEFAULT) -> str:
     """Name what chooses the range of a group where a method, or `auto`, is asked for: a method or one of `CURVES`."""
+    if isinstance(scheme.granularity, Dynamic):
+        return "minmax"
     return method.name if method.name != "auto" else group.judged or "mse"
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from calibrators.block_scales import BlockScales, block_scales, stored_scales
 from calibrators.errors import NonFiniteError, ParameterError
 from calibrators.qtypes import INT8, QType
 from calibrators.ranges import Range, Ranges
-from calibrators.scheme import Block, Granularity, PerChannel, PerTensor, Scheme
+from calibrators.scheme import Block, Dynamic, Granularity, PerChannel, PerTensor, ScaleForm, Scheme
 
 _SCALE_TYPES = (np.dtype(np.float32), np.dtype(np.float16))
 
@@ -27,6 +28,8 @@ class QParams:
         axis: The axis that is kept, or cut into blocks; not negative (A21); None per tensor.
         qtype: The stored type.
         block_size: Values along the axis that share a scale; None per tensor and per channel.
+        scales: What the scales are stored as; they are float32 here all the same.
+        tensor_scale: What scales stored as E4M3 are multiplied with; None for others.
 
     Raises:
         ParameterError: Shapes, types or the axis do not fit each other.
@@ -38,6 +41,8 @@ class QParams:
     axis: int | None = None
     qtype: QType = INT8
     block_size: int | None = None
+    scales: ScaleForm = ScaleForm.FLOAT
+    tensor_scale: np.float32 | None = None
 
     def __post_init__(self) -> None:
         _check_shapes(self)
@@ -55,11 +60,16 @@ class QParams:
         if not isinstance(other, QParams):
             return NotImplemented
         return (
-            (self.axis, self.block_size, self.qtype) == (other.axis, other.block_size, other.qtype)
+            (self.axis, self.block_size, self.qtype, self.scales, self.tensor_scale)
+            == (other.axis, other.block_size, other.qtype, other.scales, other.tensor_scale)
             and self.scale.dtype == other.scale.dtype
             and np.array_equal(self.scale, other.scale)
             and np.array_equal(self.zero_point, other.zero_point)
         )
+
+    def block_scales(self) -> BlockScales:
+        """The scales as they are stored, where that is not as floats."""
+        return stored_scales(self.scale, self.scales, self.tensor_scale)
 
 
 def _check_shapes(qparams: QParams) -> None:
@@ -90,17 +100,18 @@ def qparams_of(ranges: Range | Ranges, scheme: Scheme, scale_dtype: DTypeLike = 
     Args:
         ranges: One for the tensor, or those of its channels or blocks. An affine scheme widens them to hold 0.0.
         scheme: How the tensor is quantized.
-        scale_dtype: float32, or float16 where the tensor is float16 (rules A9-A11).
+        scale_dtype: float32, or float16 where the tensor is float16 (rules A9-A11). Scales that are stored as small
+            floats are float32.
 
     Returns:
-        Symmetric: scale = amax / qtype.steps, the zero point in the middle. Affine: scale = (maximum - minimum) /
-        (qmax - qmin), zero point = rint(qmin - minimum / scale), saturated, so that 0.0 is a code and stays 0.0.
-        Divided in float64 and rounded once to `scale_dtype`. Where that is 0 or subnormal, the scale is 1.0 and the
-        zero point in the middle (A19).
+        Symmetric: scale = amax / qtype.steps, the zero point in the middle; scales that are stored as small floats are
+        those of `block_scales`. Affine: scale = (maximum - minimum) / (qmax - qmin), zero point = rint(qmin - minimum /
+        scale), saturated, so that 0.0 is a code and stays 0.0. Divided in float64 and rounded once to `scale_dtype`.
+        Where that is 0 or subnormal, the scale is 1.0 and the zero point in the middle (A19).
 
     Raises:
         NonFiniteError: A range has no finite scale of that type (A7).
-        ParameterError: The shape of the ranges does not fit the granularity.
+        ParameterError: The shape of the ranges does not fit the granularity, or scales are computed at run time.
 
     Source: rules, section 1.1; affine: ONNX DynamicQuantizeLinear, opset 11, and compute_scale_zp of ONNX Runtime's
         quantizer.
@@ -124,9 +135,18 @@ def _ends(ranges: Range | Ranges) -> tuple[NDArray[np.float64], NDArray[np.float
 
 
 def _symmetric(amax: NDArray[np.float64], scheme: Scheme, scale_dtype: DTypeLike) -> QParams:
+    if scheme.scales is not ScaleForm.FLOAT:
+        return _in_blocks(amax, scheme)
     scale = _quotient(amax, scheme.steps, scale_dtype)
     scale = np.where(_below_normal(scale), scale.dtype.type(1.0), scale)
     return _of_scheme(scale, np.full(scale.shape, scheme.qtype.zero_code, scheme.qtype.dtype), scheme)
+
+
+def _in_blocks(amax: NDArray[np.float64], scheme: Scheme) -> QParams:
+    found = block_scales(amax, scheme.qtype, scheme.scales)
+    scale = found.values()
+    qparams = _of_scheme(scale, np.full(scale.shape, scheme.qtype.zero_code, scheme.qtype.dtype), scheme)
+    return replace(qparams, scales=scheme.scales, tensor_scale=found.tensor)
 
 
 def _of_scheme(scale: NDArray[Any], zero_point: NDArray[Any], scheme: Scheme) -> QParams:
@@ -138,6 +158,8 @@ def _of_scheme(scale: NDArray[Any], zero_point: NDArray[Any], scheme: Scheme) ->
             return QParams(scale, zero_point, axis, scheme.qtype)
         case Block(axis, size):
             return QParams(scale, zero_point, axis, scheme.qtype, size)
+        case Dynamic():
+            raise ParameterError("Scales that are computed while a network runs are not known before.")
 
 
 def symmetric_qparams(
@@ -177,8 +199,10 @@ def is_dead(kept: Range | Ranges, scheme: Scheme, scale_dtype: DTypeLike = np.fl
     """Whether the scale of a range would be 0 or subnormal, so that `qparams_of` writes 1.0 (A19).
 
     Returns:
-        Of each of the ranges; shape () for one.
+        Of each of the ranges; shape () for one. Never of scales that are small floats: the smallest of them stands.
     """
+    if scheme.scales is not ScaleForm.FLOAT:
+        return np.zeros(np.shape(kept.amax), np.bool_)
     if scheme.symmetric:
         width = np.asarray(kept.amax, np.float64)
     else:
@@ -218,7 +242,7 @@ def weight_ranges(array: NDArray[Any], granularity: Granularity) -> Ranges:
         NonFiniteError: The array holds NaN or Inf; the message says in how many slices or blocks.
         ParameterError: There is no such axis.
     """
-    axis = None if isinstance(granularity, PerTensor) else granularity.axis
+    axis = granularity.axis if isinstance(granularity, PerChannel | Block) else None
     if axis is not None and axis >= array.ndim:
         raise ParameterError(f"A weight of shape {array.shape} has no axis {axis}.")
     with np.errstate(over="ignore", invalid="ignore"):

@@ -21,21 +21,23 @@ class FloatGrid:
         smallest_exponent: Exponent of the smallest normal number; below it, subnormals keep its spacing.
         largest_code: Bit pattern of the largest finite value.
         infinite: Whether the next bit pattern is infinity; all others above are NaN.
+        bits: Bits of a pattern; the first is the sign.
     """
 
     mantissa_bits: int
     smallest_exponent: int
     largest_code: int
     infinite: bool
+    bits: int = 8
 
 
 @dataclass(frozen=True)
 class QType:
     """A stored type: its codes, how real values round to them, and how a symmetric range is laid over them.
 
-    NumPy knows neither 4-bit integers nor 8-bit floats, so codes are held in the narrowest type it does know: a 4-bit
-    integer in a byte (whoever writes a file packs two), an 8-bit float as its bit pattern, which is what a file holds,
-    and which `ml_dtypes` reads by a view.
+    NumPy knows neither 4-bit integers nor floats of 8 and 4 bits, so codes are held in the narrowest type it does know:
+    a 4-bit integer in a byte (whoever writes a file packs two), such a float as its bit pattern in a byte, which
+    `ml_dtypes` reads by a view.
 
     Args:
         name: The ONNX name of the type, lower case: "int8", "float8e4m3fn".
@@ -115,13 +117,13 @@ def _float_codes(scaled: NDArray[np.float32], grid: FloatGrid, largest: int) -> 
     exponent = np.maximum((magnitude.view(np.int32) >> 23) - 127, grid.smallest_exponent)
     spacings = np.rint(np.ldexp(magnitude, grid.mantissa_bits - exponent)).astype(np.int32)
     bits = ((exponent - grid.smallest_exponent) << grid.mantissa_bits) + spacings
-    return np.asarray(bits | (np.signbit(scaled).astype(np.int32) << 7), np.uint8)
+    return np.asarray(bits | (np.signbit(scaled).astype(np.int32) << (grid.bits - 1)), np.uint8)
 
 
 @cache
 def _float_values(grid: FloatGrid) -> NDArray[np.float32]:
-    """The value of each of the 256 bit patterns."""
-    bits = np.arange(128)
+    """The value of each bit pattern."""
+    bits = np.arange(1 << (grid.bits - 1))
     exponent = np.maximum((bits >> grid.mantissa_bits) - 1, 0)
     spacings = bits - (exponent << grid.mantissa_bits)
     values = np.ldexp(spacings.astype(np.float32), exponent + (grid.smallest_exponent - grid.mantissa_bits))
@@ -177,5 +179,8 @@ FP8_E4M3 = _floats("float8e4m3fn", FloatGrid(3, -6, 0x7E, infinite=False))
 FP8_E5M2 = _floats("float8e5m2", FloatGrid(2, -14, 0x7B, infinite=True))
 """[-57344, 57344], 4 values an octave, subnormals from 2**-16 (ONNX opset 19; arXiv 2209.05433)."""
 
-QTYPES = {qtype.name: qtype for qtype in (INT8, UINT8, INT16, UINT16, INT4, UINT4, FP8_E4M3, FP8_E5M2)}
+FP4_E2M1 = _floats("float4e2m1", FloatGrid(1, 0, 0x7, infinite=False, bits=4))
+"""[-6, 6]: 0, 0.5, 1, 1.5, 2, 3, 4, 6 (ONNX opset 23; OCP MX Specification 1.0, section 5.3.3)."""
+
+QTYPES = {qtype.name: qtype for qtype in (INT8, UINT8, INT16, UINT16, INT4, UINT4, FP8_E4M3, FP8_E5M2, FP4_E2M1)}
 """By name."""

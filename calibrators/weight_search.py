@@ -6,6 +6,7 @@ With 16 levels a block's largest value decides how coarse all others are, so tha
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,19 @@ from numpy.typing import NDArray
 from calibrators.errors import ParameterError
 from calibrators.qparams import qparams_of, weight_ranges
 from calibrators.ranges import Ranges
-from calibrators.scheme import Block, Scheme
+from calibrators.scheme import Block, ScaleForm, Scheme
 
 _SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65)
 """How much of the whole range is tried."""
+
+_SHARES_OF_FLOATS = (1.0, 1.5, 0.9, 0.8)
+"""The same for floats of 4 bits, which have nothing between 4 and 6: a block with values there is nearer where its
+largest value becomes 4.
+
+Source: Cook et al. 2025, "Four Over Six", arXiv 2512.02010, section 3.
+"""
+
+_NO_ZERO = np.zeros((), np.uint8)
 
 _PORTION = 1 << 18
 """Values that are worked on at once: their copies stay in a processor's cache."""
@@ -32,7 +42,7 @@ def least_error_ranges(array: NDArray[Any], scheme: Scheme) -> Ranges:
 
     Returns:
         One range a block, float32, in the shape of its scales; never with more error than the whole range, as far as
-        float32 tells errors apart.
+        float32 tells errors apart, before scales are rounded to what they are stored as.
 
     Raises:
         NonFiniteError: The array holds NaN or Inf.
@@ -45,8 +55,9 @@ def least_error_ranges(array: NDArray[Any], scheme: Scheme) -> Ranges:
         raise ParameterError(f"Ranges by least error are those of blocks, found {granularity}.")
     whole = weight_ranges(array, granularity)
     minima, maxima = whole.minima.copy(), whole.maxima.copy()
+    plain = replace(scheme, scales=ScaleForm.FLOAT)
     for part in _portions(array, granularity.axis):
-        found = _searched(np.asarray(array[part]), Ranges(minima[part], maxima[part]), scheme, granularity)
+        found = _searched(np.asarray(array[part]), Ranges(minima[part], maxima[part]), plain, granularity)
         minima[part], maxima[part] = found.minima, found.maxima
     return Ranges(minima, maxima)
 
@@ -66,7 +77,7 @@ def _searched(array: NDArray[Any], whole: Ranges, scheme: Scheme, granularity: B
     values = array.astype(np.float32, copy=False)
     best = np.full(whole.minima.shape, np.inf, np.float32)
     minima, maxima = whole.minima, whole.maxima
-    for share in _SHARES:
+    for share in _SHARES if scheme.qtype.grid is None else _SHARES_OF_FLOATS:
         kept = Ranges(whole.minima * np.float32(share), whole.maxima * np.float32(share))
         qparams = qparams_of(kept, scheme, array.dtype)
         scale = qparams.scale.astype(np.float32).take(block_of, axis)
@@ -83,8 +94,11 @@ def _squared_error(
 ) -> NDArray[np.float32]:
     """What quantizing leaves of every value, squared: `dequantize(quantize(...))` without the codes in between."""
     found = np.divide(values, scale)
-    np.rint(found, out=found)
-    np.clip(found, scheme.qtype.qmin - zero_point, scheme.qtype.qmax - zero_point, out=found)
+    if scheme.qtype.grid is None:
+        np.rint(found, out=found)
+        np.clip(found, scheme.qtype.qmin - zero_point, scheme.qtype.qmax - zero_point, out=found)
+    else:
+        found = scheme.qtype.decode(scheme.qtype.encode(found, _NO_ZERO), _NO_ZERO)
     found *= scale
     found -= values
     return np.multiply(found, found, out=found)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from calibrators.qtypes import QTYPES, QType
-from calibrators.scheme import Block, PerChannel, PerTensor, Scheme
+from calibrators.scheme import Block, PerChannel, Scheme
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import input_at, is_constant, name_of
 from qdq_cli.placement.operators import is_lookup, operator_of
@@ -57,8 +57,8 @@ def _weight(tensor: str, use: Use, node: ir.Node, scheme: Scheme, config: PlanCo
     """Lay the scheme of a target over one weight, whose axes are where its operator has them."""
     match scheme.granularity:
         case Block(_, size):
-            return WeightTarget(tensor, use, input_axis(node), scheme.qtype.name, size, scheme.symmetric)
+            return WeightTarget(tensor, use, input_axis(node), scheme.name, size, scheme.symmetric)
         case PerChannel():
             return WeightTarget(tensor, use, weight_axis(node, config), scheme.qtype.name)
-        case PerTensor():
+        case _:
             return WeightTarget(tensor, use, None, scheme.qtype.name)

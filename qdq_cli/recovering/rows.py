@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from calibrators.scheme import Block, PerTensor, Scheme
+from calibrators.scheme import Block, PerChannel, Scheme
 from qdq_cli.data.batches import Batch
 from qdq_cli.judging.trials import ABREAST
 from qdq_cli.model.linear import Linear, linear_of
@@ -44,7 +44,8 @@ class Layer:
     @property
     def axis(self) -> int | None:
         """Axis of the weight's scales; None for one scale."""
-        return None if isinstance(self.scheme.granularity, PerTensor) else self.scheme.granularity.axis
+        granularity = self.scheme.granularity
+        return granularity.axis if isinstance(granularity, PerChannel | Block) else None
 
     @property
     def block_size(self) -> int:
