@@ -371,7 +371,7 @@ def _choose(group: ScaleGroup, observed: Observation, scheme: Scheme, config: Ra
     if group.known is not None:
         return group.known, "known"
     method = Method(cast(MethodName, config.method), config.percentile)
-    return range_of(observed.histograms, group, method, scheme), chosen_by(group, method)
+    return range_of(observed.histograms, group, method, scheme), chosen_by(group, method, scheme)
 
 
 def _imported_note(plan: Plan, config: RangeConfig) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from calibrators import Range, ScaleGroup, Scheme, dequantize, qparams_of, quantize
+from calibrators import Dynamic, Range, ScaleGroup, Scheme, dequantize, qparams_of, quantize
 from qdq_cli.model.linear import Linear, linear_of
 from qdq_cli.model.nodes import constant_at, input_at, is_op
 from qdq_cli.placement.plan import Plan
@@ -70,7 +70,8 @@ class Reader:
 def readers_of(model: ir.Model, plan: Plan) -> Iterator[Reader]:
     """The weighted operators of a plan whose input may be looked at, in the plan's order.
 
-    One that reads an input of the graph is none of them: nobody wants pieces of his samples in a file.
+    One that reads an input of the graph is none of them: nobody wants pieces of his samples in a file. Nor is one whose
+    data is quantized in blocks that find their scales at run time: there is no range to look for.
     """
     nodes = {node.name: node for node in model.graph}
     read = {use: target for target in plan.targets for use in target.uses}
@@ -82,7 +83,9 @@ def readers_of(model: ir.Model, plan: Plan) -> Iterator[Reader]:
         value = input_at(node, 0)
         if linear is None or linear.transposed_data or data is None or value is None or value.producer() is None:
             continue
-        yield Reader(node, linear, data.tensor, plan.groups[data.group], plan.scheme_of(data.group), target)
+        scheme = plan.scheme_of(data.group)
+        if not isinstance(scheme.granularity, Dynamic):
+            yield Reader(node, linear, data.tensor, plan.groups[data.group], scheme, target)
 
 
 def as_stored(rows: Floats, kept: Range, scheme: Scheme) -> Floats:

@@ -10,12 +10,13 @@ import onnx_ir as ir
 from qdq_cli.casting import mapped_bounds as mapped
 from qdq_cli.casting import summed_bounds as summed
 from qdq_cli.casting.intervals import SIGNED_UNIT, UNIT, Rule
+from qdq_cli.model.dynamic import CODES, MXFP8_DEQUANTIZE, is_about_blocks
 from qdq_cli.model.nodes import ONNX_DOMAIN
 
 
 def rule_of(node: ir.Node) -> Rule | None:
     """Return the rule of a node's operator; None where there is none."""
-    return RULES.get(node.op_type) if node.domain == ONNX_DOMAIN else None
+    return RULES.get(node.op_type) if node.domain == ONNX_DOMAIN or is_about_blocks(node) else None
 
 
 MOVING = (
@@ -82,6 +83,8 @@ RULES: dict[str, Rule] = {
     "CumSum": summed.cum_sum,
     "Cast": mapped.cast,
     "DequantizeLinear": mapped.dequantize,
+    **dict.fromkeys(CODES, mapped.in_blocks),
+    MXFP8_DEQUANTIZE: mapped.from_blocks,
     "ConstantOfShape": mapped.filled,
     "OneHot": mapped.one_hot,
     "LSTM": summed.lstm,
@@ -89,4 +92,4 @@ RULES: dict[str, Rule] = {
     "RNN": summed.recurrent,
     "LRN": summed.lrn,
 }
-"""Operator of the default domain -> its rule."""
+"""Operator of the default domain, or of TensorRT's on blocks -> its rule."""

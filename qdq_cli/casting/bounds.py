@@ -14,6 +14,7 @@ from calibrators import Extremes
 from qdq_cli.casting.bound_rules import rule_of
 from qdq_cli.casting.intervals import Interval, constant_interval
 from qdq_cli.casting.slots import is_single
+from qdq_cli.model.dynamic import is_dynamic_quantize
 from qdq_cli.model.nodes import is_constant, is_unobservable
 
 Bounds = Mapping[ir.Value, Interval]
@@ -48,7 +49,7 @@ def _walk(
     def take(value: ir.Value, computed: Interval | None) -> None:
         seen = known.get(value.name or "")
         reach = bound(value, computed) if seen is None or seen.is_empty else Interval(seen.minimum, seen.maximum)
-        if reach is not None and is_single(value):  # integers wrap and truncate
+        if reach is not None and (is_single(value) or is_dynamic_quantize(value.producer())):  # integers wrap
             found[value] = reach
 
     for value in (*model.graph.inputs, *model.graph.initializers.values()):

@@ -20,6 +20,7 @@ from qdq_cli.casting.scales import is_held
 from qdq_cli.casting.slots import NONE, Slots, is_single, low_slots
 from qdq_cli.casting.stored_biases import with_float_biases
 from qdq_cli.config.forms import FloatType, ScaleType
+from qdq_cli.model.dynamic import is_block_dequantize
 from qdq_cli.model.emit import pair_half
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import consumers, initializer_array, is_constant, is_op
@@ -173,6 +174,9 @@ class _Conversion:
         if is_dequantize(node) and node is not None and self._is_open(node):
             self._dequantize(node, wants)
             return
+        if is_block_dequantize(node) and node is not None and not any(low is False for _, low in wants):
+            value.type = ir.TensorType(self.form.dtype)
+            node.attributes["output_dtype"] = ir.AttrInt64("output_dtype", int(self.form.dtype))
         self._distribute(value, wants)
         if not value.is_graph_output():
             return

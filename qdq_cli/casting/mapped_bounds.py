@@ -23,6 +23,7 @@ from qdq_cli.casting.intervals import (
     product,
 )
 from qdq_cli.model.nodes import constant_at, float_attribute, input_at, string_attribute
+from qdq_cli.model.ordinary_blocks import stored_floats
 from qdq_cli.model.scales import stored_type
 
 
@@ -292,11 +293,29 @@ def dequantize(node: ir.Node, x: Operands) -> Results:
     """A DQ gives nothing beyond its codes times its scale, whatever was quantized."""
     codes = _STORED.get(stored_type(node))
     scale, zero = constant_at(node, 1), constant_at(node, 2)
+    if (stored := stored_floats(node)) is not None:
+        return [Interval(*extremes_of(stored))]
+    computed = at(x, 1)
+    if scale is None and computed is not None:  # of blocks, themselves dequantized
+        scale = np.asarray(computed.amax)
     if codes is None or scale is None or not scale.size or (input_at(node, 2) is not None and zero is None):
         return [None]
     offsets = (0.0, 0.0) if zero is None or not zero.size else extremes_of(zero.astype(np.float64))
     largest = float(np.abs(scale.astype(np.float64)).max())
     return [around(largest * (codes[0] - offsets[1]), largest * (codes[1] - offsets[0]))]
+
+
+def in_blocks(node: ir.Node, x: Operands) -> Results:
+    """What the codes of blocks mean: values rounded to four digits, or whose scales are."""
+    reach = at(x, 0)
+    most = 0.0 if reach is None else (1.0 + 2.0**-4) * reach.amax
+    return [None if reach is None else around(-most, most)]
+
+
+def from_blocks(node: ir.Node, x: Operands) -> Results:
+    """What a DQ of blocks gives that were quantized, or that are stored."""
+    stored = stored_floats(node)
+    return [at(x, 0) if stored is None else Interval(*extremes_of(stored))]
 
 
 def filled(node: ir.Node, x: Operands) -> Results:

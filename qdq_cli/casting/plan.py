@@ -30,6 +30,7 @@ from qdq_cli.casting.sums import sums
 from qdq_cli.casting.vanishing import vanishing
 from qdq_cli.casting.whole_numbers import whole_numbers
 from qdq_cli.config.forms import FloatType, ScaleType
+from qdq_cli.model.dynamic import is_about_blocks
 from qdq_cli.model.nodes import ONNX_DOMAIN, is_op, name_of
 from qdq_cli.model.opset import HALF_OPSET, opset_of
 from qdq_cli.model.scales import is_pair_half
@@ -135,7 +136,7 @@ def _kept(finding: Finding) -> Kept:
 
 def _is_boundary(finding: Finding) -> bool:
     """Say whether an operator has no type of its own: Q and DQ take the type of what is around them."""
-    return is_pair_half(finding.node) and finding.code != reasons.COMPUTED_SCALE
+    return is_pair_half(finding.node) and finding.code not in (reasons.COMPUTED_SCALE, reasons.BLOCK_SCALES)
 
 
 def _unobserved(scene: Scene) -> tuple[str, ...]:
@@ -191,7 +192,7 @@ def islands(scene: Scene, single: frozenset[ir.Node]) -> frozenset[ir.Node]:
 
 def is_free(node: ir.Node) -> bool:
     """Say whether an operator takes the type of what is around it: Q, DQ, and what reads shapes alone."""
-    return is_pair_half(node) or is_op(node, *FOLLOWING)
+    return is_pair_half(node) or is_op(node, *FOLLOWING) or is_about_blocks(node)
 
 
 def _price(node: ir.Node) -> int:

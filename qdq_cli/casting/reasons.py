@@ -21,6 +21,7 @@ INNER_OVERFLOW = "INNER_OVERFLOW"
 TO_INTEGER = "TO_INTEGER"
 SCALE = "SCALE"
 COMPUTED_SCALE = "COMPUTED_SCALE"
+BLOCK_SCALES = "BLOCK_SCALES"
 ISLAND = "ISLAND"
 
 REASONS: dict[str, str] = {
@@ -43,6 +44,7 @@ REASONS: dict[str, str] = {
     TO_INTEGER: "its values become integers, and the type does not hold every integer of their size",
     SCALE: "its quantization scale is too small for the type",
     COMPUTED_SCALE: "its quantization scale is computed at run time",
+    BLOCK_SCALES: "a DQ of NVFP4, which gives FP32 alone",
     ISLAND: "lies between operators that stay FP32, where Casts would cost more than the type saves",
 }
 """Stable code -> sentence; what is behind each stands in `qdq_cli.explaining.casting`."""

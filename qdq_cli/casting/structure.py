@@ -9,6 +9,7 @@ import onnx_ir as ir
 from qdq_cli.casting import reasons
 from qdq_cli.casting.findings import Finding, Scene
 from qdq_cli.casting.slots import is_single, low_slots
+from qdq_cli.model.dynamic import is_about_blocks, is_of_two_steps
 from qdq_cli.model.nodes import ONNX_DOMAIN, inner_graphs, input_at, is_constant
 from qdq_cli.model.scales import is_pair_half
 
@@ -46,12 +47,16 @@ def _holds_body(node: ir.Node) -> bool:
 
 
 def _code(node: ir.Node, scene: Scene, shapes: frozenset[ir.Value]) -> str:
+    if is_about_blocks(node):
+        return ""  # they take and give each float type
     if node.domain != ONNX_DOMAIN:
         return reasons.CUSTOM_DOMAIN
     if _holds_body(node):
         return reasons.BODY
     if any(_is_untyped(value) for value in (*node.inputs, *node.outputs)):
         return reasons.UNTYPED
+    if is_of_two_steps(node):
+        return reasons.BLOCK_SCALES
     if is_pair_half(node):
         return "" if is_constant(input_at(node, 1)) else reasons.COMPUTED_SCALE
     if node.op_type in FOLLOWING:

@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qdq_cli.casting.bound_rules import MOVING
+from qdq_cli.model.dynamic import is_about_blocks
 from qdq_cli.model.lowering import lower_opset
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import defined_values, inner_graphs, int_attribute, is_op
@@ -72,7 +73,8 @@ def _is_closed(node: ir.Node) -> bool:
     touched = [value.dtype for value in (*node.inputs, *node.outputs) if value is not None]
     bodies = list(inner_graphs(node)) if node.attributes.data else []
     inner = [value.dtype for body in bodies for value in defined_values(body)]
-    return (bool(node.domain) and not _LOW.keys().isdisjoint(touched)) or not _LOW.keys().isdisjoint(inner)
+    foreign = bool(node.domain) and not is_about_blocks(node)
+    return (foreign and not _LOW.keys().isdisjoint(touched)) or not _LOW.keys().isdisjoint(inner)
 
 
 def _restate(node: ir.Node) -> None:

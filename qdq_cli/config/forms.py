@@ -21,12 +21,21 @@ class QuantType(Enum):
     """Weights alone as 8-bit integers, one scale an output channel; what is computed stays float."""
     INT4_WEIGHTS = "int4-weights"
     """Weights alone as 4-bit integers, one scale a block of inputs; what is computed stays float."""
+    NVFP4 = "nvfp4"
+    """Floats of 4 bits in blocks of 16, whose scales are FP8; those of activations are found at run time."""
+    MXFP8 = "mxfp8"
+    """FP8 in blocks of 32, whose scales are powers of two; those of activations are found at run time."""
 
     @property
     def title(self) -> str:
         """How sentences call it: FP8, INT4 weights."""
         kind, _, what = self.value.partition("-")
         return f"{kind.upper()} {what}".rstrip()
+
+    @property
+    def experimental(self) -> bool:
+        """Whether nothing on a CPU runs what is written: a twin in ordinary operators is verified."""
+        return self in (QuantType.NVFP4, QuantType.MXFP8)
 
     @property
     def weights_alone(self) -> bool:

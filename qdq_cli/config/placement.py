@@ -39,6 +39,7 @@ class PlanConfig(Checked):
         type: What is quantized is stored as, and computed in.
         type_of: `GLOB=TYPE`: another type for the weighted nodes of a name or glob, of several the last; or the path of
             a file with such lines.
+        experimental: Whether types are allowed that nothing on a CPU runs.
         block_size: Inputs that share a scale, of weights in blocks; None: as many as the target's default says.
         wide: The depthwise nodes whose input calibration found too wide for any range.
         ruined: The nodes calibration found to be ruined by INT8 -> the reason.
@@ -79,7 +80,8 @@ class PlanConfig(Checked):
     type: QuantType = option(
         QuantType.INT8,
         "Type of what is quantized. fp8: E4M3, for sm89 and newer GPUs and TensorRT 10 and above. int8-weights and "
-        "int4-weights: weights of matrix products alone, without calibration data.",
+        "int4-weights: weights of matrix products alone, without calibration data. nvfp4 and mxfp8: matrix products in "
+        "blocks, for Blackwell, with --experimental.",
     )
     type_of: tuple[str, ...] = option(
         (),
@@ -87,6 +89,7 @@ class PlanConfig(Checked):
         "have such lines. Repeatable.",
         metavar="GLOB=TYPE",
     )
+    experimental: bool = option(False, "Allow types whose results nothing on a CPU runs: nvfp4 and mxfp8.")
     block_size: int | None = option(
         None,
         "Inputs that share a scale of a weight with --type int4-weights. [default: 128; 32 for ONNX Runtime]",

@@ -152,7 +152,7 @@ class QuantizeConfig(Checked):
     @property
     def weight_form(self) -> WeightForm:
         """How weights are stored."""
-        if self.weights is None and self.plan.type.weights_alone:
+        if self.weights is None and (self.plan.type.weights_alone or self.plan.type.experimental):
             return WeightForm.INT8
         return self.weights or STORED.get(self.target, WeightForm.FP32)
 

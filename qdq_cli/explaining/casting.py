@@ -112,6 +112,12 @@ CASTS = {
         "DynamicQuantizeLinear, then DQ.",
         "Calibrate: a constant scale lets TensorRT fuse the pair.",
     ),
+    "BLOCK_SCALES": Told(
+        "The DQs of NVFP4 multiply by FP32 scales, and NVIDIA's compiler refuses ones that give another type: a Cast "
+        "behind them gives the type of what reads it (decision 20).",
+        "The two DQs behind TRT_FP4DynamicQuantize.",
+        "Nothing needs to be done.",
+    ),
     "ISLAND": Told(
         "The operator itself could be 16-bit, but what it reads and what reads it is FP32, and a Cast moves more bytes "
         "than the operator in FP32 does.",

@@ -141,8 +141,27 @@ SKIPS = {
     ),
     "BLOCK_SIZE": Told(
         "A block of inputs shares a scale, and the importer reads blocks that divide the inputs alone (section 7).",
-        "A MatMul with a weight [96, 384] and blocks of 64.",
-        "Give --block-size 64 where 128 is too large, or --type int8-weights.",
+        "A MatMul with a weight [96, 384] and blocks of 64; one with [24, 96] and --type nvfp4, whose blocks are 16.",
+        "Of INT4, give --block-size 64 where 128 is too large, or --type int8-weights; of NVFP4 and MXFP8, --type-of "
+        "gives the operator another type.",
+    ),
+    "BLOCKS_CONV": Told(
+        "With --type nvfp4 and mxfp8: blocks lie along the inputs of a matrix product, and TensorRT quantizes data of "
+        "two or three dimensions in blocks (section 7.3).",
+        "The first Conv of a vision transformer.",
+        "Nothing needs to be done; --type-of gives convolutions another type.",
+    ),
+    "BLOCKS_DATA": Told(
+        "With --type nvfp4 and mxfp8: TensorRT quantizes data of two or three dimensions in blocks along the last one, "
+        "which has to be the one that the product sums over (section 7.3, decision 20).",
+        "A MatMul of [N, 8, 64, 96], or a Gemm with transA.",
+        "Reshape the data to three dimensions before the product, or give it another type with --type-of.",
+    ),
+    "BLOCKS_FEW": Told(
+        "With --type nvfp4: NVIDIA's compiler dequantizes operands of a single block before the product, which it "
+        "computes in float (decision 20).",
+        "A MatMul with a weight [16, 64] and --type nvfp4.",
+        "Nothing needs to be done.",
     ),
     "OTHER_TYPE": Told(
         "`--type-of` gives the operator another type, and the plan of that type is about it.",

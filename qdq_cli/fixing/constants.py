@@ -13,6 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from qdq_cli.fixing.record import Left, Outcome, Repair, repair_of
+from qdq_cli.model.dynamic import is_of_two_steps
 from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import input_at, is_constant, is_op, name_of
@@ -101,7 +102,8 @@ def restore_constants(model: ir.Model) -> Outcome:
     """Write quantized biases (A27), and other constants behind DQ that TensorRT does not read as they are, in float."""
     graph, names = model.graph, Names(model.graph)
     opset = opset_of(model)
-    found = [_stored(node) for node in graph if is_dequantize(node) and holds_constant(node.outputs[0])]
+    stored = (node for node in graph if is_dequantize(node) and not is_of_two_steps(node))
+    found = [_stored(node) for node in stored if holds_constant(node.outputs[0])]
     wanted = [entry for entry in found if entry.ends and (entry.biases or _is_refused(entry.dequantize, opset))]
     spread = [entry for entry in wanted if not _is_too_large(entry)]
     arrays = computed(model, dict.fromkeys(value for entry in spread for value in entry.ends))

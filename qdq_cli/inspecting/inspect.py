@@ -267,7 +267,7 @@ def _inspected(
         other_nodes=_other_nodes(operators, simulation),
         target=target.name,
         activation_type=_stored_as(cost, target.activation_type),
-        weight_type=_stored_as(cost, target.weights.qtype.name, alone=True),
+        weight_type=_stored_as(cost, target.weight_type, alone=True),
         plan=None if report is None else replace(report, predicted=prediction_of(simulation, cost)),
     )
     return inspection, simulation, cost

@@ -11,6 +11,10 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
+from qdq_cli.model.nodes import input_at, is_op
+
+DOMAIN = "trt"
+
 FP4_QUANTIZE = "TRT_FP4DynamicQuantize"
 MXFP8_QUANTIZE = "TRT_MXFP8DynamicQuantize"
 MXFP8_DEQUANTIZE = "TRT_MXFP8DequantizeLinear"
@@ -33,6 +37,20 @@ def is_dynamic_quantize(node: ir.Node | None) -> bool:
 def is_block_dequantize(node: ir.Node | None) -> bool:
     """Say whether a node is TensorRT's own DQ of blocks, for scales that are powers of two."""
     return node is not None and node.op_type == MXFP8_DEQUANTIZE
+
+
+def is_about_blocks(node: ir.Node | None) -> bool:
+    """Say whether a node is one of TensorRT's own operators on blocks."""
+    return is_dynamic_quantize(node) or is_block_dequantize(node)
+
+
+def is_of_two_steps(node: ir.Node) -> bool:
+    """Say whether a node is one of the two DQs of NVFP4: of the scales of blocks, or of the codes by these."""
+    if not is_op(node, "DequantizeLinear"):
+        return False
+    scale = input_at(node, 1)
+    by_scales = scale is not None and is_op(scale.producer(), "DequantizeLinear")
+    return by_scales or any(is_op(use.node, "DequantizeLinear") and use.idx == 1 for use in node.outputs[0].uses())
 
 
 def spell_for_inference(graph: onnx.GraphProto) -> None:

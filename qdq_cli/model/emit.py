@@ -14,9 +14,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from calibrators.qparams import QParams
+from calibrators.qparams import QParams, quantize
 from calibrators.qtypes import QType
 from qdq_cli.model.names import Names
+
+LARGE_BYTES = 1 << 20
+"""A weight of so many bytes is quantized when its codes are written, and not before."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,17 @@ def stored(codes: NDArray[Any], qtype: QType) -> ir.TensorProtocol:
     return ir.Tensor(array.astype(dtype.numpy()) if qtype.grid is None else array.view(dtype.numpy()), dtype=dtype)
 
 
+def codes_when_read(array: NDArray[Any], qparams: QParams) -> ir.TensorProtocol:
+    """Return the codes of a weight; those of a large one are computed when they are read, so that one is in memory."""
+
+    def codes() -> ir.TensorProtocol:
+        return stored(quantize(array, qparams), qparams.qtype)
+
+    if array.nbytes < LARGE_BYTES:
+        return codes()
+    return ir.LazyTensor(codes, dtype=stored_dtype(qparams.qtype), shape=ir.Shape(array.shape))
+
+
 class Emitter:
     """Adds Q, DQ and their constants to one graph.
 
@@ -149,10 +163,13 @@ class Emitter:
     def _insert(
         self, op_type: str, source: ir.Value, parameters: Parameters, result: ir.Value, tensor: str
     ) -> ir.Value:
-        """Put a new node right behind what it reads, so that the file stays in topological order."""
         unique = self.names.node(f"{tensor}_{op_type}")
         result.name = self.names.value(f"{unique}_Output")
-        node = _node(op_type, source, parameters, result, unique)
+        self.place(_node(op_type, source, parameters, result, unique), source)
+        return result
+
+    def place(self, node: ir.Node, source: ir.Value) -> None:
+        """Put a new node right behind what makes a value it reads, so that the file stays in topological order."""
         maker = source.producer()
         if maker is not None:
             self._graph.insert_after(maker, node)
@@ -160,4 +177,3 @@ class Emitter:
             self._graph.insert_before(self._graph[0], node)
         else:
             self._graph.append(node)
-        return result

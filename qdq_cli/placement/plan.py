@@ -12,8 +12,8 @@ from functools import cached_property
 
 import onnx_ir as ir
 
-from calibrators import ScaleGroup
-from calibrators.scheme import Scheme
+from calibrators import Range, ScaleGroup
+from calibrators.scheme import Dynamic, ScaleForm, Scheme
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.bodies import lifted, places_of_bodies
 from qdq_cli.model.foreign import hides_product
@@ -39,6 +39,9 @@ from qdq_cli.placement.target import Kernels, Target
 from qdq_cli.placement.topology import Topology, topology
 from qdq_cli.placement.types import require_kernels, types_by_node
 from qdq_cli.placement.wants import Wants
+
+_ANY_RANGE = Range.symmetric(1.0)
+"""Stands for the range of a tensor whose blocks find all there is to know of theirs while the network runs."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,11 @@ class Plan:
     def scheme_of(self, group: int) -> Scheme:
         """How the tensors of a scale group are quantized."""
         return self.schemes[group] if group < len(self.schemes) else self.target.activations
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether an activation is quantized in blocks that find their scales while the network runs."""
+        return any(isinstance(self.scheme_of(target.group).granularity, Dynamic) for target in self.targets)
 
     def by_scheme(self, groups: Iterable[ScaleGroup]) -> dict[Scheme, list[ScaleGroup]]:
         """Sort some of its scale groups by how they are quantized."""
@@ -157,6 +165,10 @@ def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None)
     check_patterns(model, config)
     graph = topology(model.graph)
     plan = _of_types(model, graph, target, config) if target.parts else _of_one_type(model, graph, target, config)
+    if config.types and not target.parts:  # all of them are the one that holds anyway
+        weighted = {node.name or "": node for node in every_node(model.graph) if is_weighted(node)}
+        types_by_node(weighted, config.types, target.type)
+        require_kernels(weighted, config.types, [(target, plan.skips)])
     inside: set[str | None] = set()
     for part, table, options in _bodies(model, target, config):
         plan = _with_body(plan, _of_one_type(part, topology(part.graph), table, options))
@@ -284,9 +296,10 @@ def _of_one_type(model: ir.Model, graph: Topology, target: Target, config: PlanC
     around = target.kernels is Kernels.READING_AND_WRITING
     on_codes = runs.nodes if around else runs.nodes | crossed_forward(graph, wants)
     groups = scale_groups(graph, wants, runs, across=not around)
+    unneeded = _ANY_RANGE if target.activations.scales is ScaleForm.E8M0 else None
     return Plan(
         targets=tuple(
-            replace(found, type=target.activations.qtype.name)
+            replace(found, type=target.activations.name)
             for found in _targets(graph, wants, runs, groups.index, outputs=around or config.integer_io)
         ),
         weights=(
@@ -294,7 +307,7 @@ def _of_one_type(model: ir.Model, graph: Topology, target: Target, config: PlanC
             *weights_of(graph, selection.quantized, target, config),
         ),
         groups=tuple(
-            ScaleGroup(*_names(members, observed), known, *_depthwise_readers(members, wants))
+            ScaleGroup(*_names(members, observed), known or unneeded, *_depthwise_readers(members, wants))
             for members, observed, known in groups.members
         ),
         skips=(*selection.skips, *refused),

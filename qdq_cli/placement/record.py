@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from calibrators.qtypes import INT8, QTYPES
-from calibrators.scheme import Block, PerChannel, Scheme
+from calibrators.scheme import BLOCK_FORMATS, Block, PerChannel, Scheme
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class TensorTarget:
         group: Index into `Plan.groups`.
         opens_run: True for the start of a run of commuting operators; only the pairs form writes it.
         is_output: Whether the graph output of this name gives what the DQ gives.
-        type: Stored type, such as `int8`.
+        type: Stored type, such as `int8`, or a format of blocks, such as `nvfp4`.
     """
 
     tensor: str
@@ -50,7 +50,7 @@ class WeightTarget:
         tensor: Name of the constant.
         use: The input slot that reads it.
         axis: Axis along which every slice has its own scale, or which is cut into blocks; None for one scale.
-        type: Stored type, such as `int8`.
+        type: Stored type, such as `int8`, or a format of blocks, such as `nvfp4`.
         block_size: Values along the axis that share a scale; None without blocks.
         symmetric: Whether 0.0 has the code in the middle.
         alone: Whether what it is multiplied with stays float.
@@ -69,6 +69,9 @@ class WeightTarget:
     @property
     def scheme(self) -> Scheme:
         """How the operand is quantized."""
+        if self.type in BLOCK_FORMATS and self.axis is not None:
+            known = BLOCK_FORMATS[self.type]
+            return Scheme(known.qtype, granularity=Block(self.axis, known.size), scales=known.scales)
         qtype = QTYPES[self.type]
         if self.largest is not None:
             qtype = replace(qtype, qmin=-self.largest, qmax=self.largest, steps=self.largest)

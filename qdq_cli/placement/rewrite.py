@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from calibrators.errors import NonFiniteError
 from calibrators.qparams import QParams, is_dead, qparams_of, quantize
 from calibrators.ranges import Range, Ranges
-from calibrators.scheme import Scheme
+from calibrators.scheme import Dynamic, ScaleForm, Scheme
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.model.bodies import lifted, places_of_bodies, put_back
-from qdq_cli.model.emit import Emitter, Parameters, stored, stored_dtype
+from qdq_cli.model.dynamic import DOMAIN
+from qdq_cli.model.emit import Emitter, Parameters, codes_when_read, stored_dtype
+from qdq_cli.model.emit_blocks import dynamic_pair, stored_blocks
 from qdq_cli.model.nodes import consumers, input_at, is_constant, is_op, name_of
 from qdq_cli.model.opset import opset_of
 from qdq_cli.placement.bias import adds_plainly, bias_codes
@@ -35,9 +37,6 @@ from qdq_cli.placement.target import Bias, Target
 from qdq_cli.placement.weights import input_axis
 from qdq_cli.process.errors import ModelError
 from qdq_cli.screen.sentences import some_of
-
-LARGE_BYTES = 1 << 20
-"""A weight of so many bytes is quantized when its codes are written, and not before."""
 
 NO_RANGES: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 """Every weight is quantized over its whole range."""
@@ -100,6 +99,8 @@ def rewrite_in_place(
         ModelError: As `rewrite`; the model is half rewritten then.
     """
     how = _Form(weights, form, weight_ranges)
+    if plan.has_blocks:
+        model.opset_imports.setdefault(DOMAIN, 1)
     bodies = list(places_of_bodies(model.graph))
     found = [_write(model, _part_of(plan, model.graph) if bodies else plan, ranges, how)]
     for place in bodies:
@@ -213,7 +214,7 @@ class _Writer:
         self._nodes = {node.name or "": node for node in model.graph}
         self._emitter = Emitter(model.graph)
         self._replaced: dict[ir.Value, None] = {}
-        self._laid_out: dict[tuple[bytes, bytes, Scheme, np.dtype[np.generic]], tuple[QParams, int]] = {}
+        self._laid_out: dict[tuple[object, ...], tuple[QParams, int]] = {}
         self._read: dict[Use, QParams] = {}
 
     def quantize_activation(self, tensor: str, uses: Sequence[Use], kept: Range, scheme: Scheme) -> bool:
@@ -223,6 +224,9 @@ class _Writer:
             Whether the range is not zero, but so small that the scale is 1.0.
         """
         value = self._values[tensor]
+        if isinstance(scheme.granularity, Dynamic):
+            self._quantize_blocks(value, uses, kept, scheme)
+            return False
         output = _existing_pair(value, scheme, self._graph)
         qparams = qparams_of(kept, scheme, _scale_dtype(value))
         if output is None:
@@ -231,6 +235,12 @@ class _Writer:
         for use in uses:
             self._nodes[use.node].replace_input_with(use.slot, output)
         return kept.amax > 0 and bool(is_dead(kept, scheme, qparams.scale.dtype))
+
+    def _quantize_blocks(self, value: ir.Value, uses: Sequence[Use], kept: Range, scheme: Scheme) -> None:
+        """Let the uses of a tensor read what is left of its blocks."""
+        output = dynamic_pair(self._emitter, value, scheme.name, kept.amax)
+        for use in uses:
+            self._nodes[use.node].replace_input_with(use.slot, output)
 
     def give_dequantized(self, tensor: str) -> None:
         """Let the graph output of this name give what the DQ of the tensor gives; the tensor gets another name."""
@@ -264,7 +274,9 @@ class _Writer:
                 f"Export the model again, or keep the node float with --exclude '{node.name}'.",
             ) from error
         form = WeightForm.INT8 if target.alone and form is not None else form
-        if form is WeightForm.FP32:
+        if qparams.scales is not ScaleForm.FLOAT:
+            output = self._stored_blocks(value, qparams, form)
+        elif form is WeightForm.FP32:
             output = self._emitter.pair(value, qparams, target.tensor)
         elif target.alone and input_axis(node) == 1:
             output = self._integer_weight(_transposed(value), _transposed_qparams(qparams), form)
@@ -275,6 +287,14 @@ class _Writer:
         self._replaced[value] = None
         self._read[target.use] = qparams
         return negligible
+
+    def _stored_blocks(self, value: ir.Value, qparams: QParams, form: WeightForm | None) -> ir.Value:
+        """Store a weight as codes in blocks with small scales, whatever the form of others."""
+        name, emitter = f"{name_of(value)}_quantized", self._emitter
+        read = None if form is None else codes_when_read(_array_of(value), qparams)
+        codes = emitter.blank(name, value, qparams.qtype) if read is None else emitter.constant(name, read)
+        along = (qparams.axis or 0, qparams.block_size or 1)
+        return stored_blocks(emitter, codes, qparams.block_scales(), value, along)
 
     def quantize_bias(self, target: WeightTarget) -> None:
         """Store the bias of an operator as INT32 in steps of its products, where it has one that can be."""
@@ -298,7 +318,7 @@ class _Writer:
         Done once for all weights of the same ranges: a draft gives one to all of them.
         """
         dtype = _scale_dtype(weight)
-        key = (kept.minima.tobytes(), kept.maxima.tobytes(), scheme, dtype)
+        key = (kept.minima.shape, kept.minima.tobytes(), kept.maxima.tobytes(), scheme, dtype)
         if key not in self._laid_out:
             qparams = qparams_of(kept, scheme, dtype)
             self._laid_out[key] = qparams, int(np.count_nonzero(is_dead(kept, scheme, dtype)))
@@ -317,7 +337,7 @@ class _Writer:
         if form is None:
             return emitter.dequantize(emitter.blank(f"{name}_quantized", value, qparams.qtype), parameters, name, value)
         if form is WeightForm.INT8:
-            stored = emitter.constant(f"{name}_quantized", _codes_when_read(value, qparams))
+            stored = emitter.constant(f"{name}_quantized", codes_when_read(_array_of(value), qparams))
             return emitter.dequantize(stored, parameters, name, value)
         array = _array_of(value)
         codes = quantize(array, qparams)
@@ -330,18 +350,6 @@ class _Writer:
 
 def _array_of(value: ir.Value) -> NDArray[np.generic]:
     return np.asarray(None if value.const_value is None else value.const_value.numpy())
-
-
-def _codes_when_read(weight: ir.Value, qparams: QParams) -> ir.TensorProtocol:
-    """Return the codes of a weight; those of a large one are computed when they are read, so that one is in memory."""
-    array = _array_of(weight)
-
-    def codes() -> ir.TensorProtocol:
-        return stored(quantize(array, qparams), qparams.qtype)
-
-    if array.nbytes < LARGE_BYTES:
-        return codes()
-    return ir.LazyTensor(codes, dtype=stored_dtype(qparams.qtype), shape=ir.Shape(array.shape))
 
 
 def _transposed(weight: ir.Value) -> ir.Value:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from calibrators.qparams import QParams, dequantize, qparams_of, quantize, weight_ranges
 from calibrators.ranges import Ranges
-from calibrators.scheme import Block, PerChannel, Scheme
+from calibrators.scheme import Block, PerChannel, ScaleForm, Scheme
 from calibrators.weight_search import least_error_ranges
 
 
@@ -33,7 +33,7 @@ def own_ranges(weight: NDArray[np.generic], scheme: Scheme) -> Ranges:
     Raises:
         NonFiniteError: It holds NaN or Inf.
     """
-    if isinstance(scheme.granularity, Block):
+    if isinstance(scheme.granularity, Block) and scheme.scales is not ScaleForm.E8M0:  # these are rounded up anyway
         return least_error_ranges(weight, scheme)
     return weight_ranges(weight, scheme.granularity)
 
@@ -76,5 +76,4 @@ def round_weight(
 ) -> NDArray[np.generic]:
     """Quantize and dequantize a weight as the written model does; `amax` None takes its largest values."""
     qparams = weight_qparams(weight, scheme, amax)
-    rounded: NDArray[np.generic] = dequantize(quantize(weight, qparams), qparams)
-    return rounded
+    return np.asarray(dequantize(quantize(weight, qparams), qparams).astype(weight.dtype, copy=False))

@@ -190,8 +190,16 @@ def _matched(pattern: str, names: list[str]) -> list[str]:
     return [name for name in names if name == pattern] or fnmatch.filter(names, pattern)
 
 
-def matches(option: str, patterns: tuple[str, ...], names: Iterable[str]) -> list[str]:
+def matches(
+    option: str, patterns: tuple[str, ...], names: Iterable[str], lacking: str = "nothing in the model"
+) -> list[str]:
     """Return the names that a pattern matches, exactly or as a glob.
+
+    Args:
+        option: The option that has the patterns.
+        patterns: Names or globs.
+        names: All there are.
+        lacking: What a pattern matches that matches none.
 
     Raises:
         UsageError: A pattern matches nothing; the nearest names are listed.
@@ -203,7 +211,7 @@ def matches(option: str, patterns: tuple[str, ...], names: Iterable[str]) -> lis
         if not fitting:
             near = difflib.get_close_matches(pattern, known, n=4, cutoff=0.4)
             hint = f"Near names: {', '.join(near)}." if near else "List the nodes with --dry-run -v."
-            raise UsageError(f"{option} '{pattern}' matches nothing in the model.", hint)
+            raise UsageError(f"{option} '{pattern}' matches {lacking}.", hint)
         found += fitting
     return found
 

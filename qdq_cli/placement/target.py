@@ -13,7 +13,7 @@ from typing import Protocol
 
 import onnx_ir as ir
 
-from calibrators.scheme import Block, PerTensor, Scheme
+from calibrators.scheme import Block, Dynamic, PerTensor, Scheme
 from qdq_cli.config.forms import Cpu, FloatType, Form, Gpu, QuantType, TensorRT, WeightForm
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import ONNX_DOMAIN
@@ -228,7 +228,7 @@ class Target:
     Args:
         name: What users call it: lower case, without blanks.
         title: Its name in sentences.
-        activations: How activations are quantized: one scale a tensor.
+        activations: How activations are quantized: one scale a tensor, or blocks that find theirs at run time.
         weights: How weights are: per channel stands for one scale an output channel, in blocks for blocks of inputs, at
             whichever axis these lie.
         weights_alone: Whether activations stay float, and `activations` says nothing.
@@ -296,7 +296,10 @@ class Target:
     def __post_init__(self) -> None:
         if self.weights_alone:
             return
-        if self.activations.granularity != PerTensor() or isinstance(self.weights.granularity, Block):
+        dynamic = isinstance(self.activations.granularity, Dynamic)
+        if dynamic is not isinstance(self.weights.granularity, Block):
+            raise ValueError(f"target {self.name}: blocks of activations go with blocks of weights")
+        if not dynamic and self.activations.granularity != PerTensor():
             raise ValueError(f"target {self.name}: activations have one scale, weights one or one an output channel")
         if not self.weights.symmetric:
             raise ValueError(f"target {self.name}: nothing writes weights of a scheme that is not symmetric")
@@ -306,12 +309,22 @@ class Target:
         """How sentences call what it quantizes to: INT8, FP8, INT4 weights."""
         if self.parts:
             return all_of([part.type_title for part in self.parts])
-        return type_title(self.activation_type, self.weights.qtype.name)
+        return type_title(self.activation_type, self.weight_type)
 
     @property
     def activation_type(self) -> str:
         """Stored type of activations: `int8`, or `float` where they stay as they are."""
-        return FLOAT if self.weights_alone else self.activations.qtype.name
+        return FLOAT if self.weights_alone else self.activations.name
+
+    @property
+    def weight_type(self) -> str:
+        """Stored type of weights, such as `int8`."""
+        return self.weights.name
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether activations are quantized in blocks whose scales are found while the network runs."""
+        return not self.weights_alone and isinstance(self.activations.granularity, Dynamic)
 
     def has_obstacle(self, code: str) -> bool:
         """Say whether something keeps operators float for this reason."""

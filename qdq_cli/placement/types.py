@@ -11,6 +11,8 @@ from qdq_cli.placement.selection import Skip, matched, matches
 from qdq_cli.placement.target import Target
 from qdq_cli.process.errors import UsageError
 
+_NONE = "no weighted operator of the model"
+
 _TAKEN_OUT = frozenset({"RUINED", "WIDE_RANGE"})
 """Obstacles that calibration finds: nobody who names a type can know them."""
 
@@ -40,7 +42,7 @@ def types_by_node(
                 "type of --type.",
                 f"Give --type {kind.value} for them, and --type-of for others.",
             )
-        found |= dict.fromkeys(matches("--type-of", (pattern,), weighted), kind)
+        found |= dict.fromkeys(matches("--type-of", (pattern,), weighted, _NONE), kind)
     return found
 
 

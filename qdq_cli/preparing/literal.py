@@ -1,4 +1,4 @@
-"""A model file as a session is to run it: as it is written, its products of integers exact on every processor."""
+"""A model file as a session is to run it: as it is written, or the twin that gives what it is defined to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import onnx_ir as ir
 from qdq_cli.model import files
 from qdq_cli.model.inline import inline_functions
 from qdq_cli.model.opset import normalize_imports
-from qdq_cli.model.products import PRODUCTS, exact_products
+from qdq_cli.model.ordinary import OTHERS, ordinary
 from qdq_cli.model.wire import file_mentions
 from qdq_cli.preparing.prepare import infer_shapes, lift_constants, name_everything
 from qdq_cli.running.outputs import without_weights
@@ -17,7 +17,7 @@ from qdq_cli.running.session import Source
 
 
 def literal(path: Path) -> Source:
-    """Return what a session is made from that computes what the model says: the file, or the model with exact products.
+    """Return what a session is made from that computes what the model says: the file, or an ordinary twin of it.
 
     Args:
         path: A model that was loaded before.
@@ -25,13 +25,13 @@ def literal(path: Path) -> Source:
     Raises:
         ModelError: The model cannot be loaded any more.
     """
-    if not file_mentions(path, PRODUCTS):
+    if not file_mentions(path, OTHERS):
         return Source(path)
     model = readable(path)
-    exact = exact_products(model)
-    if exact is model:
+    found = ordinary(model)
+    if found is model:
         return Source(path)
-    proto, weights = without_weights(exact)
+    proto, weights = without_weights(found)
     return Source(proto.SerializeToString(), weights)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from qdq_cli.model.products import exact_products
+from qdq_cli.model.ordinary import ordinary
 from qdq_cli.preparing.branches import take_known_branches
 from qdq_cli.preparing.literal import literal, readable
 from qdq_cli.process.errors import ModelError
@@ -44,7 +44,7 @@ def paired(reference: Path, candidate: Path) -> Pair | None:
     try:
         return Pair(Runner(literal(reference)), Runner(literal(candidate)))
     except ModelError:
-        models = exact_products(readable(reference)), exact_products(readable(candidate))
+        models = ordinary(readable(reference)), ordinary(readable(candidate))
         for model in models:
             take_known_branches(model.graph)  # as in the quantized one, so that both are cut at the same places
         unknown = [mark_behind_unknown(model) for model in models]

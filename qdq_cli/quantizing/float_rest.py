@@ -10,6 +10,7 @@ import onnx_ir as ir
 from calibrators import Extremes
 from qdq_cli.calibrating.calibration import Observation, observe_extremes
 from qdq_cli.calibrating.calibration_data import Samples
+from qdq_cli.casting import reasons
 from qdq_cli.casting.bounds import bounds_of, unbounded
 from qdq_cli.casting.convert import converted
 from qdq_cli.casting.formats import FORMATS, limit
@@ -90,11 +91,12 @@ def in_float_type(model: ir.Model, form: FloatForm, observed: Observation) -> Fi
 
 
 def _rest(plan: FloatPlan, model: ir.Model, casts: int | None) -> FloatRest:
+    kept = tuple(kept for kept in plan.kept if kept.code != reasons.BLOCK_SCALES)  # as little a choice as other DQs
     return FloatRest(
         float_type=plan.float_type.value,
         operators=sum(touches_single(node) and not is_free(node) for node in model.graph),
-        kept=plan.kept,
-        reasons=dict(Counter(kept.code for kept in plan.kept).most_common()),
+        kept=kept,
+        reasons=dict(Counter(found.code for found in kept).most_common()),
         casts=casts,
         clamped=plan.clamped,
         unobserved=None if casts is None else plan.unobserved,

@@ -174,11 +174,12 @@ def lay_groundwork(run: Run, opened: Opened, samples: Samples | None, also: Sequ
     with run.stage("choose"):
         ranges = calibration.choose(opened.plan, observed, config.ranges, run.listener)
     work = Groundwork(opened, samples, observed, ranges, Candidate(opened.plan, ranges.groups))
-    return recover_accuracy(run, work) if config.recover else work
+    steps = run.useful_steps(config.recover)
+    return recover_accuracy(run, work, steps) if steps else work
 
 
-def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
-    """Take the steps of recovery that were asked for.
+def recover_accuracy(run: Run, work: Groundwork, steps: Sequence[str]) -> Groundwork:
+    """Take steps of recovery.
 
     Raises:
         DataError: There are no samples to recover on.
@@ -194,7 +195,7 @@ def recover_accuracy(run: Run, work: Groundwork) -> Groundwork:
         )
     run.say(*_about_bodies(work))
     with run.stage("recover"):
-        found = recover(_start(run, work, samples), run.recovery_steps())
+        found = recover(_start(run, work, samples), steps)
     if found.record.samples < FEW_SAMPLES:
         run.say(
             f"Recovery could set only {found.record.samples} of the samples aside to judge by: what helps so few may "

@@ -172,9 +172,9 @@ def _asked_for(report: Report) -> str:
     """The options that a command needs for the target and type of a plan."""
     if len(report.types) > 1:
         return f"{_target(report)} --type-of ..."
-    kinds = {kind.title: kind.value for kind in QuantType if kind is not QuantType.INT8}
-    kind = kinds.get(report.type_title)
-    return _target(report) + (f" --type {kind}" if kind else "")
+    kind = next((kind for kind in QuantType if kind.title == report.type_title), QuantType.INT8)
+    asked = "" if kind is QuantType.INT8 else f" --type {kind.value}"
+    return _target(report) + asked + (" --experimental" if kind.experimental else "")
 
 
 def _target(report: Report) -> str:

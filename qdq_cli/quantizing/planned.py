@@ -39,7 +39,7 @@ def planned(run: Run, opened: Opened) -> Report:
         already_quantized=opened.already_quantized,
         target=run.target.name,
         activation_type=run.target.activation_type,
-        weight_type=run.target.weights.qtype.name,
+        weight_type=run.target.weight_type,
         processor=None if run.target.processor is None else run.target.processor.value,
         refused=opened.refused,
         builds=_builds(run, opened),

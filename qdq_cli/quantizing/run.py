@@ -13,7 +13,7 @@ import onnx_ir as ir
 from calibrators.scheme import Block
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.quantize import QuantizeConfig
-from qdq_cli.config.recovery import OF_ACTIVATIONS, OF_ONE_SCALE, ON_INTEGERS
+from qdq_cli.config.recovery import OF_ACTIVATIONS, OF_ONE_SCALE, ON_INTEGERS, RECOVERY_STEPS
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.target import Target
 from qdq_cli.process.clock import Clock
@@ -100,9 +100,8 @@ class Run(Course):
     notes: list[str] = field(default_factory=list)
     outcome: Outcome = field(default_factory=Outcome)
 
-    def recovery_steps(self) -> tuple[str, ...]:
-        """Return the steps of recovery that were asked for and that the type of the weights has a use for."""
-        asked = self.config.recover
+    def useful_steps(self, asked: Sequence[str]) -> tuple[str, ...]:
+        """Return those of the steps of recovery that the type of the weights has a use for; says which are left out."""
         found = [_useless(part) for part in self.target.parts or (self.target,)]
         useless, reason = frozenset.intersection(*(steps for steps, _ in found)), found[0][1]
         left = [step for step in asked if step in useless]
@@ -119,6 +118,8 @@ class Run(Course):
 
 def _useless(target: Target) -> tuple[frozenset[str], str]:
     """Return the steps of recovery that a target's type has no use for, and why."""
+    if target.in_blocks:
+        return frozenset(RECOVERY_STEPS), f"blocks of {target.type_title} find their scales while the network runs"
     if target.weights.qtype.grid is not None:
         return ON_INTEGERS, f"{target.type_title} has no even steps to round to"
     if target.weights_alone:

@@ -48,7 +48,8 @@ def with_twin(
     beside = staged.target.with_name(f"{staged.target.name}.twin")
     exact = frozenset() if predictor is None else predictor.never_stored(finished.model)
     with files.staged(twin(finished.model, exact, keep_inputs=native), beside, external=False) as file:
-        yield replace(result, twin=file.path, by_default=ir.DataType.BFLOAT16 not in types)
+        by_default = result.by_default and ir.DataType.BFLOAT16 not in types
+        yield replace(result, twin=file.path, by_default=by_default)
 
 
 def write_verified(
@@ -77,7 +78,8 @@ def write_verified(
             seen = work.observed
             known = report.opset, seen.digests, seen.histograms, seen.samples
             runtime = run.target.runtime or DEFAULT_RUNTIME
-            result = verification.Result(*known, natively=True, runtime=runtime)
+            ordinary = not work.plan.has_blocks  # no runtime on a CPU knows these
+            result = verification.Result(*known, natively=True, runtime=runtime, by_default=ordinary)
             if work.samples is not None and config.verify.samples:
                 result = stack.enter_context(with_twin(result, staged, finished, run.target.predictor))
             models = (source.path, staged.path)

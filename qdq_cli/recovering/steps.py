@@ -20,7 +20,7 @@ from calibrators.layer_search import search_activation, search_weight
 from calibrators.qtypes import QType
 from calibrators.ranges import Ranges
 from calibrators.rounding import adaround, gptq
-from calibrators.scheme import Block
+from calibrators.scheme import Block, ScaleForm
 from qdq_cli.config.recovery import OF_ACTIVATIONS, OF_ONE_SCALE, ON_INTEGERS
 from qdq_cli.judging.bias import bias_place
 from qdq_cli.judging.candidate import Candidate
@@ -146,7 +146,8 @@ def fits(step: str, layer: Layer) -> bool:
     """Say whether a step has a use for how a layer is quantized."""
     blocks = isinstance(layer.scheme.granularity, Block)
     useless = (
-        (layer.scheme.qtype.grid is not None and step in ON_INTEGERS)
+        layer.scheme.scales is not ScaleForm.FLOAT
+        or (layer.scheme.qtype.grid is not None and step in ON_INTEGERS)
         or (blocks and step in OF_ONE_SCALE)
         or (layer.group is None and step in OF_ACTIVATIONS)
     )

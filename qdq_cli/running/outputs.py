@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from qdq_cli.model.maps import put_back
 from qdq_cli.model.nodes import every_body
-from qdq_cli.model.products import exact_products
+from qdq_cli.model.ordinary import ordinary
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.scratch import scratch_folder
 from qdq_cli.running.blocks import Blocks, block_width
@@ -132,13 +132,13 @@ def _types_in_bodies(graph: ir.Graph) -> dict[str, int]:
 def without_weights(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
     """Split a model into its graph and its large weights, which are not copied; the model is left as it is.
 
-    Its products of integers are exact on every processor (see `exact_products`).
+    It is one that runs, and that gives the same on every processor (see `ordinary`).
 
     Returns:
         (graph, arrays): the graph declares these weights as external data in a file that does not exist, and holds
         all others, those that lay in files too.
     """
-    model = exact_products(model)
+    model = ordinary(model)
     fed = {value.name for value in model.graph.inputs}
     weights: dict[str, NDArray[Any]] = {}
     replaced: list[tuple[ir.Value, ir.TensorProtocol]] = []

@@ -21,6 +21,7 @@ from qdq_cli.model.nodes import (
     mark_unobservable,
     name_of,
 )
+from qdq_cli.model.ordinary_blocks import BLOCK_OPERATORS
 from qdq_cli.screen.sentences import some_of
 
 Place = tuple[str, int]
@@ -36,6 +37,8 @@ def _kernels() -> frozenset[tuple[str, str]]:
 
 @functools.cache
 def _is_known(domain: str, op_type: str, opset: int) -> bool:
+    if op_type in BLOCK_OPERATORS:
+        return True  # what is run is their ordinary form
     if domain == ONNX_DOMAIN and onnx.defs.has(op_type, min(opset, onnx.defs.onnx_opset_version()), ""):
         return True
     return (domain, op_type) in _kernels()

@@ -20,7 +20,7 @@ def any_of(words: Sequence[str]) -> str:
     return " or ".join([part for part in (", ".join(words[:-1]), *words[-1:]) if part])
 
 
-_TYPES = {"float8e4m3fn": "FP8"}
+_TYPES = {"float8e4m3fn": "FP8", "float4e2m1": "FP4"}
 
 
 def all_of(words: Sequence[str]) -> str:

@@ -149,7 +149,7 @@ def _report(
         seconds=run.clock.seconds(),
         target=run.target.name,
         activation_type=run.target.activation_type,
-        weight_type=run.target.weights.qtype.name,
+        weight_type=run.target.weight_type,
         notes=tuple(run.notes),
         few=note_of_few(stand.work.observed.samples),
     )

@@ -21,6 +21,7 @@ from qdq_cli.targets.onnxruntime.table import ONNXRUNTIME
 from qdq_cli.targets.openvino.table import OPENVINO
 from qdq_cli.targets.tensorrt import weights_alone
 from qdq_cli.targets.tensorrt.fp8 import in_fp8
+from qdq_cli.targets.tensorrt.in_blocks import in_blocks as in_blocks_of
 from qdq_cli.targets.tensorrt.table import TENSORRT
 from qdq_cli.targets.tensorrt_rtx.table import TENSORRT_RTX
 from qdq_cli.targets.weights_alone import in_blocks
@@ -37,6 +38,10 @@ OTHER_TYPES = {
     QuantType.INT4_WEIGHTS: {
         **{target.name: weights_alone.in_int4(target) for target in (TENSORRT, TENSORRT_RTX)},
         ONNXRUNTIME.name: by_cpu.in_int4(ONNXRUNTIME),
+    },
+    **{
+        kind: {target.name: in_blocks_of(target, kind) for target in (TENSORRT, TENSORRT_RTX)}
+        for kind in (QuantType.NVFP4, QuantType.MXFP8)
     },
 }
 """Type of what is quantized, where it is not the target's own -> name -> target."""
@@ -109,6 +114,11 @@ def _table(name: str, kind: QuantType, config: PlanConfig, cpu: Cpu) -> Target:
     Raises:
         UsageError: As for `target_for`.
     """
+    if kind.experimental and not config.experimental:
+        raise UsageError(
+            f"{kind.title} is experimental: nothing on a CPU runs what is written, and only its twin is verified.",
+            "Give --experimental to have it all the same.",
+        )
     table = target_named(name, cpu) if kind is QuantType.INT8 else _in_type(name, kind)
     if config.per_tensor_weights and isinstance(table.weights.granularity, Block):
         raise UsageError(

@@ -93,6 +93,11 @@ def in_blocks(target: Target, size: int) -> Target:
             f"--block-size has no meaning beside {target.type_title}: no scale is one of a block.",
             "It goes with --type int4-weights.",
         )
+    if target.in_blocks:
+        raise UsageError(
+            f"--block-size has no meaning beside {target.type_title}: its blocks have {granularity.size} values.",
+            "It goes with --type int4-weights.",
+        )
     if size not in target.block_sizes:
         raise UsageError(
             f"{target.title} reads no weights in blocks of {size}.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -198,8 +198,8 @@ class _Tuning:
         """Measure everything in INT8; where that misses the target, recover; where that does not help, search."""
         everything = self._measure(frozenset())
         self._require_floor(everything)
-        if not everything.met and self.config.quantize.recover:
-            everything = self._recover(everything)
+        steps = () if everything.met else self.run.useful_steps(self.config.quantize.recover)
+        everything = self._recover(everything, steps) if steps else everything
         if everything.met:
             return {frozenset(): everything}
         self._estimate()
@@ -215,11 +215,11 @@ class _Tuning:
                     measured[quietest] = self._measure(quietest)
         return measured
 
-    def _recover(self, before: Point) -> Point:
+    def _recover(self, before: Point, steps: Sequence[str]) -> Point:
         """Recover accuracy with everything in INT8; leaving float starts from there, unless that is worse."""
         former = self.stand
         self.run.config = self.config.quantize
-        work = recover_accuracy(self.run, former.work)
+        work = recover_accuracy(self.run, former.work, steps)
         self.run.config = replace(self.config.quantize, recover=())
         self.stand = replace(former, work=work)
         after = self._measure(frozenset())

@@ -19,6 +19,7 @@ from qdq_cli.config.forms import FloatType, ScaleType
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.errors import ModelError
 from tests.networks import Network, proto_of, run
+from tests.targets.tensorrt.forms import FP32, mxfp8, nvfp4
 from tests.workspace import REPOSITORY
 
 F = np.float32
@@ -557,6 +558,13 @@ def test_computed_scales_stay():
     assert codes(model)["dynamic"] == "NO_TYPE"
     assert codes(model)["back"] == "COMPUTED_SCALE"
     proto_of(converted(model, plan_of(model, {})).model)
+
+
+def test_the_steps_of_nvfp4_stay_and_what_quantizes_takes_the_type():
+    found = codes(prepare(ir.from_proto(nvfp4(FP32))).model)
+    halves = ("x_codes", "x_blocks", "w", "w_blocks")
+    assert found == {f"{name}_DequantizeLinear": "BLOCK_SCALES" for name in halves}
+    assert codes(prepare(ir.from_proto(mxfp8(FP32))).model) == {}
 
 
 # The plan

@@ -114,8 +114,8 @@ def test_the_summary_and_a_plan_count_the_types(space: Workspace):
 @pytest.mark.parametrize(
     ("options", "found", "hint"),
     [
-        (["--type-of", "nothing=fp8"], "--type-of 'nothing' matches nothing", "--dry-run -v"),
-        (["--type-of", "righ=fp8"], "--type-of 'righ' matches nothing", "right"),
+        (["--type-of", "nothing=fp8"], "--type-of 'nothing' matches no weighted operator", "--dry-run -v"),
+        (["--type-of", "righ=fp8"], "--type-of 'righ' matches no weighted operator", "right"),
         (["--type-of", "right=fp9"], "no GLOB=TYPE", "fp8"),
         (["--type-of", "=fp8"], "no GLOB=TYPE", ""),
         (["--type-of", "missing.txt"], "neither GLOB=TYPE nor a text file", "a file of such lines"),

@@ -25,8 +25,18 @@ def dequantizes_weight_first(node: ir.Node) -> str:
 
     Source: decision 15.
     """
-    stored = _stored_per_channel(input_at(node, 1)) and _is_three_squares(input_at(node, 1))
+    weight = input_at(node, 1)
+    stored = _stored_per_channel(weight) and _is_three_squares(weight) and not _is_fp4_beside_single(node)
     return STORED_HEADS if stored and _is_read_as_heads(node.outputs[0]) else ""
+
+
+def _is_fp4_beside_single(node: ir.Node) -> bool:
+    """Say whether a product reads FP4 codes and gives FP32: it is computed on codes all the same (decision 20)."""
+    weight = input_at(node, 1)
+    maker = None if weight is None else weight.producer()
+    codes = None if maker is None or not is_dequantize(maker) else input_at(maker, 0)
+    fp4 = codes is not None and codes.dtype == ir.DataType.FLOAT4E2M1
+    return fp4 and node.outputs[0].dtype == ir.DataType.FLOAT
 
 
 def _stored_per_channel(weight: ir.Value | None) -> bool:
