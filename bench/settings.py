@@ -33,8 +33,8 @@ class Settings:
     few_samples: int = 64
     many_samples: int = 1024
     peer_samples: int = 32
-    cpu_samples: int = 24
-    cpu_seconds: float = 3.0
+    cpu_samples: int = 48
+    cpu_seconds: float = 2.0
     nodes: int = 15_000
     growth: tuple[int, ...] = (50, 500, 5_000, 15_000)
     growth_samples: tuple[int, ...] = (16, 256, 4_096)
