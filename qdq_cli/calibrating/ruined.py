@@ -6,7 +6,8 @@ well as a whole: where channels that hardly move meet large weights, as batch no
 leaves them.
 
 Where kernels write codes, the last operators round their results too, and nothing behind them evens that out. So these
-results have to bear it, channel by channel.
+results have to bear it, channel by channel. And what an operator left float reads comes out of codes there all the
+same: where these are what ruins it, the operator that writes them is left float with it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from calibrators import CANDIDATES, Histogram, Method, Range, ScaleGroup, choose_range, range_of
 from calibrators.wide import is_seen, merged
 from qdq_cli.calibrating.readers import Reader, as_stored, noise_ratio, readers_of
 from qdq_cli.model.linear import Linear
+from qdq_cli.model.nodes import input_at, is_constant, is_op
 from qdq_cli.placement.around import last_results
 from qdq_cli.placement.operators import is_weighted
 from qdq_cli.placement.plan import Plan
@@ -73,18 +76,70 @@ def ruined_operators(
         reader = trial.reader
         seen = histograms.get(reader.tensor)
         if reader.group in free and seen is not None and seen.excerpts.pieces and is_seen(histograms, reader.group):
-            sqnr_db = _best_sqnr_db(reader, seen, merged(histograms, reader.group.observed))
+            together = merged(histograms, reader.group.observed)
+            sqnr_db = _best_sqnr_db(reader, seen, together, round_weight(reader.weight, reader.target.scheme))
             found.append((sqnr_db - LEAST_SQNR_DB, f"{sqnr_db:.1f} dB by itself", trial))
             if (kept := rounded.get(reader.node)) is not None:
                 sqnr_db = _result_sqnr_db(reader, seen, kept, plan)
                 found.append((sqnr_db - LEAST_RESULT_DB, f"{sqnr_db:.1f} dB in the codes of its result", trial))
-    left, chosen = MOST_PERCENT, {}
+    chosen = _chosen(found, shares.unit)
+    return chosen | (_makers(plan, histograms, found, chosen) if _writes_codes(plan) else {})
+
+
+_Found = list[tuple[float, str, _Trial]]
+"""How far an operator is above what it has to keep, in dB; what it keeps, in words; the operator."""
+
+
+def _chosen(found: _Found, unit: str) -> dict[str, str]:
+    """Choose from what was found, the worst first, as far as their share of the work goes."""
+    left, chosen = MOST_PERCENT, dict[str, str]()
     for above_db, why, trial in sorted(found, key=lambda entry: (entry[0], entry[2].reader.node.name or "")):
         name = trial.reader.node.name or ""
         if above_db < 0 and trial.percent <= left and name not in chosen:
             left -= trial.percent
-            chosen[name] = f"{why}, {trial.percent:.1f} % of the {shares.unit} (--all-int8)"
+            chosen[name] = f"{why}, {trial.percent:.1f} % of the {unit} (--all-int8)"
     return chosen
+
+
+def _writes_codes(plan: Plan) -> bool:
+    return plan.target.kernels is Kernels.READING_AND_WRITING
+
+
+_FUNCTIONS = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Swish", "Gelu", "Tanh", "Mul")
+"""What stands between an operator and the one that reads its result, value by value."""
+
+
+def _makers(
+    plan: Plan, histograms: Mapping[str, Histogram], found: _Found, chosen: Mapping[str, str]
+) -> dict[str, str]:
+    """Find the operators that write the codes which ruin a chosen one, whatever its weight is stored as."""
+    makers = {}
+    for _, _, trial in found:
+        reader, maker = trial.reader, _maker(trial.reader.node)
+        if (reader.node.name or "") not in chosen or maker is None or maker.name not in plan.quantized:
+            continue
+        together = merged(histograms, reader.group.observed)
+        sqnr_db = _best_sqnr_db(reader, histograms[reader.tensor], together, reader.weight)
+        if sqnr_db < LEAST_SQNR_DB:
+            makers[maker.name] = f"its codes leave '{reader.node.name}' {sqnr_db:.1f} dB (--all-int8)"
+    return makers
+
+
+def _maker(node: ir.Node) -> ir.Node | None:
+    """Return the one weighted operator whose result a node reads, with functions of it between; None for another."""
+    waiting, makers = [input_at(node, 0)], set[ir.Node]()
+    while waiting:
+        value = waiting.pop()
+        if value is None or is_constant(value):
+            continue
+        maker = value.producer()
+        if maker is not None and is_weighted(maker):
+            makers.add(maker)
+        elif maker is not None and is_op(maker, *_FUNCTIONS):
+            waiting += maker.inputs
+        else:
+            return None
+    return makers.pop() if len(makers) == 1 else None
 
 
 def _rounded_results(model: ir.Model, plan: Plan, histograms: Mapping[str, Histogram]) -> dict[ir.Node, Range]:
@@ -92,7 +147,7 @@ def _rounded_results(model: ir.Model, plan: Plan, histograms: Mapping[str, Histo
 
     That of a result that something clips is left out: what its kernel writes is not what it multiplies.
     """
-    if plan.target.kernels is not Kernels.READING_AND_WRITING:
+    if not _writes_codes(plan):
         return {}
     groups = {target.tensor: plan.groups[target.group] for target in plan.targets}
     ends = last_results(list(model.graph), plan.target.operators)
@@ -129,10 +184,10 @@ def _trials(model: ir.Model, plan: Plan, shares: Shares) -> Iterator[_Trial]:
             yield _Trial(reader, percent)
 
 
-def _best_sqnr_db(reader: Reader, seen: Histogram, together: Histogram) -> float:
+def _best_sqnr_db(reader: Reader, seen: Histogram, together: Histogram, weight: NDArray[np.generic]) -> float:
     """The SQNR of an operator's results under the first range that serves, else the best of those methods choose."""
     scheme = reader.scheme
-    quantized = reader.matrices(round_weight(reader.weight, reader.target.scheme))
+    quantized = reader.matrices(weight)
     layer = reader.layer(seen.excerpts.pieces)
     best = -math.inf
     for method in CANDIDATES.values():

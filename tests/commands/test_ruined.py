@@ -44,6 +44,18 @@ def test_it_stays_float_and_the_outputs_gain(spoiled: Workspace):
     assert gained[0] > gained[1] + 10
 
 
+def test_what_writes_the_codes_that_ruin_it_stays_float_too(spoiled: Workspace):
+    """Where kernels write codes: left float alone, it would read what it cannot bear out of codes all the same."""
+    options = ("--calib", spoiled.arrays, "--target", "onnxruntime", "--no-time")
+    _, found = quantized(spoiled, "a.onnx", *options)
+    why = {skip["node"]: skip["reason"] for skip in found["skips"] if skip["code"] == "RUINED"}
+    assert why.keys() == {"deep", "point"}
+    assert why["point"].startswith("its codes leave 'deep' ") and float(why["point"].split()[4]) < 15
+    _, alone = quantized(spoiled, "b.onnx", *options, "--all-int8", "--exclude", "deep")
+    gained = [report["verification"]["outputs"]["last"]["sqnr_db"] for report in (found, alone)]
+    assert gained[0] > gained[1] + 10
+
+
 def test_the_reason_stands_in_the_summary(spoiled: Workspace):
     done = qdq("quantize", spoiled.model, "--calib", spoiled.arrays, "-o", spoiled.folder / "a.onnx")
     assert "dB by itself, 1.0 % of the MACs (--all-int8)" in " ".join(done.out.split())
@@ -86,7 +98,7 @@ def test_a_cache_without_pieces_says_what_it_lacks(spoiled: Workspace):
 
 
 def test_a_range_by_hand_is_the_users_word(spoiled: Workspace):
-    _, report = quantized(spoiled, "a.onnx", "--calib", spoiled.arrays, "--range", "point_relu=0.5")
+    _, report = quantized(spoiled, "a.onnx", "--calib", spoiled.arrays, "--range", "point_swish=0.5")
     assert all(skip["code"] != "RUINED" for skip in report["skips"])
 
 
