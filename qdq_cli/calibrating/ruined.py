@@ -185,12 +185,15 @@ def _trials(model: ir.Model, plan: Plan, shares: Shares) -> Iterator[_Trial]:
 
 
 def _best_sqnr_db(reader: Reader, seen: Histogram, together: Histogram, weight: NDArray[np.generic]) -> float:
-    """The SQNR of an operator's results under the first range that serves, else the best of those methods choose."""
+    """The SQNR of an operator's results under the first range that serves, else the best of those methods choose.
+
+    From the range that is found at once to those that take a search: most operators bear the whole range.
+    """
     scheme = reader.scheme
     quantized = reader.matrices(weight)
     layer = reader.layer(seen.excerpts.pieces)
     best = -math.inf
-    for method in CANDIDATES.values():
+    for method in reversed(CANDIDATES.values()):
         kept = choose_range(together, method, scheme)
         ratio = noise_ratio(layer.noise(as_stored(layer.rows, kept, scheme), quantized), layer.signal)
         best = max(best, _sqnr_db(ratio))
