@@ -31,6 +31,7 @@ from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.rounded import round_weight
 from qdq_cli.placement.shares import MOST_PERCENT, Shares, shares_of
 from qdq_cli.placement.target import Kernels
+from qdq_cli.process.progress import each
 
 LEAST_SQNR_DB = 15.0
 """Under this an operator is ruined: noise of a thirtieth of its signal, channel by channel."""
@@ -72,7 +73,7 @@ def ruined_operators(
     shares, free = _shares(model), set(groups)
     found = []
     rounded = _rounded_results(model, plan, histograms)
-    for trial in _trials(model, plan, shares) if plan.can_shrink else ():
+    for trial in each(tuple(_trials(model, plan, shares)) if plan.can_shrink else ()):
         reader = trial.reader
         seen = histograms.get(reader.tensor)
         if reader.group in free and seen is not None and seen.excerpts.pieces and is_seen(histograms, reader.group):

@@ -29,6 +29,7 @@ from qdq_cli.model.placing import data_beside, folder_beside, named_by_content, 
 from qdq_cli.model.wellformed import check_wellformed
 from qdq_cli.model.wire import as_valid_onnx, encode, root_cause
 from qdq_cli.process.errors import ModelError, UsageError
+from qdq_cli.process.progress import counted
 from qdq_cli.process.writable import check_writable
 
 INLINE_LIMIT_BYTES = 1_800_000_000
@@ -317,8 +318,12 @@ def _write(model: ir.Model, path: Path, *, external: bool) -> Path | None:
 def _write_external(model: ir.Model, path: Path) -> Path | None:
     take_in_small(model, EXTERNAL_THRESHOLD_BYTES)
     data = path.with_name("weights")
-    with as_valid_onnx():
-        ir.save(model, path, external_data=data.name, size_threshold_bytes=EXTERNAL_THRESHOLD_BYTES)
+    large = sum(value.const_value is not None for value in model.graph.initializers.values())
+    with as_valid_onnx(), counted(large) as advance:
+        ir.save(
+            model, path, external_data=data.name, size_threshold_bytes=EXTERNAL_THRESHOLD_BYTES,
+            callback=lambda tensor, at: advance(at.index + 1, at.total),
+        )  # fmt: skip
     if has_maps(model):
         path.write_bytes(put_back(model, onnx.load(path, load_external_data=False)).SerializeToString())
     if data.stat().st_size:

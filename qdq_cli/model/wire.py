@@ -23,6 +23,7 @@ from qdq_cli.model.external_data import external_initializers
 from qdq_cli.model.maps import put_back
 from qdq_cli.model.stored_tensor import BITS
 from qdq_cli.process.errors import ModelError
+from qdq_cli.process.progress import each
 
 INSIDE_BYTES = 1024
 """Tensors up to this size are small enough to go the ordinary way (scales, shapes)."""
@@ -49,7 +50,7 @@ class Encoded:
     def pieces(self) -> Iterator[bytes]:
         """Yield the bytes of the model, one weight after the other; the same bytes on every run."""
         yield self.head
-        for announcement, tensor in self.weights:
+        for announcement, tensor in each(self.weights):
             yield announcement
             yield tensor.tobytes()
 

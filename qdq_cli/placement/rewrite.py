@@ -36,6 +36,7 @@ from qdq_cli.placement.rounded import given_ranges, own_ranges
 from qdq_cli.placement.target import Bias, Target
 from qdq_cli.placement.weights import input_axis
 from qdq_cli.process.errors import ModelError
+from qdq_cli.process.progress import each
 from qdq_cli.screen.sentences import some_of
 
 NO_RANGES: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
@@ -159,14 +160,14 @@ def _write(model: ir.Model, plan: Plan, ranges: Sequence[Range], how: _Form) -> 
     pairs = _pairs(plan, how.regions)
     small = [
         tensor
-        for (tensor, group), uses in pairs.items()
+        for (tensor, group), uses in each(pairs.items())
         if writer.quantize_activation(tensor, uses, ranges[group], plan.scheme_of(group))
     ]
     for output in plan.targets:
         if output.is_output:
             writer.give_dequantized(output.tensor)
     dead: dict[str, int] = {}
-    for target in plan.weights:
+    for target in each(plan.weights):
         channels = writer.quantize_weight(target, how.weights, how.weight_ranges.get(target.tensor))
         if channels:
             dead[target.tensor] = channels

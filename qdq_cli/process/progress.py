@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterator
+from contextvars import ContextVar
+from typing import Protocol, TypeVar
 
 
 class Listener(Protocol):
@@ -45,3 +46,45 @@ class _Silent:
 
 SILENT: Listener = _Silent()
 """Says nothing; what library callers get by default."""
+
+Item = TypeVar("Item")
+
+_STAGE: ContextVar[tuple[Listener, str] | None] = ContextVar("stage", default=None)
+
+
+@contextlib.contextmanager
+def telling(listener: Listener, title: str) -> Iterator[None]:
+    """Within the block, let loops that count what they do, however deep inside, tell a listener under a title."""
+    before = _STAGE.set((listener, title))
+    try:
+        yield
+    finally:
+        _STAGE.reset(before)
+
+
+@contextlib.contextmanager
+def counted(total: int) -> Iterator[Callable[[int, int], None]]:
+    """Open a progress display of the stage that runs; yields what is told (done, total). Outside of stages, nobody is.
+
+    For work that a stage waits for, in rooms that know of no listener. Whoever shows it does so where it lasts.
+
+    Args:
+        total: How much there is to do.
+    """
+    stage = _STAGE.get()
+    if stage is None:
+        yield lambda done, total: None
+        return
+    listener, title = stage
+    with telling(SILENT, title), listener.progress(title, total) as advance:  # what is inside is part of it
+        yield advance
+
+
+def each(items: Collection[Item]) -> Iterator[Item]:
+    """Yield items one by one, and tell the stage that runs how many of them are done."""
+    if not items:
+        return
+    with counted(len(items)) as advance:
+        for done, item in enumerate(items, 1):
+            yield item
+            advance(done, len(items))

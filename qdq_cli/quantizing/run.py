@@ -19,7 +19,7 @@ from qdq_cli.placement.target import Target
 from qdq_cli.process.clock import Clock
 from qdq_cli.process.collector import collector_paused
 from qdq_cli.process.interrupts import insist
-from qdq_cli.process.progress import Listener
+from qdq_cli.process.progress import Listener, telling
 from qdq_cli.quantizing.report import Report, Seconds
 from qdq_cli.screen.sentences import any_of
 
@@ -31,6 +31,16 @@ if TYPE_CHECKING:  # what runs models and what draws pages is loaded by those wh
 
 _BUILDING = frozenset({"load", "prepare", "plan", "choose", "rewrite", "cast", "predict", "save"})
 """Stages that make graphs and records, and hardly any garbage. Models run in the others."""
+
+_TITLES = {
+    "prepare": "preparing",
+    "plan": "planning",
+    "rewrite": "writing Q and DQ",
+    "cast": "writing Casts",
+    "predict": "predicting",
+    "save": "saving",
+}
+"""Stages whose loops tell how far they are, and what that is called. The others say it themselves."""
 
 
 @dataclass
@@ -69,7 +79,9 @@ class Course:
         """
         insist()
         builds = name in _BUILDING and not self.clock.has_run(name)
-        with self.clock.stage(name), collector_paused() if builds else contextlib.nullcontext():
+        title = _TITLES.get(name)
+        told = contextlib.nullcontext() if title is None else telling(self.listener, title)
+        with self.clock.stage(name), told, collector_paused() if builds else contextlib.nullcontext():
             yield
 
     def say(self, *notes: str) -> None:

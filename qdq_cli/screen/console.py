@@ -11,8 +11,9 @@ import os
 import shutil
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -100,6 +101,35 @@ def _held(record: object, hold: Callable[[], None] | None) -> None:
         raise
 
 
+PATIENCE_SECONDS = 1.0
+"""How long work has to last for a bar to be shown: one that is gone at once is a flicker."""
+
+
+class _Bar:
+    """A progress bar, with rate and time left, that waits until the work has lasted a little."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self._title, self._total = title, total
+        self._start = time.monotonic()
+        self._shown: Any = None
+
+    def advance(self, done: int, total: int) -> None:
+        """Show that so much is done."""
+        waited = time.monotonic() - self._start
+        if self._shown is None and waited >= PATIENCE_SECONDS:
+            from tqdm import tqdm  # most work is done before a bar would be loaded
+
+            self._shown = tqdm(total=total, desc=printable(self._title), unit="", leave=False, file=sys.stderr)
+            self._shown.start_t -= waited  # the rate counts from the beginning
+        if self._shown is not None:
+            self._shown.update(done - self._shown.n)
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._shown is not None:
+            self._shown.close()
+
+
 class Console:
     """How one run talks to its user.
 
@@ -130,18 +160,12 @@ class Console:
 
     @contextlib.contextmanager
     def progress(self, title: str, total: int) -> Iterator[Callable[[int, int], None]]:
-        """Show a progress bar on a terminal; yields the function that is told (done, total) so far."""
+        """Show a progress bar on a terminal where the work lasts; yields what is told (done, total) so far."""
         if self._quiet or not _is_terminal(sys.stderr):
             yield lambda done, total: None
             return
-        from tqdm import tqdm
-
-        with tqdm(total=total, desc=printable(title), unit="", leave=False, file=sys.stderr) as bar:
-
-            def advance(done: int, total: int) -> None:
-                bar.update(done - bar.n)
-
-            yield advance
+        with contextlib.closing(_Bar(title, total)) as bar:
+            yield bar.advance
 
     def document(self, record: object) -> None:
         """Print a record as the one JSON document of the run."""

@@ -11,14 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.workspace import Outcome, Workspace, command, environment, make_workspace, process
+from tests.workspace import Outcome, Workspace, environment, make_workspace, process
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals of POSIX")
 
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def in_terminal(*arguments: object, cwd: Path, **changes: str) -> Outcome:
+def waiting(seconds: str, *arguments: object) -> list[str]:
+    """The command line of a process that shows a bar after some seconds: no test depends on how long work lasts."""
+    patience = f"from qdq_cli.screen import console; console.PATIENCE_SECONDS = float('{seconds}')"
+    return [sys.executable, "-c", f"{patience}; from qdq_cli.main import main; main()", *map(str, arguments)]
+
+
+def in_terminal(*arguments: object, cwd: Path, patience: str = "0", **changes: str) -> Outcome:
     """Run with stdout and stderr each on a pseudo-terminal of 24 rows and 80 columns."""
     import fcntl
     import pty
@@ -31,7 +37,7 @@ def in_terminal(*arguments: object, cwd: Path, **changes: str) -> Outcome:
     settings = {name: value for name, value in environment(**changes).items() if name != "COLUMNS"}
     (_, stdout), (_, stderr) = ends
     running = subprocess.Popen(
-        command(*arguments), cwd=cwd, env=settings, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL
+        waiting(patience, *arguments), cwd=cwd, env=settings, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL
     )
     texts = [b"", b""]
     readers = [outer for outer, _ in ends]
@@ -57,6 +63,16 @@ def test_progress_appears_on_stderr_alone(shown: Outcome):
     assert "verifying" in shown.err
     assert "0/9" in shown.err
     assert "calibrating" not in shown.out
+
+
+def test_what_makes_the_result_is_counted_too(shown: Outcome):
+    """Tensors that get Q and DQ, weights, what has to be looked at closer."""
+    assert "writing Q and DQ" in shown.err
+
+
+def test_work_that_does_not_last_shows_no_bar(space: Workspace):
+    done = in_terminal("quantize", "model.onnx", "--calib", "arrays.npz", cwd=space.folder, patience="inf")
+    assert (done.code, done.err) == (0, "")
 
 
 def test_progress_leaves_nothing_on_the_screen(shown: Outcome):
