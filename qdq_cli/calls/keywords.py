@@ -219,12 +219,14 @@ class TuneKeywords(RunKeywords, EvaluationKeywords, total=False):
         max_drop: How much worse than the float model's the number of `evaluate` may be.
         cost: `predicted`; `built`: the bytes that kernels move as NVIDIA's compiler builds them; or `measured`: the
             time of a run on this CPU, the default for targets on CPUs.
-        gpu: Compute capability that `built` builds for; None for `sm89`.
+        gpu: Compute capability that a type is chosen for, for every operator; also what `built` builds for.
+        types: Types to choose from, such as `("int8", "fp8")`; none: those that `gpu` has.
     """
 
     max_drop: float | None
     cost: str | None
     gpu: str | None
+    types: Names
 
 
 class SensitivityKeywords(

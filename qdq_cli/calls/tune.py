@@ -45,7 +45,7 @@ def tune(model: Model, calib: Calib, **given: Unpack[TuneKeywords]) -> Result[Tu
         output = place.folder / "result.qdq.onnx"
         own = {"report": None, "min_int8_macs": None, "dry_run": False, "exclude_after_recovery": ()}
         config = quantize_of(place.model(model), calib, {**keywords, **own}, place, output)
-        own_words = (keywords[name] for name in ("max_drop", "min_int8_macs", "report", "cost", "gpu"))
+        own_words = (keywords[name] for name in ("max_drop", "min_int8_macs", "report", "cost", "gpu", "types"))
         outcome = Outcome()
         report = tune_model(TuneConfig(config, evaluation_of(keywords), *own_words), told_of(keywords), outcome)
         made = output if output.exists() else place.folder / report.output

@@ -46,7 +46,7 @@ _RECOVER = click.Option(
 _WRITING = tuple(option for option in OUTPUT if option.name != "dry_run")
 _VERIFYING = options_of(VerifyConfig, "samples")
 
-_COST = options_of(TuneConfig, "cost", "gpu")
+_COST = options_of(TuneConfig, "gpu", "types", "cost")
 
 _SECTIONS = {
     "Data": (*DATA, STRICT),
@@ -68,12 +68,14 @@ def tune(params: Params) -> None:
     Of all choices that meet the target, the one is sought that keeps most work in INT8: the mean of the shares of
     multiply-accumulates and activation traffic, as qdq inspect predicts them; with --cost built, the one whose kernels
     move the fewest bytes when NVIDIA's compiler builds it; for targets on CPUs, the one that runs fastest on this one.
-    Everything in INT8 is tried first, then with its accuracy recovered. Where no choice meets the target, the exit
-    code is 5, and the best that was found is kept as MODEL.qdq.best.onnx.
+    Everything in INT8 is tried first, then with its accuracy recovered. With --gpu a type is chosen for every operator:
+    the mix with the least predicted time on that GPU. Where no choice meets the target, the exit code is 5, and the
+    best that was found is kept as MODEL.qdq.best.onnx.
 
     \b
     Examples:
       qdq tune model.onnx --calib images/ --min-sqnr 30
+      qdq tune model.onnx --calib images/ --min-sqnr 30 --gpu sm89
       qdq tune model.onnx --calib images/ --min-agreement 99 --report page.html
       qdq tune model.onnx --calib images/ --max-drop 0.5 \\
         --eval "python eval.py {model}"
@@ -106,6 +108,7 @@ def config_of(params: Params) -> TuneConfig:
         report=params["report"],
         cost=params["cost"],
         gpu=params["gpu"],
+        types=params["types"],
     )
 
 
@@ -115,7 +118,8 @@ def show(screen: console.Console, report: TuneReport, params: Params) -> None:
 
     screen.result(report, lambda: tune_lines(report, screen.paint, full=screen.verbose))
     show_report(screen, report.quantize)
-    if report.left_float or report.quantize.recovery is not None or report.mha != bool(params["mha"]):
+    changed = report.left_float or report.search is not None or report.quantize.recovery is not None
+    if changed or report.mha != bool(params["mha"]):
         screen.write(["", *command_lines(same_command(report, params))])
 
 
@@ -129,10 +133,16 @@ def same_command(report: TuneReport, params: Params) -> tuple[str, ...]:
         *(option for option in _WRITING if option.name != "output"),
         *_VERIFYING,
     ]
-    written = spelled(options, {**params, "mha": report.mha})
+    written = spelled(options, {**params, "mha": report.mha, **_types(report, params)})
     recovered = report.quantize.recovery is not None
     recovery = (spelled(RECOVERY[1:], params) or ("--recover",)) if recovered else ()
-    exclude = "--exclude-after-recovery" if recovered else "--exclude"
+    exclude = "--exclude-after-recovery" if recovered and report.search is None else "--exclude"
     excluded = (f"{exclude} {shlex.quote(name)}" for name in report.frontier[report.chosen].left_float)
     output = (f"-o {shlex.quote(report.output)}",) if params["output"] is not None or not report.met else ()
     return ("qdq quantize", shlex.quote(report.model), *written, *recovery, *excluded, *output)
+
+
+def _types(report: TuneReport, params: Params) -> Params:
+    """The options of the types that were chosen; none where operators of one type were left float."""
+    search = report.search
+    return {} if search is None else {"type": search.type, "type_of": (*params["type_of"], *search.type_of)}

@@ -5,18 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from qdq_cli.config.build import DEFAULT_GPU, GPUS
+from qdq_cli.config.build import DEFAULT_GPU
 from qdq_cli.config.checked import Checked
 from qdq_cli.config.data import DataConfig
 from qdq_cli.config.fields import OneOf, option
+from qdq_cli.config.forms import Gpu, QuantType
 from qdq_cli.config.limits import int8_macs_field, report_field
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.config.sensitivity import Evaluation
+from qdq_cli.process.errors import UsageError
+from qdq_cli.screen.sentences import any_of, did_you_mean
 
 PREDICTED = "predicted"
 BUILT = "built"
 MEASURED = "measured"
 COSTS = (PREDICTED, BUILT, MEASURED)
+
+TYPES = tuple(kind.value for kind in (QuantType.INT8, QuantType.FP8, QuantType.INT8_WEIGHTS, QuantType.INT4_WEIGHTS))
+"""Types that can be chosen for an operator: those that ONNX Runtime's CPU computes as they are written."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,9 @@ class TuneConfig(Checked):
         cost: What is kept low: `predicted` keeps most work in INT8 as predicted; `built` has the fewest bytes moved by
             the kernels that NVIDIA's compiler builds; `measured` is the fastest on this CPU, in the runtime of the
             target. None: `measured` where that runs on it and is installed, else `predicted`.
-        gpu: Compute capability that it builds for, and that must have units for the type; None for `sm89`, and any.
+        gpu: Compute capability that a type is chosen for, for every operator, out of those it has units for; also what
+            `built` builds for. None: `sm89` there, and no types are chosen.
+        types: Types to choose from, each by its name or several with commas; none: those that `gpu` has.
     """
 
     quantize: QuantizeConfig
@@ -57,11 +65,33 @@ class TuneConfig(Checked):
     )
     gpu: str | None = option(
         None,
-        f"Refuse types that this GPU has no units for; what --cost built builds for: {', '.join(GPUS)}. "
-        f"[default: {DEFAULT_GPU}]",
+        "Choose a type for every operator, out of those that this GPU has units for, with the least predicted time "
+        f"there; also what --cost built builds for. [default: {DEFAULT_GPU} for that, and INT8 or float]",
         metavar="smNN",
-        rule=OneOf(GPUS),
+        rule=OneOf(tuple(gpu.value for gpu in Gpu)),
     )
+    types: tuple[str, ...] = option(
+        (),
+        f"Types to choose from for every operator, with commas or repeated: {', '.join(TYPES)}; float is always one. "
+        "[default: those that --gpu has]",
+        metavar="TYPE,...",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        words = tuple(word.strip() for text in self.types for word in text.split(","))
+        for word in words:
+            if word not in TYPES:
+                raise UsageError(
+                    f"--types '{word}' is no type that qdq tune measures: it knows {any_of(TYPES)}.",
+                    did_you_mean(word, TYPES),
+                )
+        object.__setattr__(self, "types", tuple(dict.fromkeys(words)))
+
+    @property
+    def kinds(self) -> tuple[QuantType, ...]:
+        """The types to choose from, in the order of `TYPES`."""
+        return tuple(QuantType(name) for name in TYPES if name in self.types)
 
     @property
     def data(self) -> DataConfig:

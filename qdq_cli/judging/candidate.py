@@ -47,15 +47,18 @@ class Candidate:
 
 
 def with_plan(base: Candidate, plan: Plan, ranges: tuple[Range, ...]) -> Candidate:
-    """Return the candidate of a smaller plan: what stays quantized keeps its constants, the rest gets its own back.
+    """Return the candidate of another plan: what is quantized as before keeps its constants, others get their own.
 
     Args:
-        base: Of the larger plan.
-        plan: The smaller one.
+        base: Of the plan before, as a rule a larger one.
+        plan: The other one.
         ranges: Of each of its scale groups.
     """
-    weights = {target.tensor for target in plan.weights}
-    nodes = {target.use.node for target in plan.weights}
+    before = {(target.use.node, target.tensor, target.scheme, target.alone) for target in base.plan.weights}
+    alike = [
+        target for target in plan.weights if (target.use.node, target.tensor, target.scheme, target.alone) in before
+    ]
+    weights, nodes = {target.tensor for target in alike}, {target.use.node for target in alike}
     return Candidate(
         plan,
         ranges,

@@ -221,6 +221,22 @@ class BuildsOf(Protocol):
         """
 
 
+class SecondsOf(Protocol):
+    """Says how long a model takes at least on a GPU of a target."""
+
+    def device(self, gpu: Gpu) -> str:
+        """Name the device whose peak rates stand for those of a GPU."""
+
+    def __call__(self, model: ir.Model, gpu: Gpu, *, half: bool) -> float:
+        """Return the seconds of one inference at the peak rates of the GPU.
+
+        Args:
+            model: A Q/DQ model with inferred shapes.
+            gpu: The GPU.
+            half: Whether what it holds in FP32 runs in 16 bits.
+        """
+
+
 @dataclass(frozen=True)
 class Target:
     """A runtime that models are quantized for.
@@ -249,6 +265,7 @@ class Target:
         refusals: Says what of a model its releases refuse; None where nobody knows.
         builds: Says how each release builds it; None where there is nothing to type.
         predictor: Says what it would make of a result; None where nobody knows.
+        seconds: Says how long a result takes at least on a GPU; None where it runs on none.
         fuse: Says which operators of a result it puts on integers and which Q and DQ stay; None where nobody knows.
         integer_io: Whether it runs models whose inputs and outputs are integers.
         runtime: What runs its results on this CPU, of `timing.runtimes.RUNTIMES`; "" where nothing does.
@@ -279,6 +296,7 @@ class Target:
     refusals: RefusalsOf | None = None
     builds: BuildsOf | None = None
     predictor: Predictor | None = None
+    seconds: SecondsOf | None = None
     fuse: Callable[[ir.Model], Fusions] | None = None
     integer_io: bool = False
     runtime: str = ""

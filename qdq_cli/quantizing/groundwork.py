@@ -75,8 +75,22 @@ def leave_float(run: Run, work: Groundwork, operators: Iterable[str]) -> Groundw
         UsageError: One of them matches nothing.
     """
     config = replace(run.config.plan, exclude=(*run.config.plan.exclude, *operators))
-    smaller = replace(run, config=replace(run.config, plan=config))
-    plan = without_taken(smaller, make_plan(work.model, run.target, config), work.model, work.observed)
+    return planned_again(replace(run, config=replace(run.config, plan=config)), work)
+
+
+def planned_again(run: Run, work: Groundwork) -> Groundwork:
+    """Plan by the options and the target of a run, and choose the ranges again from what was observed.
+
+    What recovery found for the operators that both plans quantize in the same way stays.
+
+    Args:
+        run: The run.
+        work: The model under another plan. Every tensor that the plan quantizes has to be observed.
+
+    Raises:
+        UsageError: An option names something that is not there.
+    """
+    plan = without_taken(run, make_plan(work.model, run.target, run.config.plan), work.model, work.observed)
     plan = judged(work.model, plan, work.observed, run.config.ranges)
     ranges = calibration.choose(plan, work.observed, _given(plan, run.config.ranges))
     candidate = carried_over(work.candidate, plan, ranges)

@@ -364,7 +364,8 @@ class Report:
     def _title_of(self, weight: WeightTarget) -> str:
         if weight.alone:
             return type_title(FLOAT, weight.type)
-        return type_title(self.activation_type if weight.type == self.weight_type else weight.type)
+        known = weight.type == self.weight_type and self.activation_type != FLOAT
+        return type_title(self.activation_type if known else weight.type)
 
 
 class UnmetLimitError(LimitError):

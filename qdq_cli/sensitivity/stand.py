@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from qdq_cli.calibrating.calibration_data import Samples
+from qdq_cli.config.placement import PlanConfig
 from qdq_cli.judging.aside import split
 from qdq_cli.judging.candidate import Candidate
 from qdq_cli.judging.trials import Trials
@@ -48,19 +49,20 @@ class Stand:
         return tuple(node.name or "" for node in self.operators)
 
 
-def set_up(run: Run, opened: Opened, samples: Samples | None) -> Stand:
+def set_up(run: Run, opened: Opened, samples: Samples | None, every: PlanConfig | None = None) -> Stand:
     """Calibrate a model and run its float version on the samples to judge on.
 
     Args:
         run: The run.
         opened: The model.
         samples: The calibration data, as `pipeline.open_samples` found it.
+        every: The options of all plans that may take the place of that of the run; None for its own.
 
     Raises:
         DataError: There are no samples, or nothing of the model is quantized.
     """
     model = opened.prepared.model
-    work = lay_groundwork(run, opened, samples, shrinkable(model, run.target, run.config.plan))
+    work = lay_groundwork(run, opened, samples, shrinkable(model, run.target, every or run.config.plan))
     if work.samples is None:
         raise DataError(
             "There are no samples to run quantized variants of the model on.",

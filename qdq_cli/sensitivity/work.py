@@ -62,6 +62,11 @@ class WorkMeter:
             shape = shapes.get(value.name or "")
             value.shape = value.shape if shape is None else ir.Shape(list(shape))
 
+    @property
+    def model(self) -> ir.Model:
+        """The prepared float model that plans are made from."""
+        return self._planned
+
     def of(self, plan: Plan) -> Work:
         """The work that a plan puts into INT8."""
         return Work(*self._predictor.work(draft(self._model, plan)))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
 
 from calibrators.scheme import Block
-from qdq_cli.config.forms import Cpu, QuantType
+from qdq_cli.config.forms import Cpu, Gpu, QuantType, TensorRT
 from qdq_cli.config.placement import PlanConfig
+from qdq_cli.config.tune import TYPES
 from qdq_cli.model.provenance import target_of
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.target import Target
-from qdq_cli.process.errors import UsageError
+from qdq_cli.process.errors import ModelError, UsageError
 from qdq_cli.screen.sentences import any_of
 from qdq_cli.targets.mixed import of_types
 from qdq_cli.targets.onnxruntime import weights_alone as by_cpu
@@ -101,11 +103,51 @@ def target_for(name: str, config: PlanConfig, cpu: Cpu = Cpu.AUTO) -> Target:
     Raises:
         UsageError: The target has no kernels on that type, or none on blocks of the size that was asked for.
     """
-    kinds = tuple(dict.fromkeys((config.type, *(kind for _, kind in config.types))))
-    parts = [_table(name, kind, config, cpu) for kind in kinds]
+    return target_for_types((config.type, *(kind for _, kind in config.types)), name, config, cpu)
+
+
+def target_for_types(kinds: Sequence[QuantType], name: str, config: PlanConfig, cpu: Cpu = Cpu.AUTO) -> Target:
+    """Return the table of a target for some types: that of all operators that no other one is asked for first.
+
+    Args:
+        kinds: The types.
+        name: As for `target_for`.
+        config: What to quantize; its types say nothing here.
+        cpu: As for `target_named`.
+
+    Raises:
+        UsageError: As for `target_for`.
+    """
+    parts = [_table(name, kind, config, cpu) for kind in dict.fromkeys(kinds)]
     if config.block_size is not None and not any(part.block_sizes for part in parts):
         in_blocks(parts[0], config.block_size)  # which says that it has none
     return parts[0] if len(parts) == 1 else of_types(parts)
+
+
+def types_on(name: str, gpu: Gpu, release: TensorRT | None) -> tuple[QuantType, ...]:
+    """Return the types that results of a target may have on a GPU, of those that can be measured here.
+
+    Args:
+        name: The target.
+        gpu: The GPU.
+        release: What has to read the results; None for any that does.
+    """
+    tables = (
+        (kind, TARGETS if kind is QuantType.INT8 else OTHER_TYPES.get(kind, {})) for kind in map(QuantType, TYPES)
+    )
+    found = ((kind, known.get(name)) for kind, known in tables)
+    return tuple(kind for kind, table in found if table is not None and _serves(table, gpu, release))
+
+
+def _serves(table: Target, gpu: Gpu, release: TensorRT | None) -> bool:
+    if table.gpus and gpu not in table.gpus:
+        return False
+    try:
+        if table.release is not None:
+            table.release(table.lowest_opset, half=False, weights=table.weight_forms[0], asked=release)
+    except (UsageError, ModelError):
+        return False
+    return True
 
 
 def _table(name: str, kind: QuantType, config: PlanConfig, cpu: Cpu) -> Target:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from qdq_cli.config.forms import Form, Gpu, QuantType, TensorRT, WeightForm
 from qdq_cli.placement.target import Build, BuildsOf, ReleaseOf, Target
+from qdq_cli.screen.sentences import any_of
 
 
 def of_types(parts: Sequence[Target]) -> Target:
@@ -22,6 +23,7 @@ def of_types(parts: Sequence[Target]) -> Target:
         parts=tuple(parts),
         operators=integers.operators,
         predictor=integers.predictor,
+        seconds=integers.seconds,
         lowest_opset=max(part.lowest_opset for part in parts),
         forms=(Form.PAIRS,),
         gpus=_common(parts),
@@ -51,11 +53,22 @@ def _release(parts: Sequence[Target]) -> ReleaseOf:
 
 
 def _builds(parts: Sequence[Target]) -> BuildsOf:
+    titles = [part.type_title for part in parts if not part.weights_alone]
+
     def builds(oldest: TensorRT, *, half: bool, asked: TensorRT | None) -> tuple[Build, ...]:
         each = [part.builds(oldest, half=half, asked=asked) for part in parts if part.builds is not None]
-        return tuple(replace(alike[0], command=_with_every_flag(alike)) for alike in zip(*each, strict=True))
+        return tuple(
+            replace(alike[0], command=_with_every_flag(alike), note=_note(alike[0].note, titles))
+            for alike in zip(*each, strict=True)
+        )
 
     return builds
+
+
+def _note(note: str, titles: Sequence[str]) -> str:
+    """Write a note about what is computed in floats, whose first sentence is about one of the types, about all."""
+    _, runs, rest = note.partition(" runs in ")
+    return f"What is not {any_of(titles)} runs in {rest}" if runs and titles else note
 
 
 def _with_every_flag(alike: Sequence[Build]) -> str:

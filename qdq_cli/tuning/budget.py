@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,38 @@ def _solve(
     sums = Sums.of_matrix(rows, least, most)
     found = cheapest_amounts(cost / size, np.ones(cost.size), sums, whole=True)
     return None if found is None else frozenset(np.flatnonzero(found > 0.5).tolist())
+
+
+def cheapest_types(
+    noise: Sequence[Sequence[float]], cost: Sequence[Sequence[float]], budget: float
+) -> tuple[int, ...] | None:
+    """Return which of its types each unit takes: the cheapest choice whose noise is within the budget.
+
+    Args:
+        noise: Noise of each unit in each of its types; not negative.
+        cost: Cost of each unit in each of its types.
+        budget: Most noise of all units together, above 0.
+
+    Returns:
+        Positions in these lists, or None where no choice is within the budget.
+    """
+    sizes = [len(each) for each in noise]
+    if not sizes:
+        return ()
+    starts = np.concatenate(([0], np.cumsum(sizes)))
+    one_each = np.zeros((len(sizes), starts[-1]))
+    for number, (first, last) in enumerate(pairwise(starts)):
+        one_each[number, first:last] = 1.0
+    # as in `cheapest_float`: what exceeds the budget alone counts as just above it
+    noises = np.minimum(np.concatenate([np.asarray(each, np.float64) for each in noise]) / budget, 2.0)
+    costs = np.concatenate([np.asarray(each, np.float64) for each in cost])
+    ones = np.ones(len(sizes))
+    size = float(np.abs(costs).max()) or 1.0
+    sums = Sums.of_matrix([noises, *one_each], [-np.inf, *ones], [1.0, *ones])
+    found = cheapest_amounts(costs / size, np.ones(costs.size), sums, whole=True)
+    if found is None:
+        return None
+    return tuple(int(np.argmax(found[first:last])) for first, last in pairwise(starts))
 
 
 def _keeps(left_float: frozenset[int], floor: Floor | None) -> bool:

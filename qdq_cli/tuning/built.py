@@ -18,12 +18,15 @@ from qdq_cli.building.compiler import COMPILER, Job, compile_model
 from qdq_cli.building.record import Kernel, Outcome
 from qdq_cli.casting.convert import converted
 from qdq_cli.casting.plan import make_float_plan
+from qdq_cli.config.build import DEFAULT_GPU
+from qdq_cli.config.tune import BUILT, TuneConfig
 from qdq_cli.model import files
 from qdq_cli.placement.plan import Plan
 from qdq_cli.process.bounded import Limits
 from qdq_cli.process.errors import LimitError, ModelError
 from qdq_cli.process.scratch import scratch_folder
 from qdq_cli.quantizing.float_form import FloatForm
+from qdq_cli.sensitivity.stand import Stand
 from qdq_cli.sensitivity.work import WorkMeter
 from qdq_cli.tuning.record import BuiltCost
 
@@ -111,6 +114,14 @@ class BuildMeter:
             verb = "does not read it" if told.outcome is Outcome.REFUSED else "reads it, and makes no engine of it"
             self.unbuilt = self.unbuilt or f"{COMPILER} {verb} for {self._gpu}: {said.rstrip('.')}."
         return told.kernels
+
+
+def build_meter(stand: Stand, config: TuneConfig) -> BuildMeter | None:
+    """Return what builds variants; None where their cost is predicted."""
+    if config.cost != BUILT:
+        return None
+    opened = stand.work.opened
+    return BuildMeter(stand.meter, opened.form, config.gpu or DEFAULT_GPU, external=opened.source.external)
 
 
 def _by_operator(kernels: Sequence[Kernel], operators: Sequence[str]) -> dict[str, float]:

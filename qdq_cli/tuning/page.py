@@ -24,6 +24,7 @@ from qdq_cli.tuning.text import (
     timed_text,
     unmet_text,
 )
+from qdq_cli.tuning.typed_text import changes, search_text, title_of, types_section, types_text
 
 _LEFT_FLOAT = (
     "The share of each in the sum of the noises of all operators; in brackets what {type} loses of the "
@@ -39,17 +40,27 @@ def tune_page(report: TuneReport) -> Page:
         report.model,
         (
             Section("Summary", "", (verdict_of(report), Facts(tuple(_summary(report))), *notes)),
-            Section(
-                "Frontier",
-                "Every variant that was measured; the line joins those that no other is better than in both. "
-                f"{report.type_title} work is the mean of the shares of multiply-accumulates and of "
-                "activation traffic that are predicted in it. A point tells its values when it is pointed at.",
-                tuple(_curves(report)),
-            ),
-            Section("Left float", _about_left_float(report), tuple(_left_float(report))),
+            Section("Frontier", _about_frontier(report), tuple(_curves(report))),
+            types_section(report.search)
+            if report.search is not None
+            else Section("Left float", _about_left_float(report), tuple(_left_float(report))),
             *((recovery_section(report.quantize.recovery),) if report.quantize.recovery else ()),
             *((verification_section(report.quantize.verification),) if report.quantize.verification else ()),
         ),
+    )
+
+
+def _about_frontier(report: TuneReport) -> str:
+    if report.search is not None:
+        what = f"Time is that of the kernels at the peak rates of {report.search.device}, as predicted"
+    else:
+        what = (
+            f"{report.type_title} work is the mean of the shares of multiply-accumulates and of activation traffic "
+            "that are predicted in it"
+        )
+    return (
+        f"Every variant that was measured; the line joins those that no other is better than in both. {what}. A point "
+        "tells its values when it is pointed at."
     )
 
 
@@ -65,6 +76,13 @@ def verdict_of(report: TuneReport) -> Verdict:
     chosen = report.frontier[report.chosen]
     if not report.met:
         return Verdict(Tone.STANDALONE, "bad", unmet_text(report))
+    if report.search is not None:
+        looks = tuple(
+            (f"{entry.op_type} {entry.name} is {title_of(entry.type)} instead of {title_of(entry.fastest)}.", "")
+            for entry in changes(report.search)[:_MOST_LOOKS]
+        )
+        kept = f"The target is met with {result_text(report)}, {decibels(chosen.sqnr_db)}."
+        return Verdict(Tone.GOOD, "good", kept, looks)
     dearest = sorted(report.left_float, key=lambda operator: -operator.macs_percent)[:_MOST_LOOKS]
     looks = tuple(
         (f"{entry.op_type} {entry.name} stays float: {work_text(entry.macs_percent, entry.traffic_percent)}.", "")
@@ -77,6 +95,8 @@ def verdict_of(report: TuneReport) -> Verdict:
 def _summary(report: TuneReport) -> Iterator[tuple[str, Cell]]:
     yield "target", goal_text(report.goal, report.type_title)
     yield "result", result_text(report)
+    if report.search is not None:
+        yield "types", search_text(report.search)
     if report.is_timed:
         yield "cost", timed_text(report)
     if report.built is not None:
@@ -111,13 +131,14 @@ def _curves(report: TuneReport) -> Iterator[Block]:
 def _curve(report: TuneReport, label: str, values: list[float | None]) -> Curve:
     points = tuple(
         Point(
-            point.quantized_work_percent,
+            point.quantized_work_percent if point.time_percent is None else 100.0 - point.time_percent,
             float("nan") if value is None else value,
             _label(point, report.type_title),
         )
         for point, value in zip(report.frontier, values, strict=True)
     )
-    return Curve(f"{report.type_title} work, %", label, points, report.chosen, _frontier(points), x_end=100.0)
+    what = f"{report.type_title} work, %" if report.search is None else "predicted time saved, %"
+    return Curve(what, label, points, report.chosen, _frontier(points), x_end=100.0)
 
 
 def _frontier(points: tuple[Point, ...]) -> tuple[int, ...]:
@@ -131,6 +152,8 @@ def _frontier(points: tuple[Point, ...]) -> tuple[int, ...]:
 
 
 def _label(point: record.Point, title: str) -> str:
+    if point.types:
+        return f"{types_text(point.types)}; {agreement_text(point)}".removesuffix("; ") + "; target met" * point.met
     count = len(point.left_float)
     text = f"all in {title}" if not count else f"{count_text(count, 'operator')} left float"
     if point.agreement is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qdq_cli.quantizing.agreement import Standing, standing_of
 from qdq_cli.quantizing.report import Report
@@ -49,6 +49,8 @@ class Point:
             infinite (null in JSON) where nothing is left in INT8.
         built_bytes: Bytes that its kernels read and write as built; None where nothing was built.
         speed: How fast it is beside the float model on this CPU; None where nothing was timed.
+        types: Where types are chosen: how many weighted operators have each, `float` among them.
+        time_percent: Predicted time in percent of that of the float network, where types are chosen; else None.
     """
 
     left_float: tuple[str, ...]
@@ -65,6 +67,8 @@ class Point:
     built_bytes: int | None = None
     agreement_interval: tuple[float, float] | None = None
     speed: Speed | None = None
+    types: Mapping[str, int] = field(default_factory=dict)
+    time_percent: float | None = None
 
     def undecided(self, goal: Goal) -> bool:
         """Whether agreement alone keeps it from the target, and so few samples do not tell."""
@@ -94,6 +98,66 @@ class LeftFloat:
     noise_percent: float
     macs_percent: float
     traffic_percent: float
+
+
+@dataclass(frozen=True)
+class TypeChoice:
+    """One type that an operator can have.
+
+    Args:
+        type: The type, such as `fp8`; `float` where it stays float.
+        noise: Noise-to-signal ratio of the outputs with it alone quantized to it, estimated; None where nothing was.
+        cost_percent: What it takes more than the fastest type of this operator, in percent of the float network: of
+            predicted time, or of bytes as built. Below 0 where other operators made that one the fastest.
+    """
+
+    type: str
+    noise: float | None
+    cost_percent: float
+
+
+@dataclass(frozen=True)
+class TypedOperator:
+    """An operator that a type was chosen for.
+
+    Args:
+        name: Name of the node.
+        op_type: Its operator.
+        type: Its type in the variant that was written.
+        fastest: Its type in the fastest variant.
+        choices: All types it can have.
+    """
+
+    name: str
+    op_type: str
+    type: str
+    fastest: str
+    choices: tuple[TypeChoice, ...]
+
+    def choice(self, name: str) -> TypeChoice:
+        """Return what is known of one of its types."""
+        return next(choice for choice in self.choices if choice.type == name)
+
+
+@dataclass(frozen=True)
+class TypeSearch:
+    """How a type was chosen for every operator.
+
+    Args:
+        gpu: The GPU that it was chosen for, such as `sm89`.
+        device: The device of this capability whose peak rates predict the time.
+        types: The types there were to choose from.
+        type: What most operators have: what `qdq quantize --type` is told to write the result again.
+        type_of: What it is told by `--type-of`, for the others.
+        operators: The operators, in graph order.
+    """
+
+    gpu: str
+    device: str
+    types: tuple[str, ...]
+    type: str
+    type_of: tuple[str, ...]
+    operators: tuple[TypedOperator, ...]
 
 
 @dataclass(frozen=True)
@@ -141,7 +205,8 @@ class TuneReport:
         activation_type: Stored type of quantized activations, such as `int8`.
         weight_type: Stored type of quantized weights.
         notes: Sentences the user should read.
-        built: What was built, where built bytes are the cost; None where predicted work is.
+        built: What was built, where built bytes are the cost; None where what is predicted is.
+        search: How types were chosen; None where operators of one type were left float.
     """
 
     schema_version: int
@@ -165,6 +230,7 @@ class TuneReport:
     weight_type: str
     notes: tuple[str, ...]
     built: BuiltCost | None = None
+    search: TypeSearch | None = None
 
     @property
     def is_timed(self) -> bool:

@@ -1,4 +1,4 @@
-"""Find the cheapest set of operators to leave float that meets a target, with few measurements.
+"""Find the cheapest set of changes that meets a target, with few measurements: of operators to leave float.
 
 The estimates rank operators well, but single noises do not quite add up to the noise of all together. So the integer
 program is solved for a budget, the set is measured, and the budget is corrected by what was measured: a bisection over
@@ -45,16 +45,18 @@ class Problem(Generic[V]):
     """What is searched.
 
     Args:
-        noise: Estimated noise of each operator.
-        cost: Cost of each operator where it stays float.
+        noise: Estimated noise that each change takes away: of an operator, where that becomes float.
+        cost: Cost of each change.
         pick: Budget -> the cheapest set within it; None where there is none.
         measure: Set -> verdict.
+        whole: Estimated noise without any change; None for that of all changes together.
     """
 
     noise: tuple[float, ...]
     cost: tuple[float, ...]
     pick: Callable[[float], FloatSet | None]
     measure: Callable[[FloatSet], V]
+    whole: float | None = None
 
 
 def search(problem: Problem[V]) -> dict[FloatSet, V]:
@@ -73,7 +75,7 @@ def search(problem: Problem[V]) -> dict[FloatSet, V]:
 
 def _bisect(problem: Problem[V], measured: dict[FloatSet, V]) -> FloatSet | None:
     """Narrow the bracket between a budget that meets the target and one that does not."""
-    good, bad = 0.0, sum(problem.noise)
+    good, bad = 0.0, sum(problem.noise) if problem.whole is None else problem.whole
     least = min((noise for noise in problem.noise if noise > 0), default=0.0)
     budget, excess_db = bad, measured[frozenset()].excess_db
     chosen: FloatSet | None = None

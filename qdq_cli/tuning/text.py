@@ -11,7 +11,9 @@ from qdq_cli.screen.lines import WIDTH, Paint, labelled, row, shortened
 from qdq_cli.screen.sentences import count_text
 from qdq_cli.sensitivity.text import noise_text, value_text
 from qdq_cli.timing.text import speed_text
+from qdq_cli.tuning import typed_text
 from qdq_cli.tuning.record import BuiltCost, Goal, Point, TuneReport
+from qdq_cli.tuning.typed_text import change_lines, frontier_lines, search_text
 
 MAX_LEFT_FLOAT = 12
 
@@ -27,7 +29,7 @@ def tune_lines(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
     lines = row("target", goal_text(report.goal, report.type_title))
     lines += row("judged on", _judged_on(report))
     lines += row("few samples", few) if (few := few_text(report)) else []
-    lines += row("operators", _operators(report))
+    lines += row("operators", _operators(report)) if report.search is None else row("types", search_text(report.search))
     if report.built is not None:
         lines += row("cost", cost_text(report.built))
     if report.is_timed:
@@ -37,7 +39,7 @@ def tune_lines(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
     lines += _verification(report)
     lines += row("", against_float_text(report)) if against_float_text(report) else []
     lines += ["", *_frontier(report, paint)]
-    return [*lines, *_left_float(report, paint, full=full), ""]
+    return [*lines, *change_lines(report, paint, full=full), *_left_float(report, paint, full=full), ""]
 
 
 def goal_text(goal: Goal, type_title: str) -> str:
@@ -56,6 +58,8 @@ def goal_text(goal: Goal, type_title: str) -> str:
 
 def result_text(report: TuneReport) -> str:
     """What came out, in a sentence."""
+    if report.search is not None:
+        return typed_text.result_text(report)
     chosen = report.frontier[report.chosen]
     count, title = len(chosen.left_float), report.type_title
     left = f"{count_text(count, 'operator')} left float" if count else f"everything in {title}"
@@ -173,6 +177,10 @@ def _frontier(report: TuneReport, paint: Paint) -> list[str]:
     agreement = any(point.agreement is not None for point in points)
     metric = any(point.metric is not None for point in points)
     built, timed = report.built is not None, report.is_timed
+    if report.search is not None:
+        cells = [agreement_text(point) for point in points]
+        lines = frontier_lines(report, (_AGREEMENT if agreement else 0, cells), paint)
+        return lines + _float_model(report, 18 + (_AGREEMENT if agreement else 0), metric=False)
     title = f"{f'  in {report.type_title}:':<10} "
     head = f"{title}MACs  traffic  left float     SQNR"
     lines = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdq_cli.building.compiler import require_compiler
-from qdq_cli.config.build import DEFAULT_GPU
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.config.tune import BUILT, MEASURED, PREDICTED, TuneConfig
 from qdq_cli.model import files
 from qdq_cli.placement.plan import kept_float
 from qdq_cli.process.documents import SCHEMA_VERSION
-from qdq_cli.process.errors import DataError, LimitError, UsageError
+from qdq_cli.process.errors import LimitError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing.destinations import check_outputs
 from qdq_cli.quantizing.groundwork import leave_float
@@ -33,28 +31,27 @@ from qdq_cli.quantizing.run import Outcome, Run
 from qdq_cli.running.execution import runs_as_told
 from qdq_cli.screen.amounts import decibels
 from qdq_cli.screen.render import write_page
-from qdq_cli.sensitivity.evaluate import check_command
 from qdq_cli.sensitivity.measure import Advance, noise_of, noisiest_runs, operators_alone
 from qdq_cli.sensitivity.metric import metric_of
 from qdq_cli.sensitivity.stand import Stand, set_up
 from qdq_cli.sensitivity.work import Work
 from qdq_cli.targets.known import target_for
 from qdq_cli.timing.runtimes import missing
+from qdq_cli.tuning.asked import require_sense, second_best, types_of
 from qdq_cli.tuning.attention import most_with_products, needs_products, out_of_reach
 from qdq_cli.tuning.budget import Floor, cheapest_float, quietest_float
-from qdq_cli.tuning.built import BuildMeter
+from qdq_cli.tuning.built import BuildMeter, build_meter
+from qdq_cli.tuning.choosing import best, price, uneven
 from qdq_cli.tuning.page import tune_page
 from qdq_cli.tuning.points import PointMeter
 from qdq_cli.tuning.record import LeftFloat, Point, TuneReport
 from qdq_cli.tuning.search import MAX_MEASUREMENTS, FloatSet, Problem, search
 from qdq_cli.tuning.text import unmet_text
 from qdq_cli.tuning.timed import TimeMeter, require_runtime
+from qdq_cli.tuning.typed import tune_types
 
 _FOR_NOTHING = 1e-3
 """Percent of INT8 work that leaving any operator float is taken to cost at least: none is left float for nothing."""
-
-
-_MUCH_DB = 2.0
 
 
 @runs_as_told
@@ -74,14 +71,25 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT, outcome: Outcome
             (`--mha`) included; where the rest does not suffice, these are taken in unasked.
         QdqError: What keeps the model from being finished, as in `quantize_model`.
     """
-    _check(config)
+    require_sense(config)
+    kinds = types_of(config)
+    if len(kinds) == 1:
+        config = replace(config, quantize=replace(config.quantize, plan=replace(config.quantize.plan, type=kinds[0])))
     if config.cost == BUILT:
         require_compiler()  # hours of calibration must not end at a compiler that is not there
     target = check_outputs(config.quantize, config.report)
-    check_outputs(replace(config.quantize, output=_second_best(config.quantize)), config.report)
-    waiting = replace(config.quantize, recover=())  # until everything in INT8 was measured
+    check_outputs(replace(config.quantize, output=second_best(config.quantize)), config.report)
+    waiting = replace(config.quantize, recover=())  # until everything in INT8, or the fastest mix, was measured
     runtime = target_for(waiting.target, waiting.plan, waiting.cpu)
     run = Run(waiting, listener, runtime, outcome=outcome or Outcome())
+    report = tune_types(run, config, kinds, target) if len(kinds) > 1 else _tuned(run, config, target)
+    if config.report is not None:
+        write_page(tune_page(report), config.report)
+    return report
+
+
+def _tuned(run: Run, config: TuneConfig, target: Path) -> TuneReport:
+    """Leave operators float until the target is met."""
     config = replace(config, cost=_cost_of(config, run))
     opened = open_model(run)
     require_float(opened)
@@ -95,12 +103,8 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT, outcome: Outcome
     with run.stage("judge"):
         points = PointMeter(stand, config, metric)
     timed = TimeMeter(run, stand.work) if config.cost == MEASURED else None
-    tuning = _Tuning(run, stand, points, config, _build_meter(stand, config), timed)
-    measured = tuning.search()
-    report = tuning.write(measured, target)
-    if config.report is not None:
-        write_page(tune_page(report), config.report)
-    return report
+    tuning = _Tuning(run, stand, points, config, build_meter(stand, config), timed)
+    return tuning.write(tuning.search(), target)
 
 
 def _cost_of(config: TuneConfig, run: Run) -> str:
@@ -116,14 +120,6 @@ def _cost_of(config: TuneConfig, run: Run) -> str:
     if install := missing(run.target.runtime):
         run.say(f"{run.target.title} is not installed, so variants are compared by predicted work: {install}")
     return MEASURED if run.target.runtime and not install else PREDICTED
-
-
-def _build_meter(stand: Stand, config: TuneConfig) -> BuildMeter | None:
-    """Return what builds variants; None where their cost is predicted."""
-    if config.cost != BUILT:
-        return None
-    opened = stand.work.opened
-    return BuildMeter(stand.meter, opened.form, config.gpu or DEFAULT_GPU, external=opened.source.external)
 
 
 def _with_products(run: Run, opened: Opened, config: TuneConfig) -> tuple[TuneConfig, Opened]:
@@ -149,33 +145,6 @@ def require_target(report: TuneReport, page: Path | None = None) -> None:
     hint = "Ask for less, or try another --method; qdq sensitivity ranks the operators."
     hint = hint if page is None else f"{hint} What was found is in {page}."
     raise LimitError(unmet_text(report), hint, undecided=report.frontier[report.chosen].undecided(report.goal))
-
-
-def _second_best(config: QuantizeConfig) -> Path:
-    """Where the best goes that was found, where it misses the target."""
-    return config.destination.with_name(f"{config.destination.stem}.best{config.destination.suffix}")
-
-
-def _check(config: TuneConfig) -> None:
-    """Refuse what asks for nothing or contradicts itself.
-
-    Raises:
-        UsageError: There is no target, or --eval and --max-drop are not together.
-        DataError: There are no samples.
-    """
-    if (config.evaluation is None) != (config.max_drop is None):
-        given, missing = ("--eval", "--max-drop") if config.max_drop is None else ("--max-drop", "--eval")
-        raise UsageError(f"{given} needs {missing}.", "The one measures the model, the other says what it may lose.")
-    if config.evaluation is not None:
-        check_command(config.evaluation)
-    elif not config.quantize.verify.gates:
-        raise UsageError("There is no target.", "Give --min-sqnr, --min-agreement, or --eval with --max-drop.")
-    if config.quantize.exclude_after_recovery:
-        raise UsageError(
-            "--exclude-after-recovery names what tuning chooses by itself.", "Leave it out, or give --exclude."
-        )
-    if not config.quantize.data.has_samples:
-        raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
 
 
 @dataclass
@@ -285,9 +254,9 @@ class _Tuning:
 
     def write(self, measured: dict[FloatSet, Point], target: Path) -> TuneReport:
         """Write the cheapest variant that meets the target, or else the best under another name; returns the report."""
-        chosen = _best(measured)
+        chosen = best(measured, lambda point: -point.quantized_work_percent, len)
         point = measured[chosen]
-        self.run.say(*_uneven(list(measured.values()), self.config.max_drop))
+        self.run.say(*uneven(list(measured.values()), self.config.max_drop))
         config = self._config_of(point, target)
         variant = leave_float(self.run, self.stand.work, point.left_float)
         run = replace(self.run, config=config)
@@ -304,7 +273,7 @@ class _Tuning:
         return replace(
             config,
             plan=plan,
-            output=_second_best(config),
+            output=second_best(config),
             verify=replace(config.verify, min_sqnr=None, min_agreement=None),
         )
 
@@ -312,7 +281,7 @@ class _Tuning:
         self, measured: dict[FloatSet, Point], chosen: FloatSet, written: Report, seconds: dict[str, float]
     ) -> TuneReport:
         frontier = sorted(
-            measured.values(), key=lambda point: (_price(point), -point.quantized_work_percent, point.sqnr_db)
+            measured.values(), key=lambda point: (price(point), -point.quantized_work_percent, point.sqnr_db)
         )
         return TuneReport(
             schema_version=SCHEMA_VERSION,
@@ -352,44 +321,3 @@ class _Tuning:
             for number in sorted(chosen)
         ]
         return tuple(sorted(found, key=lambda operator: -operator.noise))
-
-
-def _best(measured: dict[FloatSet, Point]) -> FloatSet:
-    """The set that is fastest, moves the fewest bytes or has the most INT8 work, of those that meet the target.
-
-    Where none does, the one that misses it least.
-    """
-    return min(
-        measured,
-        key=lambda some: (
-            not measured[some].met,
-            0.0 if measured[some].met else measured[some].shortfall,
-            _price(measured[some]),
-            -measured[some].quantized_work_percent,
-            -measured[some].sqnr_db,
-            len(some),
-        ),
-    )
-
-
-def _price(point: Point) -> float:
-    """Time beside the float model, or bytes moved as built; what is not known is dearer than all, alike for all."""
-    if point.speed is not None:
-        return -point.speed.ratio
-    return math.inf if point.built_bytes is None else point.built_bytes
-
-
-def _uneven(points: list[Point], max_drop: float | None) -> tuple[str, ...]:
-    """Say so where variants with much less noise have a worse metric: it then is too coarse for the drop allowed."""
-    worse = [
-        (other.drop or 0.0) - (point.drop or 0.0)
-        for point in points
-        for other in points
-        if other.sqnr_db > point.sqnr_db + _MUCH_DB
-    ]
-    if max_drop is None or max(worse, default=0.0) <= max(0.0, max_drop):
-        return ()
-    return (
-        f"Variants with much less noise are worse in the metric by up to {max(worse):.6g}, more than --max-drop is: "
-        "chance decides; let --eval take more samples, or allow a larger drop.",
-    )

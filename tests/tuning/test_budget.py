@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdq_cli.tuning.budget import Floor, cheapest_float, quietest_float
+from qdq_cli.tuning.budget import Floor, cheapest_float, cheapest_types, quietest_float
 
 amounts = st.integers(0, 40).map(lambda number: number / 8)
 
@@ -78,3 +78,29 @@ def test_the_units_of_noise_and_cost_do_not_matter(factor: float):
 def test_a_unit_far_above_the_budget_hides_no_other():
     noise = [1e6, 1e-3, 0.6e-3, 0.3e-3]
     assert cheapest_float(noise, [9.0, 1.0, 1.0, 1.0], 0.95e-3) == {0, 1}
+
+
+@st.composite
+def typed_problems(draw: st.DrawFn) -> tuple[list[list[float]], list[list[float]], float]:
+    sizes = draw(st.lists(st.integers(1, 4), max_size=5))
+    noise, cost = ([draw(st.lists(amounts, min_size=size, max_size=size)) for size in sizes] for _ in range(2))
+    return noise, cost, draw(st.integers(1, 100)) / 8
+
+
+@given(typed_problems())
+@settings(max_examples=60, deadline=None)
+def test_the_choice_of_types_is_the_cheapest_of_all_within_the_budget(
+    problem: tuple[list[list[float]], list[list[float]], float],
+):
+    noise, cost, budget = problem
+
+    def total_of(values: list[list[float]], choice: tuple[int, ...]) -> float:
+        return sum(row[taken] for row, taken in zip(values, choice, strict=True))
+
+    every = product(*(range(len(row)) for row in noise))
+    within = [choice for choice in every if total_of(noise, choice) <= budget]
+    found = cheapest_types(noise, cost, budget)
+    assert (found is None) == (not within)
+    if found is not None:
+        assert total_of(noise, found) <= budget * (1 + 1e-6)
+        assert total_of(cost, found) == pytest.approx(min(total_of(cost, choice) for choice in within), abs=1e-6)

@@ -20,6 +20,7 @@ from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import input_at, int_attribute, static_dims
 from qdq_cli.placement.target import Obstacle, OperatorTable, Target
 from qdq_cli.targets.tensorrt.predict import TensorRTPredictor
+from qdq_cli.targets.tensorrt.seconds import Roofline
 from qdq_cli.targets.tensorrt.skips import REASONS
 from qdq_cli.targets.tensorrt.typed import from_10_on, with_flag
 
@@ -69,6 +70,7 @@ def in_fp8(target: Target) -> Target:
         lowest_opset=OPSET,
         release=None if target.release is None else from_10_on(target.release, "FP8"),
         predictor=TensorRTPredictor(operators),
+        seconds=Roofline(operators),
         builds=None if target.builds is None else with_flag(target.builds, "fp8", "What is not FP8"),
         gpus=GPUS,
         type=QuantType.FP8,

@@ -10,6 +10,7 @@ from qdq_cli.targets.tensorrt.obstacles import OBSTACLES
 from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.predict import TensorRTPredictor
 from qdq_cli.targets.tensorrt.releases import oldest_release
+from qdq_cli.targets.tensorrt.seconds import Roofline
 from qdq_cli.targets.tensorrt.trtexec import builds
 
 TENSORRT = Target(
@@ -23,6 +24,7 @@ TENSORRT = Target(
     refusals=refused_by_releases,
     builds=builds,
     predictor=TensorRTPredictor(),
+    seconds=Roofline(OPERATORS),
 )
 """Rules, sections 1 (what it reads), 2 (operators) and 3 (placement); which release reads what is in `releases`,
 how each builds it in `trtexec`."""

@@ -15,6 +15,7 @@ from qdq_cli.placement.operators import is_depthwise
 from qdq_cli.placement.target import Build, Obstacle, OperatorRule, OperatorTable
 from qdq_cli.targets.tensorrt.predict import TensorRTPredictor
 from qdq_cli.targets.tensorrt.releases import oldest_release
+from qdq_cli.targets.tensorrt.seconds import Roofline
 from qdq_cli.targets.tensorrt.table import TENSORRT
 from qdq_cli.targets.tensorrt.trtexec import FLOAT_REST
 from qdq_cli.targets.tensorrt_rtx.limits import refused
@@ -62,5 +63,6 @@ TENSORRT_RTX = replace(
     refusals=refused,
     builds=_builds,
     predictor=TensorRTPredictor(OPERATORS),
+    seconds=Roofline(OPERATORS),
 )
 """Decision 14; what is read and how Q/DQ fuse otherwise as TensorRT 11."""
