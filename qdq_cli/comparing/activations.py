@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
+from calibrators.qtypes import QTYPES, QType
 from qdq_cli.comparing.match import CODE_TYPES, is_image, is_quantize
 from qdq_cli.model.nodes import constant_at, consumers, input_at
 from qdq_cli.model.scales import stored_type
@@ -21,14 +23,16 @@ class CodeRange:
     Args:
         low: Real value of qmin.
         high: Real value of qmax.
-        scale: Real units a step.
+        scale: Real units a step; of a float type, the real value of its 1.0.
         zero_point: The code of 0.0.
+        qtype: The stored type, of a floating-point type; None for integers.
     """
 
     low: float
     high: float
     scale: float
     zero_point: int
+    qtype: QType | None = None
 
     @property
     def amax(self) -> float:
@@ -38,12 +42,28 @@ class CodeRange:
     def code(self, value: float) -> float:
         """The code of a real value."""
         kept = min(max(value, self.low), self.high)
+        if self.qtype is not None:
+            return float(nearest(np.asarray(kept / self.scale), self.qtype))
         return float(np.rint(kept / self.scale)) + self.zero_point
+
+
+def float_type(node: ir.Node) -> QType | None:
+    """Return the floating-point type of what a Q writes or a DQ reads; None for integers."""
+    qtype = QTYPES.get(stored_type(node).name.lower())
+    return None if qtype is None or qtype.grid is None else qtype
+
+
+def nearest(scaled: NDArray[np.float64], qtype: QType) -> NDArray[np.float64]:
+    """Return the values of a floating-point type that are nearest to others, which are in units of the scale."""
+    zero = np.zeros((), qtype.dtype)
+    return qtype.decode(qtype.encode(np.array(scaled, np.float32), zero), zero).astype(np.float64)
 
 
 def code_limits(node: ir.Node) -> tuple[int, int]:
     """Return qmin and qmax of what a Q writes or a DQ reads; those of INT32 for a bias."""
-    kind = stored_type(node)
+    kind, floats = stored_type(node), float_type(node)
+    if floats is not None:
+        return floats.qmin, floats.qmax
     name = kind.name if kind in CODE_TYPES else "INT32"
     bits = next(bits for bits in (32, 16, 8, 4) if name.endswith(str(bits)))
     return (0, 2**bits - 1) if name.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
@@ -55,10 +75,12 @@ def code_range(node: ir.Node) -> CodeRange | None:
     if scale is None or scale.size != 1 or (input_at(node, 2) is not None and zero_point is None):
         return None
     qmin, qmax = code_limits(node)
-    step, zero = float(scale.reshape(())), 0 if zero_point is None else int(zero_point.reshape(()))
+    floats = float_type(node)
+    step = float(scale.reshape(()))
+    zero = 0 if zero_point is None or floats is not None else int(zero_point.reshape(()))
     if not np.isfinite(step) or step <= 0:
         return None
-    return CodeRange((qmin - zero) * step, (qmax - zero) * step, step, zero)
+    return CodeRange((qmin - zero) * step, (qmax - zero) * step, step, zero, floats)
 
 
 def pairs_left_out(quantized: ir.Model, constant_nodes: Collection[ir.Node]) -> Mapping[ir.Value, ir.Value]:

@@ -33,6 +33,7 @@ class InputError:
         range: What the scale can hold; None where there is more than one.
         channel: The channel with the largest absolute value; None where there are no channels.
         ratio: Its amax over that of the median channel.
+        vanished: Sum of x**2 of what a floating-point type makes 0.
     """
 
     tensor: str
@@ -44,6 +45,7 @@ class InputError:
     range: CodeRange | None
     channel: int | None
     ratio: float
+    vanished: float = 0.0
 
     @property
     def relative(self) -> float:
@@ -75,7 +77,18 @@ def weight_cause(share: float, error: WeightError | None) -> Cause:
     elif error.noise and error.clipped >= _MOST * error.noise:
         kind = Kind.CLIPPING
         text = f"its weights '{name}' reach {error.data_amax:.4g} and are cut (SQNR {decibels(sqnr)})"
-    elif wide:
+    elif error.noise and error.vanished >= _MOST * error.noise:
+        part = 100 * error.vanished / error.noise
+        kind = Kind.UNDERFLOW
+        text = f"{part:.0f} % of the error of its weights '{name}' is of values that become 0 (SQNR {decibels(sqnr)})"
+    elif error.noise and error.crowded >= _MOST * error.noise:
+        part = 100 * error.crowded / error.noise
+        kind = Kind.LARGE_IN_BLOCK
+        text = (
+            f"{part:.0f} % of the error of its weights '{name}' is in blocks with one large weight, up to "
+            f"{_times(error.block_ratio)} their median (SQNR {decibels(sqnr)}); smaller blocks help"
+        )
+    elif wide and not error.floats:
         kind = Kind.WIDE_CHANNEL
         text = (
             f"its weights '{name}' have one scale, and output channel {error.channel} is {_times(error.ratio)} as wide "
@@ -134,9 +147,9 @@ def _activation_text(error: InputError) -> tuple[Kind, str]:
     name, kept = error.tensor, error.range
     sqnr = sqnr_of_sums(error.signal, error.noise)
     if kept is not None and kept.code(error.low) == kept.code(error.high):
+        step = f"a step is {kept.scale:.4g}" if kept.qtype is None else f"the range ends at {kept.high:.4g}"
         return Kind.DEAD, (
-            f"all values of '{name}' get one code: they lie between {error.low:.4g} and {error.high:.4g}, and a step "
-            f"is {kept.scale:.4g}"
+            f"all values of '{name}' get one code: they lie between {error.low:.4g} and {error.high:.4g}, and {step}"
         )
     if kept is not None and error.noise and error.clipped >= _MOST * error.noise:
         part = min(100.0, 100 * error.clipped / error.noise)
@@ -148,10 +161,13 @@ def _activation_text(error: InputError) -> tuple[Kind, str]:
         return Kind.CLIPPING, (
             f"'{name}' is cut at {end:.4g} and reaches {met:.4g}: {part:.0f} % of the error is outside the range{wide}"
         )
-    if kept is not None and error.channel is not None and error.ratio >= WIDE_RATIO:
+    if error.noise and error.vanished >= _MOST * error.noise:
+        part = min(100.0, 100 * error.vanished / error.noise)
+        return Kind.UNDERFLOW, f"{part:.0f} % of the error of '{name}' is of values so small that they become 0"
+    if kept is not None and kept.qtype is None and error.channel is not None and error.ratio >= WIDE_RATIO:
         return Kind.WIDE_CHANNEL, (
             f"'{name}' has one scale, and its channel {error.channel} is {_times(error.ratio)} as wide as the median "
             f"({error.amax:.4g}): steps of {kept.scale:.3g}"
         )
-    step = "" if kept is None else f" in steps of {kept.scale:.3g}"
+    step = "" if kept is None or kept.qtype is not None else f" in steps of {kept.scale:.3g}"
     return Kind.ROUNDING, f"'{name}' is rounded{step} to an SQNR of {decibels(sqnr)}"

@@ -90,6 +90,13 @@ class GaugedGraph:
         kept = self._graft.clip(source, (low, high), f"gauge/{value.name}/inside")
         return self._graft.add("Sub", [source, kept], [], f"gauge/{value.name}/outside")
 
+    def vanished(self, value: ir.Value, image: ir.Value) -> ir.Value:
+        """Add value where its image is 0, and 0 elsewhere, in FP32."""
+        source, name = self.as_float(value), f"gauge/{image.name}/vanished"
+        kept = self._graft.add("Cast", [image], [ir.AttrInt64("to", int(ir.DataType.BOOL))], f"{name}/kept")
+        zero = self._graft.constant(ir.Tensor(np.zeros((), np.float32)), f"{name}/zero")
+        return self._graft.add("Where", [kept, zero, source], [], name)
+
     @property
     def gauges(self) -> dict[str, Gauge]:
         """Graph output -> gauge."""

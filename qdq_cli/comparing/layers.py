@@ -176,4 +176,5 @@ def _input(gauges: InputGauges, readings: Readings) -> InputError:
         range=gauges.range,
         channel=channel,
         ratio=ratio,
+        vanished=0.0 if gauges.vanished is None else readings.number(gauges.vanished),
     )

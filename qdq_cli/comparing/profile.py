@@ -43,6 +43,7 @@ class InputGauges:
     high: Gauge
     channels: Gauge | None
     range: CodeRange | None
+    vanished: Gauge | None
 
 
 @dataclass(frozen=True)
@@ -212,8 +213,13 @@ class _Builder:
                 high=self.gauged.highest(value),
                 channels=None if dims is None or axis is None else self.gauged.channel_amax(value, dims, axis),
                 range=kept,
+                vanished=self.gauged.squares(self.gauged.vanished(value, image)) if _is_float(kept) else None,
             )
         return self._inputs[quantize, own]
+
+
+def _is_float(kept: CodeRange | None) -> bool:
+    return kept is not None and kept.qtype is not None
 
 
 def _folded_nodes(reference: ir.Model) -> dict[str | None, tuple[ir.Node]]:

@@ -265,5 +265,5 @@ def _remedy(layer: LayerError, cause: Cause) -> tuple[tuple[str, ...], str]:
 def _recoverable(cause: Cause) -> bool:
     """Whether a step of recovery goes for the cause: equalization for a wide channel, rounding to the output else."""
     if cause.origin is Origin.WEIGHTS:
-        return cause.kind is Kind.ROUNDING
+        return cause.kind in (Kind.ROUNDING, Kind.LARGE_IN_BLOCK)
     return cause.kind is Kind.WIDE_CHANNEL

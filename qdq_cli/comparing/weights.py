@@ -10,7 +10,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from qdq_cli.comparing.activations import code_limits
+from calibrators.qtypes import QType
+from qdq_cli.comparing.activations import code_limits, float_type, nearest
 from qdq_cli.comparing.match import is_image, is_quantize
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import constant_at, input_at, int_attribute
@@ -18,6 +19,9 @@ from qdq_cli.placement.weights import weight_axis
 
 _ROUNDING = 0.51
 """Largest error of rounding, in steps, with room for float arithmetic."""
+
+LARGE_RATIO = 8.0
+"""A weight this many times as large as the median of its block leaves that one a single of INT4's 7 codes."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,10 @@ class WeightError:
         range_amax: Largest absolute value of the one scale; None for a scale a channel.
         channel: The widest output channel.
         ratio: Its amax over that of the median channel.
+        vanished: The part of the noise of weights that a floating-point type makes 0.
+        crowded: The part of it in blocks whose largest weight is `LARGE_RATIO` times as large as their median.
+        block_ratio: The largest such ratio of a block; 0 where there are no blocks.
+        floats: Whether they are stored in a floating-point type, whose steps are finer where values are small.
     """
 
     tensor: str
@@ -45,6 +53,10 @@ class WeightError:
     range_amax: float | None
     channel: int
     ratio: float
+    vanished: float = 0.0
+    crowded: float = 0.0
+    block_ratio: float = 0.0
+    floats: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,7 @@ class _Stored:
 
     Args:
         dequantize: Its DQ.
-        codes: The stored integers.
+        codes: The stored numbers.
         steps: Scales, shaped to go with the codes.
         zero_points: The same for the zero points.
     """
@@ -117,7 +129,12 @@ def _stored(node: ir.Node, slot: int) -> _Stored | None:
 def _measured(name: str, wanted: NDArray[np.float64], stored: _Stored, node: ir.Node) -> WeightError:
     found, (low, high) = stored.values, code_limits(stored.dequantize)
     error = wanted - found
-    far = np.abs(error) > _ROUNDING * stored.steps
+    floats = float_type(stored.dequantize)
+    far = np.abs(error) > _ROUNDING * stored.steps * (
+        1.0 if floats is None else _spacing(wanted / stored.steps, floats)
+    )
+    vanished = (stored.codes == 0) & ~far if floats is not None else np.zeros(error.shape, bool)
+    crowded, block_ratio = _crowded(stored.dequantize, wanted)
     clipped = far & ((stored.codes <= low) | (stored.codes >= high)) & (np.abs(wanted) > np.abs(found))
     amax = _channel_amax(node, wanted)
     median = float(np.median(amax[amax > 0])) if (amax > 0).any() else 0.0
@@ -131,7 +148,38 @@ def _measured(name: str, wanted: NDArray[np.float64], stored: _Stored, node: ir.
         range_amax=stored.amax,
         channel=int(amax.argmax()),
         ratio=float(amax.max() / median) if median else 0.0,
+        vanished=float(np.sum(error[vanished] ** 2)),
+        crowded=float(np.sum(error[crowded] ** 2)),
+        block_ratio=block_ratio,
+        floats=floats is not None,
     )
+
+
+def _spacing(scaled: NDArray[np.float64], qtype: QType) -> NDArray[np.float64]:
+    """Return how far apart the values of a floating-point type lie where others are, in units of the scale."""
+    assert qtype.grid is not None
+    magnitude = np.minimum(np.abs(scaled), qtype.qmax)
+    exponent = np.maximum(np.frexp(magnitude)[1] - 1, qtype.grid.smallest_exponent)
+    return np.asarray(np.ldexp(1.0, exponent - qtype.grid.mantissa_bits), np.float64)
+
+
+def _crowded(dequantize: ir.Node, weight: NDArray[np.float64]) -> tuple[NDArray[np.bool_], float]:
+    """Mark the weights of blocks whose largest one takes the codes of all others, and return the largest such ratio."""
+    size = int_attribute(dequantize, "block_size", 0)
+    if not size or not weight.ndim:
+        return np.zeros(weight.shape, bool), 0.0
+    axis = int_attribute(dequantize, "axis", 1) % weight.ndim
+    count = weight.shape[axis]
+    ratios = []
+    for start in range(0, count, size):
+        block = np.abs(np.take(weight, range(start, min(start + size, count)), axis=axis))
+        median = np.median(block, axis=axis, keepdims=True)
+        ratios.append(
+            np.divide(block.max(axis=axis, keepdims=True), median, out=np.zeros_like(median), where=median > 0)
+        )
+    ratio = np.concatenate(ratios, axis=axis)
+    every = np.take(np.repeat(ratio, size, axis=axis), range(count), axis=axis)
+    return every >= LARGE_RATIO, float(ratio.max(initial=0.0))
 
 
 def _weight_dq(node: ir.Node, slot: int) -> ir.Node | None:
@@ -151,6 +199,8 @@ def _codes(dequantize: ir.Node) -> NDArray[np.float64] | None:
     steps = _along(quantize, constant_at(quantize, 1), source)
     if steps is None:
         return None
+    if (floats := float_type(quantize)) is not None:
+        return nearest(np.asarray(source, np.float64) / steps, floats)
     zero = _along(quantize, constant_at(quantize, 2), source)
     low, high = code_limits(quantize)
     return np.clip(np.rint(np.asarray(source, np.float64) / steps) + (0.0 if zero is None else zero), low, high)
@@ -174,12 +224,17 @@ def _float_weight(node: ir.Node, reference: ir.Node | None, slot: int) -> tuple[
 
 
 def _along(node: ir.Node, parameter: NDArray[Any] | None, array: NDArray[Any]) -> NDArray[np.float64] | None:
-    """Scales or zero points, shaped to go with the array; None where there are none, or one a block."""
-    if parameter is None or int_attribute(node, "block_size", 0):
+    """Scales or zero points, shaped to go with the array; None where there are none."""
+    if parameter is None:
         return None
     if parameter.size == 1:
         return np.asarray(parameter, np.float64).reshape(())
     axis = int_attribute(node, "axis", 1) % array.ndim
+    if size := int_attribute(node, "block_size", 0):
+        if parameter.ndim != array.ndim or parameter.shape[axis] != -(-array.shape[axis] // size):
+            return None
+        every = np.repeat(np.asarray(parameter, np.float64), size, axis=axis)
+        return np.take(every, range(array.shape[axis]), axis=axis)
     if parameter.ndim != 1 or parameter.size != array.shape[axis]:
         return None
     return np.asarray(parameter, np.float64).reshape([-1 if dim == axis else 1 for dim in range(array.ndim)])
