@@ -100,6 +100,7 @@ class PlanKeywords(TypedDict, total=False):
     type: QuantType | str
     type_of: tuple[str, ...] | list[str]
     block_size: int
+    experimental: bool
 
 
 class RangeKeywords(TypedDict, total=False):

@@ -781,6 +781,15 @@ def test_blocks_of_weights_have_the_size_that_is_asked_for(space: Workspace):
     assert "--block-size" in refused.err
 
 
+@option("--experimental")
+def test_types_that_no_cpu_runs_have_to_be_allowed(space: Workspace):
+    """In full in tests/targets/test_blocks.py."""
+    refused = space.quantize("--type", "mxfp8")
+    assert refused.code == 2
+    assert "--experimental" in refused.err
+    assert document_of(space, "--type", "mxfp8", "--experimental", "--exclude", "*")["verification"] is not None
+
+
 @option("--provider", "--device")
 def test_a_provider_that_is_not_there_is_named_with_its_package(space: Workspace):
     """In full in tests/running/test_providers.py."""
