@@ -68,36 +68,11 @@ def weight_cause(share: float, error: WeightError | None) -> Cause:
     percent = round(100 * share, 1)
     if error is None:
         return Cause(Origin.WEIGHTS, Kind.UNKNOWN, "", percent, text="the quantization of its weights")
-    name, kind = error.tensor, Kind.ROUNDING
-    sqnr = sqnr_of_sums(error.signal, error.noise)
-    text = f"its weights '{name}' are rounded to an SQNR of {decibels(sqnr)}"
-    wide = error.range_amax is not None and error.ratio >= WIDE_RATIO
-    if error.noise and error.replaced >= _MOST * error.noise:
-        kind, text = Kind.OTHER_WEIGHTS, f"its weights are not those of the reference ('{name}', SQNR {decibels(sqnr)})"
-    elif error.noise and error.clipped >= _MOST * error.noise:
-        kind = Kind.CLIPPING
-        text = f"its weights '{name}' reach {error.data_amax:.4g} and are cut (SQNR {decibels(sqnr)})"
-    elif error.noise and error.vanished >= _MOST * error.noise:
-        part = 100 * error.vanished / error.noise
-        kind = Kind.UNDERFLOW
-        text = f"{part:.0f} % of the error of its weights '{name}' is of values that become 0 (SQNR {decibels(sqnr)})"
-    elif error.noise and error.crowded >= _MOST * error.noise:
-        part = 100 * error.crowded / error.noise
-        kind = Kind.LARGE_IN_BLOCK
-        text = (
-            f"{part:.0f} % of the error of its weights '{name}' is in blocks with one large weight, up to "
-            f"{_times(error.block_ratio)} their median (SQNR {decibels(sqnr)}); smaller blocks help"
-        )
-    elif wide and not error.floats:
-        kind = Kind.WIDE_CHANNEL
-        text = (
-            f"its weights '{name}' have one scale, and output channel {error.channel} is {_times(error.ratio)} as wide "
-            "as the median"
-        )
+    kind, text = _of_weights(error)
     return Cause(
         origin=Origin.WEIGHTS,
         kind=kind,
-        tensor=name,
+        tensor=error.tensor,
         share_percent=percent,
         range_amax=error.range_amax,
         data_amax=error.data_amax,
@@ -105,6 +80,28 @@ def weight_cause(share: float, error: WeightError | None) -> Cause:
         ratio=error.ratio if kind is Kind.WIDE_CHANNEL else None,
         text=text,
     )
+
+
+def _of_weights(error: WeightError) -> tuple[Kind, str]:
+    """Say what most of the error of weights is, and how."""
+    name, noise = error.tensor, error.noise
+    ratio = decibels(sqnr_of_sums(error.signal, noise))
+    kept = f"SQNR {ratio}"
+    if noise and error.replaced >= _MOST * noise:
+        return Kind.OTHER_WEIGHTS, f"its weights are not those of the reference ('{name}', {kept})"
+    if noise and error.clipped >= _MOST * noise:
+        return Kind.CLIPPING, f"its weights '{name}' reach {error.data_amax:.4g} and are cut ({kept})"
+    if noise and error.vanished >= _MOST * noise:
+        part = f"{100 * error.vanished / noise:.0f} % of the error of its weights '{name}'"
+        return Kind.UNDERFLOW, f"{part} is of values that become 0 ({kept})"
+    if noise and error.crowded >= _MOST * noise:
+        part = f"{100 * error.crowded / noise:.0f} % of the error of its weights '{name}'"
+        large = f"is in blocks with one large weight, up to {_times(error.block_ratio)} their median"
+        return Kind.LARGE_IN_BLOCK, f"{part} {large} ({kept}); smaller blocks help"
+    if error.range_amax is not None and error.ratio >= WIDE_RATIO and not error.floats:
+        wide = f"output channel {error.channel} is {_times(error.ratio)} as wide as the median"
+        return Kind.WIDE_CHANNEL, f"its weights '{name}' have one scale, and {wide}"
+    return Kind.ROUNDING, f"its weights '{name}' are rounded to an SQNR of {ratio}"
 
 
 def codes_cause(operators: Sequence[str]) -> Cause:

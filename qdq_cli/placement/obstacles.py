@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.model.nodes import input_at, is_activation, is_constant, is_float, is_op, is_unobservable
+from qdq_cli.model.nodes import input_at, is_activation, is_constant, is_float, is_op, is_unobservable, rank
 from qdq_cli.placement.skips import REASONS
 from qdq_cli.placement.target import Obstacle
 
@@ -61,6 +61,19 @@ def _ruined(node: ir.Node, config: PlanConfig) -> bool:
     return not config.all_int8 and node.name in config.ruined
 
 
+def is_convolution(node: ir.Node, config: PlanConfig) -> bool:
+    """Say whether it is one, which runtimes of weights alone and of blocks have no kernel for."""
+    return node.op_type in ("Conv", "ConvTranspose")
+
+
+def _no_weight(node: ir.Node, config: PlanConfig) -> bool:
+    return not is_constant(input_at(node, 1))
+
+
+def _no_matrix(node: ir.Node, config: PlanConfig) -> bool:
+    return rank(input_at(node, 1)) != 2
+
+
 NOT_FLOAT = Obstacle("NOT_FLOAT", _not_float, REASONS["NOT_FLOAT"])
 ALREADY_QUANTIZED = Obstacle("ALREADY_QUANTIZED", _already_quantized, REASONS["ALREADY_QUANTIZED"])
 CONSTANT_INPUT = Obstacle("CONSTANT_INPUT", _constant_input, REASONS["CONSTANT_INPUT"])
@@ -73,6 +86,12 @@ ATTENTION = Obstacle("ATTENTION", _attention, REASONS["ATTENTION"], slow=True)
 
 WIDE_RANGE = Obstacle("WIDE_RANGE", _wide_range, REASONS["WIDE_RANGE"])
 """Optional: depthwise convolutions whose input calibration found too wide for any range."""
+
+ALONE_PRODUCT = Obstacle("ALONE_PRODUCT", _no_weight, REASONS["ALONE_PRODUCT"])
+"""Optional: products of two activations, where only weights have a scale for several values."""
+
+ALONE_STACK = Obstacle("ALONE_STACK", _no_matrix, REASONS["ALONE_STACK"])
+"""Optional: weights that are no matrix."""
 
 RUINED = Obstacle("RUINED", _ruined, REASONS["RUINED"])
 """Optional: operators that calibration found to be ruined by INT8, the reason of each in `PlanConfig.ruined`."""

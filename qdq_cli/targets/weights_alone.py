@@ -14,34 +14,28 @@ from calibrators.qtypes import INT4
 from calibrators.scheme import Block, Scheme
 from qdq_cli.config.forms import Form, QuantType, WeightForm
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.model.nodes import input_at, is_constant, rank, static_dims
-from qdq_cli.placement.obstacles import ALREADY_QUANTIZED, NOT_FLOAT, WEIGHT_COMPUTED
+from qdq_cli.model.nodes import input_at, static_dims
+from qdq_cli.placement.obstacles import (
+    ALONE_PRODUCT,
+    ALONE_STACK,
+    ALREADY_QUANTIZED,
+    NOT_FLOAT,
+    WEIGHT_COMPUTED,
+    is_convolution,
+)
 from qdq_cli.placement.skips import REASONS
 from qdq_cli.placement.target import Bias, Kernels, Obstacle, Target
 from qdq_cli.placement.weights import input_axis
 from qdq_cli.process.errors import UsageError
 from qdq_cli.screen.sentences import any_of
 
-
-def _convolution(node: ir.Node, config: PlanConfig) -> bool:
-    return node.op_type in ("Conv", "ConvTranspose")
-
-
-def _no_weight(node: ir.Node, config: PlanConfig) -> bool:
-    return not is_constant(input_at(node, 1))
-
-
-def _no_matrix(node: ir.Node, config: PlanConfig) -> bool:
-    return rank(input_at(node, 1)) != 2
-
-
 _OBSTACLES = (
-    Obstacle("ALONE_CONV", _convolution, REASONS["ALONE_CONV"]),
+    Obstacle("ALONE_CONV", is_convolution, REASONS["ALONE_CONV"]),
     NOT_FLOAT,
     ALREADY_QUANTIZED,
     WEIGHT_COMPUTED,
-    Obstacle("ALONE_PRODUCT", _no_weight, REASONS["ALONE_PRODUCT"]),
-    Obstacle("ALONE_STACK", _no_matrix, REASONS["ALONE_STACK"]),
+    ALONE_PRODUCT,
+    ALONE_STACK,
 )
 """In the order in which they are asked."""
 

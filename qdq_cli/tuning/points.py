@@ -7,18 +7,21 @@ back, whichever are worse: what is chosen here then passes the verification of w
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 from qdq_cli.config.tune import TuneConfig
 from qdq_cli.data.batches import load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.judging.candidate import Candidate
 from qdq_cli.judging.trials import Outcome, Trials
+from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import LimitError
 from qdq_cli.quantizing.agreement import Interval, interval_of
+from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.verification import verification_runs
 from qdq_cli.sensitivity.metric import Metric
 from qdq_cli.sensitivity.stand import Stand
-from qdq_cli.tuning.record import Goal, Point
+from qdq_cli.tuning.record import Goal, Point, TuneReport
 
 _TOLERANCE = 1e-9  # of a drop or a share, which are differences of rounded numbers
 
@@ -38,6 +41,7 @@ class PointMeter:
     def __init__(self, stand: Stand, config: TuneConfig, metric: Metric | None) -> None:
         verify = config.quantize.verify
         self.goal = Goal(verify.min_sqnr, verify.min_agreement, config.max_drop, config.min_int8_macs)
+        self._config = config
         self._stand = stand
         self._verifying = _verifying(stand, verify.samples)
         self._metric = metric
@@ -51,6 +55,41 @@ class PointMeter:
     def held_back(self) -> int:
         """How many samples of verification are measured on."""
         return 0 if self._verifying is None else self._verifying.samples
+
+    def report(
+        self, frontier: Sequence[Point], chosen: Point, written: Report, seconds: Mapping[str, float], operators: int
+    ) -> TuneReport:
+        """Tell what was measured and written; whoever searched adds how.
+
+        Args:
+            frontier: Every variant measured, cheapest first.
+            chosen: The one that was written.
+            written: What became of it.
+            seconds: Time of each stage.
+            operators: How many the search could decide on.
+        """
+        return TuneReport(
+            schema_version=SCHEMA_VERSION,
+            model=str(self._config.quantize.model),
+            output=written.output or "",
+            goal=self.goal,
+            mha=self._config.quantize.plan.attention,
+            met=chosen.met,
+            float_metric=self.float_metric,
+            samples=self._stand.trials.samples,
+            held_back=self.held_back,
+            operators=operators,
+            adding_up=None,
+            frontier=tuple(frontier),
+            chosen=frontier.index(chosen),
+            left_float=(),
+            quantize=written,
+            seconds=seconds,
+            target=written.target,
+            activation_type=written.activation_type,
+            weight_type=written.weight_type,
+            notes=written.notes,
+        )
 
     def of(self, left_float: tuple[str, ...], candidate: Candidate) -> Point:
         """Measure a variant. One with nothing in INT8 is equal to FP32, but no answer, so it never meets the target.

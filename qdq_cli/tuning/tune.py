@@ -17,7 +17,6 @@ from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.config.tune import BUILT, MEASURED, PREDICTED, TuneConfig
 from qdq_cli.model import files
 from qdq_cli.placement.plan import kept_float
-from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import LimitError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing.destinations import check_outputs
@@ -283,29 +282,9 @@ class _Tuning:
         frontier = sorted(
             measured.values(), key=lambda point: (price(point), -point.quantized_work_percent, point.sqnr_db)
         )
-        return TuneReport(
-            schema_version=SCHEMA_VERSION,
-            model=str(self.config.quantize.model),
-            output=written.output or "",
-            goal=self.points.goal,
-            mha=self.config.quantize.plan.attention,
-            met=measured[chosen].met,
-            float_metric=self.points.float_metric,
-            samples=self.stand.trials.samples,
-            held_back=self.points.held_back,
-            operators=len(self.stand.operators),
-            adding_up=self.adding_up,
-            frontier=tuple(frontier),
-            chosen=frontier.index(measured[chosen]),
-            left_float=self._left_float(chosen),
-            quantize=written,
-            seconds=seconds,
-            target=written.target,
-            activation_type=written.activation_type,
-            weight_type=written.weight_type,
-            notes=written.notes,
-            built=None if self.meter is None else self.meter.found(),
-        )
+        report = self.points.report(frontier, measured[chosen], written, seconds, len(self.stand.operators))
+        built = None if self.meter is None else self.meter.found()
+        return replace(report, adding_up=self.adding_up, left_float=self._left_float(chosen), built=built)
 
     def _left_float(self, chosen: FloatSet) -> tuple[LeftFloat, ...]:
         total = float(self.noise.sum()) or 1.0

@@ -20,7 +20,6 @@ from qdq_cli.config.tune import TuneConfig
 from qdq_cli.judging.aside import split
 from qdq_cli.model import files
 from qdq_cli.placement.plan import make_plan
-from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError
 from qdq_cli.quantizing.groundwork import Groundwork, planned_again
 from qdq_cli.quantizing.keeping import require_named
@@ -338,27 +337,9 @@ class _Mixing:
         self, measured: dict[Mix, Point], chosen: Mix, written: Report, seconds: dict[str, float]
     ) -> TuneReport:
         frontier = sorted(measured.values(), key=lambda point: (price(point), _time(point), point.sqnr_db))
-        return TuneReport(
-            schema_version=SCHEMA_VERSION,
-            model=str(self.config.quantize.model),
-            output=written.output or "",
-            goal=self.points.goal,
-            mha=self.config.quantize.plan.attention,
-            met=measured[chosen].met,
-            float_metric=self.points.float_metric,
-            samples=self.stand.trials.samples,
-            held_back=self.points.held_back,
-            operators=len(self.units),
-            adding_up=None,
-            frontier=tuple(frontier),
-            chosen=frontier.index(measured[chosen]),
-            left_float=(),
-            quantize=written,
-            seconds=seconds,
-            target=written.target,
-            activation_type=written.activation_type,
-            weight_type=written.weight_type,
-            notes=written.notes,
+        report = self.points.report(frontier, measured[chosen], written, seconds, len(self.units))
+        return replace(
+            report,
             built=None if self.meter is None else self.meter.found(),
             search=TypeSearch(
                 gpu_of(self.config).value,

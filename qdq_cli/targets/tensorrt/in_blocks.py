@@ -12,14 +12,17 @@ import onnx_ir as ir
 from calibrators.scheme import BLOCK_FORMATS, Block, Dynamic, Scheme
 from qdq_cli.config.forms import Form, Gpu, QuantType, TensorRT, WeightForm
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.model.nodes import input_at, int_attribute, is_constant, rank, static_dims
+from qdq_cli.model.nodes import input_at, int_attribute, rank, static_dims
 from qdq_cli.placement.obstacles import (
+    ALONE_PRODUCT,
+    ALONE_STACK,
     ALREADY_QUANTIZED,
     CONSTANT_INPUT,
     NEVER_RUN,
     NOT_FLOAT,
     UNOBSERVED,
     WEIGHT_COMPUTED,
+    is_convolution,
 )
 from qdq_cli.placement.skips import REASONS
 from qdq_cli.placement.target import Build, BuildsOf, Obstacle, OperatorRule, OperatorTable, Target
@@ -39,18 +42,6 @@ SINCE = {QuantType.NVFP4: "10.8", QuantType.MXFP8: "10.12"}
 _OPERATORS = OperatorTable(dict.fromkeys(("Gemm", "MatMul"), OperatorRule()))
 
 _COMMON = {found.code: found for found in OBSTACLES}
-
-
-def _convolution(node: ir.Node, config: PlanConfig) -> bool:
-    return node.op_type in ("Conv", "ConvTranspose")
-
-
-def _no_weight(node: ir.Node, config: PlanConfig) -> bool:
-    return not is_constant(input_at(node, 1))
-
-
-def _no_matrix(node: ir.Node, config: PlanConfig) -> bool:
-    return rank(input_at(node, 1)) != 2
 
 
 def _other_data(node: ir.Node, config: PlanConfig) -> bool:
@@ -78,15 +69,15 @@ def _by_size(kind: QuantType, size: int) -> tuple[Obstacle, ...]:
 
 
 _OBSTACLES = (
-    Obstacle("BLOCKS_CONV", _convolution, REASONS["BLOCKS_CONV"]),
+    Obstacle("BLOCKS_CONV", is_convolution, REASONS["BLOCKS_CONV"]),
     _COMMON["EINSUM"],
     NOT_FLOAT,
     ALREADY_QUANTIZED,
     _COMMON["CONSTANT_LEFT"],
     CONSTANT_INPUT,
     WEIGHT_COMPUTED,
-    Obstacle("ALONE_PRODUCT", _no_weight, REASONS["ALONE_PRODUCT"]),
-    Obstacle("ALONE_STACK", _no_matrix, REASONS["ALONE_STACK"]),
+    ALONE_PRODUCT,
+    ALONE_STACK,
     Obstacle("BLOCKS_DATA", _other_data, REASONS["BLOCKS_DATA"]),
     UNOBSERVED,
     NEVER_RUN,
