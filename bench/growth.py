@@ -36,7 +36,8 @@ def run(settings: Settings) -> list[Result]:
     np.save(samples, np.random.default_rng(0).standard_normal((4, CHANNELS, 8, 8)).astype(np.float32))
     results = []
     for name in ("quantize", "tune", "fix", "inspect"):
-        found = {nodes: _stages(name, nodes, samples, settings) for nodes in settings.growth}
+        sizes = settings.growth_tuned if name == "tune" else settings.growth
+        found = {nodes: _stages(name, nodes, samples, settings) for nodes in sizes}
         results += _slopes(name, found)
     return [*results, _over_samples(settings), *_sessions(settings)]
 

@@ -24,19 +24,21 @@ class Settings:
         cpu_seconds: How long two models are run in turn there.
         nodes: Nodes of the networks that are inspected.
         growth: Nodes of the networks over which stages are followed.
+        growth_tuned: The same for tuning, which writes and verifies as quantizing does.
         growth_samples: Numbers of samples over which observing is followed.
     """
 
     folder: Path
-    samples: int = 96
+    samples: int = 64
     repeats: int = 3
     few_samples: int = 64
-    many_samples: int = 1024
+    many_samples: int = 512
     peer_samples: int = 32
     cpu_samples: int = 48
     cpu_seconds: float = 2.0
     nodes: int = 15_000
     growth: tuple[int, ...] = (50, 500, 5_000, 15_000)
+    growth_tuned: tuple[int, ...] = (50, 500, 5_000)
     growth_samples: tuple[int, ...] = (16, 256, 4_096)
 
     @property
@@ -62,5 +64,6 @@ def quick(folder: Path) -> Settings:
         cpu_seconds=0.0,
         nodes=300,
         growth=(50, 100, 200),
+        growth_tuned=(50, 100),
         growth_samples=(4, 16, 32),
     )
