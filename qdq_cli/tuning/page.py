@@ -137,8 +137,9 @@ def _curve(report: TuneReport, label: str, values: list[float | None]) -> Curve:
         )
         for point, value in zip(report.frontier, values, strict=True)
     )
-    what = f"{report.type_title} work, %" if report.search is None else "predicted time saved, %"
-    return Curve(what, label, points, report.chosen, _frontier(points), x_end=100.0)
+    if report.search is not None:
+        return Curve("predicted time saved, %", label, points, report.chosen, _frontier(points))
+    return Curve(f"{report.type_title} work, %", label, points, report.chosen, _frontier(points), x_end=100.0)
 
 
 def _frontier(points: tuple[Point, ...]) -> tuple[int, ...]:
