@@ -27,12 +27,13 @@ FEW = 2 * BLOCKS
 """Calls that do not matter: work of that size is no more than proportional."""
 
 COMMANDS = {
-    "quantize": ("float", "--calib", "samples.npy", "--verify", "1", "-o", "out.onnx"),
+    "quantize": ("float", "--calib", "samples.npy", "--verify", "1", "--threads", "1", "-o", "out.onnx"),
     "inspect": ("float",),
     "inspect-pairs": ("pairs",),
     "fix": ("pairs", "--samples", "0", "-o", "out.onnx"),
 }
-"""What is counted -> the network it is given, and its options."""
+"""What is counted -> the network it is given, and its options. On one thread: which of several takes a sample is
+chance, and the calls of one are counted."""
 
 
 def residual(blocks: int, scale: float | None) -> onnx.ModelProto:
