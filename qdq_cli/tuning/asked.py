@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from qdq_cli.config.build import DEFAULT_GPU, GPUS
@@ -17,6 +18,12 @@ from qdq_cli.targets.known import TARGETS, types_on
 def second_best(config: QuantizeConfig) -> Path:
     """Where the best goes that was found, where it misses the target."""
     return config.destination.with_name(f"{config.destination.stem}.best{config.destination.suffix}")
+
+
+def kept_aside(config: QuantizeConfig) -> QuantizeConfig:
+    """How the best is written where it misses the target: without limits and under another name."""
+    verify = replace(config.verify, min_sqnr=None, min_agreement=None)
+    return replace(config, output=second_best(config), verify=verify)
 
 
 def require_sense(config: TuneConfig) -> None:

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from qdq_cli.solving.programs import Sums, cheapest_amounts
 
+FOR_NOTHING = 1e-3
+"""Percent of the work or of the time that any change is taken to cost at least: none is made for nothing."""
+
 
 @dataclass(frozen=True)
 class Floor:

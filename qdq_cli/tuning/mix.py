@@ -17,6 +17,7 @@ from qdq_cli.placement.operators import is_weighted
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.placement.topology import topology
 from qdq_cli.targets.known import target_for_types
+from qdq_cli.tuning.record import FLOAT
 
 Kind = QuantType | None
 """The type of an operator; None where it stays float."""
@@ -108,4 +109,4 @@ def counts_of(units: Sequence[Unit], mix: Mix, quantized: Sequence[str], weighte
         kind.title for unit, kind in zip(units, mix, strict=True) if kind is not None and unit.name in there
     )
     order = [kind.title for kind in QuantType if found[kind.title]]
-    return {**{title: found[title] for title in order}, "float": weighted - sum(found.values())}
+    return {**{title: found[title] for title in order}, FLOAT: weighted - sum(found.values())}

@@ -13,7 +13,7 @@ from qdq_cli.sensitivity.text import noise_text, value_text
 from qdq_cli.timing.text import speed_text
 from qdq_cli.tuning import typed_text
 from qdq_cli.tuning.record import BuiltCost, Goal, Point, TuneReport
-from qdq_cli.tuning.typed_text import change_lines, frontier_lines, search_text
+from qdq_cli.tuning.typed_text import built_cell, change_lines, frontier_lines, search_text, sqnr_cell
 
 MAX_LEFT_FLOAT = 12
 
@@ -192,7 +192,7 @@ def _frontier(report: TuneReport, paint: Paint) -> list[str]:
     ]
     for number, point in enumerate(points):
         shifted = " " * (len(title) - _TITLE) + _point(point, agreement=agreement, metric=metric)
-        lines.append(shifted + (_built(point.built_bytes) if built else "") + (_timed(point) if timed else ""))
+        lines.append(shifted + (built_cell(point.built_bytes) if built else "") + (_timed(point) if timed else ""))
         if number == report.chosen:
             lines[-1] = paint(f"{lines[-1]}  <- chosen", "green")
         elif point.met:
@@ -206,7 +206,9 @@ def _float_model(report: TuneReport, width: int, *, metric: bool) -> list[str]:
     if report.float_metric is None and size is None:
         return []
     value = "" if report.float_metric is None else value_text(report.float_metric)
-    return [f"{'  float model':<{width}}{value:>{10 * metric}}{'' if report.built is None else _built(size)}".rstrip()]
+    return [
+        f"{'  float model':<{width}}{value:>{10 * metric}}{'' if report.built is None else built_cell(size)}".rstrip()
+    ]
 
 
 def _timed(point: Point) -> str:
@@ -215,14 +217,10 @@ def _timed(point: Point) -> str:
     return f"{milliseconds_text(point.speed.quantized.median_ms):>10}{point.speed.ratio:>12.2f}"
 
 
-def _built(size: int | None) -> str:
-    return f"{'not built' if size is None else size_text(size):>10}"
-
-
 def _point(point: Point, *, agreement: bool, metric: bool) -> str:
     macs, traffic = point.quantized_macs_percent, point.quantized_traffic_percent
     text = f"         {macs:5.1f}%   {traffic:5.1f}%  {len(point.left_float):10d}"
-    text += f"  {point.sqnr_db:4.1f} dB" if point.sqnr_db < 200 else "    equal"
+    text += f"  {sqnr_cell(point)}"
     if agreement:
         text += f"{agreement_text(point):>{_AGREEMENT}}"
     return text + ("" if point.metric is None or not metric else f"{value_text(point.metric):>10}")

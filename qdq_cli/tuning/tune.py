@@ -15,32 +15,30 @@ from numpy.typing import NDArray
 from qdq_cli.building.compiler import require_compiler
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.config.tune import BUILT, MEASURED, PREDICTED, TuneConfig
-from qdq_cli.model import files
 from qdq_cli.placement.plan import kept_float
 from qdq_cli.process.errors import LimitError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing.destinations import check_outputs
 from qdq_cli.quantizing.groundwork import leave_float
-from qdq_cli.quantizing.keeping import require_named
-from qdq_cli.quantizing.opened import Opened, require_float
-from qdq_cli.quantizing.pipeline import open_samples, recover_accuracy, rewrite_model, write_model
-from qdq_cli.quantizing.planning import open_model, plan_of
+from qdq_cli.quantizing.opened import Opened
+from qdq_cli.quantizing.pipeline import recover_accuracy, rewrite_model, write_model
+from qdq_cli.quantizing.planning import plan_of
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Outcome, Run
 from qdq_cli.running.execution import runs_as_told
 from qdq_cli.screen.amounts import decibels
 from qdq_cli.screen.render import write_page
 from qdq_cli.sensitivity.measure import Advance, noise_of, noisiest_runs, operators_alone
-from qdq_cli.sensitivity.metric import metric_of
 from qdq_cli.sensitivity.stand import Stand, set_up
 from qdq_cli.sensitivity.work import Work
 from qdq_cli.targets.known import target_for
 from qdq_cli.timing.runtimes import missing
-from qdq_cli.tuning.asked import require_sense, second_best, types_of
+from qdq_cli.tuning.asked import kept_aside, require_sense, second_best, types_of
 from qdq_cli.tuning.attention import most_with_products, needs_products, out_of_reach
-from qdq_cli.tuning.budget import Floor, cheapest_float, quietest_float
+from qdq_cli.tuning.budget import FOR_NOTHING, Floor, cheapest_float, quietest_float
 from qdq_cli.tuning.built import BuildMeter, build_meter
 from qdq_cli.tuning.choosing import best, price, uneven
+from qdq_cli.tuning.opening import open_for_tuning
 from qdq_cli.tuning.page import tune_page
 from qdq_cli.tuning.points import PointMeter
 from qdq_cli.tuning.record import LeftFloat, Point, TuneReport
@@ -48,9 +46,6 @@ from qdq_cli.tuning.search import MAX_MEASUREMENTS, FloatSet, Problem, search
 from qdq_cli.tuning.text import unmet_text
 from qdq_cli.tuning.timed import TimeMeter, require_runtime
 from qdq_cli.tuning.typed import tune_types
-
-_FOR_NOTHING = 1e-3
-"""Percent of INT8 work that leaving any operator float is taken to cost at least: none is left float for nothing."""
 
 
 @runs_as_told
@@ -90,12 +85,7 @@ def tune_model(config: TuneConfig, listener: Listener = SILENT, outcome: Outcome
 def _tuned(run: Run, config: TuneConfig, target: Path) -> TuneReport:
     """Leave operators float until the target is met."""
     config = replace(config, cost=_cost_of(config, run))
-    opened = open_model(run)
-    require_float(opened)
-    require_named(config.quantize)
-    files.check_data_target(opened.source, target)
-    samples = open_samples(run, opened)
-    metric = metric_of(run, opened, config.evaluation)
+    opened, samples, metric = open_for_tuning(run, config, target)
     if samples is not None and needs_products(run, opened, samples, config.min_int8_macs):
         config, opened = _with_products(run, opened, config)
     stand = set_up(run, opened, samples)
@@ -172,7 +162,7 @@ class _Tuning:
             return {frozenset(): everything}
         self._estimate()
         noise = tuple(self.noise.tolist())
-        cost = tuple(max(0.0, percent) + _FOR_NOTHING for percent in self._costs())
+        cost = tuple(max(0.0, percent) + FOR_NOTHING for percent in self._costs())
         floor = self._floor()
         pick = partial(cheapest_float, noise, cost, floor=floor)
         with self.run.stage("search"), self._progress():
@@ -269,12 +259,7 @@ class _Tuning:
         plan = replace(config.plan, exclude=(*config.plan.exclude, *point.left_float))
         if point.met:
             return replace(config, plan=plan)
-        return replace(
-            config,
-            plan=plan,
-            output=second_best(config),
-            verify=replace(config.verify, min_sqnr=None, min_agreement=None),
-        )
+        return replace(kept_aside(config), plan=plan)
 
     def _report(
         self, measured: dict[FloatSet, Point], chosen: FloatSet, written: Report, seconds: dict[str, float]

@@ -18,39 +18,32 @@ import onnx_ir as ir
 from qdq_cli.config.forms import QuantType
 from qdq_cli.config.tune import TuneConfig
 from qdq_cli.judging.aside import split
-from qdq_cli.model import files
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.process.errors import DataError
 from qdq_cli.quantizing.groundwork import Groundwork, planned_again
-from qdq_cli.quantizing.keeping import require_named
-from qdq_cli.quantizing.opened import Opened, require_float
-from qdq_cli.quantizing.pipeline import open_samples, recover_accuracy, rewrite_model, write_model
+from qdq_cli.quantizing.opened import Opened
+from qdq_cli.quantizing.pipeline import recover_accuracy, rewrite_model, write_model
 from qdq_cli.quantizing.planning import open_model
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
 from qdq_cli.screen.amounts import decibels
 from qdq_cli.sensitivity.measure import Advance, noise_of, noisiest_runs, operators_alone
-from qdq_cli.sensitivity.metric import metric_of
 from qdq_cli.sensitivity.stand import Stand, set_up
 from qdq_cli.targets.known import target_for_types
-from qdq_cli.tuning.asked import gpu_of, second_best
-from qdq_cli.tuning.budget import cheapest_types
+from qdq_cli.tuning.asked import gpu_of, kept_aside
+from qdq_cli.tuning.budget import FOR_NOTHING, cheapest_types
 from qdq_cli.tuning.built import BuildMeter, build_meter
 from qdq_cli.tuning.choosing import best, price, uneven
 from qdq_cli.tuning.mix import Kind, Mix, Unit, counts_of, uniform, units_of
 from qdq_cli.tuning.mix_time import Costs, MixClock, Start, fastest_mix, weighed
+from qdq_cli.tuning.opening import open_for_tuning
 from qdq_cli.tuning.points import PointMeter
-from qdq_cli.tuning.record import Point, TuneReport, TypeChoice, TypedOperator, TypeSearch
+from qdq_cli.tuning.record import FLOAT, Point, TuneReport, TypeChoice, TypedOperator, TypeSearch
 from qdq_cli.tuning.search import MAX_MEASUREMENTS, FloatSet, Problem, search
 from qdq_cli.tuning.typed_text import types_text
 
-_FOR_NOTHING = 1e-3
-"""Percent of the time that any change of type is taken to cost at least: none is made for nothing."""
-
 _MOST_RECOVERIES = 2
 """Mixes that are recovered once one that meets the target is known: each takes as long as the first one did."""
-
-FLOAT = "float"
 
 
 def tune_types(run: Run, config: TuneConfig, kinds: Sequence[QuantType], target: Path) -> TuneReport:
@@ -67,12 +60,7 @@ def tune_types(run: Run, config: TuneConfig, kinds: Sequence[QuantType], target:
     """
     plan, cpu = run.config.plan, run.config.cpu
     run.target = target_for_types(kinds, run.config.target, plan, cpu)
-    opened = open_model(run)
-    require_float(opened)
-    require_named(config.quantize)
-    files.check_data_target(opened.source, target)
-    samples = open_samples(run, opened)
-    metric = metric_of(run, opened, config.evaluation)
+    opened, samples, metric = open_for_tuning(run, config, target)
     if samples is None:
         raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
     with run.stage("judge"):
@@ -271,7 +259,7 @@ class _Mixing:
         noise = self.noise
         taken = self._places(self.start.fastest)
         costs = [
-            tuple(0.0 if place == own else max(0.0, cost) + _FOR_NOTHING for place, cost in enumerate(row))
+            tuple(0.0 if place == own else max(0.0, cost) + FOR_NOTHING for place, cost in enumerate(row))
             for row, own in zip(self._costs, taken, strict=True)
         ]
         changes = [
@@ -309,8 +297,7 @@ class _Mixing:
         self.run.say(*uneven(list(measured.values()), self.config.max_drop))
         run = self._run_of(chosen)
         if not point.met:
-            limits = replace(run.config.verify, min_sqnr=None, min_agreement=None)
-            run.config = replace(run.config, output=second_best(run.config), verify=limits)
+            run.config = kept_aside(run.config)
             target = run.config.destination.absolute()
         work = planned_again(run, self._as_written(run, chosen))
         written = write_model(run, work, target, rewrite_model(run, work))

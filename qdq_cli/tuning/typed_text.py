@@ -10,11 +10,9 @@ from qdq_cli.screen.lines import WIDTH, Paint, shortened
 from qdq_cli.screen.page import Section, Table
 from qdq_cli.screen.sentences import any_of, count_text
 from qdq_cli.sensitivity.text import noise_text
-from qdq_cli.tuning.record import Point, TuneReport, TypedOperator, TypeSearch
+from qdq_cli.tuning.record import FLOAT, Point, TuneReport, TypedOperator, TypeSearch
 
 MAX_CHANGES = 12
-
-_FLOAT = "float"
 
 ABOUT = (
     "Every operator that a type was chosen for. Noise is that of the outputs with this operator alone quantized to the "
@@ -24,7 +22,7 @@ ABOUT = (
 
 def title_of(kind: str) -> str:
     """How sentences call a type: FP8, INT4 weights, float."""
-    return kind if kind == _FLOAT else QuantType(kind).title
+    return kind if kind == FLOAT else QuantType(kind).title
 
 
 def types_text(types: Mapping[str, int]) -> str:
@@ -34,7 +32,7 @@ def types_text(types: Mapping[str, int]) -> str:
 
 def search_text(search: TypeSearch) -> str:
     """What there was to choose from, and for what."""
-    names = any_of([*map(title_of, search.types), _FLOAT])
+    names = any_of([*map(title_of, search.types), FLOAT])
     operators = count_text(len(search.operators), "operator")
     return f"{names} for each of {operators}, by the time at the peak rates of {search.gpu} ({search.device})"
 
@@ -61,8 +59,8 @@ def frontier_lines(report: TuneReport, agreement: tuple[int, list[str]], paint: 
     head = f"     time     SQNR{'agreement (95 %)':>{width}}" if width else "     time     SQNR"
     lines = [head + "     built" * built + "  types"]
     for number, (point, cell) in enumerate(zip(report.frontier, cells, strict=True)):
-        text = f"  {_time(point):>7}  {_sqnr(point)}" + (f"{cell:>{width}}" if width else "")
-        text += f"{_built(point):>10}" if built else ""
+        text = f"  {_time(point):>7}  {sqnr_cell(point)}" + (f"{cell:>{width}}" if width else "")
+        text += built_cell(point.built_bytes) if built else ""
         text += f"  {types_text(point.types)}"
         if number == report.chosen:
             text = paint(f"{text}  <- chosen", "green")
@@ -81,7 +79,7 @@ def change_lines(report: TuneReport, paint: Paint, *, full: bool) -> list[str]:
     for operator in shown:
         before, after = operator.choice(operator.fastest), operator.choice(operator.type)
         cells = f"  {title_of(operator.fastest)} {_noise(before.noise)} -> {title_of(operator.type)}"
-        cells += "" if operator.type == _FLOAT else f" {_noise(after.noise)}"
+        cells += "" if operator.type == FLOAT else f" {_noise(after.noise)}"
         cells += f"  {after.cost_percent:+.1f}%  "
         room = max(12, WIDTH - len(cells) - len(operator.op_type) - 1)
         lines.append(f"{cells}{paint(operator.op_type, 'blue')} {shortened(operator.name, room)}")
@@ -106,7 +104,7 @@ def types_section(search: TypeSearch) -> Section:
             "; ".join(
                 f"{title_of(choice.type)} {_noise(choice.noise)} {choice.cost_percent:+.1f} %"
                 for choice in operator.choices
-                if choice.type != _FLOAT or operator.type == _FLOAT
+                if choice.type != FLOAT or operator.type == FLOAT
             ),
         )
         for operator in search.operators
@@ -122,9 +120,11 @@ def _time(point: Point) -> str:
     return "" if point.time_percent is None else f"{point.time_percent:.1f}%"
 
 
-def _sqnr(point: Point) -> str:
+def sqnr_cell(point: Point) -> str:
+    """The SQNR of a variant, seven letters wide."""
     return f"{point.sqnr_db:4.1f} dB" if point.sqnr_db < 200 else "  equal"
 
 
-def _built(point: Point) -> str:
-    return "not built" if point.built_bytes is None else size_text(point.built_bytes)
+def built_cell(size: int | None) -> str:
+    """The bytes a variant moves as built, ten letters wide."""
+    return f"{'not built' if size is None else size_text(size):>10}"
