@@ -72,7 +72,8 @@ def find(module: str, name: str) -> Thing | None:
 
 def _names(node: ast.stmt) -> tuple[str, ...]:
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return (node.name,)
+        forms = any(isinstance(each, ast.Name) and each.id == "overload" for each in node.decorator_list)
+        return () if forms else (node.name,)  # what does the work stands behind its forms
     if isinstance(node, ast.Assign):
         return tuple(target.id for target in node.targets if isinstance(target, ast.Name))
     return (node.target.id,) if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) else ()

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from qdq_cli.fixing.record import RepairReport
     from qdq_cli.inspecting.inspect import inspect_model, require_gates
     from qdq_cli.inspecting.record import Inspection
+    from qdq_cli.inspecting.record_on_cpu import CpuInspection
     from qdq_cli.migrating.migrate import migrate_model
     from qdq_cli.migrating.record import MigrationReport
     from qdq_cli.process.errors import DataError, LimitError, ModelError, QdqError, UsageError
@@ -87,6 +88,7 @@ __all__ = [
     "Comparison",
     "Conversion",
     "ConvertConfig",
+    "CpuInspection",
     "DataConfig",
     "DataError",
     "Draft",
@@ -243,6 +245,7 @@ _LATER = {
     "qdq_cli.fixing.fix": ("fix_model",),
     "qdq_cli.fixing.record": ("RepairReport",),
     "qdq_cli.inspecting.record": ("Inspection",),
+    "qdq_cli.inspecting.record_on_cpu": ("CpuInspection",),
     "qdq_cli.inspecting.inspect": (
         "inspect_model",
         "require_gates",

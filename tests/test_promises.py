@@ -169,9 +169,11 @@ def test_no_room_has_a_name_that_says_nothing():
 
 
 def public(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.ClassDef]:
-    """Public functions and classes of a module, with public methods."""
+    """Public functions and classes of a module, with public methods; without the forms of a call for type checkers."""
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            if any(ast.unparse(each) == "overload" for each in node.decorator_list):
+                continue
             yield node
             methods = node.body if isinstance(node, ast.ClassDef) else []
             yield from (m for m in methods if isinstance(m, ast.FunctionDef) and not m.name.startswith("_"))

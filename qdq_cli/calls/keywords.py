@@ -305,8 +305,8 @@ class MigrateKeywords(FloatKeywords, PlanKeywords, CalibrationKeywords, Listener
     weights: WeightForm | str
 
 
-class InspectKeywords(PlanKeywords, total=False):
-    """Keywords of `inspect`.
+class LookKeywords(PlanKeywords, total=False):
+    """Keywords of `inspect` besides its target.
 
     Args:
         trt: Report only what holds for this TensorRT.
@@ -314,7 +314,6 @@ class InspectKeywords(PlanKeywords, total=False):
         gpu: Report which types this GPU lacks.
         input_shape: Sizes of dynamic dimensions, so that costs are known: (1, 3, 640, 640), or a dict of such by input.
         deconv_absorbs_q: Assume that ConvTranspose with an activation absorbs the Q behind it.
-        target: Name of what will build it: `tensorrt`, or `tensorrt-rtx`.
         fail_on, max_standalone, min_int8_macs: Limits (`Gates`).
         report: Where a page about the model goes.
         against: Another form of the same network, shown beside it on the page.
@@ -326,13 +325,22 @@ class InspectKeywords(PlanKeywords, total=False):
     gpu: Gpu | str | None
     input_shape: InputShape
     deconv_absorbs_q: bool
-    target: str
     fail_on: Names
     max_standalone: int | None
     min_int8_macs: float | None
     report: FilePath | None
     against: Model | None
     on_note: OnNote | None
+
+
+class InspectKeywords(LookKeywords, total=False):
+    """Keywords of `inspect`.
+
+    Args:
+        target: Name of what will build or run it, as `quantize` takes it.
+    """
+
+    target: str
 
 
 class BuildKeywords(PlanKeywords, ListenerKeywords, total=False):

@@ -86,7 +86,8 @@ def _require_prediction(name: str) -> None:
     target = target_named(name)
     if target.fuse is not None:
         raise UsageError(
-            f"What {target.title} makes of a model has a record of its own.", f"qdq inspect MODEL --target {name}."
+            f"What {target.title} makes of a model has a record of its own.",
+            f'qdq inspect MODEL --target {name}, and in Python qdq_cli.inspect(model, target="{name}").',
         )
     if target.predictor is None:
         raise UsageError(

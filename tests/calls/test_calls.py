@@ -251,3 +251,26 @@ def test_a_keyword_that_is_not_there():
     with pytest.raises(qdq_cli.UsageError, match=r"^There is no keyword exlude") as caught:
         qdq_cli.quantize(MODEL, SAMPLES, exlude="first")
     assert caught.value.hint == "Did you mean 'exclude'?"
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+def test_inspection_for_a_cpu_is_what_the_command_prints(target: str, tmp_path):
+    path = tmp_path / "model.onnx"
+    onnx.save(MODEL, path)
+    planned = qdq_cli.inspect(path, target=target)
+    printed = qdq("inspect", path, "--target", target, "--json").document
+    assert isinstance(planned, qdq_cli.CpuInspection)
+    assert planned.weighted_on_codes == printed["weighted_on_codes"] > 0
+    assert [entry.node for entry in planned.fused] == [entry["node"] for entry in printed["fused"]]
+    written = qdq_cli.quantize(MODEL, SAMPLES, target=target, verify=0)
+    assert qdq_cli.inspect(written, target=target).fused == planned.fused
+    assert qdq_cli.inspect(written, target=target).model == "result.qdq.onnx"
+
+
+def test_inspection_for_a_cpu_holds_limits_and_refuses_views_of_tensorrt():
+    written = qdq_cli.quantize(MODEL, SAMPLES, target="onnxruntime", exclude=MODEL.graph.node[0].name, verify=0)
+    with pytest.raises(qdq_cli.LimitError, match=r"at least 100 % were asked for"):
+        qdq_cli.inspect(written, target="onnxruntime", min_int8_macs=100)
+    for keyword, value in {"gpu": "sm86", "against": written, "fail_on": "E"}.items():
+        with pytest.raises(qdq_cli.UsageError, match=f"^{keyword} "):
+            qdq_cli.inspect(written, target="onnxruntime", **{keyword: value})

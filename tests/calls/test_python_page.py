@@ -17,9 +17,9 @@ PAGE = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
-def test_there_are_eight_and_two():
-    assert len(EXAMPLES) == 10
-    assert len(re.findall(r"^### ", PAGE, flags=re.MULTILINE)) == 8
+def test_there_are_nine_and_two():
+    assert len(EXAMPLES) == 11
+    assert len(re.findall(r"^### ", PAGE, flags=re.MULTILINE)) == 9
 
 
 def write_tensorrt_cache(space: Workspace) -> None:
