@@ -54,8 +54,9 @@ OWN = {
 """Column -> what `qdq quantize` is told. The last three take placement apart: no rule on wide depthwise inputs, every
 weighted operator, and the yardstick of any placement: weighted inputs only, with the largest value as amax."""
 
-KEEPING = ("recover", "tune")
-"""Columns of what keeps the accuracy, with the default method: `--recover`, and `qdq tune`."""
+AS_GIVEN = ("default", "recover", "tune")
+"""Columns of what the commands give by themselves, samples held back for verification included: `qdq quantize`, with
+`--recover`, and `qdq tune`. The others are calibrated with every sample."""
 
 _AGREEMENT = 99.0
 _SQNR_DB = 20.0
@@ -64,7 +65,8 @@ _INT8_MACS = 80.0
 FP32 on calibration samples that are held back where the outputs are class scores, else so much SQNR; and so many
 percent of the multiply-accumulates in INT8."""
 
-FIRST_PEER = "ort-minmax"
+PEERS = {"none": (), "minmax": ("ort-minmax",), "all": tuple(PEER_METHODS)}
+"""What `--peers` is told -> columns."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,8 @@ class Bench:
                 self._evaluate(subject, column, subject.model, {})
             elif column in OWN:
                 calibrated = self._own(subject, column, again=not calibrated) or calibrated
-            elif column in KEEPING:
-                self._keep(subject, column)
+            elif column in AS_GIVEN:
+                self._as_given(subject, column)
         self._peers(subject, [column for column in columns if column in PEER_METHODS])
 
     def _own(self, subject: Subject, column: str, *, again: bool) -> bool:
@@ -109,18 +111,22 @@ class Bench:
         self._evaluate(subject, column, config.destination, {**samples, **operators})
         return True
 
-    def _keep(self, subject: Subject, column: str) -> None:
-        """Recover or tune, and evaluate; how long that took is kept with the figure."""
+    def _as_given(self, subject: Subject, column: str) -> None:
+        """Run one of the commands, and evaluate; what it took is kept with the figure."""
         output = self.work / f"{subject.name}.{column}.qdq.onnx"
-        config = QuantizeConfig(subject.model, output, subject.data, recover=DEFAULT_RECOVERY)
-        start = time.perf_counter()
+        recover = () if column == "default" else DEFAULT_RECOVERY
+        config = QuantizeConfig(subject.model, output, subject.data, recover=recover)
+        start, used = time.perf_counter(), time.process_time()
         try:
-            details = _tuned(config) if column == "tune" else _recovered(config)
+            details = _tuned(config) if column == "tune" else _quantized(config)
         except (QdqError, CalibratorError) as error:
             self._record(subject, column, Entry("", failure=str(error)))
             return
-        seconds = round(time.perf_counter() - start, 1)
-        self._evaluate(subject, column, Path(details["output"]), {**details, "output": output.name, "seconds": seconds})
+        took = {
+            "seconds": round(time.perf_counter() - start, 1),
+            "cpu_seconds": round(time.process_time() - used, 1),
+        }
+        self._evaluate(subject, column, Path(details["output"]), {**details, "output": output.name, **took})
 
     def _peers(self, subject: Subject, columns: Sequence[str]) -> None:
         """Let the peer quantize with the samples `qdq` had, and evaluate."""
@@ -166,10 +172,11 @@ class Bench:
         print(f"{subject.name}, {TITLES[column]}: {found}", file=sys.stderr, flush=True)
 
 
-def _recovered(config: QuantizeConfig) -> dict[str, Any]:
+def _quantized(config: QuantizeConfig) -> dict[str, Any]:
     found = quantize_model(config)
     gains = {} if found.recovery is None else {"judged_db": [found.recovery.before_db, found.recovery.after_db]}
-    return {"output": str(config.destination), **gains}
+    operators = {"int8_operators": f"{found.weighted_ops.quantized} of {found.weighted_ops.total}"}
+    return {"output": str(config.destination), **operators, **gains}
 
 
 def _tuned(config: QuantizeConfig) -> dict[str, Any]:
@@ -213,9 +220,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="folder with more models")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only this model; repeatable")
     parser.add_argument(
-        "--methods", nargs="+", choices=(*OWN, *KEEPING), default=[*OWN, *KEEPING], metavar="METHOD", help="of qdq"
+        "--methods", nargs="+", choices=(*OWN, *AS_GIVEN), default=[*OWN, *AS_GIVEN], metavar="METHOD", help="of qdq"
     )
-    parser.add_argument("--peers", action="store_true", help="all methods of the peer, not only MinMax")
+    parser.add_argument("--peers", choices=PEERS, default="minmax", help="which methods of the peer")
     parser.add_argument("--limit", type=int, metavar="N", help="so many test samples only: a quick look")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="of each evaluation")
     parser.add_argument("--timeout", type=float, default=7200.0, metavar="SECONDS", help="of each child process")
@@ -235,8 +242,7 @@ def _main() -> None:
         subjects = only([*sample_subjects(), *extra], chosen.only)
     except KitError as error:
         parser.error(str(error))
-    peers = list(PEER_METHODS) if chosen.peers else [FIRST_PEER]
-    columns = [FLOAT, *chosen.methods, *peers]
+    columns = [FLOAT, *chosen.methods, *PEERS[chosen.peers]]
     for subject in subjects:
         bench.fill(subject, columns)
     found = bench.ledger.select([subject.name for subject in subjects], columns)

@@ -16,6 +16,7 @@ TITLES = {
     "minmax": "minmax",
     "percentile-99.99": "percentile 99.99",
     "percentile-99.999": "percentile 99.999",
+    "default": "as the command gives it",
     "recover": "--recover",
     "tune": "tune",
     "mse-no-range-rules": "without the range rule",
@@ -41,7 +42,7 @@ class _Table:
 
 _TABLES = (
     _Table("Methods", ("mse", "entropy", "minmax", "percentile-99.99", "percentile-99.999")),
-    _Table("Recovery and tuning", ("recover", "tune")),
+    _Table("Recovery and tuning", ("default", "recover", "tune")),
     _Table("Placement", ("mse-no-range-rules", "mse-every-operator", "minmax-inputs-only")),
     _Table(
         "Beside onnxruntime.quantization (ORT)", ("ort-minmax", "ort-minmax-weighted", "ort-entropy", "ort-percentile")

@@ -9,12 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.accuracy import AS_GIVEN, Bench
 from bench.accuracy_table import markdown
-from bench.figures import Evaluation, Figure, MeasureError, fingerprint, mean_interval, read_figure, wilson_interval
-from bench.kit import KitError, folder_subjects, only, sample_subjects, translated
+from bench.figures import (
+    Effort,
+    Evaluation,
+    Figure,
+    MeasureError,
+    fingerprint,
+    mean_interval,
+    read_figure,
+    wilson_interval,
+)
+from bench.kit import KitError, Subject, folder_subjects, only, sample_subjects, translated
 from bench.ledger import Entry, Ledger
 from bench.readme_table import Row, inside, model_rows, tables
+from qdq_cli import DataConfig, QuantizeConfig, quantize_model
 from qdq_cli.data.preprocess_text import load_preprocessing
+from tests.tuning.networks_to_tune import with_a_bad_layer
+from tests.workspace import make_workspace
 
 README = """# Models
 
@@ -226,3 +239,25 @@ def test_the_table_shows_intervals_gaps_and_reasons():
     assert lines[4] == "| m | top1 | 100 | 3 of 4 | 90.00 (82.5-94.5) | 90.00 (82.5-94.5) | - |"
     assert lines[5] == "| n | psnr_db | 5 |  | 31.500 |  |  |"
     assert lines[-1] == "* m, ORT MinMax: it broke"
+
+
+def test_every_column_of_a_command_is_what_that_command_gives(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    space = make_workspace(tmp_path, with_a_bad_layer(2))
+    program = tmp_path / "eval.py"
+    program.write_text(
+        "import json, sys; print(json.dumps({'value': open(sys.argv[1], 'rb').read().count(b'QuantizeLinear')}))\n"
+    )
+    subject = Subject("m", "", space.model, DataConfig(calib=(space.arrays,)), Evaluation((str(program),), (program,)))
+    bench = Bench(tmp_path / "work", Effort(None, 1, 60.0), Ledger(tmp_path / "work" / "results.json", None))
+    bench.work.mkdir()
+    bench.fill(subject, ["fp32", *AS_GIVEN])
+    entries = bench.ledger.entries["m"]
+    assert [entry.failure for entry in entries.values()] == [""] * 4
+    assert entries["fp32"].figure.value == 0
+    assert all(entries[column].figure.value > 0 for column in AS_GIVEN)
+    before, after = entries["recover"].details["judged_db"]
+    assert after > before
+    quantized = quantize_model(QuantizeConfig(space.model, space.output, DataConfig(calib=(space.arrays,))))
+    assert space.output.read_bytes() == (bench.work / "m.default.qdq.onnx").read_bytes()
+    assert entries["default"].details["int8_operators"] == f"{quantized.weighted_ops.quantized} of 5"
