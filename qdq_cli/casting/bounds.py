@@ -14,6 +14,7 @@ from calibrators import Extremes
 from qdq_cli.casting.bound_rules import rule_of
 from qdq_cli.casting.intervals import Interval, constant_interval
 from qdq_cli.casting.slots import is_single
+from qdq_cli.model.bodies import models_of
 from qdq_cli.model.dynamic import is_dynamic_quantize
 from qdq_cli.model.nodes import is_constant, is_unobservable
 
@@ -79,18 +80,19 @@ def to_observe(model: ir.Model, known: Mapping[str, Extremes], limit: float, rea
         reach: The magnitude that such a tensor is then taken to have, for those that follow from it.
 
     Returns:
-        Names, in the order of the graph.
+        Names, in the order of the graph, those in bodies behind: what a body reads has to be known there.
     """
-    asked: list[str] = []
-    values = frozenset(value for value in float_values(model.graph) if not is_unobservable(value))
+    asked: dict[str, None] = {}
 
     def bound(value: ir.Value, computed: Interval | None) -> Interval | None:
         if value not in values or (computed is not None and computed.is_bounded and computed.amax <= limit):
             return computed
-        asked.append(value.name or "")
+        asked[value.name or ""] = None
         return Interval(-reach, reach)
 
-    _walk(model, known, bound)
+    for part in models_of(model):
+        values = frozenset(value for value in float_values(part.graph) if not is_unobservable(value))
+        _walk(part, known, bound)
     return tuple(asked)
 
 
@@ -103,16 +105,20 @@ def unbounded(model: ir.Model, known: Mapping[str, Extremes], limit: float) -> t
         limit: In the units of the tensors.
 
     Returns:
-        Names, in the order of the graph; tensors that were observed, constants, and what cannot be observed are none.
+        Names, in the order of the graph, those in bodies behind; tensors that were observed, constants, and what
+        cannot be observed are none.
     """
+    found = (name for part in models_of(model) for name in _unbounded_in(part, known, limit))
+    return tuple(dict.fromkeys(found))
+
+
+def _unbounded_in(model: ir.Model, known: Mapping[str, Extremes], limit: float) -> Iterator[str]:
+    """Yield those of a main graph."""
     bounds = bounds_of(model, known)
-    return tuple(
-        value.name or ""
-        for value in float_values(model.graph)
-        if value.name not in known
-        and not is_unobservable(value)
-        and ((reach := bounds.get(value)) is None or reach.amax > limit)
-    )
+    for value in float_values(model.graph):
+        reach = bounds.get(value)
+        if value.name not in known and not is_unobservable(value) and (reach is None or reach.amax > limit):
+            yield value.name or ""
 
 
 def float_values(graph: ir.Graph) -> Iterator[ir.Value]:

@@ -18,8 +18,10 @@ from qdq_cli.casting.masks import clamp
 from qdq_cli.casting.plan import FloatPlan, is_free
 from qdq_cli.casting.scales import is_held
 from qdq_cli.casting.slots import NONE, Slots, is_single, low_slots
-from qdq_cli.casting.stored_biases import with_float_biases
+from qdq_cli.casting.stored_biases import with_float_biases, write_float_biases
+from qdq_cli.casting.structure import touches_single
 from qdq_cli.config.forms import FloatType, ScaleType
+from qdq_cli.model.bodies import lifted, places_of_bodies, put_back
 from qdq_cli.model.dynamic import is_block_dequantize
 from qdq_cli.model.emit import pair_half
 from qdq_cli.model.names import Names
@@ -67,10 +69,20 @@ def converted(
         return Converted(model.clone(), 0)
     before = opset_of(model)
     result = raised(with_float_biases(model).clone(), plan.opset, f"which {FORMATS[plan.float_type].name} needs")
-    work = _Conversion(result, plan, keep_io, scales)
-    work.run()
+    works = [_Conversion(result, plan, keep_io, scales)]
+    works[0].run()
+    kept = {kept.node for kept in plan.kept}
+    for place in places_of_bodies(result.graph):
+        if not any(touches_single(node) and not is_free(node) and node.name not in kept for node in place.body):
+            continue
+        body = lifted(result, place)
+        write_float_biases(body.model.graph)
+        works.append(_Conversion(body.model, plan, True, scales))
+        works[-1].run()
+        put_back(result, body)
     notes = [] if opset_of(result) == before else [_raised_note(before, opset_of(result), plan)]
-    return Converted(result, work.casts, (*notes, *work.notes))
+    said = (note for work in works for note in work.notes)
+    return Converted(result, sum(work.casts for work in works), (*notes, *said))
 
 
 def _raised_note(before: int, after: int, plan: FloatPlan) -> str:
@@ -138,7 +150,7 @@ class _Conversion:
     def _wanted(self, node: ir.Node, slot: int, slots: dict[ir.Node, Slots]) -> bool | None:
         """Say whether an operand has to be 16-bit; None where either type does."""
         if node not in slots:
-            return False  # in a body
+            return False  # in a body, which is handed FP32
         if is_free(node) and (node.name or "") not in self.kept:
             return None if slot == 0 else False
         return slot in slots[node].inputs

@@ -41,6 +41,7 @@ class Scene:
         masks: Tensors that hold large negative numbers for a Softmax to ignore.
         single_scales: Whether scales stay FP32, in a Q and a DQ that take them beside 16-bit data.
         keep_io: Whether graph inputs and outputs stay FP32.
+        proven: Whether FP32 stays what is not known to hold in the type: in a body, which may never have run.
     """
 
     graph: ir.Graph
@@ -52,6 +53,7 @@ class Scene:
     masks: frozenset[ir.Value] = frozenset()
     single_scales: bool = False
     keep_io: bool = True
+    proven: bool = False
 
     def reach(self, value: ir.Value | None) -> Interval | None:
         """Return how far a tensor reaches; None where nothing bounds it."""

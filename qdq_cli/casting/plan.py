@@ -5,7 +5,7 @@ A plan is a value: nothing is changed until `convert.converted` carries it out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -22,7 +22,7 @@ from qdq_cli.casting.guards import guards, small_divisors
 from qdq_cli.casting.kept import Kept
 from qdq_cli.casting.masks import find_masks
 from qdq_cli.casting.pair_scales import pair_scales
-from qdq_cli.casting.reach import out_of_reach, seen_values
+from qdq_cli.casting.reach import never_taken, out_of_reach, seen_values
 from qdq_cli.casting.slots import NONE, first_opset, low_slots
 from qdq_cli.casting.stored_biases import with_float_biases
 from qdq_cli.casting.structure import FOLLOWING, structural, touches_single
@@ -30,6 +30,7 @@ from qdq_cli.casting.sums import sums
 from qdq_cli.casting.vanishing import vanishing
 from qdq_cli.casting.whole_numbers import whole_numbers
 from qdq_cli.config.forms import FloatType, ScaleType
+from qdq_cli.model.bodies import models_of
 from qdq_cli.model.dynamic import is_about_blocks
 from qdq_cli.model.nodes import ONNX_DOMAIN, is_op, name_of
 from qdq_cli.model.opset import HALF_OPSET, opset_of
@@ -47,7 +48,7 @@ class FloatPlan:
     Args:
         float_type: Type of the operators that are not listed.
         opset: The opset that the result needs.
-        kept: The operators that stay FP32, in the order of the graph.
+        kept: The operators that stay FP32, in the order of the graph, those in bodies behind.
         clamped: Constants that are clamped to the type: masks that a Softmax ignores, and ends of a Clip.
         unobserved: Tensors of which nothing is known; what they hold was not weighed.
     """
@@ -63,6 +64,7 @@ Rule = Callable[[Scene], Iterator[Finding]]
 
 RULES: tuple[Rule, ...] = (
     structural,
+    never_taken,
     out_of_reach,
     vanishing,
     constants,
@@ -100,31 +102,49 @@ def make_float_plan(
     if float_type is FloatType.FP32:
         return FloatPlan(float_type, opset)
     _refuse_half(model)
-    model = with_float_biases(model)
-    scene = replace(_scene(model, FORMATS[float_type], extremes, scales), keep_io=keep_io)
+    form, parts = FORMATS[float_type], [with_float_biases(part) for part in models_of(model)]
+    opset = max(needed_opset(part, form, scales) for part in parts)
+    plans = []
+    for part in parts:
+        in_body = part is not parts[0]  # it is handed FP32, and gives FP32
+        scene = replace(_scene(part, form, extremes, opset), single_scales=scales is ScaleType.FP32)
+        proven = in_body and bool(extremes) and float_type is FloatType.FP16
+        plans.append(_planned(replace(scene, keep_io=keep_io or in_body, proven=proven), float_type))
+    return _joined(plans)
+
+
+def _joined(plans: Sequence[FloatPlan]) -> FloatPlan:
+    """Join the plans of a main graph and of its bodies; what a body reads from outside is named once."""
+    clamped = dict.fromkeys(name for plan in plans for name in plan.clamped)
+    unobserved = dict.fromkeys(name for plan in plans for name in plan.unobserved)
+    kept = tuple(kept for plan in plans for kept in plan.kept)
+    return replace(plans[0], kept=kept, clamped=tuple(sorted(clamped)), unobserved=tuple(unobserved))
+
+
+def _planned(scene: Scene, float_type: FloatType) -> FloatPlan:
+    """Plan one graph."""
     found: dict[ir.Node, Finding] = {}
     for rule in RULES:
         for finding in rule(scene):
             found.setdefault(finding.node, finding)
     for node in islands(scene, frozenset(node for node in found if not _is_boundary(found[node]))):
         found[node] = Finding(node, reasons.ISLAND)
-    kept = tuple(_kept(found[node]) for node in model.graph if node in found and not _is_boundary(found[node]))
+    kept = tuple(_kept(found[node]) for node in scene.graph if node in found and not _is_boundary(found[node]))
     clamped = tuple(name_of(value) for value in scene.clamped)
     return FloatPlan(float_type, scene.opset, kept, tuple(sorted(clamped)), _unobserved(scene))
 
 
-def _scene(model: ir.Model, form: FloatFormat, extremes: Mapping[str, Extremes], scales: ScaleType) -> Scene:
+def _scene(model: ir.Model, form: FloatFormat, extremes: Mapping[str, Extremes], opset: int) -> Scene:
     bounds = bounds_of(model, extremes)
     masks = find_masks(model.graph, form, bounds)
     return Scene(
         model.graph,
         form,
-        needed_opset(model, form, scales),
+        opset,
         bounds,
         seen_values(model.graph, extremes),
         masks.clamped,
         masks.tensors,
-        single_scales=scales is ScaleType.FP32,
     )
 
 

@@ -30,6 +30,13 @@ def out_of_reach(scene: Scene) -> Iterator[Finding]:
             yield from (Finding(node, reasons.OVERFLOW, detail) for node in touching(value, scene.graph))
 
 
+def never_taken(scene: Scene) -> Iterator[Finding]:
+    """Find what makes and what reads tensors of a body that no sample showed, where nothing bounds them."""
+    for value in float_values(scene.graph) if scene.proven else ():
+        if value not in scene.seen and value not in scene.masks and scene.may_overflow(value):
+            yield from (Finding(node, reasons.NEVER_TAKEN) for node in touching(value, scene.graph))
+
+
 _TIGHT = frozenset(
     {"Exp", "Pow", "Sqrt", "Abs", "Neg", "Relu", "Cast", "Identity", "Reshape", "Transpose", "Flatten", "Squeeze"}
     | {"Unsqueeze", "Expand", "Tile", "DepthToSpace", "SpaceToDepth", "Reciprocal", "Log"}

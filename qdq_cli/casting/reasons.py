@@ -5,6 +5,7 @@ from __future__ import annotations
 NO_TYPE = "NO_TYPE"
 CUSTOM_DOMAIN = "CUSTOM_DOMAIN"
 BODY = "BODY"
+NEVER_TAKEN = "NEVER_TAKEN"
 UNTYPED = "UNTYPED"
 FROM_SHAPES = "FROM_SHAPES"
 FIXED_TYPE = "FIXED_TYPE"
@@ -27,7 +28,8 @@ ISLAND = "ISLAND"
 REASONS: dict[str, str] = {
     NO_TYPE: "ONNX does not define its operator for the float type",
     CUSTOM_DOMAIN: "of another domain than ONNX's own, so nobody knows which types it takes",
-    BODY: "holds an If, Loop or Scan body, in which only what is quantized is observed",
+    BODY: "hands FP32 to its body and takes FP32 from it; the operators in there have types of their own",
+    NEVER_TAKEN: "in a branch that no calibration sample takes, where values may be larger than the float type holds",
     UNTYPED: "touches a value whose element type is not known, or that is no tensor",
     FROM_SHAPES: "computes from shapes alone",
     FIXED_TYPE: "states its element type itself and takes no data",

@@ -27,9 +27,14 @@ def with_float_biases(model: ir.Model) -> ir.Model:
     if not any(map(_is_stored_bias, model.graph)):
         return model
     result = model.clone()
-    for node in [node for node in result.graph if _is_stored_bias(node)]:
-        _write_float(result.graph, node)
+    write_float_biases(result.graph)
     return result
+
+
+def write_float_biases(graph: ir.Graph) -> None:
+    """Do so in a graph that nobody but the caller holds."""
+    for node in [node for node in graph if _is_stored_bias(node)]:
+        _write_float(graph, node)
 
 
 def _is_stored_bias(node: ir.Node) -> bool:

@@ -9,8 +9,9 @@ import onnx_ir as ir
 from qdq_cli.casting import reasons
 from qdq_cli.casting.findings import Finding, Scene
 from qdq_cli.casting.slots import is_single, low_slots
+from qdq_cli.model.bodies import HOLDERS
 from qdq_cli.model.dynamic import is_about_blocks, is_of_two_steps
-from qdq_cli.model.nodes import ONNX_DOMAIN, inner_graphs, input_at, is_constant
+from qdq_cli.model.nodes import ONNX_DOMAIN, inner_graphs, input_at, is_constant, is_op
 from qdq_cli.model.scales import is_pair_half
 
 _STATED = frozenset(
@@ -51,7 +52,7 @@ def _code(node: ir.Node, scene: Scene, shapes: frozenset[ir.Value]) -> str:
         return ""  # they take and give each float type
     if node.domain != ONNX_DOMAIN:
         return reasons.CUSTOM_DOMAIN
-    if _holds_body(node):
+    if is_op(node, *HOLDERS):
         return reasons.BODY
     if any(_is_untyped(value) for value in (*node.inputs, *node.outputs)):
         return reasons.UNTYPED

@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qdq_cli.casting.bound_rules import MOVING
+from qdq_cli.model.bodies import HOLDERS, places_of_bodies
 from qdq_cli.model.dynamic import is_about_blocks
 from qdq_cli.model.lowering import lower_opset
 from qdq_cli.model.names import Names
@@ -39,23 +40,23 @@ def twin(model: ir.Model, exact: Collection[str] = (), *, keep_inputs: bool = Fa
         keep_inputs: Whether 16-bit graph inputs stay what they are, with Casts behind them; they are FP32 otherwise.
     """
     result = model.clone()
-    graph = result.graph
-    low = {value: value.dtype for value in defined_values(graph) if value.dtype in _LOW}
+    graph, parts = result.graph, _parts(result)
+    low = {value: value.dtype for part in parts for value in defined_values(part) if value.dtype in _LOW}
     for value in low:
         value.type = ir.TensorType(_SINGLE)
         if value.const_value is not None:
             value.const_value = ir.Tensor(value.const_value.numpy().astype(np.float32), name=value.name)
-    names, nodes = Names(graph), list(graph)
+    names, nodes = Names(graph), [(part, node) for part in parts for node in part]
     if keep_inputs:
         for value in graph.inputs:
             if (dtype := low.pop(value, None)) is not None:
                 _widen(graph, value, dtype, names)
-    for node in nodes:
+    for part, node in nodes:
         _restate(node)
         if not is_op(node, *_EXACT):
             for value in node.outputs:
-                if (dtype := low.get(value)) is not None and value.name not in exact:
-                    _round(graph, value, dtype, names)
+                if (dtype := low.get(value)) is not None and value.name and value.name not in exact:
+                    _round(part, value, dtype, names)
     lower_opset(result)
     return result
 
@@ -63,15 +64,23 @@ def twin(model: ir.Model, exact: Collection[str] = (), *, keep_inputs: bool = Fa
 def low_types(model: ir.Model) -> frozenset[ir.DataType]:
     """Return the 16-bit float types of a model's tensors; none where `twin` cannot say what they hold.
 
-    That is so where an operator of another domain than ONNX's own, or one with a body, touches such a tensor.
+    That is so where an operator of another domain than ONNX's own, or one with a body that is not looked into, touches
+    such a tensor.
     """
-    found = frozenset(value.dtype for value in defined_values(model.graph) if value.dtype in _LOW)
-    return frozenset() if any(_is_closed(node) for node in model.graph) else found
+    parts = _parts(model)
+    found = frozenset(value.dtype for part in parts for value in defined_values(part) if value.dtype in _LOW)
+    return frozenset() if any(_is_closed(node) for part in parts for node in part) else found
+
+
+def _parts(model: ir.Model) -> list[ir.Graph]:
+    """Return the main graph and the bodies in it that can be looked into."""
+    return [model.graph, *(place.body for place in places_of_bodies(model.graph))]
 
 
 def _is_closed(node: ir.Node) -> bool:
     touched = [value.dtype for value in (*node.inputs, *node.outputs) if value is not None]
-    bodies = list(inner_graphs(node)) if node.attributes.data else []
+    is_open = is_op(node, *HOLDERS) or not node.attributes.data
+    bodies = [] if is_open else list(inner_graphs(node))
     inner = [value.dtype for body in bodies for value in defined_values(body)]
     foreign = bool(node.domain) and not is_about_blocks(node)
     return (foreign and not _LOW.keys().isdisjoint(touched)) or not _LOW.keys().isdisjoint(inner)

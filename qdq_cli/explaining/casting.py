@@ -17,10 +17,15 @@ CASTS = {
         "Export the operator as ONNX operators, if its speed matters.",
     ),
     "BODY": Told(
-        "A body runs any number of times, or not at all, and calibration sees only those of its tensors that are "
-        "quantized. All else in bodies stays FP32; what they read from outside is cast once.",
+        "The body of an If, Loop or Scan is a graph of its own: its operators get the float type, with Casts where it "
+        "begins and ends, and what stands around it sees FP32.",
         "A Loop that decodes step by step; a network inside an If.",
-        "Export the model with the loop unrolled, or without the branch.",
+        "Nothing needs to be done.",
+    ),
+    "NEVER_TAKEN": Told(
+        "FP16 ends at 65504, and of a branch that no calibration sample takes nothing says how far its tensors reach.",
+        "The branch for another sample rate than that of the samples.",
+        "Calibrate on samples that take the branch, or use BF16, which reaches as far as FP32.",
     ),
     "UNTYPED": Told(
         "Sequences, optional values, and what shape inference could not type cannot be cast.",

@@ -82,27 +82,41 @@ def lifted(model: ir.Model, place: Place) -> Lifted:
     return Lifted(place, ir.Model(graph, ir_version=model.ir_version), outside)
 
 
+def models_of(model: ir.Model) -> Iterator[ir.Model]:
+    """Yield a model, and then each body of it that can be looked into, as a model of its own."""
+    yield model
+    for place in places_of_bodies(model.graph):
+        yield lifted(model, place).model
+
+
 def put_back(model: ir.Model, changed: Lifted) -> None:
     """Let a changed copy take the place of the body it was made from, and drop the weights that nothing reads then.
 
     Args:
         model: The whole model.
-        changed: Its graph is part of the model afterwards. Names of what was added to it may change.
+        changed: Its graph is part of the model afterwards. Names of what was added to it may change; a weight from
+            outside that holds something else now stays in the body.
     """
     place, graph = changed.place, changed.model.graph
-    kept = {value.name for value in _defined(place.body)} | {value.name for value in changed.outside.values()}
+    kept = {value.name for value in _defined(place.body)}
     kept_nodes = {node.name for node in every_node(place.body)}
     _detach(place.body)
-    _give_free_names(model, graph, (kept, kept_nodes))
     for copy, value in changed.outside.items():
-        for use in tuple(copy.uses()):
-            use.node.replace_input_with(use.idx, value)
-        if copy.is_graph_input():
-            graph.inputs.remove(copy)
-        elif copy.name and copy.name in graph.initializers:
-            graph.initializers.pop(copy.name)
+        if copy.const_value is value.const_value:
+            _give_back(graph, copy, value)
         drop_if_unread(value)
+    _give_free_names(model, graph, (kept, kept_nodes))
     _replace(place, graph)
+
+
+def _give_back(graph: ir.Graph, copy: ir.Value, value: ir.Value) -> None:
+    """Let what reads the copy of a value from outside of a graph read the value itself."""
+    for use in tuple(copy.uses()):
+        use.node.replace_input_with(use.idx, value)
+    if copy.is_graph_input():
+        graph.inputs.remove(copy)
+    elif graph.initializers.get(copy.name or "") is copy:
+        graph.initializers.pop(copy.name or "")
 
 
 def drop_if_unread(value: ir.Value) -> None:

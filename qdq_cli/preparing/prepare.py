@@ -202,11 +202,14 @@ def _restore_interface(model: ir.Model, interface: _Interface) -> None:
 
 
 def _is_as_read(model: ir.Model, proto: onnx.ModelProto) -> bool:
-    """Say whether shape inference sees the same in the file: nothing was inlined or lifted, and no domain renamed."""
+    """Say whether shape inference sees the same in the file: nothing was inlined or lifted, and nothing renamed.
+
+    In bodies values are named apart, so that a model with bodies never counts as read.
+    """
     graph = proto.graph
     same_size = len(graph.node) == len(model.graph) and len(graph.input) == len(model.graph.inputs)
     one_name = all(entry.domain != LONG_NAME for entry in (*proto.opset_import, *graph.node))
-    return same_size and one_name and not proto.functions
+    return same_size and one_name and not proto.functions and not every_body(model.graph)
 
 
 def _constants_out_of_inputs(model: ir.Model) -> tuple[str, ...]:

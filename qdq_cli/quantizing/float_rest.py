@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -16,6 +17,7 @@ from qdq_cli.casting.convert import converted
 from qdq_cli.casting.formats import FORMATS, limit
 from qdq_cli.casting.plan import FloatPlan, is_free, make_float_plan
 from qdq_cli.casting.structure import touches_single
+from qdq_cli.model.bodies import places_of_bodies
 from qdq_cli.model.provenance import record_float_type
 from qdq_cli.placement.half_joins import join_on_codes
 from qdq_cli.process.progress import Listener
@@ -90,11 +92,18 @@ def in_float_type(model: ir.Model, form: FloatForm, observed: Observation) -> Fi
     return Finished(made.model, made.notes, _rest(plan, model, made.casts))
 
 
+def _looked_into(model: ir.Model) -> Iterator[ir.Node]:
+    """Yield the operators of the main graph, and of the bodies in it that can be looked into."""
+    yield from model.graph
+    for place in places_of_bodies(model.graph):
+        yield from place.body
+
+
 def _rest(plan: FloatPlan, model: ir.Model, casts: int | None) -> FloatRest:
     kept = tuple(kept for kept in plan.kept if kept.code != reasons.BLOCK_SCALES)  # as little a choice as other DQs
     return FloatRest(
         float_type=plan.float_type.value,
-        operators=sum(touches_single(node) and not is_free(node) for node in model.graph),
+        operators=sum(touches_single(node) and not is_free(node) for node in _looked_into(model)),
         kept=kept,
         reasons=dict(Counter(found.code for found in kept).most_common()),
         casts=casts,

@@ -7,6 +7,8 @@ more, laid out flat, since its shape may differ from round to round, and a histo
     Loop    a sequence is carried along, and gets the tensor of each round; its parts are joined behind the Loop;
     Scan    the tensors of all rounds, stacked as Scan does it: what it scans has one shape in all of them.
 
+Where only the smallest and the largest value are wanted, these two numbers leave in the tensor's place.
+
 What is nested goes outward step by step. So one run observes everything, exactly and as often as it was computed, in
 the memory that the rounds of one batch take, however many samples there are.
 
@@ -16,6 +18,7 @@ Source: ONNX operators If, Loop and Scan of opset 11 and above; sequences as wha
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -27,25 +30,46 @@ from qdq_cli.model.bodies import HOLDERS
 from qdq_cli.running.extremes import free_prefix
 
 
-def hand_out_of_bodies(model: onnx.ModelProto, tensors: Collection[str], types: Mapping[str, int]) -> dict[str, str]:
+def hand_out_of_bodies(
+    model: onnx.ModelProto, tensors: Collection[str], types: Mapping[str, int], extremes: Collection[str] = ()
+) -> Handed:
     """Let a model compute, in its main graph, the values of tensors in its bodies.
 
     Args:
         model: Changed in place; no two values in it have one name.
         tensors: Names; those that no body defines are passed over.
         types: Name -> element type (a number of ONNX's TensorProto), for those that a body defines.
-
-    Returns:
-        Tensor in a body -> the tensor of the main graph that holds its values, of rank 1.
+        extremes: Names of what only the smallest and the largest value is wanted of; others are passed over too.
     """
-    wanted = {name: types[name] for name in tensors if name in types}
-    return {flat.tensor: flat.value for flat in _Opener(model.graph, wanted).open(model.graph)} if wanted else {}
+    wanted = {(name, form): types[name] for form in _Form for name in (tensors, extremes)[form] if name in types}
+    found = _Opener(model.graph, wanted).open(model.graph) if wanted else []
+    values, ends = ({flat.tensor[0]: flat.value for flat in found if flat.tensor[1] is form} for form in _Form)
+    return Handed(values, ends)
+
+
+class Handed(NamedTuple):
+    """What holds tensors of bodies in the main graph, in tensors of rank 1.
+
+    Args:
+        values: Tensor in a body -> what holds all its values.
+        extremes: Tensor in a body -> what holds the smallest and the largest value of every round.
+    """
+
+    values: dict[str, str]
+    extremes: dict[str, str]
+
+
+class _Form(IntEnum):
+    """In which form a tensor leaves its body."""
+
+    VALUES = 0
+    EXTREMES = 1
 
 
 class _Flat(NamedTuple):
-    """A tensor of a body on its way out: its name, its element type, and what holds its values by now."""
+    """A tensor of a body on its way out: its name and form, its element type, and what holds it by now."""
 
-    tensor: str
+    tensor: tuple[str, _Form]
     dtype: int
     value: str
 
@@ -69,10 +93,10 @@ class _Opener:
 
     Args:
         graph: The main graph; gets the constants.
-        wanted: Tensors, with their element types.
+        wanted: Tensors and the form in which each leaves, with their element types.
     """
 
-    def __init__(self, graph: onnx.GraphProto, wanted: Mapping[str, int]) -> None:
+    def __init__(self, graph: onnx.GraphProto, wanted: Mapping[tuple[str, _Form], int]) -> None:
         self._initializers = graph.initializer
         self._wanted = wanted
         self._prefix = free_prefix(graph, "inside_")
@@ -109,8 +133,10 @@ class _Opener:
         """Lay the tensors flat that a body defines, and those of the bodies in it."""
         found = self.open(body)
         defined = [value.name for value in body.input] + [name for node in body.node for name in node.output]
-        for name in dict.fromkeys(name for name in defined if name in self._wanted):
-            found.append(_Flat(name, self._wanted[name], self._flattened(body.node, name)))
+        for name in dict.fromkeys(defined):
+            for form, laid in ((_Form.VALUES, self._flattened), (_Form.EXTREMES, self._ends)):
+                if (name, form) in self._wanted:
+                    found.append(_Flat((name, form), self._wanted[name, form], laid(body.node, name)))
         return found
 
     def _leave_branches(
@@ -160,6 +186,17 @@ class _Opener:
 
     def _flattened(self, nodes: _Nodes, tensor: str) -> str:
         return self._add(nodes, "Reshape", [tensor, self._flat])
+
+    def _ends(self, nodes: _Nodes, tensor: str) -> str:
+        """The smallest and the largest value of a tensor; Inf and -Inf of an empty one."""
+        ends = []
+        for op_type in ("ReduceMin", "ReduceMax"):
+            end = self._name()
+            nodes.append(helper.make_node(op_type, [tensor], [end], name=end, keepdims=0))
+            ends.append(self._flattened(nodes, end))
+        result = self._name()
+        nodes.append(helper.make_node("Concat", ends, [result], name=result, axis=0))
+        return result
 
     def _add(self, nodes: _Nodes, op_type: str, inputs: list[str]) -> str:
         result = self._name()

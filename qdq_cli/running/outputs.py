@@ -64,8 +64,8 @@ def taking_out(
         model: The float model; left as it is, and to be left alone within the block.
         tensors: Names of graph inputs, and of values that nodes compute, of the main graph or in a body.
         threads: Threads of one run.
-        extremes: Names of tensors of the main graph whose smallest and largest value are wanted and no more: they stay
-            inside.
+        extremes: Names of tensors, of the main graph or in a body, whose smallest and largest value are wanted and no
+            more: they stay inside.
 
     Raises:
         ModelError: A tensor is not there, or ONNX Runtime cannot load the model.
@@ -105,15 +105,16 @@ def part_for(model: ir.Model, tensors: Sequence[str], extremes: Sequence[str] = 
     Args:
         model: Left as it is.
         tensors: Names of the tensors; those in the bodies of If, Loop and Scan too.
-        extremes: Names of tensors of the main graph, graph inputs among them, of which two outputs more each say the
-            smallest and the largest value.
+        extremes: Names of tensors, graph inputs among them, of which two outputs more each say the smallest and the
+            largest value; those in bodies too.
 
     Raises:
         ModelError: No node computes one of the tensors.
     """
     proto, weights = without_weights(model)
-    inside = hand_out_of_bodies(proto, tensors, _types_in_bodies(model.graph))
+    inside, ends = hand_out_of_bodies(proto, tensors, _types_in_bodies(model.graph), extremes)
     tensors = [inside.get(name, name) for name in tensors]
+    extremes = [ends.get(name, name) for name in extremes]
     fed = {value.name for value in proto.graph.input}
     set_outputs(proto, [*tensors, *(name for name in extremes if name not in fed)])
     hand_out_extremes(proto.graph, extremes, tensors)

@@ -73,7 +73,11 @@ def test_an_operator_of_another_domain_stays():
     assert {kept.node: kept.code for kept in plan.kept} == {"relu": "ISLAND", "plugin": "CUSTOM_DOMAIN"}
 
 
-def test_a_body_stays_whole_and_what_it_captures_is_cast():
+INSIDE = ("inside", "outside")
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_body_has_its_own_types_and_what_it_captures_is_cast(taken: bool):
     inner = helper.make_graph(
         [helper.make_node("Add", ["first", "shared"], ["inside"], name="inside")],
         "then",
@@ -94,8 +98,9 @@ def test_a_body_stays_whole_and_what_it_captures_is_cast():
         return net.op("Add", chosen, net.op("Mul", x, shared, name="mul"), name="add")
 
     model = network(build)
-    plan = plan_of(model, SMALL)
-    assert {kept.node: kept.code for kept in plan.kept} == {"if": "BODY"}
+    plan = plan_of(model, {**SMALL, "first": Extremes(-9, 9)} if taken else SMALL)
+    inside = dict.fromkeys(INSIDE, "ISLAND" if taken else "NEVER_TAKEN")
+    assert {kept.node: kept.code for kept in plan.kept} == {"if": "BODY", **inside}
     result = converted(model, plan).model
     for yes in (False, True):
         feeds = {"x": rows(-2, 2), "yes": np.array(yes)}

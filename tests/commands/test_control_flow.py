@@ -130,3 +130,28 @@ def test_a_type_for_operators_in_bodies_alone_is_refused(tmp_path: Path):
     assert done.code == 2
     assert "inside If, Loop and Scan bodies alone" in done.err
     assert "--type fp8" in done.err
+
+
+@pytest.mark.parametrize("kind", ["fp16", "bf16"])
+@pytest.mark.parametrize("name", EVERY)
+def test_the_float_rest_in_bodies_has_its_type(tmp_path: Path, name: str, kind: str):
+    """A twin is verified; from a cache, without running, the same bytes come."""
+    space, _ = space_of(tmp_path, name)
+    cache = tmp_path / "model.qcal"
+    done = space.quantize("--float-type", kind, "--cache", cache, "--json")
+    assert done.code == 0, done.err
+    rest = done.document["float_rest"]
+    assert {kept["code"] for kept in rest["kept"]} <= {"BODY", "ISLAND"}
+    assert rest["unobserved"] == []
+    assert min(found["sqnr_db"] for found in done.document["verification"]["outputs"].values()) > 18
+    first = space.output.read_bytes()
+    again = qdq("quantize", space.model, "--cache", cache, "-o", space.output, "--float-type", kind)
+    assert (again.code, space.output.read_bytes() == first) == (0, True), again.err
+
+
+def test_a_branch_that_no_sample_takes_stays_fp32_where_it_may_leave_the_type(tmp_path: Path):
+    space, _ = space_of(tmp_path, "branches")
+    given_arrays(space, {"x": 1e4 * samples(COUNT), "c": np.zeros(COUNT, bool)})
+    done = space.quantize("--float-type", "fp16", "--json")
+    kept = {kept["node"]: kept["code"] for kept in done.document["float_rest"]["kept"]}
+    assert (kept["MatMul_h"], kept["MatMul_a"]) == ("NEVER_TAKEN", "NEVER_TAKEN")

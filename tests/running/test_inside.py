@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from calibrators import Histogram
+from calibrators import Extremes, Histogram
 from qdq_cli.data.batches import Batch
 from qdq_cli.running.runner import Watched, observe
 from tests.running.test_runner import loaded
@@ -43,6 +43,28 @@ agraph (float[N,4] x, bool c) => (float[N,4] y)
   y = If (c) <
     then_branch = yes () => (float[N,4] a) { d = Add (x, x)  a = Relu (d) },
     else_branch = no () => (float[N,4] b) { b = Neg (x) }
+  >
+}
+"""
+
+
+ROUNDS_WITH_BRANCHES = """
+agraph (float[N,4] x, int64 n, bool c, bool no) => (float[N,4] y)
+<bool yes = {1}>
+{
+  y = Loop (n, yes, x) <
+    body = b (int64 i, bool go, float[N,4] s) => (bool on, float[N,4] t) {
+      on = Identity (go)
+      h = Neg (s)
+      d = If (c) <
+        then_branch = then () => (float[N,4] b) { b = Add (h, h) },
+        else_branch = else () => (float[N,4] e) {
+          e = If (no) < then_branch = in () => (float[N,4] q) { q = Add (s, s) },
+                        else_branch = out () => (float[N,4] r) { r = Identity (s) } >
+        }
+      >
+      t = Sub (d, h)
+    }
   >
 }
 """
@@ -142,3 +164,23 @@ def test_half_floats_leave_as_they_are():
     found = observed(text, ["d", "b"], [{"x": array, "c": np.array(True)}])
     assert found["d"] == counting((2 * array).astype(np.float32))
     assert found["b"].count == 0
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_extremes_of_a_body_are_those_of_its_histograms(threads: int):
+    """Over all rounds, and of a branch that is never taken none."""
+    arrays = rows(5)
+    feeds = [
+        {"x": array, "n": np.array(number), "c": np.array(number > 2), "no": np.array(False)}
+        for number, array in enumerate(arrays)
+    ]
+    names = ["s", "h", "b", "q"]
+    counted = observed(ROUNDS_WITH_BRANCHES, names, feeds)
+    model = loaded(onnx.shape_inference.infer_shapes(onnx.parser.parse_model(f"{HEAD}\n{ROUNDS_WITH_BRANCHES}")))
+    watched = Watched(("h",), ("s", "b", "q"))
+    found = observe(model, watched, range(5), lambda i: Batch(feeds[i], (f"{i}.npy",), 1), threads=threads)
+    assert found.histograms == {"h": counted["h"]}
+    assert {name: each for name, each in found.extremes.items() if not each.is_empty} == {
+        name: Extremes.of(counted[name]) for name in ("s", "b")
+    }
+    assert found.extremes["q"].is_empty

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from qdq_cli.model.nodes import every_node
 from qdq_cli.model.scales import is_dequantize
 from qdq_cli.placement.target import OperatorTable
 from qdq_cli.targets.tensorrt.operators import OPERATORS
@@ -32,7 +33,7 @@ def never_stored(model: ir.Model, operators: OperatorTable = OPERATORS) -> froze
         operators: As for `simulate`.
     """
     simulation = simulate(model, operators=operators)
-    nodes = {node.name or "": node for node in model.graph}
+    nodes = {node.name or "": node for node in every_node(model.graph)}
     inner = {name for layer in simulation.layers if _sums(layer) for name in _inner(layer, nodes)}
     return frozenset(inner | _taken_in(simulation, nodes))
 
