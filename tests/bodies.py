@@ -79,3 +79,18 @@ def bodies(text: str) -> onnx.ModelProto:
 def samples(count: int, seed: int = 0) -> np.ndarray:
     """Values of `x`, with a leading axis for the samples."""
     return np.random.default_rng(seed).normal(size=(count, 2, 16)).astype(np.float32)
+
+
+def in_a_branch(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model whose network is a branch of an If; the other branch gives one zero. `taken` chooses it."""
+    graph, result = proto.graph, proto.graph.output[0]
+    zero = onnx.helper.make_node("Constant", [], ["none"], value=numpy_helper.from_array(np.zeros((1, 1, 1, 1), "f4")))
+    other = onnx.helper.make_graph(
+        [zero], "other", [], [onnx.helper.make_tensor_value_info("none", onnx.TensorProto.FLOAT, None)]
+    )
+    body = onnx.helper.make_graph(graph.node, "network", [], [result], graph.initializer)
+    chosen = onnx.helper.make_node("If", ["taken"], ["chosen"], name="if", then_branch=body, else_branch=other)
+    taken = onnx.helper.make_tensor_value_info("taken", onnx.TensorProto.BOOL, ())
+    out = onnx.helper.make_tensor_value_info("chosen", onnx.TensorProto.FLOAT, None)
+    whole = onnx.helper.make_graph([chosen], "whole", [*graph.input, taken], [out])
+    return onnx.helper.make_model(whole, opset_imports=proto.opset_import, ir_version=proto.ir_version)

@@ -1,7 +1,8 @@
 """Take pieces of activations from a few calibration samples, for whoever tries ranges on them (`calibrators.excerpts`).
 
-Which samples these are follows from their keys, so it does not depend on the order or the shares they are run in. They
-are run once more behind the observation, which leaves its tensors in the processor's own layout.
+Of a tensor in a body it is one round that the sample's key draws. Which samples these are follows from their keys, so
+it does not depend on the order or the shares they are run in. They are run once more behind the observation, which
+leaves its tensors in the processor's own layout.
 """
 
 from __future__ import annotations
@@ -62,26 +63,39 @@ def take_pieces(
     runs: dict[Group, list[str]] = {}
     for key in sorted(places)[:MOST]:
         runs.setdefault(places[key].group, []).append(key)
-    runner = Runner(part_for(model, list(readers)).source, default=True)
+    part = part_for(model, list(readers), shaped=True)
+    runner = Runner(part.source, default=True)
     for group, keys in sorted(runs.items()):
         batch = load_readable_batch(every, group, UnreadableSamples(len(places)))
         if batch is None:
             continue
-        tensors = runner.run(batch)
+        tensors = part.rounds_of(runner.run(batch))
         for name, linears in readers.items():
             _add(histograms[name], _rows_of(tensors[name], batch, [places[key] for key in keys], keys), linears)
 
 
 def _rows_of(
-    array: NDArray[np.generic], batch: Batch, places: Sequence[Place], keys: Sequence[str]
+    rounds: Sequence[NDArray[np.generic]], batch: Batch, places: Sequence[Place], keys: Sequence[str]
 ) -> Iterator[tuple[int, NDArray[np.generic]]]:
-    """The first row of each sample in a batch, with the sample's key as a number."""
-    if array.dtype.kind != "f" or not array.ndim or not array.size or len(array) % batch.samples:
-        return
-    rows = len(array) // batch.samples
-    for place, key in zip(places, keys, strict=True):
-        start = place.position * rows
-        yield int(key, 16), array[start : start + 1]
+    """The first row of each sample in a batch, with the sample's key as a number.
+
+    Args:
+        rounds: What the tensor held; in a body, round by round, of which the key draws one.
+        batch: What was run.
+        places: Where the samples are in it.
+        keys: Their keys.
+    """
+    fitting = [array for array in rounds if _is_of(array, batch)]
+    for place, key in zip(places, keys, strict=True) if fitting else ():
+        number = int(key, 16)
+        array = fitting[0 if len(fitting) == 1 else int(np.random.default_rng([number, 1]).integers(len(fitting)))]
+        start = place.position * (len(array) // batch.samples)
+        yield number, array[start : start + 1]
+
+
+def _is_of(array: NDArray[np.generic], batch: Batch) -> bool:
+    """Say whether an array has rows of every sample of a batch."""
+    return array.dtype.kind == "f" and array.ndim > 0 and array.size > 0 and not len(array) % batch.samples
 
 
 def _add(histogram: Histogram, rows: Iterator[tuple[int, NDArray[np.generic]]], linears: Sequence[Linear]) -> None:

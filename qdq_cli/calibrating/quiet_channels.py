@@ -70,7 +70,7 @@ def with_quiet_enlarged(
     free = set(groups)
     chosen = {target.tensor for target in plan.targets if plan.groups[target.group] in free}
     found = {}
-    for number, place in enumerate(places_in(model.graph)):
+    for number, (_, place) in enumerate(places_in(model)):
         tensor = place.reader.inputs[0]
         seen = histograms.get(tensor.name or "") if tensor is not None and tensor.name in chosen else None
         factors = None if seen is None else _factors(place, seen.excerpts)
@@ -98,10 +98,10 @@ def _enlarged(
 ) -> Enlarged:
     copy = model.clone()
     names, changed, operators = Names(copy.graph), dict(histograms), []
-    places = places_in(copy.graph)
+    places = places_in(copy)
     for number, factors in found.items():
-        place = places[number]
-        enlarge(copy.graph, place, factors, names)
+        graph, place = places[number]
+        enlarge(graph, place, factors, names)
         tensor = str(place.reader.inputs[0].name)  # type: ignore[union-attr]  # it was observed
         changed[tensor] = histograms[tensor].with_excerpts(histograms[tensor].excerpts.scaled(factors))
         operators.append(place.reader.name or "")

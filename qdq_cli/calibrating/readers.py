@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from calibrators import Dynamic, Range, ScaleGroup, Scheme, dequantize, qparams_of, quantize
 from qdq_cli.model.linear import Linear, linear_of
-from qdq_cli.model.nodes import constant_at, input_at, is_op
+from qdq_cli.model.nodes import constant_at, every_node, input_at, is_op
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.record import Use, WeightTarget
 
@@ -70,15 +70,14 @@ class Reader:
 def readers_of(model: ir.Model, plan: Plan) -> Iterator[Reader]:
     """The weighted operators of a plan whose input may be looked at, in the plan's order.
 
-    One that reads an input of the graph is none of them: nobody wants pieces of his samples in a file. Nor is one whose
-    data is quantized in blocks that find their scales at run time: there is no range to look for.
+    One that reads an input of a graph is none of them, be it what a round of a Loop is handed: nobody wants pieces of
+    his samples in a file. Nor is one whose data is quantized in blocks that find their scales at run time: there is no
+    range to look for.
     """
-    nodes = {node.name: node for node in model.graph}
+    nodes = {node.name: node for node in every_node(model.graph)}
     read = {use: target for target in plan.targets for use in target.uses}
     for target in plan.weights:
-        node = nodes.get(target.use.node)
-        if node is None:  # it stands in a body, whose tensors come laid flat
-            continue
+        node = nodes[target.use.node]
         linear, data = linear_of(node), read.get(Use(target.use.node, 0))
         value = input_at(node, 0)
         if linear is None or linear.transposed_data or data is None or value is None or value.producer() is None:

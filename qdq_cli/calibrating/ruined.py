@@ -42,16 +42,17 @@ LEAST_RESULT_DB = 30.0
 
 @dataclass(frozen=True)
 class _Trial:
-    """An operator that may be left float, and its share of the work."""
+    """An operator that may be left float, and its share of the work, in percent of what it is a share of."""
 
     reader: Reader
     percent: float
+    unit: str
 
 
 def small_readers(model: ir.Model, plan: Plan) -> dict[str, list[Linear]]:
     """Return the tensors that have to be looked at closer, with the operators that read them and may be left float."""
     found: dict[str, list[Linear]] = {}
-    for trial in _trials(model, plan, _shares(model)) if plan.can_shrink else ():
+    for trial in _trials(model, plan) if plan.can_shrink else ():
         found.setdefault(trial.reader.tensor, []).append(trial.reader.linear)
     return found
 
@@ -70,10 +71,9 @@ def ruined_operators(
     Returns:
         Node -> why, such as `11.2 dB by itself, 0.7 % of the MACs`; empty where no excerpts are known.
     """
-    shares, free = _shares(model), set(groups)
-    found = []
+    free, found = set(groups), []
     rounded = _rounded_results(model, plan, histograms)
-    for trial in each(tuple(_trials(model, plan, shares)) if plan.can_shrink else ()):
+    for trial in each(tuple(_trials(model, plan)) if plan.can_shrink else ()):
         reader = trial.reader
         seen = histograms.get(reader.tensor)
         if reader.group in free and seen is not None and seen.excerpts.pieces and is_seen(histograms, reader.group):
@@ -83,7 +83,7 @@ def ruined_operators(
             if (kept := rounded.get(reader.node)) is not None:
                 sqnr_db = _result_sqnr_db(reader, seen, kept, plan)
                 found.append((sqnr_db - LEAST_RESULT_DB, f"{sqnr_db:.1f} dB in the codes of its result", trial))
-    chosen = _chosen(found, shares.unit)
+    chosen = _chosen(found)
     return chosen | (_makers(plan, histograms, found, chosen) if _writes_codes(plan) else {})
 
 
@@ -91,14 +91,14 @@ _Found = list[tuple[float, str, _Trial]]
 """How far an operator is above what it has to keep, in dB; what it keeps, in words; the operator."""
 
 
-def _chosen(found: _Found, unit: str) -> dict[str, str]:
+def _chosen(found: _Found) -> dict[str, str]:
     """Choose from what was found, the worst first, as far as their share of the work goes."""
     left, chosen = MOST_PERCENT, dict[str, str]()
     for above_db, why, trial in sorted(found, key=lambda entry: (entry[0], entry[2].reader.node.name or "")):
         name = trial.reader.node.name or ""
         if above_db < 0 and trial.percent <= left and name not in chosen:
             left -= trial.percent
-            chosen[name] = f"{why}, {trial.percent:.1f} % of the {unit} (--all-int8)"
+            chosen[name] = f"{why}, {trial.percent:.1f} % of the {trial.unit} (--all-int8)"
     return chosen
 
 
@@ -173,16 +173,19 @@ def _sqnr_db(ratio: float) -> float:
     return -10.0 * math.log10(ratio) if ratio > 0 else math.inf
 
 
-def _shares(model: ir.Model) -> Shares:
-    return shares_of(node for node in model.graph if is_weighted(node))
+def _trials(model: ir.Model, plan: Plan) -> Iterator[_Trial]:
+    """The operators with a small share, in the plan's order.
 
-
-def _trials(model: ir.Model, plan: Plan, shares: Shares) -> Iterator[_Trial]:
-    """The operators with a small share, in the plan's order."""
+    How often a body runs is not known, so one in a body counts by what runs with it: of the whole it has no more.
+    """
+    known: dict[ir.Graph | ir.Function | None, Shares] = {}
     for reader in readers_of(model, plan):
-        percent = shares.percent.get(reader.node, 100.0)
+        graph = reader.node.graph
+        if graph not in known:
+            known[graph] = shares_of(node for node in graph or () if is_weighted(node))
+        percent = known[graph].percent.get(reader.node, 100.0)
         if percent <= MOST_PERCENT:
-            yield _Trial(reader, percent)
+            yield _Trial(reader, percent, known[graph].unit + ("" if graph is model.graph else " of its body"))
 
 
 def _best_sqnr_db(reader: Reader, seen: Histogram, together: Histogram, weight: NDArray[np.generic]) -> float:

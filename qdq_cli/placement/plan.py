@@ -182,7 +182,6 @@ def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None)
 def _bodies(model: ir.Model, target: Target, config: PlanConfig) -> Iterator[tuple[ir.Model, Target, PlanConfig]]:
     """Yield the bodies that hold weighted operators as models, each with the table and the options it is planned by.
 
-    What an operator does to the outputs is looked at in the main graph alone, so none is taken out of a body for that.
     Where there are several types, bodies have the one that holds where no other is named.
     """
     table = next((part for part in target.parts if part.type is target.type), target)
@@ -191,7 +190,7 @@ def _bodies(model: ir.Model, target: Target, config: PlanConfig) -> Iterator[tup
         if any(is_weighted(node) for node in found.body) and not any(map(_is_unobserved, holders)):
             behind = any(holder in nodes_behind(_beside(holder)) for holder in holders)
             before = any(holder in nodes_before(_beside(holder)) for holder in holders)
-            options = replace(config, all_int8=True, integer_io=False)
+            options = replace(config, integer_io=False)
             options = replace(options, skip_first=config.skip_first and not behind)
             yield lifted(model, found).model, table, replace(options, skip_last=config.skip_last and not before)
 
@@ -220,6 +219,7 @@ def _with_body(plan: Plan, body: Plan) -> Plan:
         int8_nodes=(*plan.int8_nodes, *body.int8_nodes),
         notes=(*plan.notes, *body.notes),
         candidates=tuple(dict.fromkeys((*plan.candidates, *body.candidates))),
+        can_shrink=plan.can_shrink or body.can_shrink,
     )
 
 

@@ -90,8 +90,7 @@ def spread_dead_channels(model: ir.Model) -> Spread:
     Args:
         model: Its constants are initializers, its batch norms folded.
     """
-    graphs = (model.graph, *every_body(model.graph))
-    places = [(graph, place) for graph in graphs for place in places_in(graph)]
+    places = places_in(model)
     if not places:
         return Spread()
     names, reach = Names(model.graph), _Reach()
@@ -109,9 +108,10 @@ def spread_dead_channels(model: ir.Model) -> Spread:
     return Spread(scaled, folded, tuple(operators))
 
 
-def places_in(graph: ir.Graph) -> tuple[Place, ...]:
-    """Return where channels can be spread in a graph, its bodies left out."""
-    return tuple(place for place in map(_place, graph) if place is not None)
+def places_in(model: ir.Model) -> list[tuple[ir.Graph, Place]]:
+    """Return where channels can be spread in a model, each with the graph or body that it stands in."""
+    graphs = (model.graph, *every_body(model.graph))
+    return [(graph, place) for graph in graphs for place in map(_place, graph) if place is not None]
 
 
 def _place(maker: ir.Node) -> Place | None:

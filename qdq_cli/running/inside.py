@@ -7,7 +7,8 @@ more, laid out flat, since its shape may differ from round to round, and a histo
     Loop    a sequence is carried along, and gets the tensor of each round; its parts are joined behind the Loop;
     Scan    the tensors of all rounds, stacked as Scan does it: what it scans has one shape in all of them.
 
-Where only the smallest and the largest value are wanted, these two numbers leave in the tensor's place.
+Where only the smallest and the largest value are wanted, these two numbers leave in the tensor's place. Where tensors
+are wanted as they are, the shape of each round leaves beside the values, and `rounds` puts them together again.
 
 What is nested goes outward step by step. So one run observes everything, exactly and as often as it was computed, in
 the memory that the rounds of one batch take, however many samples there are.
@@ -17,7 +18,8 @@ Source: ONNX operators If, Loop and Scan of opset 11 and above; sequences as wha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -31,7 +33,11 @@ from qdq_cli.running.extremes import free_prefix
 
 
 def hand_out_of_bodies(
-    model: onnx.ModelProto, tensors: Collection[str], types: Mapping[str, int], extremes: Collection[str] = ()
+    model: onnx.ModelProto,
+    tensors: Collection[str],
+    types: Mapping[str, int],
+    extremes: Collection[str] = (),
+    shapes: Collection[str] = (),
 ) -> Handed:
     """Let a model compute, in its main graph, the values of tensors in its bodies.
 
@@ -40,11 +46,29 @@ def hand_out_of_bodies(
         tensors: Names; those that no body defines are passed over.
         types: Name -> element type (a number of ONNX's TensorProto), for those that a body defines.
         extremes: Names of what only the smallest and the largest value is wanted of; others are passed over too.
+        shapes: Names of tensors whose shapes are wanted too.
     """
-    wanted = {(name, form): types[name] for form in _Form for name in (tensors, extremes)[form] if name in types}
+    asked = (tensors, extremes, shapes)
+    wanted = {(name, form): types[name] for form in _Form for name in asked[form] if name in types}
+    wanted |= dict.fromkeys([key for key in wanted if key[1] is _Form.SHAPES], int(onnx.TensorProto.INT64))
     found = _Opener(model.graph, wanted).open(model.graph) if wanted else []
-    values, ends = ({flat.tensor[0]: flat.value for flat in found if flat.tensor[1] is form} for form in _Form)
-    return Handed(values, ends)
+    return Handed(*({flat.tensor[0]: flat.value for flat in found if flat.tensor[1] is form} for form in _Form))
+
+
+def rounds(values: NDArray[Any], shapes: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yield what a tensor of a body held, round by round.
+
+    Args:
+        values: All its values, one round behind the other.
+        shapes: The rank and the sizes of each round, one behind the other.
+    """
+    place = start = 0
+    while place < len(shapes):
+        rank = int(shapes[place])
+        shape = tuple(map(int, shapes[place + 1 : place + 1 + rank]))
+        size = math.prod(shape)
+        yield values[start : start + size].reshape(shape)
+        place, start = place + 1 + rank, start + size
 
 
 class Handed(NamedTuple):
@@ -53,10 +77,12 @@ class Handed(NamedTuple):
     Args:
         values: Tensor in a body -> what holds all its values.
         extremes: Tensor in a body -> what holds the smallest and the largest value of every round.
+        shapes: Tensor in a body -> what holds its rank and sizes in every round.
     """
 
     values: dict[str, str]
     extremes: dict[str, str]
+    shapes: dict[str, str]
 
 
 class _Form(IntEnum):
@@ -64,6 +90,7 @@ class _Form(IntEnum):
 
     VALUES = 0
     EXTREMES = 1
+    SHAPES = 2
 
 
 class _Flat(NamedTuple):
@@ -86,6 +113,9 @@ class _Nodes(Protocol):
 
     def append(self, node: onnx.NodeProto, /) -> None:
         """Add one at the end."""
+
+    def __getitem__(self, place: int, /) -> onnx.NodeProto:
+        """The node in one place."""
 
 
 class _Opener:
@@ -134,7 +164,7 @@ class _Opener:
         found = self.open(body)
         defined = [value.name for value in body.input] + [name for node in body.node for name in node.output]
         for name in dict.fromkeys(defined):
-            for form, laid in ((_Form.VALUES, self._flattened), (_Form.EXTREMES, self._ends)):
+            for form, laid in zip(_Form, (self._flattened, self._ends, self._shape), strict=True):
                 if (name, form) in self._wanted:
                     found.append(_Flat((name, form), self._wanted[name, form], laid(body.node, name)))
         return found
@@ -166,8 +196,7 @@ class _Opener:
             grown = self._add(body.node, "SequenceInsert", [body.input[-1].name, flat.value])
             body.output.insert(1 + carried, _sequence_info(grown, flat.dtype))
             holder.output.insert(carried, self._name())
-            joined = self._add(around.behind, "ConcatFromSequence", [holder.output[carried]])
-            around.behind[-1].attribute.append(helper.make_attribute("axis", 0))
+            joined = self._joined(around.behind, [holder.output[carried]], "ConcatFromSequence")
             found.append(flat._replace(value=joined))
         return found
 
@@ -194,8 +223,16 @@ class _Opener:
             end = self._name()
             nodes.append(helper.make_node(op_type, [tensor], [end], name=end, keepdims=0))
             ends.append(self._flattened(nodes, end))
-        result = self._name()
-        nodes.append(helper.make_node("Concat", ends, [result], name=result, axis=0))
+        return self._joined(nodes, ends)
+
+    def _shape(self, nodes: _Nodes, tensor: str) -> str:
+        """The rank of a tensor, and its sizes."""
+        sizes = self._add(nodes, "Shape", [tensor])
+        return self._joined(nodes, [self._add(nodes, "Shape", [sizes]), sizes])
+
+    def _joined(self, nodes: _Nodes, parts: list[str], op_type: str = "Concat") -> str:
+        result = self._add(nodes, op_type, parts)
+        nodes[-1].attribute.append(helper.make_attribute("axis", 0))
         return result
 
     def _add(self, nodes: _Nodes, op_type: str, inputs: list[str]) -> str:

@@ -12,6 +12,7 @@ import contextlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import google.protobuf.message
@@ -28,7 +29,7 @@ from qdq_cli.process.scratch import scratch_folder
 from qdq_cli.running.blocks import Blocks, block_width
 from qdq_cli.running.execution import current
 from qdq_cli.running.extremes import hand_out_extremes, read_blocks
-from qdq_cli.running.inside import hand_out_of_bodies
+from qdq_cli.running.inside import hand_out_of_bodies, rounds
 from qdq_cli.running.session import SessionOptions, Source, make_session
 
 _LARGE_BYTES = 1024  # weights from this size on are handed to ONNX Runtime in place
@@ -92,14 +93,26 @@ class Part(NamedTuple):
         model: Without its large weights.
         source: What a session is made from.
         tensors: Output -> the tensor in a body whose values it holds, of rank 1; other outputs have their own names.
+        shapes: Tensor in a body -> the output that holds its rank and sizes in every round, where they were asked for.
     """
 
     model: onnx.ModelProto
     source: Source
     tensors: Mapping[str, str]
+    shapes: Mapping[str, str] = MappingProxyType({})
+
+    def rounds_of(self, found: Mapping[str, NDArray[Any]]) -> dict[str, list[NDArray[Any]]]:
+        """Put together what each tensor held in every round; the one that there is, where it stands in no body.
+
+        Args:
+            found: Output -> what a run gave.
+        """
+        whole = {self.tensors.get(name, name): array for name, array in found.items()}
+        inside = {tensor: list(rounds(whole[tensor], whole[shapes])) for tensor, shapes in self.shapes.items()}
+        return {name: inside.get(name, [array]) for name, array in whole.items()}
 
 
-def part_for(model: ir.Model, tensors: Sequence[str], extremes: Sequence[str] = ()) -> Part:
+def part_for(model: ir.Model, tensors: Sequence[str], extremes: Sequence[str] = (), *, shaped: bool = False) -> Part:
     """Cut out what some computed tensors need.
 
     Args:
@@ -107,20 +120,23 @@ def part_for(model: ir.Model, tensors: Sequence[str], extremes: Sequence[str] = 
         tensors: Names of the tensors; those in the bodies of If, Loop and Scan too.
         extremes: Names of tensors, graph inputs among them, of which two outputs more each say the smallest and the
             largest value; those in bodies too.
+        shaped: Whether the shapes of tensors in bodies are outputs too.
 
     Raises:
         ModelError: No node computes one of the tensors.
     """
     proto, weights = without_weights(model)
-    inside, ends = hand_out_of_bodies(proto, tensors, _types_in_bodies(model.graph), extremes)
-    tensors = [inside.get(name, name) for name in tensors]
+    types = _types_in_bodies(model.graph)
+    inside, ends, shapes = hand_out_of_bodies(proto, tensors, types, extremes, tensors if shaped else ())
+    tensors = [*(inside.get(name, name) for name in tensors), *shapes.values()]
     extremes = [ends.get(name, name) for name in extremes]
     fed = {value.name for value in proto.graph.input}
     set_outputs(proto, [*tensors, *(name for name in extremes if name not in fed)])
     hand_out_extremes(proto.graph, extremes, tensors)
     needed = {tensor.name for tensor in proto.graph.initializer}
     kept = {name: array for name, array in weights.items() if name in needed}
-    return Part(proto, Source(proto.SerializeToString(), kept), {value: name for name, value in inside.items()})
+    names = {value: name for name, value in inside.items()}
+    return Part(proto, Source(proto.SerializeToString(), kept), names, shapes)
 
 
 def _types_in_bodies(graph: ir.Graph) -> dict[str, int]:

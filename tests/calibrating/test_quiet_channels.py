@@ -18,8 +18,10 @@ from qdq_cli.model.provenance import SPREAD
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.targets.tensorrt.table import TENSORRT
+from tests.bodies import in_a_branch
 from tests.dead_channels import CHANNELS, DEAD, inputs, network, quantized_db
 from tests.networks import run
+from tests.workspace import make_workspace
 
 QUIET = 0.1
 
@@ -105,3 +107,15 @@ def test_a_quantized_network_that_nothing_bounds_gains_too(
     plain, _ = quantized_db(tmp_path / "without", network(activation, bounded=False))
     assert gained > plain + 12
     assert "has nearly dead channels made larger, in front of y" in " ".join(said.split())
+
+
+def test_those_in_a_body_are_made_larger_too(tmp_path: Path):
+    space = make_workspace(tmp_path, in_a_branch(network("Relu", bounded=False).proto("y")))
+    values = np.abs(np.random.default_rng(2).normal(size=(24, 8, 12, 12))).astype(np.float32)
+    np.savez(space.arrays, x=values[:, None].repeat(2, 1), taken=np.ones(24, bool))
+    done = space.quantize("--json")
+    assert done.code == 0, done.err
+    assert any("3 made larger by powers of two (y)" in note for note in done.document["notes"]), done.document["notes"]
+    (tmp_path / "alone").mkdir()
+    wanted, _ = quantized_db(tmp_path / "alone", network("Relu", bounded=False))
+    assert done.document["verification"]["outputs"]["chosen"]["sqnr_db"] == pytest.approx(wanted, abs=1.0)

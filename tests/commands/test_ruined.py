@@ -10,6 +10,7 @@ import pytest
 
 from calibrators import encode_table, read_cache
 from calibrators.excerpts import Excerpts
+from tests.bodies import in_a_branch
 from tests.networks import Network, spoiled_convnet
 from tests.workspace import SIDE, Workspace, make_workspace, qdq
 
@@ -121,3 +122,31 @@ def test_last_results_stay_float_where_codes_are_too_coarse_for_a_channel(
     if stays:
         assert "dB in the codes of its result, " in document["skips"][0]["reason"]
         assert not quantized(space, "b.onnx", *options, "--all-int8")[1]["skips"]
+
+
+@pytest.fixture
+def in_body(tmp_path: Path) -> Workspace:
+    space = make_workspace(tmp_path, in_a_branch(spoiled_convnet(SIDE).proto("last")))
+    images = np.random.default_rng(1).normal(size=(SAMPLES, 3, SIDE, SIDE)).astype(np.float32)
+    np.savez(space.arrays, images=images, taken=np.ones(SAMPLES, bool))
+    return space
+
+
+def test_it_stays_float_in_a_body_too(in_body: Workspace):
+    test = in_body.folder / "alone"
+    test.mkdir()
+    alone = make_workspace(test, spoiled_convnet(SIDE).proto("last"))
+    np.savez(alone.arrays, images=np.load(in_body.arrays)["images"])
+    _, wanted = quantized(alone, "a.onnx", "--calib", alone.arrays)
+    _, found = quantized(in_body, "a.onnx", "--calib", in_body.arrays)
+    _, everything = quantized(in_body, "b.onnx", "--calib", in_body.arrays, "--all-int8")
+    (skip,) = [skip for skip in found["skips"] if skip["code"] == "RUINED"]
+    assert skip["node"] == "deep"
+    assert skip["reason"].endswith(" dB by itself, 1.0 % of the MACs of its body (--all-int8)")
+    assert [group["judged"] for group in found["groups"]] == [group["judged"] for group in wanted["groups"]]
+    gained = [report["verification"]["outputs"]["chosen"]["sqnr_db"] for report in (found, everything)]
+    assert gained[0] > gained[1] + 10
+
+
+def test_pieces_of_bodies_lie_in_caches(in_body: Workspace):
+    test_a_cache_serves_alike_and_every_share_of_it(in_body)

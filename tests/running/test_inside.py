@@ -8,7 +8,8 @@ import pytest
 
 from calibrators import Extremes, Histogram
 from qdq_cli.data.batches import Batch
-from qdq_cli.running.runner import Watched, observe
+from qdq_cli.running.outputs import part_for
+from qdq_cli.running.runner import Runner, Watched, observe
 from tests.running.test_runner import loaded
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17]>'
@@ -184,3 +185,32 @@ def test_the_extremes_of_a_body_are_those_of_its_histograms(threads: int):
         name: Extremes.of(counted[name]) for name in ("s", "b")
     }
     assert found.extremes["q"].is_empty
+
+
+def test_tensors_of_a_body_leave_it_round_by_round():
+    """As they are, whatever shape each round gives them; nothing where no round is run."""
+    text = """
+    agraph (float[N,4] x, int64 n) => (float[M,4] y)
+    <bool yes = {1}>
+    {
+      y = Loop (n, yes, x) <
+        body = b (int64 i, bool go, float[K,4] s) => (bool on, float[L,4] t) {
+          on = Identity (go)
+          h = Neg (s)
+          sum = ReduceSum <keepdims = 0> (h)
+          t = Concat <axis = 0> (s, h)
+        }
+      >
+    }
+    """
+    part = part_for(loaded(onnx.parser.parse_model(f"{HEAD}\n{text}")), ["h", "sum", "y"], shaped=True)
+    runner, (array,) = Runner(part.source), rows(1)
+    found = part.rounds_of(runner.run(Batch({"x": array, "n": np.array(3)}, ("a",), 1)))
+    state = [array, np.concatenate([array, -array])]
+    state.append(np.concatenate([state[1], -state[1]]))
+    for held, expected in zip(found["h"], state, strict=True):
+        np.testing.assert_array_equal(held, -expected)
+    assert [held.shape for held in found["sum"]] == [()] * 3
+    assert [held.shape for held in found["y"]] == [(8, 4)]
+    none = part.rounds_of(runner.run(Batch({"x": array, "n": np.array(0)}, ("a",), 1)))
+    assert (none["h"], none["sum"], len(none["y"])) == ([], [], 1)
