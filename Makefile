@@ -16,7 +16,7 @@ DIST ?= .venv-dist
 # where this repository can be read; without it that of the clone, where it is a web address
 REPOSITORY ?=
 
-.PHONY: demo test fuzz test-oldest check bench bench-peer bench-openvino accuracy verdict attack conform conform-cpu golden schema docs dist clean
+.PHONY: demo test fuzz test-oldest check bench bench-peer bench-openvino bench-cpu accuracy verdict attack conform conform-cpu golden schema docs dist clean
 
 demo: $(VENV)/.use ; mkdir -p demo-output && $(RUN)/qdq quantize sample_models/digits_resnet.onnx --calib sample_models/images/digits --preprocess unit -o demo-output/digits_resnet.qdq.onnx
 test: $(VENV)/.test ; $(RUN)/python -m pytest -n 2 --coverage $(COVERAGE)
@@ -33,6 +33,8 @@ accuracy: $(VENV)/.test ; $(RUN)/python -m bench.accuracy $(MODELS)
 verdict: $(VENV)/.test ; $(RUN)/python -m bench.verdict $(MODELS)
 # --target openvino beside NNCF, in an environment of its own; MODELS is a folder of more models
 bench-openvino: $(NNCF)/.use ; $(NNCF)/bin/python -m bench.openvino $(MODELS)
+# every tool that quantizes for CPUs, in ONNX Runtime and OpenVINO, network by network; TIMING=--time only times the files
+bench-cpu: $(NNCF)/.use ; $(NNCF)/bin/python -m bench.cpu_table $(MODELS) $(TIMING)
 # qdq inspect against NVIDIA's compiler, in an environment of its own: NETWORKS random networks and the sample models
 conform: $(CONFORM)/.use ; $(CONFORM)/bin/python -m bench.conform --networks $(NETWORKS) $(CONFORMING)
 # qdq inspect --target onnxruntime against ONNX Runtime's optimizer

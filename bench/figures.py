@@ -61,11 +61,14 @@ class Effort:
         limit: Only so many test samples; None for the full test set.
         threads: Threads of ONNX Runtime.
         timeout_seconds: Longest time of one child process.
+        as_written: Every Q and DQ is computed by itself, without ONNX Runtime's graph optimisations; else its default
+            session evaluates, as users run a model.
     """
 
     limit: int | None
     threads: int
     timeout_seconds: float
+    as_written: bool = True
 
 
 class MeasureError(Exception):
@@ -124,7 +127,7 @@ def _interval(stated: object) -> tuple[float, float] | None:
 
 
 def measure(model: Path, evaluation: Evaluation, effort: Effort) -> Figure:
-    """Evaluate a model in a child process, ONNX Runtime's graph optimisations off.
+    """Evaluate a model in a child process.
 
     Raises:
         MeasureError: It failed, took too long, or printed no figure.
@@ -136,13 +139,14 @@ def measure(model: Path, evaluation: Evaluation, effort: Effort) -> Figure:
 def run_child(arguments: Sequence[str], effort: Effort) -> str:
     """Run `python ARGUMENTS` and return what it printed.
 
-    `KIT_NOOPT` and `KIT_THREADS` ask an evaluation script to run the graph as it is written, on so many threads.
+    `KIT_NOOPT`, where it is not empty, and `KIT_THREADS` ask an evaluation script to run the graph as it is written,
+    on so many threads.
 
     Raises:
         MeasureError: It failed or took too long; the message is the last line of what it said, without folders.
     """
     threads = str(effort.threads)
-    settings = {"KIT_NOOPT": "1", "KIT_THREADS": threads, "OMP_NUM_THREADS": threads}
+    settings = {"KIT_NOOPT": "1" if effort.as_written else "", "KIT_THREADS": threads, "OMP_NUM_THREADS": threads}
     try:
         done = subprocess.run(
             [sys.executable, *arguments],

@@ -22,13 +22,16 @@ import numpy as np
 
 from bench.figures import Effort, MeasureError, measure, run_child
 from bench.kit import KitError, Subject, folder_subjects, only, sample_subjects
-from bench.peer_models import read_samples, write_samples
+from bench.peer_models import per_channel_form, read_samples, write_samples
 from qdq_cli.data.batches import Batch
 from qdq_cli.running.openvino import OpenVinoRunner
 from qdq_cli.timing import measure as timing
 from qdq_cli.timing.models import time_models
 
 TOOLS = ("qdq", "nncf")
+_TARGETS = {"qdq": "openvino", "qdq-onnxruntime": "onnxruntime"}
+"""What can be asked for -> the target of `qdq quantize`; the second is for `bench.cpu_table`."""
+
 _SPEED = timing.Effort(seconds=5.0, least=15, most=401)
 
 
@@ -68,24 +71,24 @@ class Row:
 def quantize(tool: str, model: Path, samples: Path, output: Path) -> float:
     """Quantize in this process; returns the CPU seconds that it took, without loading libraries and samples."""
     feeds = read_samples(samples)
-    return {"qdq": _by_qdq, "nncf": _by_nncf}[tool](model, feeds, output)
+    return _by_nncf(model, feeds, output) if tool == "nncf" else _by_qdq(_TARGETS[tool], model, feeds, output)
 
 
-def _by_qdq(model: Path, feeds: list[dict[str, np.ndarray]], output: Path) -> float:
+def _by_qdq(target: str, model: Path, feeds: list[dict[str, np.ndarray]], output: Path) -> float:
     import qdq_cli
 
     start = time.process_time()
-    qdq_cli.quantize(model, feeds, target="openvino", verify=0).save(output)
+    qdq_cli.quantize(model, feeds, target=target, verify=0).save(output)
     return time.process_time() - start
 
 
 def _by_nncf(model: Path, feeds: list[dict[str, np.ndarray]], output: Path) -> float:
-    """What its documentation shows for ONNX models, with all samples instead of the first 300."""
+    """What its documentation shows for ONNX models, with all samples instead of the first 300, of opset 13 at least."""
     import nncf
     import onnx
 
     start = time.process_time()
-    result = nncf.quantize(onnx.load(model), nncf.Dataset(feeds), subset_size=len(feeds))
+    result = nncf.quantize(per_channel_form(onnx.load(model)), nncf.Dataset(feeds), subset_size=len(feeds))
     onnx.save(result, output)
     return time.process_time() - start
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,10 +41,12 @@ class PeerMethod:
     Args:
         calibration: Name of a `CalibrationMethod`.
         op_types: The operators to quantize; empty for every one it knows.
+        affine: UINT8 activations around a zero point, as it has them by default; else symmetric INT8.
     """
 
     calibration: str
     op_types: tuple[str, ...] = ()
+    affine: bool = False
 
     @property
     def keeps_activations(self) -> bool:
@@ -58,6 +61,12 @@ PEER_METHODS: Mapping[str, PeerMethod] = {
     "ort-percentile": PeerMethod("Percentile"),
 }
 """Column -> method; the peer's own defaults otherwise (128 bins for Entropy, the 99.999 percentile)."""
+
+CPU_PEERS: Mapping[str, PeerMethod] = {
+    "peer-minmax": PeerMethod("MinMax", affine=True),
+    "peer-percentile": PeerMethod("Percentile", affine=True),
+}
+"""The same for CPUs: its default, and what keeps the most accuracy."""
 
 
 def write_samples(model: Path, data: DataConfig, path: Path) -> None:
@@ -131,14 +140,21 @@ def _activation_bytes(model: Path, feed: dict[str, np.ndarray]) -> int:
     return sum(value.nbytes for value in session.run(None, feed) if isinstance(value, np.ndarray))
 
 
+def per_channel_form(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Raise the opset of a model to 13 if it is lower; other tools write scales per channel into no older one."""
+    low = next(entry.version for entry in proto.opset_import if not entry.domain) < PER_CHANNEL_OPSET
+    return onnx.version_converter.convert_version(proto, PER_CHANNEL_OPSET) if low else proto
+
+
 def _prepared(model: Path, preparation: str, folder: Path) -> tuple[Path, bool]:
     """Raise the opset if it is below 13, run the peer's own preparation; returns the path, and if it was raised."""
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    proto = onnx.load(model)
-    raised = next(entry.version for entry in proto.opset_import if not entry.domain) < PER_CHANNEL_OPSET
+    given = onnx.load(model)
+    proto = per_channel_form(given)
+    raised = proto is not given
     source = folder / "raised.onnx"
-    onnx.save(onnx.version_converter.convert_version(proto, PER_CHANNEL_OPSET) if raised else proto, source)
+    onnx.save(proto, source)
     if preparation == "none":
         return source, raised
     target = folder / "prepared.onnx"
@@ -151,7 +167,9 @@ def _main() -> None:
 
     column, preparation = sys.argv[1:3]
     model, samples, output = map(Path, sys.argv[3:])
-    method, feeds = PEER_METHODS[column], read_samples(samples)
+    method, feeds = {**PEER_METHODS, **CPU_PEERS}[column], read_samples(samples)
+    activations = quantization.QuantType.QUInt8 if method.affine else quantization.QuantType.QInt8
+    start = time.process_time()
     with tempfile.TemporaryDirectory(prefix="qdq-peer-") as folder:
         source, raised = _prepared(model, preparation, Path(folder))
         feeds = _thinned(feeds, source) if method.keeps_activations else feeds
@@ -162,12 +180,13 @@ def _main() -> None:
             quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=list(method.op_types) or None,
             per_channel=True,
-            activation_type=quantization.QuantType.QInt8,
+            activation_type=activations,
             weight_type=quantization.QuantType.QInt8,
             calibrate_method=quantization.CalibrationMethod[method.calibration],
-            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+            extra_options={"ActivationSymmetric": not method.affine, "WeightSymmetric": True},
         )
-    print(json.dumps({"samples": len(feeds), "opset_raised": raised}))
+    seconds = time.process_time() - start
+    print(json.dumps({"samples": len(feeds), "opset_raised": raised, "cpu_seconds": round(seconds, 2)}))
 
 
 if __name__ == "__main__":
