@@ -268,6 +268,7 @@ class BuildReport:
         predicted_boundary: Those it predicts at graph inputs and outputs; None where it predicts nothing.
         unpredicted: Why nothing is predicted; "" where something is.
         device: What was measured on this machine's GPU; None where the compiler that needs none was asked.
+        predicted_weights: Weights alone that are predicted to be made float by a kernel of their own.
     """
 
     schema_version: int
@@ -284,3 +285,4 @@ class BuildReport:
     predicted_boundary: int | None
     unpredicted: str = ""
     device: Device | None = None
+    predicted_weights: int = 0

@@ -175,7 +175,12 @@ def report_of(
         predicted_boundary=None if first is None else first.summary.boundary,
         unpredicted=subject.unpredicted,
         device=device,
+        predicted_weights=0 if first is None else _made_float(first),
     )
+
+
+def _made_float(inspection: Inspection) -> int:
+    return sum(layer.weight is not None and layer.weight.made_float for layer in inspection.layers)
 
 
 def refusal_of(raw: RawRefusal, findings: Sequence[Finding], readers: Mapping[str, Sequence[str]]) -> Refusal:

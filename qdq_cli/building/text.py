@@ -210,7 +210,8 @@ def _conversions(report: BuildReport, build: GpuBuild) -> str:
     if report.predicted_standalone is None:
         return found
     predicted = f"{report.predicted_standalone} inside, {report.predicted_boundary} at the boundary"
-    return f"{found}; predicted: {predicted}"
+    weights = f", {count_text(report.predicted_weights, 'weight')} made float" if report.predicted_weights else ""
+    return f"{found}; predicted: {predicted}{weights}"
 
 
 def differing_lines(operators: Iterable[Operator], paint: Paint, most: int) -> list[str]:

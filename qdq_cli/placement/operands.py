@@ -7,9 +7,9 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from calibrators.qtypes import QTYPES, QType
-from calibrators.scheme import Block, PerChannel, Scheme
+from calibrators.scheme import Block, PerChannel
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.model.nodes import input_at, is_constant, name_of
+from qdq_cli.model.nodes import input_at, is_constant, name_of, static_dims
 from qdq_cli.placement.operators import is_lookup, operator_of
 from qdq_cli.placement.record import Use, WeightTarget
 from qdq_cli.placement.target import Target
@@ -28,7 +28,7 @@ def weights_of(
             continue
         value = input_at(node, slot)
         if value is not None and is_constant(value):
-            weight = _weight(name_of(value), Use(node.name or "", slot), node, target.weights, config)
+            weight = _weight(name_of(value), Use(node.name or "", slot), node, target, config)
             found.append(replace(weight, alone=target.weights_alone, largest=_largest(target.weights.qtype)))
     return tuple(found)
 
@@ -53,11 +53,20 @@ def _largest(qtype: QType) -> int | None:
     return None if qtype.qmax == QTYPES[qtype.name].qmax else qtype.qmax
 
 
-def _weight(tensor: str, use: Use, node: ir.Node, scheme: Scheme, config: PlanConfig) -> WeightTarget:
+def _block_size(node: ir.Node, size: int, target: Target) -> int:
+    """Return the size of the blocks of a weight: half, where one would hold all inputs and the target wants several."""
+    dims = static_dims(input_at(node, 1)) or ()
+    whole = len(dims) == 2 and dims[input_axis(node)] == size
+    return size // 2 if whole and target.wants_blocks and size // 2 in target.block_sizes else size
+
+
+def _weight(tensor: str, use: Use, node: ir.Node, target: Target, config: PlanConfig) -> WeightTarget:
     """Lay the scheme of a target over one weight, whose axes are where its operator has them."""
+    scheme = target.weights
     match scheme.granularity:
         case Block(_, size):
-            return WeightTarget(tensor, use, input_axis(node), scheme.name, size, scheme.symmetric)
+            found = _block_size(node, size, target)
+            return WeightTarget(tensor, use, input_axis(node), scheme.name, found, scheme.symmetric)
         case PerChannel():
             return WeightTarget(tensor, use, weight_axis(node, config), scheme.qtype.name)
         case _:

@@ -250,6 +250,7 @@ class Target:
         weights_alone: Whether activations stay float, and `activations` says nothing.
         tables: How the tables are quantized whose rows a Gather looks up, one scale a row; None where they stay float.
         block_sizes: What the blocks of weights may have; none where there are no blocks.
+        wants_blocks: Whether a block that holds all inputs of a product is halved: its kernels read several alone.
         type: What it quantizes to.
         parts: The tables of several types, where `PlanConfig.type_of` gives some operators another one: that of all
             others first. What is common to all (opset, GPUs, releases) is that of their whole here.
@@ -307,6 +308,7 @@ class Target:
     weights_alone: bool = False
     tables: Scheme | None = None
     block_sizes: tuple[int, ...] = ()
+    wants_blocks: bool = False
     bodies: bool = True
     type: QuantType = QuantType.INT8
     parts: tuple[Target, ...] = ()

@@ -336,3 +336,13 @@ def test_inputs_that_are_large_are_scaled_into_what_makes_them(tmp_path: Path):
     held = {item.name: numpy_helper.to_array(item) for item in onnx.load(space.output).graph.initializer}
     norm = next(node for node in onnx.load(space.output).graph.node if node.name == "norm")
     assert np.ptp(held[norm.input[1]]) < np.ptp(gain)
+
+
+@pytest.mark.parametrize(("options", "size"), [((), 64), (("--target", "onnxruntime", "--block-size", 128), 128)])
+def test_a_block_that_would_hold_all_inputs_is_halved_where_kernels_read_several(
+    space: Workspace, options: tuple[object, ...], size: int
+):
+    assert without_data(space, "--type", "int4-weights", *options).code == 0
+    node, held = weight_dq(onnx.load(space.output), "matmul")
+    assert {item.name: item.i for item in node.attribute}["block_size"] == size
+    assert held[node.input[1]].shape == (128 // size, 192)

@@ -26,6 +26,7 @@ from qdq_cli.model.scales import (
 from qdq_cli.placement.propagate import Propagation, nodes_on_codes
 from qdq_cli.placement.target import OperatorTable
 from qdq_cli.targets.tensorrt.importing import is_shuffle, onnx_name
+from qdq_cli.targets.tensorrt.made_float import is_made_float
 from qdq_cli.targets.tensorrt.onnx_types import bits_of, coded_precision, precision_of
 from qdq_cli.targets.tensorrt.precision import Precision
 from qdq_cli.targets.tensorrt.simulation import Layer, LayerKind, Operand, Stored
@@ -233,7 +234,8 @@ def _stored(kernel: Kernel, slot: Slot) -> Stored | None:
         precision = coded_precision(producer)
         bits = precision.bits or bits_of(stored_type(producer))
     alone = precision not in _FLOATS and kernel.codes is None
-    return Stored(precision, None if count is None else int(count * bits / 8), alone)
+    made_float = alone and producer is not None and is_made_float(kernel.lead, producer)
+    return Stored(precision, None if count is None else int(count * bits / 8), alone, made_float)
 
 
 _FLOATS = (Precision.FP32, Precision.FP16, Precision.BF16)

@@ -38,6 +38,7 @@ from qdq_cli.targets.tensorrt.assembly import (
 from qdq_cli.targets.tensorrt.grouping import groups_without_kernel
 from qdq_cli.targets.tensorrt.importing import is_shuffle, onnx_name
 from qdq_cli.targets.tensorrt.lint_scales import is_vector_of_one
+from qdq_cli.targets.tensorrt.made_float import is_made_float
 from qdq_cli.targets.tensorrt.onnx_types import coded_precision
 from qdq_cli.targets.tensorrt.precision import Precision
 from qdq_cli.targets.tensorrt.simulation import LayerKind
@@ -49,7 +50,10 @@ GROUPED = "No INT8 kernel is documented for its {groups}: it may run in float, o
 LEFT_WEIGHT = "INT8 with the constant on the left is not documented (section 1.5)."
 MOVED_WEIGHT = "The weight passes a shuffle behind its DQ; some versions cannot fuse that (A22)."
 DEEP_WEIGHT = "Per-channel scales of a constant of rank 3 or more are documented for 2-D weights only (section 1.5)."
-ALONE = "Weights alone fuse into matrix products; a convolution may make them float in a kernel of its own (section 7)."
+ALONE = (
+    "Weights alone fuse into matrix products: INT8 by channels, INT4 in two blocks of inputs or more; in other forms, "
+    "and in front of convolutions, a kernel of its own may make them float (section 7)."
+)
 MX = "MXFP8 may be made float before the product: nothing public shows in which type its kernels multiply (section 7)."
 VECTOR = "A scale of shape [1] instead of a scalar keeps it in float in some versions (A2)."
 ATTENTION = "A fused attention kernel may take this product with its neighbours (section 3.3)."
@@ -247,7 +251,7 @@ def _of_weights_alone(assembly: Assembly, kernel: Kernel, operands: Operands) ->
     if not is_constant(input_at(producer, 0)) or any(activation_dequantize(slot) for slot in operands.data):
         return ""
     assembly.absorb([operands.weight])
-    if is_op(kernel.lead, "Conv", "ConvTranspose"):
+    if is_made_float(kernel.lead, producer):
         kernel.uncertain.append(ALONE)
     return f"Its weight alone is {coded_precision(producer).value}, so it computes in float (section 7)."
 

@@ -52,7 +52,14 @@ def _traffic(entry: LayerCost, *, half: bool) -> float:
 
 
 def _weight(weight: Stored | None, *, half: bool) -> float:
-    return 0.0 if weight is None else (weight.size_bytes or 0) * _share(weight.precision.value, half=half)
+    """Return the bytes of a weight; what is made float first is read as codes, and written and read in float."""
+    if weight is None:
+        return 0.0
+    size = (weight.size_bytes or 0) * _share(weight.precision.value, half=half)
+    if not weight.made_float:
+        return size
+    floats = Precision.FP16 if half else Precision.FP32
+    return size * (1.0 + 2.0 * floats.bits / weight.precision.bits)
 
 
 def _share(kind: str, *, half: bool) -> float:

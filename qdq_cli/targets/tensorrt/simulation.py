@@ -64,11 +64,13 @@ class Stored:
         precision: Its type.
         size_bytes: Its size; None where a dimension is unknown.
         alone: Whether it is stored as codes for an operator that computes in float.
+        made_float: Whether a kernel of its own makes it float first.
     """
 
     precision: Precision
     size_bytes: int | None
     alone: bool = False
+    made_float: bool = False
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def in_int4(target: Target) -> Target:
     """Return the table of a target of NVIDIA's for INT4 weights alone."""
     scheme = Scheme(INT4, granularity=Block(0, max(BLOCK_SIZES)))
     table = weights_alone.weights_alone(target, scheme, whole_blocks=True)
-    return replace(_on_gpus(table, "int4"), lowest_opset=OPSET_OF_INT4, block_sizes=BLOCK_SIZES)
+    return replace(_on_gpus(table, "int4"), lowest_opset=OPSET_OF_INT4, block_sizes=BLOCK_SIZES, wants_blocks=True)
 
 
 def in_int8(target: Target) -> Target:
