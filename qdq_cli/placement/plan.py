@@ -6,7 +6,7 @@ poolings beside them (`wants`), which tensors share a scale (`groups`). Every "n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from calibrators import Range, ScaleGroup
 from calibrators.scheme import Dynamic, ScaleForm, Scheme
+from qdq_cli.config.forms import QuantType
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.bodies import lifted, places_of_bodies
 from qdq_cli.model.foreign import hides_product
@@ -142,11 +143,11 @@ def observing(plan: Plan, tensors: Iterable[str]) -> Plan:
 def shrinkable(model: ir.Model, target: Target, config: PlanConfig | None = None) -> tuple[str, ...]:
     """Return every tensor that the plan, or any plan with fewer of its operators, may observe."""
     config = config or PlanConfig()
-    whole = [(model, part, config) for part in target.parts or (target,)]
     found: dict[str, None] = {}
-    for inner, part, options in (*whole, *_bodies(model, target, config)):
+    for inner, options in ((model, config), *_bodies(model, target, config)):
         graph = topology(inner.graph)
-        found |= dict.fromkeys(placed_tensors(graph, select(graph, part, options), part, options))
+        for part in target.parts or (target,):
+            found |= dict.fromkeys(placed_tensors(graph, select(graph, part, options), part, options))
     return tuple(found)
 
 
@@ -163,36 +164,30 @@ def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None)
     """
     config = config or PlanConfig()
     check_patterns(model, config)
-    graph = topology(model.graph)
-    plan = _of_types(model, graph, target, config) if target.parts else _of_one_type(model, graph, target, config)
-    if config.types and not target.parts:  # all of them are the one that holds anyway
-        weighted = {node.name or "": node for node in every_node(model.graph) if is_weighted(node)}
-        types_by_node(weighted, config.types, target.type)
-        require_kernels(weighted, config.types, [(target, plan.skips)])
-    inside: set[str | None] = set()
-    for part, table, options in _bodies(model, target, config):
-        plan = _with_body(plan, _of_one_type(part, topology(part.graph), table, options))
-        inside.update(node.name for node in part.graph)
+    weighted = {node.name or "": node for node in every_node(model.graph) if is_weighted(node)} if config.types else {}
+    types = types_by_node(weighted, config.types, target.type)
+    graphs = [(model, config), *_bodies(model, target, config)]
+    planned = [_of_graph(part, target, options, types) for part, options in graphs]
+    require_kernels(weighted, config.types, [(each.target, each.skips) for plans in planned for each in plans])
+    plan, *bodies = (_as_one(plans, target, part) for plans, (part, _) in zip(planned, graphs, strict=True))
+    for body in bodies:
+        plan = _with_body(plan, body)
+    inside = {node.name for part, _ in graphs[1:] for node in part.graph}
     closed = (node for node in every_node(model.graph) if node.graph is not model.graph and node.name not in inside)
     skips = [skip(node, "IN_BODY") for node in closed if is_weighted(node)]
     skips += [skip(node, OPTIMIZER_MADE) for node in every_node(model.graph) if hides_product(node)]
     return replace(plan, weighted=count_weighted(model), skips=(*skips, *plan.skips))
 
 
-def _bodies(model: ir.Model, target: Target, config: PlanConfig) -> Iterator[tuple[ir.Model, Target, PlanConfig]]:
-    """Yield the bodies that hold weighted operators as models, each with the table and the options it is planned by.
-
-    Where there are several types, bodies have the one that holds where no other is named.
-    """
-    table = next((part for part in target.parts if part.type is target.type), target)
+def _bodies(model: ir.Model, target: Target, config: PlanConfig) -> Iterator[tuple[ir.Model, PlanConfig]]:
+    """Yield the bodies that hold weighted operators as models, each with the options it is planned by."""
     for found in places_of_bodies(model.graph) if target.bodies else ():
         holders = found.holders
         if any(is_weighted(node) for node in found.body) and not any(map(_is_unobserved, holders)):
             behind = any(holder in nodes_behind(_beside(holder)) for holder in holders)
             before = any(holder in nodes_before(_beside(holder)) for holder in holders)
-            options = replace(config, integer_io=False)
-            options = replace(options, skip_first=config.skip_first and not behind)
-            yield lifted(model, found).model, table, replace(options, skip_last=config.skip_last and not before)
+            options = replace(config, integer_io=False, skip_first=config.skip_first and not behind)
+            yield lifted(model, found).model, replace(options, skip_last=config.skip_last and not before)
 
 
 def _beside(holder: ir.Node) -> tuple[ir.Node, ...]:
@@ -207,13 +202,13 @@ def _is_unobserved(holder: ir.Node) -> bool:
 def _with_body(plan: Plan, body: Plan) -> Plan:
     """Return a plan that says what both say; scale groups of a body come behind, numbered on."""
     first = len(plan.groups)
-    own = (body.target.activations,) * len(body.groups)
+    schemes = tuple(each.scheme_of(number) for each in (plan, body) for number in range(len(each.groups)))
     return replace(
         plan,
         targets=(*plan.targets, *(replace(target, group=first + target.group) for target in body.targets)),
         weights=(*plan.weights, *body.weights),
         groups=(*plan.groups, *body.groups),
-        schemes=(*plan.schemes, *own) if plan.schemes else (),
+        schemes=schemes if plan.target.parts else (),
         skips=(*plan.skips, *body.skips),
         quantized=(*plan.quantized, *body.quantized),
         int8_nodes=(*plan.int8_nodes, *body.int8_nodes),
@@ -223,19 +218,20 @@ def _with_body(plan: Plan, body: Plan) -> Plan:
     )
 
 
-def _of_types(model: ir.Model, graph: Topology, target: Target, config: PlanConfig) -> Plan:
-    """Plan each type for its operators, all others staying float for its sake, and join the plans."""
-    weighted = {node.name or "": node for node in graph.nodes if is_weighted(node)}
-    inside = {node.name or "" for node in every_node(model.graph) if is_weighted(node)} - weighted.keys()
-    types = types_by_node(weighted, config.types, target.type, inside)
-    parts = []
+def _of_graph(model: ir.Model, target: Target, config: PlanConfig, types: Mapping[str, QuantType]) -> list[Plan]:
+    """Plan a main graph: each type for its operators, all others staying float for its sake."""
+    graph = topology(model.graph)
+    plans = []
     for number, part in enumerate(target.parts):
         others = frozenset(name for name, kind in types.items() if kind is not part.type)
         own = replace(config, others=others, integer_io=config.integer_io and not number)
-        own_part = part if not number else replace(part, tables=None)
-        parts.append(_of_one_type(model, graph, own_part, own))
-    require_kernels(weighted, config.types, [(part.target, part.skips) for part in parts])
-    return joined(parts, target, [node.name or "" for node in graph.nodes])
+        plans.append(_of_one_type(model, graph, part if not number else replace(part, tables=None), own))
+    return plans or [_of_one_type(model, graph, target, config)]
+
+
+def _as_one(plans: Sequence[Plan], target: Target, model: ir.Model) -> Plan:
+    """Join the plans of a main graph for each type; the only one as it is."""
+    return joined(plans, target, [node.name or "" for node in model.graph]) if target.parts else plans[0]
 
 
 def joined(parts: Sequence[Plan], target: Target, order: Sequence[str]) -> Plan:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
 from qdq_cli.config.forms import QuantType
-from qdq_cli.placement.selection import Skip, matched, matches
+from qdq_cli.placement.selection import Skip, matches
 from qdq_cli.placement.target import Target
 from qdq_cli.process.errors import UsageError
 
@@ -21,27 +21,19 @@ def types_by_node(
     weighted: Mapping[str, ir.Node],
     rules: Sequence[tuple[str, QuantType]],
     default: QuantType,
-    inside: Collection[str] = (),
 ) -> dict[str, QuantType]:
     """Return the type of each weighted node.
 
     Args:
-        weighted: The nodes by name.
+        weighted: The nodes by name, those in bodies too.
         rules: Pattern of names -> type; a later one holds before an earlier one.
         default: That of all others.
-        inside: Names of weighted nodes in bodies, which have the type of all others.
 
     Raises:
         UsageError: A pattern matches none of them.
     """
     found = dict.fromkeys(weighted, default)
     for pattern, kind in rules:
-        if matched((pattern,), inside) and not matched((pattern,), weighted):
-            raise UsageError(
-                f"--type-of '{pattern}' matches operators inside If, Loop and Scan bodies alone, which all have the "
-                "type of --type.",
-                f"Give --type {kind.value} for them, and --type-of for others.",
-            )
         found |= dict.fromkeys(matches("--type-of", (pattern,), weighted, _NONE), kind)
     return found
 
@@ -56,13 +48,14 @@ def require_kernels(
     Args:
         weighted: The nodes by name.
         rules: Pattern of names -> type.
-        planned: The table of each type, and what its plan leaves float.
+        planned: The table of each type, and what a plan for it leaves float: one for the main graph and each body.
 
     Raises:
         UsageError: That is so; the first operator is named with its reason.
     """
     for pattern, kind in rules:
-        table, skips = next((table, skips) for table, skips in planned if table.type is kind)
+        skips = [found for part, left in planned if part.type is kind for found in left]
+        table = next(part for part, _ in planned if part.type is kind)
         lacking = {found.code for found in table.obstacles if not found.slow} - _TAKEN_OUT | {"NO_KERNEL"}
         refused = {found.node: found for found in skips if found.code in lacking}
         names = matches("--type-of", (pattern,), weighted)

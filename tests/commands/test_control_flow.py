@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from calibrators import read_cache
+from qdq_cli.model.nodes import every_node
+from qdq_cli.model.scales import is_dequantize
 from tests.bodies import BRANCHES, NESTED, ROUNDS, SCANNED, bodies, samples
 from tests.commands.test_models import assert_sound, given_arrays
 from tests.workspace import Workspace, make_workspace, qdq
@@ -124,14 +127,6 @@ def test_recovery_leaves_bodies_as_they_are(tmp_path: Path):
     assert said in document["notes"]
 
 
-def test_a_type_for_operators_in_bodies_alone_is_refused(tmp_path: Path):
-    space, _ = space_of(tmp_path, "rounds")
-    done = space.quantize("--type-of", "*=fp8")
-    assert done.code == 2
-    assert "inside If, Loop and Scan bodies alone" in done.err
-    assert "--type fp8" in done.err
-
-
 @pytest.mark.parametrize("kind", ["fp16", "bf16"])
 @pytest.mark.parametrize("name", EVERY)
 def test_the_float_rest_in_bodies_has_its_type(tmp_path: Path, name: str, kind: str):
@@ -155,3 +150,39 @@ def test_a_branch_that_no_sample_takes_stays_fp32_where_it_may_leave_the_type(tm
     done = space.quantize("--float-type", "fp16", "--json")
     kept = {kept["node"]: kept["code"] for kept in done.document["float_rest"]["kept"]}
     assert (kept["MatMul_h"], kept["MatMul_a"]) == ("NEVER_TAKEN", "NEVER_TAKEN")
+
+
+TYPES = {"fp8": "FLOAT8E4M3FN", "int8-weights": "INT8", "int4-weights": "INT4"}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("name", EVERY)
+def test_every_type_serves_bodies(tmp_path: Path, name: str, kind: str):
+    space, _ = space_of(tmp_path, name)
+    small = ("--block-size", "16", "--target", "onnxruntime", "--no-time") if kind == "int4-weights" else ()
+    done = space.quantize("--type", kind, "--json", *small)
+    assert done.code == 0, done.err
+    assert done.document["weighted_ops"]["quantized"] == done.document["weighted_ops"]["total"]
+    assert min(found["sqnr_db"] for found in done.document["verification"]["outputs"].values()) > 12
+
+
+@pytest.mark.parametrize("kind", ["fp8", "int8-weights"])
+def test_operators_in_bodies_have_types_of_their_own(tmp_path: Path, kind: str):
+    """Of a branch, of a Loop that holds it, and of the main graph."""
+    space, _ = space_of(tmp_path, "nested")
+    done = space.quantize("--type-of", f"MatMul_a={kind}", "--json")
+    assert done.code == 0, done.err
+    weights = {each["use"]["node"]: (each["type"], each["alone"]) for each in done.document["weights"]}
+    assert weights["MatMul_a"] != weights["MatMul_p"] == weights["MatMul_b"] == ("int8", False)
+    assert done.document["weighted_ops"] == {"total": 3, "quantized": 3}
+    stored = {node.inputs[0].dtype.name for node in every_node(ir.load(space.output).graph) if is_dequantize(node)}
+    assert stored == {"INT8", TYPES[kind]}
+
+
+def test_a_type_of_everything_holds_in_bodies(tmp_path: Path):
+    space, _ = space_of(tmp_path, "rounds")
+    assert space.quantize("--type-of", "*=fp8").code == 0
+    codes = {node.inputs[0].dtype for node in every_node(ir.load(space.output).graph) if is_dequantize(node)}
+    assert codes == {ir.DataType.FLOAT8E4M3FN}
+    refused = space.quantize("--type-of", "nothing=fp8")
+    assert refused.code == 2
