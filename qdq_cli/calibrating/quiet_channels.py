@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from calibrators import Histogram, ScaleGroup
 from calibrators.excerpts import Excerpts
 from qdq_cli.model.names import Names
+from qdq_cli.model.nodes import constant_at
 from qdq_cli.model.provenance import SPREAD
 from qdq_cli.placement.plan import Plan
-from qdq_cli.preparing.dead_channels import MOST_FACTOR, Place, enlarge, is_exact, places_in
+from qdq_cli.preparing.dead_channels import MOST_FACTOR, Place, Spreading, enlarge, is_exact, places_in
 
 LEAST_FACTOR = 8.0
 """Channels that have less room are left alone: three bits are a channel with two codes."""
@@ -46,14 +47,22 @@ class Enlarged:
     Args:
         model: Computes what the prepared model does; that itself where nothing was done.
         histograms: Tensor -> what calibration saw, its pieces as this model has them.
-        channels: How many were made larger.
-        operators: Names of the depthwise convolutions behind them.
+        spread: What was done, one for each depthwise convolution behind.
     """
 
     model: ir.Model
     histograms: Mapping[str, Histogram]
-    channels: int = 0
-    operators: tuple[str, ...] = ()
+    spread: tuple[Spreading, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """How many channels were made larger."""
+        return sum(int((each.factors != 1.0).sum()) for each in self.spread)
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """Names of the depthwise convolutions behind them."""
+        return tuple(each.operator for each in self.spread)
 
 
 def with_quiet_enlarged(
@@ -97,15 +106,16 @@ def _enlarged(
     model: ir.Model, histograms: Mapping[str, Histogram], found: Mapping[int, NDArray[np.float64]]
 ) -> Enlarged:
     copy = model.clone()
-    names, changed, operators = Names(copy.graph), dict(histograms), []
+    names, changed, done = Names(copy.graph), dict(histograms), []
     places = places_in(copy)
     for number, factors in found.items():
         graph, place = places[number]
+        none = np.full(len(factors), np.nan)
+        done.append(Spreading(place.reader.name or "", factors, none, np.asarray(constant_at(place.reader, 1))))
         enlarge(graph, place, factors, names)
         tensor = str(place.reader.inputs[0].name)  # type: ignore[union-attr]  # it was observed
         changed[tensor] = histograms[tensor].with_excerpts(histograms[tensor].excerpts.scaled(factors))
-        operators.append(place.reader.name or "")
+    operators = [each.operator for each in done]
     before = copy.metadata_props.get(SPREAD)
     copy.metadata_props[SPREAD] = ", ".join(dict.fromkeys([*(before.split(", ") if before else ()), *operators]))
-    channels = sum(int((factors != 1.0).sum()) for factors in found.values())
-    return Enlarged(copy, changed, channels, tuple(operators))
+    return Enlarged(copy, changed, tuple(done))

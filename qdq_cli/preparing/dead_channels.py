@@ -53,18 +53,20 @@ _INSIDE = frozenset({"MaxPool", "GlobalMaxPool", "AveragePool", "GlobalAveragePo
 
 
 @dataclass(frozen=True)
-class Spread:
-    """What was done.
+class Spreading:
+    """What was done to the channels in front of one depthwise convolution.
 
     Args:
-        scaled: Channels that were made larger.
-        folded: Constant channels that went into the bias behind them.
-        operators: Names of the depthwise convolutions.
+        operator: Its name.
+        factors: How many times as large each channel is; 1.0 for those that stay.
+        constants: The value of each channel that went into its bias; NaN for all others.
+        weight: Its weight before.
     """
 
-    scaled: int = 0
-    folded: int = 0
-    operators: tuple[str, ...] = ()
+    operator: str
+    factors: NDArray[np.float64]
+    constants: NDArray[np.float64]
+    weight: NDArray[np.generic]
 
 
 @dataclass(frozen=True)
@@ -84,28 +86,26 @@ class Place:
     high: float
 
 
-def spread_dead_channels(model: ir.Model) -> Spread:
-    """Spread the channels in front of every depthwise convolution, in place, in bodies too.
+def spread_dead_channels(model: ir.Model) -> tuple[Spreading, ...]:
+    """Spread the channels in front of every depthwise convolution, in place, in bodies too; returns what was done.
 
     Args:
         model: Its constants are initializers, its batch norms folded.
     """
     places = places_in(model)
     if not places:
-        return Spread()
-    names, reach = Names(model.graph), _Reach()
-    scaled, folded, operators = 0, 0, []
+        return ()
+    names, reach, done = Names(model.graph), _Reach(), []
     for graph, place in places:
-        dead = _constants(place)
+        dead, weight = _constants(place), np.asarray(constant_at(place.reader, 1))
         factors = np.where(np.isnan(dead), _factors(place, reach), 1.0)
         if not np.isnan(dead).all():
             _fold(graph, place, dead, names)
         if (factors != 1.0).any():
             enlarge(graph, place, factors, names)
-        changed = int((factors != 1.0).sum()), int((~np.isnan(dead)).sum())
-        scaled, folded = scaled + changed[0], folded + changed[1]
-        operators += [place.reader.name or ""] if any(changed) else []
-    return Spread(scaled, folded, tuple(operators))
+        if (factors != 1.0).any() or not np.isnan(dead).all():
+            done.append(Spreading(place.reader.name or "", factors, dead, weight))
+    return tuple(done)
 
 
 def places_in(model: ir.Model) -> list[tuple[ir.Graph, Place]]:

@@ -8,9 +8,10 @@ and its graph inputs and outputs keep their names, types and shapes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
@@ -43,7 +44,7 @@ from qdq_cli.model.provenance import SPREAD
 from qdq_cli.model.wire import root_cause, to_proto, weights_left_out, without_weights
 from qdq_cli.placement.operators import OpClass, operator_of
 from qdq_cli.preparing.batch_norm import fold_batch_norms
-from qdq_cli.preparing.dead_channels import spread_dead_channels
+from qdq_cli.preparing.dead_channels import Spreading, spread_dead_channels
 from qdq_cli.preparing.einsum import replace_einsums
 from qdq_cli.preparing.outputs import drop_unread_outputs
 from qdq_cli.preparing.shapes import fold_known
@@ -69,6 +70,7 @@ class Preparation:
         folded_constants: Nodes that depended on constants alone.
         notes: Sentences the user should read.
         unknown: Operators that ONNX Runtime does not know; what lies behind them is marked as not observable.
+        spread: What was done to nearly dead channels.
     """
 
     model: ir.Model
@@ -79,6 +81,7 @@ class Preparation:
     folded_constants: int
     notes: tuple[str, ...]
     unknown: tuple[ir.Node, ...] = ()
+    spread: tuple[Spreading, ...] = ()
 
 
 def prepare(
@@ -118,26 +121,28 @@ def prepare(
     half = _is_half(model)
     model = raised(model, max(lowest, HALF_OPSET if half else MIN_OPSET))
     folded_constants, folded_norms = _fold(model)
-    notes = (*notes, *(_spread(model) if spread else ()))
+    done = spread_dead_channels(model) if spread else ()
+    notes = (*notes, *(_about_spread(model, done)))
     if lowest <= LAST_SAFE_OPSET:
         lower_opset(model)
     mark_shape_computations(model.graph)
     _restore_interface(model, interface)
     unknown = mark_behind_unknown(model) if runs else ()
-    return Preparation(model, opset_of(model), opset_before, half, folded_norms, folded_constants, notes, unknown)
+    prepared = Preparation(model, opset_of(model), opset_before, half, folded_norms, folded_constants, notes, unknown)
+    return replace(prepared, spread=done)
 
 
-def _spread(model: ir.Model) -> tuple[str, ...]:
-    """Make nearly dead channels in front of depthwise convolutions larger; returns the sentence that says so."""
-    done = spread_dead_channels(model)
-    if not done.operators:
+def _about_spread(model: ir.Model, done: Sequence[Spreading]) -> tuple[str, ...]:
+    """Note in a model, and say in a sentence, which channels were made larger."""
+    if not done:
         return ()
-    model.metadata_props[SPREAD] = ", ".join(done.operators)
-    what = [f"{done.scaled} made larger by powers of two"] if done.scaled else []
-    what += [f"{done.folded} constant ones folded into the bias"] if done.folded else []
-    return (
-        f"Nearly dead channels in front of depthwise convolutions: {' and '.join(what)} ({some_of(done.operators)}).",
-    )
+    operators = [each.operator for each in done]
+    model.metadata_props[SPREAD] = ", ".join(operators)
+    scaled = sum(int((each.factors != 1.0).sum()) for each in done)
+    folded = sum(int((~np.isnan(each.constants)).sum()) for each in done)
+    what = [f"{scaled} made larger by powers of two"] if scaled else []
+    what += [f"{folded} constant ones folded into the bias"] if folded else []
+    return (f"Nearly dead channels in front of depthwise convolutions: {' and '.join(what)} ({some_of(operators)}).",)
 
 
 def _infer_as_read(model: ir.Model, proto: onnx.ModelProto | None) -> None:

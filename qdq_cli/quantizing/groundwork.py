@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -12,10 +12,12 @@ from qdq_cli.calibrating import calibration
 from qdq_cli.calibrating.calibration import Observation, Ranges, groups_to_observe
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.calibrating.quiet_channels import with_quiet_enlarged
+from qdq_cli.calibrating.spread_record import SpreadGain
 from qdq_cli.calibrating.taken_out import judged, without_ruined
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.judging.candidate import Candidate, with_constants, with_plan
 from qdq_cli.placement.plan import Plan, make_plan
+from qdq_cli.preparing.dead_channels import Spreading
 from qdq_cli.quantizing.opened import Opened
 from qdq_cli.quantizing.run import Run
 from qdq_cli.recovering.record import Recovery
@@ -33,6 +35,7 @@ class Groundwork:
         ranges: The range of each scale group of the plan.
         candidate: What is to be written: the same ranges, and what recovery changed.
         recovery: What recovery did; None where it was not asked for.
+        spread: What making nearly dead channels larger gained.
     """
 
     opened: Opened
@@ -41,6 +44,7 @@ class Groundwork:
     ranges: Ranges
     candidate: Candidate
     recovery: Recovery | None = None
+    spread: tuple[SpreadGain, ...] = ()
 
     @property
     def model(self) -> ir.Model:
@@ -104,21 +108,29 @@ def without_taken(run: Run, plan: Plan, model: ir.Model, observed: Observation) 
         return without_ruined(model, plan, observed, run.config.plan, run.config.ranges)
 
 
-def with_quiet(run: Run, model: ir.Model, plan: Plan, observed: Observation) -> tuple[ir.Model, Observation, str]:
+def with_quiet(
+    run: Run, model: ir.Model, plan: Plan, observed: Observation
+) -> tuple[ir.Model, Observation, tuple[Spreading, ...]]:
     """Make nearly dead channels of quantized tensors larger where what calibration saw tells by how much.
 
     Returns:
-        The model, what calibration saw as if of it, and the sentence that says so; what was given and "" where there
-        are none.
+        The model, what calibration saw as if of it, and what was done; what was given and nothing where there are none.
     """
     found = with_quiet_enlarged(model, plan, observed.histograms, groups_to_observe(plan, run.config.ranges))
     if not found.channels:
-        return model, observed, ""
-    said = (
+        return model, observed, ()
+    return found.model, replace(observed, histograms=found.histograms, extremes={}), found.spread
+
+
+def about_quiet(spread: Sequence[Spreading]) -> tuple[str, ...]:
+    """Say which channels were made larger by what calibration saw."""
+    channels = sum(int((each.factors != 1.0).sum()) for each in spread)
+    if not channels:
+        return ()
+    return (
         "Nearly dead channels in front of depthwise convolutions, by what calibration saw: "
-        f"{found.channels} made larger by powers of two ({some_of(found.operators)})."
+        f"{channels} made larger by powers of two ({some_of([each.operator for each in spread])}).",
     )
-    return found.model, replace(observed, histograms=found.histograms, extremes={}), said
 
 
 def carried_over(base: Candidate, plan: Plan, ranges: Ranges) -> Candidate:

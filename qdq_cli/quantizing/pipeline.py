@@ -19,6 +19,7 @@ from calibrators import Histogram
 from qdq_cli.calibrating import calibration
 from qdq_cli.calibrating.calibration import Observation
 from qdq_cli.calibrating.calibration_data import Samples, open_data
+from qdq_cli.calibrating.spread_gains import spread_gains
 from qdq_cli.calibrating.taken_out import judged, note_of_old_cache
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.doubts import tell_doubts
@@ -37,7 +38,14 @@ from qdq_cli.quantizing import verification
 from qdq_cli.quantizing.destinations import check_outputs
 from qdq_cli.quantizing.float_form import FloatForm
 from qdq_cli.quantizing.float_rest import Finished, completed, in_float_type
-from qdq_cli.quantizing.groundwork import Groundwork, leave_float, recovered, with_quiet, without_taken
+from qdq_cli.quantizing.groundwork import (
+    Groundwork,
+    about_quiet,
+    leave_float,
+    recovered,
+    with_quiet,
+    without_taken,
+)
 from qdq_cli.quantizing.keeping import keep_model, require_named
 from qdq_cli.quantizing.opened import Opened, require_float
 from qdq_cli.quantizing.page import quantize_page
@@ -173,7 +181,9 @@ def lay_groundwork(run: Run, opened: Opened, samples: Samples | None, also: Sequ
     opened, observed = _observe(run, opened, samples, also)
     with run.stage("choose"):
         ranges = calibration.choose(opened.plan, observed, config.ranges, run.listener)
-    work = Groundwork(opened, samples, observed, ranges, Candidate(opened.plan, ranges.groups))
+        known = opened.prepared.model, opened.plan, observed.histograms
+        gains = spread_gains(*known, ranges.groups, opened.prepared.spread)
+    work = Groundwork(opened, samples, observed, ranges, Candidate(opened.plan, ranges.groups), spread=gains)
     steps = run.useful_steps(config.recover)
     return recover_accuracy(run, work, steps) if steps else work
 
@@ -285,6 +295,7 @@ def write_model(run: Run, work: Groundwork, target: Path, written: Finished) -> 
         finished(run, opened, written),
         calibration=calibrated(config, samples, observed, work.plan, ranges),
         recovery=work.recovery,
+        spread=work.spread,
         amax=tuple(kept.amax for kept in ranges.groups),
         chosen=ranges.chosen,
     )
@@ -322,7 +333,8 @@ def _observe(run: Run, opened: Opened, samples: Samples | None, also: Sequence[s
     run.outcome.observed, run.outcome.samples, run.outcome.placement = observed, samples, placement
     run.say(*observed.notes, *note_of_old_cache(model, plan, observed))
     with run.stage("choose"):
-        model, observed, said = with_quiet(run, model, plan, observed)
+        model, observed, spread = with_quiet(run, model, plan, observed)
         plan = judged(model, plan, observed, ranges)
-    run.say(*([said] if said else ()))
-    return replace(opened, plan=plan, prepared=replace(opened.prepared, model=model)), observed
+    run.say(*about_quiet(spread))
+    prepared = replace(opened.prepared, model=model, spread=(*opened.prepared.spread, *spread))
+    return replace(opened, plan=plan, prepared=prepared), observed

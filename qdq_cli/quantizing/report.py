@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from calibrators import ScaleGroup
+from qdq_cli.calibrating.spread_record import SpreadGain
 from qdq_cli.config.execution import ON_CPU
 from qdq_cli.model.integer_io import Codes
 from qdq_cli.placement.built import Built
@@ -311,6 +312,8 @@ class Report:
             stay as they were.
         integers: The inputs and outputs of the result that are integers -> what these stand for.
         speed: How fast the result runs beside the FP32 model on this CPU; None where that was not measured.
+        spread: What making nearly dead channels larger, or folding constant ones, did for the depthwise convolutions
+            behind them.
     """
 
     schema_version: int
@@ -345,6 +348,7 @@ class Report:
     speed: Speed | None = None
     integers: Mapping[str, Codes] = field(default_factory=dict)
     processor: str | None = None
+    spread: tuple[SpreadGain, ...] = ()
 
     @property
     def type_title(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
+from qdq_cli.calibrating.spread_record import SpreadGain
 from qdq_cli.config.execution import ON_CPU
 from qdq_cli.config.forms import STORED
 from qdq_cli.placement.prediction import Prediction
@@ -56,6 +57,8 @@ def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list
         rows.append(("float rest", [*float_lines(rest, width), *unweighed_lines(rest, width)]))
     if report.calibration is not None:
         rows.append(("calibration", _calibration(report.calibration, width)))
+    if report.spread:
+        rows.append(("channels", _spread(report.spread, width)))
     if report.recovery is not None:
         rows.append(("recovery", _recovery(report.recovery, width)))
     if report.verification is not None:
@@ -109,6 +112,25 @@ def _calibration(calibration: Calibration, width: int) -> list[str]:
     if calibration.few is not None:
         lines += beside(calibration.few.text, width, indent=2)
     return lines
+
+
+def _spread(spread: Sequence[SpreadGain], width: int) -> list[str]:
+    """Say what enlarging nearly dead channels gained, operator by operator, at most a few."""
+    lines = ["nearly dead ones in front of depthwise convolutions:"]
+    for gain in spread[:_MOST_SPREAD]:
+        done = [f"{gain.enlarged} made larger"] * bool(gain.enlarged) + [f"{gain.folded} folded"] * bool(gain.folded)
+        told = "" if gain.before_db is None else f"; {gain.before_db:.1f} dB by itself before, {_now(gain)} now"
+        lines += beside(f"{gain.operator}: {', '.join(done)}{told}", width, indent=2)
+    if len(spread) > _MOST_SPREAD:
+        lines.append(f"  and {len(spread) - _MOST_SPREAD} more (--json lists them)")
+    return lines
+
+
+def _now(gain: SpreadGain) -> str:
+    return "exact" if gain.after_db is None else f"{gain.after_db:.1f} dB"
+
+
+_MOST_SPREAD = 5
 
 
 def _recovery(recovery: Recovery, width: int) -> list[str]:

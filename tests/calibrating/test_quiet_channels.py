@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
+from onnx import numpy_helper
 
 import qdq_cli.calibrating.quiet_channels as quiet
 from calibrators import Histogram, Range
@@ -119,3 +121,41 @@ def test_those_in_a_body_are_made_larger_too(tmp_path: Path):
     (tmp_path / "alone").mkdir()
     wanted, _ = quantized_db(tmp_path / "alone", network("Relu", bounded=False))
     assert done.document["verification"]["outputs"]["chosen"]["sqnr_db"] == pytest.approx(wanted, abs=1.0)
+
+
+def own_db(proto: onnx.ModelProto, x: np.ndarray, amax: float) -> float:
+    """The SQNR of the depthwise operator `y` alone, without padding, channels counted alike, in plain NumPy."""
+    held = {tensor.name: numpy_helper.to_array(tensor).astype(np.float64) for tensor in proto.graph.initializer}
+    made = np.einsum("oi,nihw->nohw", held["w"][:, :, 0, 0], x) + held["b"][None, :, None, None]
+    made = np.maximum(made, 0)
+    weight, scale = held["d"][:, 0], np.abs(held["d"][:, 0]).max((1, 2), keepdims=True) / 127
+    rounded = np.clip(np.rint(made / (amax / 127)), -128, 127) * (amax / 127)
+
+    def results(data: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+        windows = np.lib.stride_tricks.sliding_window_view(data, (3, 3), (2, 3))
+        return np.einsum("nchwij,cij->cnhw", windows, kernel) + held["e"][:, None, None, None]
+
+    wanted, found = results(made, weight), results(rounded, np.rint(weight / scale) * scale)
+    ratio = np.minimum(((found - wanted) ** 2).sum((1, 2, 3)) / (wanted**2).sum((1, 2, 3)), 1)
+    return float(-10 * np.log10(ratio.mean()))
+
+
+@pytest.mark.parametrize("case", ["seen", "proven", "constant"])
+def test_what_it_gained_is_told_in_decibels(case: str, tmp_path: Path):
+    bounded = case != "seen"
+    net = network("Clip" if bounded else "Relu", bounded=bounded, jitter=0.0 if case == "constant" else 0.02, pad=0)
+    space = make_workspace(tmp_path, net.proto("y"))
+    values = np.abs(np.random.default_rng(2).normal(size=(24, 8, 12, 12))).astype(np.float32)
+    np.savez(space.arrays, x=values[:, None].repeat(2, 1))
+    document = space.quantize("--json").document
+    (gain,) = document["spread"]
+    assert (gain["operator"], gain["enlarged"], gain["folded"]) == (
+        "y",
+        3 * (case != "constant"),
+        3 * (case == "constant"),
+    )
+    (number,) = [k for k, group in enumerate(document["groups"]) if "clipped" in group["tensors"]]
+    assert gain["before_db"] == pytest.approx(own_db(net.proto("y"), values, document["amax"][number]), abs=1.0)
+    assert gain["after_db"] > gain["before_db"] + 8
+    told = " ".join(space.quantize().out.split())
+    assert f"{gain['before_db']:.1f} dB by itself before, {gain['after_db']:.1f} dB now" in told
