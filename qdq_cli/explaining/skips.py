@@ -88,9 +88,10 @@ SKIPS = {
     ),
     "EINSUM": Told(
         "An Einsum is written as the MatMul it is, and then treated as one, where it is a product with a constant "
-        "weight, or of two activations that have one axis each of their own, one that is summed, and any others in "
-        "common. Any other one is of class F (section 2): of three operands, with a diagonal, a sum over one operand "
-        "alone, or a summed axis that is not known to have one size.",
+        "weight or of two activations: each operand has axes of its own, some are summed, and any others are common to "
+        "both, a stack of products. Any other one is of class F (section 2): of three operands, with a diagonal, a sum "
+        "over one operand alone, an operand without an axis of its own, or a summed axis that is not known to have one "
+        "size.",
         "Einsum('bid,bjd,bkd->bijk'), of three tensors.",
         "Export the product as MatMul.",
     ),

@@ -1,7 +1,12 @@
 """Write an Einsum that is a product of matrices as the MatMul it is, with Transposes and Reshapes where it needs them.
 
 TensorRT computes Einsum in float only. tf2onnx and the attention of SAM write every projection that way, others the
-products of attention, of two activations. Both compute the same sums, so nothing but their order in them may change.
+products of attention, of two activations, and those of relative positions, a matrix for each row of a picture. All
+compute the same sums, so nothing but their order in them may change.
+
+Labels that both operands keep are a stack of products. Further rows of the left operand stand in front of it, where
+MatMul stretches the right one; further columns of the right one are laid together, and so are several that are summed.
+What keeps nothing of one operand, a vector, or sums over one alone, is left an Einsum, and so are products of three.
 """
 
 from __future__ import annotations
@@ -58,17 +63,19 @@ class Stack:
         left: Number of the operand whose rows the output keeps.
         labels: The labels of the left operand, of the right one and of the output.
         batch: Labels in all three.
-        row: The label of the left operand that the output keeps.
-        summed: The label of both operands that the output has not.
-        column: The label of the right operand that the output keeps.
+        rows: Labels of the left operand that the output keeps.
+        summed: Labels of both operands that the output has not.
+        columns: Labels of the right operand that the output keeps.
+        sizes: Of the summed labels, and of the columns; -1 for one that is open.
     """
 
     left: int
     labels: tuple[str, str, str]
     batch: str
-    row: str
+    rows: str
     summed: str
-    column: str
+    columns: str
+    sizes: tuple[list[int], list[int]]
 
 
 def replace_einsums(model: ir.Model) -> int:
@@ -157,40 +164,52 @@ def stack_of(node: ir.Node) -> Stack | None:
     if [len(first), len(second)] != ranks or any(len(set(term)) != len(term) for term in (first, second, output)):
         return None
     own = ["".join(label for label in output if label not in other) for other in (second, first)]
-    left = 0 if own[0] and own[1] and output.index(own[0][0]) < output.index(own[1][0]) else 1
-    terms = (first, second) if left == 0 else (second, first)
     summed = "".join(label for label in first if label not in output)
     batch = "".join(label for label in output if label in first and label in second)
     used = sorted(batch + summed + own[0]), sorted(batch + summed + own[1])
-    whole = used == (sorted(first), sorted(second)) and len(summed) == len(own[0]) == len(own[1]) == 1
+    whole = used == (sorted(first), sorted(second)) and summed and own[0] and own[1]
     if not whole or not _sizes_are_one(node, (first, second), (batch, summed)):
         return None
-    return Stack(left, (*terms, output), batch, own[left], summed, own[1 - left])
+    left = _left_of(own, output)
+    known = dict(zip((first, second)[1 - left], static_dims(node.inputs[1 - left]) or (), strict=True))
+    inner, columns = (
+        [-1 if (size := known[label]) is None else size for label in part] for part in (summed, own[1 - left])
+    )
+    together = len(inner) > 1 or len(columns) > 1
+    if together and (0 in inner + columns or (-1 in inner and -1 in columns) or columns.count(-1) > 1):
+        return None  # one Reshape finds one open size
+    terms = (first, second) if left == 0 else (second, first)
+    return Stack(left, (*terms, output), batch, own[left], summed, own[1 - left], (inner, columns))
+
+
+def _left_of(own: list[str], output: str) -> int:
+    """Say which operand's labels are to be rows: the one that has several, else the one that comes first."""
+    if (len(own[0]) > 1) != (len(own[1]) > 1):
+        return 0 if len(own[0]) > 1 else 1
+    return 0 if output.index(own[0][0]) < output.index(own[1][0]) else 1
 
 
 def _sizes_are_one(node: ir.Node, terms: tuple[str, str], common: tuple[str, str]) -> bool:
-    """Say whether both operands have one size where they have the summed label, known or of one name.
+    """Say whether both operands have one size where they have a summed label, known or of one name.
 
     Args:
         node: The Einsum.
         terms: The labels of its operands.
-        common: The labels of the batch, whose sizes must not be known to differ, and the summed one.
+        common: The labels of the batch, whose sizes must not be known to differ, and the summed ones.
     """
     shapes = [() if value is None or value.shape is None else tuple(value.shape) for value in node.inputs]
     first, second = (dict(zip(term, shape, strict=False)) for term, shape in zip(terms, shapes, strict=True))
     batch, summed = common
     known = [(first.get(label), second.get(label)) for label in batch]
     agree = all(one == other for one, other in known if isinstance(one, int) and isinstance(other, int))
-    return agree and summed in first and str(first[summed]) == str(second.get(summed)) != "None"
+    return agree and all(str(first.get(label)) == str(second.get(label)) != "None" for label in summed)
 
 
 def _is_matrix_product(product: Product) -> bool:
-    """Say whether nothing is summed on one side alone, and the product of a stack needs no sizes that may be open."""
+    """Say whether nothing is summed on one side alone, and each operand keeps something."""
     activation, weight, output = product.labels
     used = set(product.batch + product.rows + product.summed + product.columns)
-    if used != set(activation + weight + output) or not product.summed or not product.columns or not product.rows:
-        return False
-    return not product.batch or len(product.rows) == 1
+    return used == set(activation + weight + output) and all((product.summed, product.columns, product.rows))
 
 
 def _sizes_agree(node: ir.Node, product: Product) -> bool:
@@ -209,7 +228,7 @@ def _replace(graph: ir.Graph, node: ir.Node, product: Product, names: Names) -> 
     activation, weight, output = product.labels
     sizes = dict(zip(weight, _array(node, product).shape, strict=True))
     chain = _Chain(graph, node, names, name)
-    rows = product.batch + product.rows
+    rows = product.rows[:-1] + product.batch + product.rows[-1]
     value = chain.transpose(node.inputs[product.data], activation, rows + product.summed)
     if len(product.summed) > 1:
         value = chain.reshape(value, [*[0] * len(rows), math.prod(sizes[label] for label in product.summed)])
@@ -223,10 +242,22 @@ def _replace_stack(graph: ir.Graph, node: ir.Node, stack: Stack, names: Names) -
     """Put a MatMul of two activations in the place of an Einsum, which takes its name."""
     first, second, output = stack.labels
     chain = _Chain(graph, node, names, node.name or "")
-    left = chain.transpose(node.inputs[stack.left], first, stack.batch + stack.row + stack.summed)
-    right = chain.transpose(node.inputs[1 - stack.left], second, stack.batch + stack.summed + stack.column)
+    rows, batch = stack.rows[:-1] + stack.batch + stack.rows[-1], stack.batch
+    left = chain.transpose(node.inputs[stack.left], first, rows + stack.summed)
+    right = chain.transpose(node.inputs[1 - stack.left], second, batch + stack.summed + stack.columns)
+    if len(stack.summed) > 1:
+        left = chain.reshape(left, [*[0] * len(rows), -1])
+    if len(stack.summed) > 1 or len(stack.columns) > 1:
+        right = chain.reshape(right, [*[0] * len(batch), *(_together(sizes) for sizes in stack.sizes)])
     value = chain.multiply(left, right)
-    chain.end(chain.transpose(value, stack.batch + stack.row + stack.column, output))
+    if len(stack.columns) > 1:
+        value = chain.reshape(value, [*[0] * len(rows), *stack.sizes[1]])
+    chain.end(chain.transpose(value, rows + stack.columns, output))
+
+
+def _together(sizes: list[int]) -> int:
+    """The size of axes that are laid together; -1 where one of them is open."""
+    return -1 if -1 in sizes else math.prod(sizes)
 
 
 def _array(node: ir.Node, product: Product) -> np.ndarray:

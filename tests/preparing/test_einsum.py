@@ -51,6 +51,10 @@ PRODUCTS = [
     ("abc,acd->abd", 1, ["MatMul"]),
     ("bac,acd->bad", 1, ["Transpose", "MatMul", "Transpose"]),
     ("abcd,adce->abe", 1, ["Transpose", "Reshape", "MatMul"]),
+    ("abcd,bed->abce", 1, ["MatMul"]),  # positions of rows, as SAM adds them
+    ("abcd,ced->abce", 1, ["Transpose", "MatMul", "Transpose"]),  # and of columns
+    ("abcd,ade->abce", 1, ["Transpose", "MatMul", "Transpose"]),
+    ("abcde,bcen->abcdn", 1, ["MatMul"]),
 ]
 
 
@@ -76,14 +80,13 @@ def test_a_product_with_a_weight_becomes_a_matmul(equation: str, weight: int, ex
     [
         ("abc,abd->abcd", None),  # two activations, and nothing is summed
         ("abc,abd->ad", None),  # one of them has nothing of its own
-        ("abcd,abe->acde", None),  # and one two axes
+        ("abcd,acd->abc", None),  # the same, of a stack
         ("abc,cd->ab", 1),  # the weight is summed alone
         ("abc,cd->bd", 1),  # and the activation
         ("abc,abc->abc", 1),  # nothing is summed
         ("abc,ade->abcde", 1),
         ("abcd,acd->ab", 1),  # a vector for each
         ("abcb,cd->abd", 1),  # a diagonal
-        ("abcd,ade->abce", 1),  # a stack of several row axes
     ],
 )
 def test_every_other_einsum_stays_counts_and_costs(equation: str, weight: int | None, tmp_path):
@@ -109,6 +112,12 @@ STACKS = [
     ("ab,bc->ac", ["MatMul"]),
     ("ab,bc->ca", ["Transpose", "Transpose", "MatMul"]),
     ("...ab,...bc->...ac", ["MatMul"]),
+    ("abcd,abe->acde", ["Transpose", "MatMul", "Transpose"]),  # two axes of rows
+    ("abe,abcd->acde", ["Transpose", "MatMul", "Transpose"]),  # of the second operand
+    ("bqhd,bqkd->bhqk", ["Transpose", "MatMul", "Transpose"]),
+    ("abcd,abce->ade", ["Transpose", "Reshape", "Reshape", "MatMul"]),  # two that are summed
+    ("abc,cde->abde", ["Reshape", "MatMul", "Reshape"]),  # two axes of columns
+    ("abcd,cdek->abek", ["Reshape", "Reshape", "MatMul", "Reshape"]),
 ]
 
 
@@ -172,6 +181,29 @@ def test_an_einsum_of_one_tensor_is_no_weighted_operator():
     net = Network()
     net.op("Einsum", net.input("x", (2, 3)), equation="ab->ba", name="y")
     assert make_plan(prepare(net.model("y")).model, TENSORRT).weighted == 0
+
+
+def test_open_columns_that_cannot_be_told_apart_stay():
+    net = Network()
+    net.op("Einsum", net.input("x", (2, 3, 4)), net.input("z", (4, "D", "E")), equation="abc,cde->abde", name="y")
+    assert [node.op_type for node in prepare(net.model("y")).model.graph] == ["Einsum"]
+
+
+def test_a_matrix_for_each_row_of_a_picture_is_quantized(tmp_path):
+    """Relative positions, as SAM adds them: all rows of one place share a weight."""
+    net = Network()
+    queries = net.relu(net.input("x", ("N", 6, 6, 16)))
+    rows = net.op("Einsum", queries, net.constant(net.weight(6, 6, 16)), equation="bhwc,hkc->bhwk", name="rows")
+    columns = net.op("Einsum", queries, net.constant(net.weight(6, 6, 16)), equation="bhwc,wkc->bhwk", name="columns")
+    net.op("Add", rows, columns, name="out")
+    onnx.save(net.proto("out"), tmp_path / "model.onnx")
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(1).normal(size=(24, 6, 6, 16)).astype(np.float32))
+    options = ("--calib", tmp_path / "data.npz", "--no-channel-rules", "--json")
+    done = qdq("quantize", tmp_path / "model.onnx", *options)
+    assert done.code == 0, done.err
+    assert done.document["weighted_ops"] == {"total": 2, "quantized": 2}
+    assert done.document["predicted"]["quantized_layers"] == 2
+    assert done.document["verification"]["outputs"]["out"]["sqnr_db"] > 30
 
 
 def test_projections_written_as_einsum_are_quantized(tmp_path):
