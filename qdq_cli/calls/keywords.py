@@ -239,9 +239,13 @@ class SensitivityKeywords(
         exact: Measure every operator on all samples set aside, not on a few of them.
         target: Name of what the model would be quantized for.
         report: Where a page about the run goes.
+        gpu: Measure every operator in each of the types that this GPU has units for, too.
+        types: Measure it in these types, such as `("int8", "fp8")`; none: those that `gpu` has.
     """
 
     exact: bool
+    gpu: str | None
+    types: Names
     target: str
     report: FilePath | None
 

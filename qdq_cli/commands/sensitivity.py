@@ -25,7 +25,7 @@ from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.config.sensitivity import SensitivityConfig
 from qdq_cli.screen import console
 
-_MEASURE = (option_of(SensitivityConfig, "exact"), *EVAL, REPORT)
+_MEASURE = (option_of(SensitivityConfig, "exact"), *options_of(SensitivityConfig, "gpu", "types"), *EVAL, REPORT)
 
 _TARGET = options_of(QuantizeConfig, "target", "cpu")
 
@@ -45,13 +45,15 @@ def sensitivity(params: Params) -> None:
 
     Everything else stays float, so that what reaches the outputs is the noise of one operator: its quantized inputs and
     its weight. Residual Adds and poolings with INT8 inputs are operators too. With --eval the drop of your own metric
-    is measured for every operator and ranks them. Nothing is written besides the report.
+    is measured for every operator and ranks them. With --gpu or --types each operator is also measured in every type
+    that it can have. Nothing is written besides the report.
 
     \b
     Examples:
       qdq sensitivity model.onnx --calib images/
       qdq sensitivity model.onnx --calib images/ --exact --report page.html
       qdq sensitivity model.onnx --calib images/ --target onnxruntime
+      qdq sensitivity model.onnx --calib images/ --gpu sm89
       qdq sensitivity model.onnx --calib images/ --eval "python eval.py {model}"
     """
     from qdq_cli.sensitivity.sensitivity import find_sensitivities

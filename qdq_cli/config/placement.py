@@ -112,6 +112,11 @@ class PlanConfig(Checked):
         return tuple(map(rule_of, self.type_of))
 
     @property
+    def every_type(self) -> tuple[QuantType, ...]:
+        """The types that operators may get, that of all others first."""
+        return (self.type, *(kind for _, kind in self.types))
+
+    @property
     def attention(self) -> bool:
         """Whether matrix products of two activations are quantized."""
         return self.single_rest if self.mha is None else self.mha

@@ -13,16 +13,12 @@ from qdq_cli.config.forms import Gpu, QuantType
 from qdq_cli.config.limits import int8_macs_field, report_field
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.config.sensitivity import Evaluation
-from qdq_cli.process.errors import UsageError
-from qdq_cli.screen.sentences import any_of, did_you_mean
+from qdq_cli.config.types import TYPES, kinds_named, named_types
 
 PREDICTED = "predicted"
 BUILT = "built"
 MEASURED = "measured"
 COSTS = (PREDICTED, BUILT, MEASURED)
-
-TYPES = tuple(kind.value for kind in (QuantType.INT8, QuantType.FP8, QuantType.INT8_WEIGHTS, QuantType.INT4_WEIGHTS))
-"""Types that can be chosen for an operator: those that ONNX Runtime's CPU computes as they are written."""
 
 
 @dataclass(frozen=True)
@@ -79,19 +75,12 @@ class TuneConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        words = tuple(word.strip() for text in self.types for word in text.split(","))
-        for word in words:
-            if word not in TYPES:
-                raise UsageError(
-                    f"--types '{word}' is no type that qdq tune measures: it knows {any_of(TYPES)}.",
-                    did_you_mean(word, TYPES),
-                )
-        object.__setattr__(self, "types", tuple(dict.fromkeys(words)))
+        object.__setattr__(self, "types", named_types(self.types))
 
     @property
     def kinds(self) -> tuple[QuantType, ...]:
         """The types to choose from, in the order of `TYPES`."""
-        return tuple(QuantType(name) for name in TYPES if name in self.types)
+        return kinds_named(self.types)
 
     @property
     def data(self) -> DataConfig:

@@ -11,7 +11,31 @@ from qdq_cli.screen.sentences import any_of, did_you_mean
 LARGEST_FILE = 1_000_000
 """Bytes; a file of types has a line an operator at most."""
 
+TYPES = tuple(kind.value for kind in (QuantType.INT8, QuantType.FP8, QuantType.INT8_WEIGHTS, QuantType.INT4_WEIGHTS))
+"""Types that can be measured: those that ONNX Runtime's CPU computes as they are written."""
+
 _NAMES = tuple(kind.value for kind in QuantType)
+
+
+def named_types(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names in texts that hold one or several with commas, each once.
+
+    Raises:
+        UsageError: One is no type that can be measured.
+    """
+    words = tuple(word.strip() for text in given for word in text.split(","))
+    for word in words:
+        if word not in TYPES:
+            raise UsageError(
+                f"--types '{word}' is no type that can be measured on a CPU: take {any_of(TYPES)}.",
+                did_you_mean(word, TYPES),
+            )
+    return tuple(dict.fromkeys(words))
+
+
+def kinds_named(names: tuple[str, ...]) -> tuple[QuantType, ...]:
+    """Return the types of some names, in the order of `TYPES`."""
+    return tuple(QuantType(name) for name in TYPES if name in names)
 
 
 def lines_of(given: tuple[str, ...]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def all_of(words: Sequence[str]) -> str:
 
 
 FLOAT = "float"
-"""Stored type of activations that are not quantized: weights alone are."""
+"""Stands for the type of what is not quantized: activations beside weights alone, operators left float."""
 
 
 def type_title(activations: str, weights: str = "") -> str:

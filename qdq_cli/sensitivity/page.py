@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from calibrators.metrics import sqnr_of_ratio
+from qdq_cli.config.forms import QuantType
 from qdq_cli.screen.amounts import decibels
 from qdq_cli.screen.page import Bar, Bars, Block, Cell, Facts, Meter, Note, Page, Section, Table, Tone, Verdict
 from qdq_cli.screen.page_text import number
 from qdq_cli.screen.sentences import some_of
-from qdq_cli.sensitivity.record import OperatorSensitivity, SensitivityReport
+from qdq_cli.sensitivity.record import OperatorSensitivity, SensitivityReport, TypedSensitivity
 from qdq_cli.sensitivity.text import work_text
 
 MOST_DB = 80.0
@@ -37,6 +38,7 @@ def sensitivity_page(report: SensitivityReport) -> Page:
                 "and of the activation traffic with it in float. A click on a heading sorts.",
                 tuple(_operators(report)),
             ),
+            *_types(report),
             Section(
                 "Scale groups",
                 "SQNR of the outputs with the tensors of one scale quantized alone; a short bar is a noisy one.",
@@ -44,6 +46,33 @@ def sensitivity_page(report: SensitivityReport) -> Page:
             ),
         ),
     )
+
+
+def _types(report: SensitivityReport) -> Iterator[Section]:
+    """The operators in each of their types, as a table that sorts."""
+    if not report.by_type:
+        return
+    titles = [f"{QuantType(name).title}, {what}" for name in report.types for what in ("dB", "bytes")]
+    columns = ("operator", "type", "FP32, bytes", *titles)
+    about = (
+        "SQNR of the outputs with an operator alone in each type that it can have, and the bytes of its weight there."
+    )
+    rows = tuple(tuple(_typed_cells(operator, report.types)) for operator in report.by_type)
+    yield Section("Types", about, (Table(columns, rows, frozenset(range(2, len(columns)))),))
+
+
+def _typed_cells(operator: TypedSensitivity, names: Sequence[str]) -> Iterator[Cell]:
+    yield operator.name
+    yield operator.op_type
+    yield "" if operator.float_bytes is None else str(operator.float_bytes)
+    known = {choice.type: choice for choice in operator.types}
+    for name in names:
+        choice = known.get(name)
+        if choice is None:
+            yield from ("", "")
+            continue
+        yield "ruined" if choice.noise is None else f"{_decibels(choice.noise):.1f}" if choice.noise > 0 else "no noise"
+        yield "" if choice.weight_bytes is None else str(choice.weight_bytes)
 
 
 _MOST_LOOKS = 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from qdq_cli.config.forms import QuantType
 from qdq_cli.running.few_samples import FewSamples
 from qdq_cli.screen.sentences import type_title
 
@@ -74,6 +75,39 @@ class Together:
 
 
 @dataclass(frozen=True)
+class TypeNoise:
+    """What an operator costs in one of the types that it can have.
+
+    Args:
+        type: The type, such as `fp8`.
+        noise: Noise-to-signal ratio of the outputs with this operator alone quantized to it; None where calibration
+            showed that the operator does not bear it.
+        weight_bytes: Its weight in that type, scales included; None for products of two activations.
+    """
+
+    type: str
+    noise: float | None
+    weight_bytes: int | None
+
+
+@dataclass(frozen=True)
+class TypedSensitivity:
+    """A weighted operator in each of the types that it can have, alone.
+
+    Args:
+        name: Name of the node.
+        op_type: Its operator.
+        float_bytes: Its weight in the float model; None for products of two activations.
+        types: Its types.
+    """
+
+    name: str
+    op_type: str
+    float_bytes: int | None
+    types: tuple[TypeNoise, ...]
+
+
+@dataclass(frozen=True)
 class SensitivityReport:
     """Everything a run of `qdq sensitivity` found.
 
@@ -96,6 +130,7 @@ class SensitivityReport:
         weight_type: Stored type of quantized weights.
         notes: Sentences the user should read.
         few: That few samples calibrate; None for 64 or more, and where their number is not known.
+        by_type: Where types are compared: the operators in each of theirs, the noisiest first.
     """
 
     schema_version: int
@@ -114,6 +149,13 @@ class SensitivityReport:
     weight_type: str
     notes: tuple[str, ...]
     few: FewSamples | None = None
+    by_type: tuple[TypedSensitivity, ...] = ()
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The types that operators were compared in."""
+        there = {choice.type for operator in self.by_type for choice in operator.types}
+        return tuple(kind.value for kind in QuantType if kind.value in there)
 
     @property
     def type_title(self) -> str:

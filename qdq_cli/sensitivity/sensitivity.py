@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -23,14 +23,16 @@ from qdq_cli.quantizing.run import Run
 from qdq_cli.running.execution import runs_as_told
 from qdq_cli.running.few_samples import note_of_few
 from qdq_cli.screen.render import write_page
+from qdq_cli.sensitivity.by_type import asked_types, sensitivities_by_type
 from qdq_cli.sensitivity.evaluate import check_command
 from qdq_cli.sensitivity.measure import group_alone, noise_of, noisiest_runs, operators_alone
 from qdq_cli.sensitivity.metric import Metric, metric_of
+from qdq_cli.sensitivity.mix import units_of
 from qdq_cli.sensitivity.page import sensitivity_page
 from qdq_cli.sensitivity.record import GroupSensitivity, OperatorSensitivity, SensitivityReport, Together
 from qdq_cli.sensitivity.stand import Stand, set_up
 from qdq_cli.sensitivity.work import Work
-from qdq_cli.targets.known import target_for
+from qdq_cli.targets.known import target_for_types
 
 Numbers = NDArray[np.float64]
 Item = TypeVar("Item")
@@ -51,13 +53,15 @@ def find_sensitivities(config: SensitivityConfig, listener: Listener = SILENT) -
         check_command(config.evaluation)
     check_asides(config.quantize, config.report)
     asked = config.quantize
-    run = Run(asked, listener, target_for(asked.target, asked.plan, asked.cpu))
+    kinds = asked_types(config)
+    run = Run(asked, listener, target_for_types((*asked.plan.every_type, *kinds), asked.target, asked.plan, asked.cpu))
     if not config.quantize.data.has_samples:
         raise DataError("No calibration data was given.", "Give a folder of images or arrays with --calib.")
     opened = open_model(run)
     require_float(opened)
+    units = units_of(opened.prepared.model, asked.target, kinds, asked.plan, asked.cpu)
     samples, metric = open_samples(run, opened), metric_of(run, opened, config.evaluation)
-    stand = set_up(run, opened, samples)
+    stand = set_up(run, opened, samples, asked.plan)
     with run.stage("estimate"):
         runs = noisiest_runs(stand.trials, stand.candidate)
     operators, groups = operators_alone(stand.work.plan, stand.names), _groups(stand)
@@ -70,7 +74,8 @@ def find_sensitivities(config: SensitivityConfig, listener: Listener = SILENT) -
             _measure(run, stand, "measure", operators, None), _measure(run, stand, "measure", groups, None)
         )
     metrics = None if metric is None else _metrics(run, stand, metric, operators)
-    report = _report(run, stand, (estimated, exact, metrics), runs)
+    by_type = sensitivities_by_type(run, stand, units, None if config.exact else runs) if units else ()
+    report = replace(_report(run, stand, (estimated, exact, metrics), runs), by_type=by_type)
     if config.report is not None:
         write_page(sensitivity_page(report), config.report)
     return report

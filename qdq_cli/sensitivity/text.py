@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from calibrators.metrics import sqnr_of_ratio
-from qdq_cli.screen.amounts import decibels, seconds_text, share_text
-from qdq_cli.screen.lines import WIDTH, Paint, row, shortened
-from qdq_cli.sensitivity.record import SensitivityReport
+from qdq_cli.config.forms import QuantType
+from qdq_cli.screen.amounts import decibels, seconds_text, share_text, size_text
+from qdq_cli.screen.lines import WIDTH, Paint, row, shortened, wrapped
+from qdq_cli.sensitivity.record import SensitivityReport, TypedSensitivity, TypeNoise
 
 MAX_OPERATORS = 15
 MAX_GROUPS = 5
+MAX_BESIDE_TYPES = 5
+"""Operators of the one type that are listed where types are compared; scale groups are not then."""
+
 ADDITIVE = 0.5, 2.0
 """Where the sum of single noises over the noise of all together is outside, the text says that they do not add up."""
 
@@ -24,7 +28,8 @@ def sensitivity_lines(report: SensitivityReport, paint: Paint, *, full: bool) ->
         lines += row("estimate", _correlations(report))
     lines += row("seconds", seconds_text(report.seconds))
     lines += _operators(report, paint, full=full)
-    lines += _groups(report, full=full)
+    lines += by_type_lines(report, paint, full=full)
+    lines += _groups(report, full=full) if full or not report.by_type else []
     return [*lines, *_legend(report.type_title)]
 
 
@@ -89,7 +94,8 @@ def _operators(report: SensitivityReport, paint: Paint, *, full: bool) -> list[s
     drop = "     drop" if measured else ""
     lines = ["", "operators quantized alone, " + ("largest drop" if measured else "most noise") + " first:"]
     lines.append(f"  share  SQNR alone{drop}   MACs  traffic  operator")
-    shown = report.operators if full else report.operators[:MAX_OPERATORS]
+    most = MAX_BESIDE_TYPES if report.by_type else MAX_OPERATORS
+    shown = report.operators if full else report.operators[:most]
     for operator in shown:
         noise = operator.noise if operator.exact_noise is None else operator.exact_noise
         cells = f"  {operator.noise_percent:4.1f}%  {noise_text(noise):>10}"
@@ -98,6 +104,40 @@ def _operators(report: SensitivityReport, paint: Paint, *, full: bool) -> list[s
         room = WIDTH - len(cells) - len(operator.op_type) - 1
         lines.append(f"{cells}{paint(operator.op_type, 'blue')} {shortened(operator.name, room)}")
     return lines + _more(len(report.operators) - len(shown))
+
+
+def by_type_lines(report: SensitivityReport, paint: Paint, *, full: bool) -> list[str]:
+    """Return a column for each type: the SQNR of the outputs with an operator alone in it; and its weight's size."""
+    if not report.by_type:
+        return []
+    names = report.types
+    lines = ["", "operators alone by type (SQNR alone in dB; weights in FP32 and at least):"]
+    titles = (QuantType(name).title.replace("weights", "w.") for name in names)
+    lines.append("".join(f"{title:>9}" for title in titles) + "     FP32    least  operator")
+    shown = report.by_type if full else report.by_type[:MAX_OPERATORS]
+    for operator in shown:
+        known = {choice.type: choice for choice in operator.types}
+        cells = "".join(f"{_alone(known.get(name)):>9}" for name in names) + f"{_sizes(operator)}  "
+        room = WIDTH - len(cells) - len(operator.op_type) - 1
+        lines.append(f"{cells}{paint(operator.op_type, 'blue')} {shortened(operator.name, room)}")
+    return lines + _more(len(report.by_type) - len(shown))
+
+
+def _alone(choice: TypeNoise | None) -> str:
+    """The noise of one type; a dash where the operator cannot have it."""
+    if choice is None:
+        return "-"
+    if choice.noise is None:
+        return "ruined"
+    return f"{sqnr_of_ratio(choice.noise):.1f}" if choice.noise > 0 else "none"
+
+
+def _sizes(operator: TypedSensitivity) -> str:
+    """The size of a weight in the float model, and in the type that makes it smallest."""
+    least = min((choice.weight_bytes for choice in operator.types if choice.weight_bytes is not None), default=None)
+    if operator.float_bytes is None or least is None:
+        return " " * 18
+    return f"{size_text(operator.float_bytes):>9}{size_text(least):>9}"
 
 
 def _groups(report: SensitivityReport, *, full: bool) -> list[str]:
@@ -119,5 +159,9 @@ def _more(count: int) -> list[str]:
 
 
 def _legend(title: str) -> list[str]:
-    lines = ["", f"share: of the sum of noises. MACs, traffic: what {title} loses of the model's with"]
-    return [*lines, "the operator left float. qdq tune weighs the one against the other."]
+    loses = "lose" if title.endswith("weights") else "loses"
+    text = (
+        f"share: of the sum of noises. MACs, traffic: what {title} {loses} of the model's with the operator left "
+        "float. qdq tune weighs the one against the other."
+    )
+    return ["", *wrapped(text, 0)]

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from calibrators.scheme import Block
 from qdq_cli.config.forms import Cpu, Gpu, QuantType, TensorRT
 from qdq_cli.config.placement import PlanConfig
-from qdq_cli.config.tune import TYPES
+from qdq_cli.config.types import TYPES
 from qdq_cli.model.provenance import target_of
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.target import Target
@@ -103,7 +103,7 @@ def target_for(name: str, config: PlanConfig, cpu: Cpu = Cpu.AUTO) -> Target:
     Raises:
         UsageError: The target has no kernels on that type, or none on blocks of the size that was asked for.
     """
-    return target_for_types((config.type, *(kind for _, kind in config.types)), name, config, cpu)
+    return target_for_types(config.every_type, name, config, cpu)
 
 
 def target_for_types(kinds: Sequence[QuantType], name: str, config: PlanConfig, cpu: Cpu = Cpu.AUTO) -> Target:

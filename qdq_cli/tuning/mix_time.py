@@ -12,10 +12,10 @@ from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.placement.target import Target
 from qdq_cli.quantizing.opened import Opened
 from qdq_cli.quantizing.run import Run
+from qdq_cli.sensitivity.mix import Mix, Unit, options_of, uniform
 from qdq_cli.sensitivity.shapes import shapes_in
 from qdq_cli.sensitivity.work import WorkMeter
 from qdq_cli.targets.known import target_for, target_for_types
-from qdq_cli.tuning.mix import Mix, Unit, options_of, uniform
 
 Costs = tuple[tuple[float, ...], ...]
 """Of each unit in each of its types, in percent of the float network."""

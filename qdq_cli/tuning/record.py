@@ -11,9 +11,6 @@ from qdq_cli.quantizing.report import Report
 from qdq_cli.screen.sentences import type_title
 from qdq_cli.timing.record import Speed
 
-FLOAT = "float"
-"""What stands in the place of a type where an operator stays float."""
-
 
 @dataclass(frozen=True)
 class Goal:

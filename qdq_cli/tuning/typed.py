@@ -27,18 +27,20 @@ from qdq_cli.quantizing.planning import open_model
 from qdq_cli.quantizing.report import Report
 from qdq_cli.quantizing.run import Run
 from qdq_cli.screen.amounts import decibels
-from qdq_cli.sensitivity.measure import Advance, noise_of, noisiest_runs, operators_alone
+from qdq_cli.screen.sentences import FLOAT
+from qdq_cli.sensitivity.by_type import noise_by_type
+from qdq_cli.sensitivity.measure import Advance, noisiest_runs
+from qdq_cli.sensitivity.mix import Kind, Mix, Unit, counts_of, uniform, units_of
 from qdq_cli.sensitivity.stand import Stand, set_up
 from qdq_cli.targets.known import target_for_types
 from qdq_cli.tuning.asked import gpu_of, kept_aside
 from qdq_cli.tuning.budget import FOR_NOTHING, cheapest_types
 from qdq_cli.tuning.built import BuildMeter, build_meter
 from qdq_cli.tuning.choosing import best, price, uneven
-from qdq_cli.tuning.mix import Kind, Mix, Unit, counts_of, uniform, units_of
 from qdq_cli.tuning.mix_time import Costs, MixClock, Start, fastest_mix, weighed
 from qdq_cli.tuning.opening import open_for_tuning
 from qdq_cli.tuning.points import PointMeter
-from qdq_cli.tuning.record import FLOAT, Point, TuneReport, TypeChoice, TypedOperator, TypeSearch
+from qdq_cli.tuning.record import Point, TuneReport, TypeChoice, TypedOperator, TypeSearch
 from qdq_cli.tuning.search import MAX_MEASUREMENTS, FloatSet, Problem, search
 from qdq_cli.tuning.typed_text import types_text
 
@@ -220,22 +222,10 @@ class _Mixing:
 
     def _estimate(self) -> None:
         """Estimate the noise of each operator alone, in each of its types; infinite where calibration took it out."""
-        listener, trials = self.run.listener, self.stand.trials
-        total = sum(len(unit.kinds) - 1 for unit in self.units)
-        rows: list[dict[Kind, float]] = [{None: 0.0} for _ in self.units]
-        with self.run.stage("estimate"), listener.progress("estimating", total) as advance:
+        trials, total = self.stand.trials, sum(len(unit.kinds) - 1 for unit in self.units)
+        with self.run.stage("estimate"), self.run.listener.progress("estimating", total) as advance:
             runs = noisiest_runs(trials, self._work(self.start.fastest).candidate)
-            done = 0
-            for kind in self.kinds:
-                able = [number for number, unit in enumerate(self.units) if kind in unit.kinds]
-                work = self._work(uniform(self.units, kind))
-                plans = operators_alone(work.plan, [self.units[number].name for number in able])
-                found = noise_of(trials, work.candidate, plans, runs, _behind(advance, done, total))
-                there = set(work.plan.quantized)
-                for number, noise in zip(able, found.tolist(), strict=True):
-                    rows[number][kind] = noise if self.units[number].name in there else math.inf
-                done += len(able)
-        self.noise = tuple(tuple(row[kind] for kind in unit.kinds) for unit, row in zip(self.units, rows, strict=True))
+            self.noise = noise_by_type(trials, self.units, self._work, runs, advance)
 
     @cached_property
     def _costs(self) -> Costs:
@@ -344,11 +334,6 @@ class _Mixing:
             rows = zip(unit.kinds, noise, self._costs[number], strict=True)
             choices = tuple(TypeChoice(_word(each), found, cost) for each, found, cost in rows if found != math.inf)
             yield TypedOperator(unit.name, unit.op_type, _word(kind), _word(self.start.fastest[number]), choices)
-
-
-def _behind(advance: Advance, before: int, total: int) -> Advance:
-    """Return what tells the progress of one part as that of the whole."""
-    return lambda done, _: advance(before + done, total)
 
 
 def _word(kind: Kind) -> str:

@@ -8,9 +8,9 @@ from qdq_cli.config.forms import QuantType
 from qdq_cli.screen.amounts import size_text
 from qdq_cli.screen.lines import WIDTH, Paint, shortened
 from qdq_cli.screen.page import Section, Table
-from qdq_cli.screen.sentences import any_of, count_text
+from qdq_cli.screen.sentences import FLOAT, any_of, count_text
 from qdq_cli.sensitivity.text import noise_text
-from qdq_cli.tuning.record import FLOAT, Point, TuneReport, TypedOperator, TypeSearch
+from qdq_cli.tuning.record import Point, TuneReport, TypedOperator, TypeSearch
 
 MAX_CHANGES = 12
 

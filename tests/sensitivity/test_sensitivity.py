@@ -98,6 +98,51 @@ def test_a_loss_rises(space: Workspace):
     assert report.operators[-1].drop == -20.0
 
 
+# by type
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> SensitivityReport:
+    """Convolutions, one of which INT8 spoils, and a product of a matrix and its weight."""
+    return report_of(make_workspace(tmp_path_factory.mktemp("types"), with_a_bad_layer(2)), gpu="sm89")
+
+
+def test_each_operator_is_measured_in_every_type_that_it_can_have(compared: SensitivityReport):
+    types = {operator.name: [choice.type for choice in operator.types] for operator in compared.by_type}
+    assert types[BAD] == ["int8", "fp8"]
+    assert types["scores"] == ["int8", "fp8", "int8-weights"]  # its inputs are no whole block of INT4
+    assert compared.types == ("int8", "fp8", "int8-weights")
+    alone = {operator.name: operator.noise for operator in compared.operators}
+    for operator in compared.by_type:
+        noises = {choice.type: choice.noise for choice in operator.types}
+        assert noises["int8"] == pytest.approx(alone[operator.name], rel=1e-6)
+    bad = compared.by_type[0]
+    assert bad.name == BAD
+    assert bad.types[1].noise < bad.types[0].noise / 2
+
+
+def test_weights_are_as_large_as_their_codes_and_scales(compared: SensitivityReport):
+    sizes = {operator.name: (operator.float_bytes, operator.types) for operator in compared.by_type}
+    count = 16 * 16 * 3 * 3
+    whole, types = sizes[BAD]
+    assert whole == 4 * count
+    assert [choice.weight_bytes for choice in types] == [count + 4 * 16, count + 4]
+
+
+def test_types_are_a_table_of_a_screen_and_of_the_page(space: Workspace, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    page = space.folder / "types.html"
+    done = qdq("sensitivity", space.model, "--calib", space.arrays, "--types", "int8,int8-weights", "--report", page)
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert max(map(len, lines[1:])) <= 80
+    head = next(number for number, line in enumerate(lines) if "INT8 w." in line)
+    row = next(line.split() for line in lines[head + 1 :] if line.endswith(BAD))
+    assert row[1] == "-" and row[-2:] == ["Conv", BAD]
+    assert "scale groups" not in done.out
+    assert "INT8 weights, dB" in page.read_text(encoding="utf-8")
+
+
 # the command
 
 
@@ -142,6 +187,9 @@ def test_the_page_is_written_and_nothing_else(space: Workspace):
         (("--calib", "arrays.npz", "--eval", "no-such-program {model}"), 2, "cannot be started"),
         (("--calib", "arrays.npz", "--lower-is-better"), 2, "--eval"),
         (("--calib", "arrays.npz", "--report", "page.txt"), 2, "no page"),
+        (("--calib", "arrays.npz", "--types", "int9"), 2, "no type that can be measured"),
+        (("--calib", "arrays.npz", "--types", "fp8", "--gpu", "sm80"), 2, "sm80 has no units for FP8"),
+        (("--calib", "arrays.npz", "--gpu", "sm80", "--target", "onnxruntime"), 2, "runs on the CPU"),
         (("--calib", "arrays.npz", "--exclude", "*"), 4, "Nothing of this model is quantized"),
     ],
 )

@@ -16,8 +16,8 @@ from qdq_cli.config.placement import PlanConfig
 from qdq_cli.placement.operators import is_weighted
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.placement.topology import topology
+from qdq_cli.screen.sentences import FLOAT
 from qdq_cli.targets.known import target_for_types
-from qdq_cli.tuning.record import FLOAT
 
 Kind = QuantType | None
 """The type of an operator; None where it stays float."""
@@ -69,6 +69,12 @@ def units_of(
 def _quantized(model: ir.Model, target: str, config: PlanConfig, cpu: Cpu) -> frozenset[str]:
     table = target_for_types((config.type,), target, config, cpu)
     return frozenset(make_plan(model, table, config).quantized)
+
+
+def kinds_of(units: Sequence[Unit]) -> tuple[QuantType, ...]:
+    """Return the types that any of some operators can have, in the order of all types."""
+    there = {kind for unit in units for kind in unit.kinds}
+    return tuple(kind for kind in QuantType if kind in there)
 
 
 def uniform(units: Sequence[Unit], kind: QuantType) -> Mix:
