@@ -164,7 +164,8 @@ def make_plan(model: ir.Model, target: Target, config: PlanConfig | None = None)
     """
     config = config or PlanConfig()
     check_patterns(model, config)
-    weighted = {node.name or "": node for node in every_node(model.graph) if is_weighted(node)} if config.types else {}
+    several = bool(config.types or target.parts)
+    weighted = {node.name or "": node for node in every_node(model.graph) if is_weighted(node)} if several else {}
     types = types_by_node(weighted, config.types, target.type)
     graphs = [(model, config), *_bodies(model, target, config)]
     planned = [_of_graph(part, target, options, types) for part, options in graphs]

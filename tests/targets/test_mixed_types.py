@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import TensorProto
 
 from qdq_cli import PlanConfig
 from qdq_cli.config.forms import QuantType
-from qdq_cli.targets.known import target_for
+from qdq_cli.placement.plan import make_plan
+from qdq_cli.preparing.prepare import prepare
+from qdq_cli.targets.known import target_for, target_for_types
 from tests.networks import Network
 from tests.workspace import Workspace, make_workspace
 
@@ -187,3 +190,14 @@ def test_the_whole_of_several_types_has_what_all_of_them_have():
     assert target.lowest_opset == 21
     assert [gpu.value for gpu in target.gpus] == ["sm89", "sm90", "sm100", "sm120"]
     assert target.type_title == "INT4 weights, FP8 and INT8"
+
+
+def test_a_table_of_several_types_plans_the_first_where_no_operator_is_given_another():
+    model = prepare(ir.from_proto(network())).model
+    config = PlanConfig()
+    several = target_for_types((QuantType.INT8, QuantType.FP8, QuantType.INT8_WEIGHTS), "tensorrt", config)
+    found, alone = (make_plan(model, target, config) for target in (several, target_for("tensorrt", config)))
+    assert several.parts
+    assert set(found.quantized) == set(alone.quantized)
+    assert set(found.weights) == set(alone.weights)
+    assert sorted(target.tensor for target in found.targets) == sorted(target.tensor for target in alone.targets)
