@@ -14,19 +14,17 @@ R2 (one DQ for each consumer) is implied: a DQ moves forward for each of its use
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from qdq_cli.model.emit import pair_half
 from qdq_cli.model.names import Names
-from qdq_cli.model.nodes import input_at, is_op, name_of, only_consumer
+from qdq_cli.model.nodes import input_at, name_of, only_consumer
 from qdq_cli.model.scales import TensorScale, holds_constant, is_dequantize, is_quantize, tensor_scale
+from qdq_cli.placement.commuting import data_outputs, drop_fill_value, keeps_codes, slots_of
 from qdq_cli.placement.operators import OpClass, commutes, operator_of
-
-_COMPARING = ("MaxPool", "GlobalMaxPool", "ReduceMax", "ReduceMin")
-"""Commuting operators that select by value; the others only move values."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +44,23 @@ class Propagation:
     origins: Mapping[str, tuple[str, ...]]
 
 
-def propagate(model: ir.Model, *, may_move: Callable[[ir.Node], bool] = commutes) -> Propagation:
+def propagate(
+    model: ir.Model, *, may_move: Callable[[ir.Node], bool] = commutes, only_moves: bool = False
+) -> Propagation:
     """Propagate Q and DQ in a model, changing it in place.
 
     Args:
         model: Topologically sorted, constants as initializers, all names unique (as `prepare` leaves it).
         may_move: Which class C nodes Q and DQ may cross.
+        only_moves: Without R1 and R3: equal Qs stay apart unless they read one zero point, and a Q that undoes a DQ
+            stays, unless one of them moved there.
 
     Returns:
         The record of the moves. Propagating the result again changes nothing.
 
     Source: rules R1-R5, section 4.3; the operators' conditions are those of section 2.3.
     """
-    engine = _Engine(model.graph, may_move)
+    engine = _Engine(model.graph, may_move, only_moves=only_moves)
     engine.move_quantize_backward()
     engine.move_dequantize_forward()
     return engine.record()
@@ -79,7 +81,7 @@ def nodes_on_codes(graph: ir.Graph) -> list[ir.Node]:
         if is_quantize(node):
             codes.update(node.outputs)
         elif input_at(node, 0) in codes and operator_of(node).op_class is OpClass.COMMUTING:
-            codes.update(_data_outputs(node))
+            codes.update(data_outputs(node))
             found.append(node)
     return found
 
@@ -106,14 +108,16 @@ class _Engine:
     takes uses away from tensors that a DQ makes. No move of a phase prevents another one, so the order does not matter.
     """
 
-    def __init__(self, graph: ir.Graph, may_move: Callable[[ir.Node], bool]) -> None:
+    def __init__(self, graph: ir.Graph, may_move: Callable[[ir.Node], bool], *, only_moves: bool = False) -> None:
         self._graph = graph
         self._may_move = may_move
+        self._only_moves = only_moves
         # Where nothing can be crossed there will be no new node, and reading all names of a large graph takes a while.
         self._names = Names(graph if any(map(self._movable, graph)) else ir.Graph((), (), nodes=()))
         self._origins: dict[ir.Node, frozenset[str]] = {}
         self._loose: dict[ir.Value, None] = {}
         self._scales: dict[ir.Node, TensorScale | None] = {}
+        self._made: set[ir.Node] = set()
         self._merges = self._cancels = self._moves = 0
 
     def record(self) -> Propagation:
@@ -154,10 +158,10 @@ class _Engine:
         quantizes = self._quantizes_of(tensor)
         if len(quantizes) < 2:
             return
-        by_scale: dict[TensorScale, list[ir.Node]] = defaultdict(list)
+        by_scale: dict[Hashable, list[ir.Node]] = defaultdict(list)
         for node in quantizes:
             if (scale := self._scale(node)) is not None:
-                by_scale[scale].append(node)
+                by_scale[self._kind(scale, node.inputs[2:])].append(node)
         for nodes in by_scale.values():
             kept, *others = sorted(nodes, key=lambda node: (not node.outputs[0].is_graph_output(), _name_order(node)))
             for node in others:
@@ -178,7 +182,7 @@ class _Engine:
         if not self._movable(node):
             return None
         found = []
-        for value in _data_outputs(node):
+        for value in data_outputs(node):
             if not value.uses() and not value.is_graph_output():
                 continue
             use = only_consumer(value)
@@ -188,31 +192,36 @@ class _Engine:
         first = found[0] if found else None
         if first is None or any(other is None or other.scale != first.scale for other in found):
             return None
-        return first if _keeps_codes(node, first.scale) else None
+        return first if keeps_codes(node, first.scale) else None
 
     def _move_before(self, node: ir.Node, parameters: _Parameters) -> Iterable[ir.Value]:
         """R4: take the Q behind each output away and put one before each data input; returns the data inputs."""
         origin: frozenset[str] = frozenset()
-        for value in _data_outputs(node):
+        for value in data_outputs(node):
             value.type = ir.TensorType(parameters.scale.qtype)
             use = only_consumer(value)
             if use is not None:
                 origin |= self._origin(use[0])
                 self._take_over(use[0].outputs[0], value)
                 self._remove(use[0])
-        entered = dict.fromkeys(tensor for slot in _slots(node) if (tensor := input_at(node, slot)) is not None)
+        entered = dict.fromkeys(tensor for slot in slots_of(node) if (tensor := input_at(node, slot)) is not None)
         for tensor in entered:
             quantize = self._quantize_on(tensor, parameters)
             self._origins[quantize] = self._origins.get(quantize, frozenset()) | origin
             self._place_behind(tensor, quantize)
             _rewire(node, tensor, quantize.outputs[0])
-        _drop_fill_value(node)
+        drop_fill_value(node)
         self._moves += 1
         return entered
 
     def _quantize_on(self, tensor: ir.Value, parameters: _Parameters) -> ir.Node:
         """Return the equal Q that already reads a tensor, or a new one."""
-        equal = [node for node in self._quantizes_of(tensor) if self._scale(node) == parameters.scale]
+        kind = self._kind(parameters.scale, parameters.operands[1:])
+        equal = [
+            node
+            for node in self._quantizes_of(tensor)
+            if (scale := self._scale(node)) is not None and self._kind(scale, node.inputs[2:]) == kind
+        ]
         if equal:
             self._merges += 1
             kept = min(equal, key=_name_order)
@@ -237,7 +246,8 @@ class _Engine:
                 if user.graph is not self._graph:
                     continue
                 if slot == 0 and is_quantize(user):
-                    self._cancel(dequantize, user)
+                    if not self._only_moves or not self._made.isdisjoint((dequantize, user)):
+                        self._cancel(dequantize, user)
                 elif (feeding := self._all_dequantized(user)) is not None:
                     work.extend(self._move_behind(user, feeding))
             if not dequantize.outputs[0].uses() and not dequantize.outputs[0].is_graph_output():
@@ -261,28 +271,28 @@ class _Engine:
         """Return what the DQs say that feed all data inputs of a node, if they can move behind it together."""
         if not self._movable(node):
             return None
-        sources = [value.producer() if (value := input_at(node, slot)) is not None else None for slot in _slots(node)]
+        sources = [value.producer() if (value := input_at(node, slot)) is not None else None for slot in slots_of(node)]
         found = [
             self._parameters(source) if source is not None and is_dequantize(source) else None for source in sources
         ]
         first = found[0]
         if first is None or any(other is None or other.scale != first.scale for other in found):
             return None
-        if all(holds_constant(input_at(node, slot)) for slot in _slots(node)):
+        if all(holds_constant(input_at(node, slot)) for slot in slots_of(node)):
             return None  # a quantized weight folds where it is (S3)
-        return first if _keeps_codes(node, first.scale) else None
+        return first if keeps_codes(node, first.scale) else None
 
     def _move_behind(self, node: ir.Node, parameters: _Parameters) -> list[ir.Node]:
         """R5: let a node read codes, and put a DQ behind each of its used outputs; returns those DQs."""
         origin: frozenset[str] = frozenset()
-        for tensor in dict.fromkeys(node.inputs[slot] for slot in _slots(node)):
+        for tensor in dict.fromkeys(node.inputs[slot] for slot in slots_of(node)):
             source = None if tensor is None else tensor.producer()
             if tensor is not None and source is not None and (codes := source.inputs[0]) is not None:
                 origin |= self._origin(source)
                 _rewire(node, tensor, codes)
-        _drop_fill_value(node)
-        added = [self._dequantize_behind(node, value, parameters) for value in _data_outputs(node) if _is_read(value)]
-        for value in _data_outputs(node):
+        drop_fill_value(node)
+        added = [self._dequantize_behind(node, value, parameters) for value in data_outputs(node) if _is_read(value)]
+        for value in data_outputs(node):
             value.type = ir.TensorType(parameters.scale.qtype)
         for dequantize in added:
             self._origins[dequantize] = origin
@@ -316,6 +326,10 @@ class _Engine:
             self._scales[node] = tensor_scale(node)
         return self._scales[node]
 
+    def _kind(self, scale: TensorScale, offsets: Iterable[ir.Value | None]) -> Hashable:
+        """Return what Qs have in common that may be merged: what is behind the scale is their zero point, if any."""
+        return (scale, *offsets) if self._only_moves else scale
+
     def _parameters(self, node: ir.Node) -> _Parameters | None:
         scale = self._scale(node)
         return None if scale is None else _Parameters.of(node, scale)
@@ -328,6 +342,7 @@ class _Engine:
         inputs = [source, *parameters.operands]
         node = pair_half(op_type, inputs, parameters.attributes, result, self._names.node(name))
         self._scales[node] = parameters.scale
+        self._made.add(node)
         return node
 
     def _place_behind(self, tensor: ir.Value, node: ir.Node) -> None:
@@ -351,39 +366,12 @@ class _Engine:
         self._graph.remove(node, safe=True)
 
 
-def _slots(node: ir.Node) -> tuple[int, ...]:
-    """Return the data slots of a class C node."""
-    listed = operator_of(node).data
-    return tuple(range(len(node.inputs))) if listed is None else listed
-
-
-def _data_outputs(node: ir.Node) -> tuple[ir.Value, ...]:
-    """Return the outputs of a class C node that hold its data: all of Split, the first one otherwise."""
-    return tuple(node.outputs) if is_op(node, "Split") else tuple(node.outputs[:1])
-
-
 def _is_read(value: ir.Value) -> bool:
     return bool(value.uses()) or value.is_graph_output()
 
 
-def _keeps_codes(node: ir.Node, scale: TensorScale) -> bool:
-    """Say whether a node computes the right thing on codes.
-
-    Zero padding writes the code 0, which must mean 0.0; what compares values has no form on floats of 8 bits.
-    """
-    if is_op(node, "Pad"):
-        return scale.zero_point == 0
-    return scale.qtype.is_integer() or not is_op(node, *_COMPARING)
-
-
-def _drop_fill_value(node: ir.Node) -> None:
-    """Let a zero Pad fill with its default 0: its fill operand would have to be of the stored type."""
-    if is_op(node, "Pad") and input_at(node, 2) is not None:
-        node.replace_input_with(2, None)
-
-
 def _rewire(node: ir.Node, old: ir.Value, new: ir.Value) -> None:
-    for slot in _slots(node):
+    for slot in slots_of(node):
         if node.inputs[slot] is old:
             node.replace_input_with(slot, new)
 

@@ -28,13 +28,14 @@ from qdq_cli.model.nodes import consumers, input_at, is_constant, is_op, name_of
 from qdq_cli.model.opset import opset_of
 from qdq_cli.placement.bias import adds_plainly, bias_codes
 from qdq_cli.placement.half_joins import join_on_codes, runs_on_int8
+from qdq_cli.placement.kept_float import keep_float
 from qdq_cli.placement.operators import operator_of
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.propagate import nodes_on_codes, propagate
 from qdq_cli.placement.record import Use, WeightTarget
 from qdq_cli.placement.rounded import given_ranges, own_ranges
 from qdq_cli.placement.target import Bias, Target
-from qdq_cli.placement.weights import input_axis
+from qdq_cli.placement.weights import input_axis, transposed, transposed_qparams
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.progress import each
 from qdq_cli.screen.sentences import some_of
@@ -174,6 +175,8 @@ def _write(model: ir.Model, plan: Plan, ranges: Sequence[Range], how: _Form) -> 
     for target in plan.weights if plan.target.bias is Bias.INT32 else ():
         writer.quantize_bias(target)
     writer.drop_unread_constants()
+    if plan.target.bias is Bias.INT32:
+        keep_float(model.graph)
     if how.regions is Form.PAIRS:
         join_on_codes(model)
         return _Written(dead, small)
@@ -280,7 +283,7 @@ class _Writer:
         elif form is WeightForm.FP32:
             output = self._emitter.pair(value, qparams, target.tensor)
         elif target.alone and input_axis(node) == 1:
-            output = self._integer_weight(_transposed(value), _transposed_qparams(qparams), form)
+            output = self._integer_weight(transposed(value), transposed_qparams(qparams), form)
             node.attributes["transB"] = ir.AttrInt64("transB", 0)
         else:
             output = self._integer_weight(value, qparams, form)
@@ -351,17 +354,6 @@ class _Writer:
 
 def _array_of(value: ir.Value) -> NDArray[np.generic]:
     return np.asarray(None if value.const_value is None else value.const_value.numpy())
-
-
-def _transposed(weight: ir.Value) -> ir.Value:
-    """Return the weight of a Gemm the other way round: [inputs, outputs] is what runtimes read codes of alone."""
-    tensor = ir.Tensor(_array_of(weight).T)
-    return ir.Value(name=weight.name, type=weight.type, shape=tensor.shape, const_value=tensor)
-
-
-def _transposed_qparams(qparams: QParams) -> QParams:
-    axis = None if qparams.axis is None else 1 - qparams.axis
-    return replace(qparams, scale=qparams.scale.T, zero_point=qparams.zero_point.T, axis=axis)
 
 
 def _kept(value: ir.Value, scheme: Scheme, amax: NDArray[np.float32] | None) -> Ranges:

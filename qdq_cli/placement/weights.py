@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import onnx_ir as ir
 
+from calibrators.qparams import QParams
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.nodes import input_at, int_attribute, rank
 
@@ -42,3 +46,15 @@ def _deconv_axis(node: ir.Node, config: PlanConfig) -> int | None:
     if groups > 1 and dims is not None and dims[0] == groups and dims[1] == 1:
         return 0
     return 1 if config.deconv_per_channel else None
+
+
+def transposed(weight: ir.Value) -> ir.Value:
+    """Return the weight of a Gemm the other way round: [inputs, outputs] is what runtimes read codes of alone."""
+    tensor = ir.Tensor(np.asarray(None if weight.const_value is None else weight.const_value.numpy()).T)
+    return ir.Value(name=weight.name, type=weight.type, shape=tensor.shape, const_value=tensor)
+
+
+def transposed_qparams(qparams: QParams) -> QParams:
+    """Return the scales of a weight that was turned the other way round."""
+    axis = None if qparams.axis is None else 1 - qparams.axis
+    return replace(qparams, scale=qparams.scale.T, zero_point=qparams.zero_point.T, axis=axis)

@@ -9,7 +9,7 @@ qdq_selector_action_transformer. `tests/targets/test_fusion.py` holds it against
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -33,8 +33,10 @@ from qdq_cli.model.scales import (
     stored_type,
     tensor_scale,
 )
+from qdq_cli.placement.kept_float import is_rounded
 from qdq_cli.placement.prediction import Alone, Fused, Fusions
 from qdq_cli.placement.propagate import propagate
+from qdq_cli.targets.onnxruntime.double_pairs import join_double_pairs
 
 _INT32, _INT8 = ir.DataType.INT32, ir.DataType.INT8
 _BYTES = (ir.DataType.UINT8, _INT8)
@@ -56,13 +58,24 @@ def fuse(model: ir.Model) -> Fusions:
     """Say what becomes of a model, which is left as it is."""
     copy = model.clone()
     if opset_of(copy) <= HIGHEST_OPSET:
-        propagate(copy, may_move=_is_crossed)
-    return _Optimizer(copy).run()
+        join_double_pairs(copy)
+    unread = _unread(copy)
+    copy.graph.outputs.extend(unread)  # so that they stay where they are, as they do there
+    if opset_of(copy) <= HIGHEST_OPSET:
+        propagate(copy, may_move=_is_crossed, only_moves=True)
+    return _Optimizer(copy, unread).run()
+
+
+def _unread(model: ir.Model) -> list[ir.Value]:
+    """Return the results of DQs that nothing reads: its optimizer takes none of them away."""
+    made = (node.outputs[0] for node in model.graph if is_dequantize(node))
+    return [value for value in made if not value.uses() and not value.is_graph_output()]
 
 
 def _is_crossed(node: ir.Node) -> bool:
     """Say whether Q and DQ move over a node: no Q of another scale waits behind it."""
-    if not is_op(node, *CROSSED) or any(value.uses() or value.is_graph_output() for value in node.outputs[1:]):
+    first, *others = (bool(value.uses()) or value.is_graph_output() for value in node.outputs)
+    if not is_op(node, *CROSSED) or not first or any(others):
         return False
     before = None if (value := input_at(node, 0)) is None else value.producer()
     scale = tensor_scale(before) if is_dequantize(before) else None
@@ -73,8 +86,9 @@ def _is_crossed(node: ir.Node) -> bool:
 class _Optimizer:
     """Looks at a model whose Q and DQ have moved, operator by operator."""
 
-    def __init__(self, model: ir.Model) -> None:
+    def __init__(self, model: ir.Model, unread: Sequence[ir.Value] = ()) -> None:
         self._nodes = list(model.graph)
+        self._unread = frozenset(unread)
         self._opset = opset_of(model)
         self._dropped: dict[ir.Node, ir.Node] = {}
         self._taken: set[ir.Node] = set()
@@ -186,7 +200,8 @@ class _Optimizer:
         """One for each reader in float: every reader gets a DQ of its own."""
         made = node.outputs[0]
         readers = [reader for reader, _ in consumers(made) if reader not in self._fused]
-        ends = [(reader.name or "", False) for reader in readers] + ([("", True)] if made.is_graph_output() else [])
+        ends = [(reader.name or "", False) for reader in readers]
+        ends += [("", made not in self._unread)] if made.is_graph_output() else []
         return [Alone(node.name or "", node.op_type, made.name or "", name, at_end) for name, at_end in ends]
 
 
@@ -276,16 +291,22 @@ def _dequantize_at(node: ir.Node, slot: int) -> ir.Node | None:
 
 def _weighted(node: ir.Node, given: Given, behind: Behind) -> str:
     data, weight = _dequantize_at(node, 0), _dequantize_at(node, 1)
+    if data is not None and is_rounded(node):
+        return TYPES if behind is not None and not _same_type([data], behind) else _no_q(node, behind)
     if data is None or weight is None:
         return OPERAND
-    if behind is None and node.op_type == "Conv":
-        return NO_Q
+    if why := _no_q(node, behind):
+        return why
     if not _same_type([data], behind) or (stored_type(data) is _INT8 and stored_type(weight) is not _INT8):
         return TYPES
     bias = input_at(node, 2)
     if bias is not None and is_op(node, "Gemm") and float_attribute(node, "beta", 1.0) != 1.0:
         return BIAS
     return "" if bias is None else _bias(bias, (data, weight), behind)
+
+
+def _no_q(node: ir.Node, behind: Behind) -> str:
+    return NO_Q if behind is None and is_op(node, "Conv") else ""
 
 
 def _bias(bias: ir.Value, operands: tuple[ir.Node, ir.Node], behind: Behind) -> str:
