@@ -11,6 +11,7 @@ values to make that worth it, never on import. `QDQ_NO_NUMBA=1` in the environme
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pickle
 import struct
@@ -103,7 +104,7 @@ class _Compiled:
 
     def __init__(self) -> None:
         self.counter: Counter | None = None
-        self.wanted = os.environ.get("QDQ_NO_NUMBA", "0") in ("", "0")
+        self.asked = self.wanted = os.environ.get("QDQ_NO_NUMBA", "0") in ("", "0")
         self.loading = threading.Lock()
 
     def load(self, wait: bool) -> Counter | None:
@@ -131,8 +132,16 @@ def warm_up() -> bool:
 
 
 def counting() -> str:
-    """What counts large tensors in this process so far, in words."""
-    return "NumPy" if _COMPILED.counter is None else "code that Numba compiled"
+    """What counts large tensors in this process so far, and why, in words."""
+    if _COMPILED.counter is not None:
+        return "code that Numba compiled"
+    return f"NumPy, since {_why_numpy()}"
+
+
+def _why_numpy() -> str:
+    if _COMPILED.wanted and importlib.util.find_spec("numba") is not None:
+        return "so few values are counted sooner than code is compiled"
+    return "Numba is not installed" if _COMPILED.asked else "QDQ_NO_NUMBA is set"
 
 
 def counter(observed: int) -> Counter:

@@ -19,7 +19,7 @@ from qdq_cli.process.clock import Clock
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, InterruptedRunError, UsageError
 from qdq_cli.process.interrupts import Stop, never
-from qdq_cli.process.progress import SILENT, Listener
+from qdq_cli.process.progress import SILENT, Listener, telling
 from qdq_cli.running.execution import runs_as_told
 from qdq_cli.running.few_samples import FewSamples, note_of_few
 
@@ -166,7 +166,7 @@ def _observe_here(
 ) -> Share:
     """Run the share in this process; what would keep it from being merged is found before the first sample."""
     clock, listener, stop = run
-    with clock.stage("prepare"):
+    with clock.stage("prepare"), telling(listener, "preparing"):
         job = open_job(config, listener, target)
     with clock.stage("observe"):
         samples = open_share(job, config)

@@ -19,7 +19,7 @@ from qdq_cli.data.values import SampleValues
 from qdq_cli.model.linear import Linear
 from qdq_cli.placement.target import Target
 from qdq_cli.process.interrupts import Stop, never
-from qdq_cli.process.progress import Listener
+from qdq_cli.process.progress import Listener, telling
 from qdq_cli.running import runner
 
 
@@ -95,7 +95,8 @@ def run_samples(
     listener.detail(f"observed {found.way}")
     readers = {name: linears for name, linears in job.readers.items() if name in found.histograms}
     if readers:
-        take_pieces(job.model, readers, found.histograms, samples.every, loader.places)
+        with telling(listener, "looking at samples"):
+            take_pieces(job.model, readers, found.histograms, samples.every, loader.places)
     notes = tuple(loader.notes())
     return Seen(
         found.histograms, loader.samples, frozenset(loader.places), notes, loader.left, loader.values, found.extremes

@@ -20,6 +20,7 @@ from qdq_cli.data.batches import Batch, Group, load_readable_batch
 from qdq_cli.data.samples import SampleSet
 from qdq_cli.data.unreadable import UnreadableSamples
 from qdq_cli.model.linear import Linear
+from qdq_cli.process.progress import each
 from qdq_cli.running.outputs import part_for
 from qdq_cli.running.runner import Runner
 
@@ -65,7 +66,7 @@ def take_pieces(
         runs.setdefault(places[key].group, []).append(key)
     part = part_for(model, list(readers), shaped=True)
     runner = Runner(part.source, default=True)
-    for group, keys in sorted(runs.items()):
+    for group, keys in each(sorted(runs.items())):
         batch = load_readable_batch(every, group, UnreadableSamples(len(places)))
         if batch is None:
             continue

@@ -48,7 +48,7 @@ def fix(params: Params) -> None:
     from qdq_cli.fixing.text import report_lines
 
     screen = console.Console(quiet=params["quiet"], verbose=params["verbose"], as_json=params["json"])
-    report = fix_model(config_of(params))
+    report = fix_model(config_of(params), screen)
     if params["json"]:
         screen.document(report)
     else:

@@ -5,8 +5,9 @@ An option's parameter name is a field of its record, so that `record_of` builds 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import click
@@ -53,7 +54,8 @@ class OptionCommand(click.Command):
             log.addHandler(logging.NullHandler())
         assert self.callback is not None
         tell_settings(ctx)
-        self.callback(ctx.params)
+        with _telling_stages(ctx.params):
+            self.callback(ctx.params)
 
     def get_help_option_names(self, ctx: click.Context) -> list[str]:
         """The names that show everything; `-h` is an option of its own."""
@@ -81,6 +83,24 @@ class OptionCommand(click.Command):
         if more > 0:
             formatter.write_paragraph()
             formatter.write_text(f"{count_text(more, 'more option')}: {ctx.command_path} {_EVERY_OPTION}")
+
+
+@contextlib.contextmanager
+def _telling_stages(params: Params) -> Iterator[None]:
+    """Say what each stage of a command took, where `-v` asks; of one that failed, those that it came to."""
+    if not params.get("verbose"):
+        yield
+        return
+    from qdq_cli.process.clock import tallying
+    from qdq_cli.screen.stages import stage_lines
+
+    screen = console.Console(quiet=params["quiet"], verbose=True)
+    with tallying() as tally:
+        try:
+            yield
+        finally:
+            for line in stage_lines(tally):
+                screen.detail(line)
 
 
 _EVERY_OPTION = "--help"
@@ -246,7 +266,7 @@ def display(details: str) -> tuple[click.Option, ...]:
     return (
         click.Option(["--json"], is_flag=True, help="Print one JSON document on stdout."),
         click.Option(["-q", "--quiet"], is_flag=True, help="Print errors and warnings only."),
-        click.Option(["-v", "--verbose"], is_flag=True, help=details),
+        click.Option(["-v", "--verbose"], is_flag=True, help=f"{details} Say how it was done, and what took how long."),
     )
 
 

@@ -32,7 +32,7 @@ from qdq_cli.preparing.paired import Pair, paired
 from qdq_cli.process.clock import Clock
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, ModelError
-from qdq_cli.process.progress import SILENT, Listener
+from qdq_cli.process.progress import SILENT, Listener, telling
 from qdq_cli.quantizing.limits import held_limits, hold_limits
 from qdq_cli.quantizing.meter import OutputMeter
 from qdq_cli.quantizing.speed import MORE_EFFORT, first_batch
@@ -69,7 +69,7 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
     clock = Clock()
     if config.report is not None:
         check_page_target(config.report, (config.reference, config.quantized))
-    with clock.stage("load"):
+    with clock.stage("load"), telling(listener, "loading"):
         reference, quantized = files.load(config.reference), files.load(config.quantized)
         for source in (reference, quantized):
             make_comparable(source.model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -30,8 +31,10 @@ from qdq_cli.preparing.prepare import infer_shapes, lift_constants, name_everyth
 from qdq_cli.preparing.reading import make_readable
 from qdq_cli.process.documents import SCHEMA_VERSION
 from qdq_cli.process.errors import DataError, ModelError
+from qdq_cli.process.progress import SILENT, Listener, each
 from qdq_cli.quantizing.meter import OutputMeter
 from qdq_cli.quantizing.report import Distance
+from qdq_cli.quantizing.run import PlainRun
 from qdq_cli.running.execution import executing
 from qdq_cli.targets.tensorrt.findings import Finding, Severity
 from qdq_cli.targets.tensorrt.importer.plugins import check_plugins
@@ -53,11 +56,12 @@ MAX_TRIED = 32
 """Residual branches that are tried alone, each at the price of a simulation; more of them are tried together."""
 
 
-def fix_model(config: FixConfig) -> RepairReport:
+def fix_model(config: FixConfig, listener: Listener = SILENT) -> RepairReport:
     """Repair a Q/DQ model and write the result.
 
     Args:
         config: The model, the output, and what is known about ranges.
+        listener: Told about progress; silent by default.
 
     Raises:
         ModelError: The model cannot be read, is malformed, or the result cannot be written.
@@ -65,21 +69,22 @@ def fix_model(config: FixConfig) -> RepairReport:
         DataError: The ranges are those of another model.
     """
     target = files.check_target(config.model, config.destination)
-    source = files.load(config.model)
-    files.check_data_target(source, target)
+    run = PlainRun(listener)
+    with run.stage("load"):
+        source = files.load(config.model)
+        files.check_data_target(source, target)
     model, interface = source.model, _interface(source.model)
-    check_plugins(model.graph, config.plugins)
-    make_readable(model)
-    _check_names(model.graph, config.ranges)
-    before = lint(model, config.plugins), simulate(model)
-    model, repairs, left = repaired(model, config.ranges)
+    with run.stage("check"):
+        check_plugins(model.graph, config.plugins)
+        make_readable(model)
+        _check_names(model.graph, config.ranges)
+        before = lint(model, config.plugins), simulate(model)
+    with run.stage("repair"):
+        model, repairs, left = repaired(model, config.ranges)
     _restore(model, interface)
-    after = lint(model, config.plugins), simulate(model)
-    with files.staged(model, target, external=source.external) as staged:
-        notes = list(check_written(staged.path, source.path))
-        with executing(config.execution):
-            outputs, note = compare_on_random(source.path, staged.path, config.samples)
-        staged.commit()
+    with run.stage("check"):
+        after = lint(model, config.plugins), simulate(model)
+    outputs, notes = _written(run, config, source, (model, target))
     return RepairReport(
         schema_version=SCHEMA_VERSION,
         model=str(config.model),
@@ -91,8 +96,34 @@ def fix_model(config: FixConfig) -> RepairReport:
         findings=tuple(entry for entry in verdict(after[0]).findings if entry.severity is Severity.ERROR),
         outputs=outputs,
         target=TENSORRT.name,
-        notes=(*notes, *note, *_unused_ranges(config.ranges, repairs, left)),
+        notes=(*notes, *_unused_ranges(config.ranges, repairs, left)),
     )
+
+
+def _written(
+    run: PlainRun, config: FixConfig, source: files.ModelFile, to: tuple[ir.Model, Path]
+) -> tuple[dict[str, Distance], tuple[str, ...]]:
+    """Write a repaired model, check it, and compare its outputs with those of the model it was.
+
+    Args:
+        run: The run.
+        config: How many samples are run.
+        source: The model it was.
+        to: The repaired model, and its path.
+
+    Returns:
+        How far the outputs are apart, and notes.
+    """
+    model, target = to
+    with contextlib.ExitStack() as stack:
+        with run.stage("save"):
+            staged = stack.enter_context(files.staged(model, target, external=source.external))
+            notes = check_written(staged.path, source.path)
+        with run.stage("verify"), executing(config.execution):
+            outputs, note = compare_on_random(source.path, staged.path, config.samples)
+        with run.stage("save"):
+            staged.commit()
+    return outputs, (*notes, *note)
 
 
 def _check_names(graph: ir.Graph, ranges: Mapping[str, Range]) -> None:
@@ -206,7 +237,7 @@ def _repair_placement(model: ir.Model, ranges: Mapping[str, Range]) -> Outcome:
     )
     done: list[Repair] = []
     left: list[Left] = []
-    for step in steps:
+    for step in each(steps):
         made, kept = step()
         done += made
         left += kept
@@ -314,7 +345,7 @@ def compare_on_random(original: Path, result: Path, samples: int) -> tuple[dict[
     try:
         if (pair := paired(original, result)) is None:
             return {}, ("The outputs were not compared: all lie behind operators that ONNX Runtime does not know.",)
-        for batch in random_batches(files.load(original).model, samples):
+        for batch in each(list(random_batches(files.load(original).model, samples))):
             outputs.observe(pair.reference.run(batch, _MOST_SECONDS), pair.candidate.run(batch, _MOST_SECONDS))
     except ModelError as error:
         return {}, (f"The outputs were not compared: {error.message}",)

@@ -66,15 +66,30 @@ def inspect_model(config: InspectConfig, listener: Listener = SILENT) -> Inspect
     """
     _require_prediction(config.target)
     writes = _checked_writes(config)
+    run = _run_of(config, listener)
     with collector_paused():
-        source = files.load(config.model)
+        with run.stage("load"):
+            source = files.load(config.model)
         say_what_it_is_for(source.model, config.target, listener)
         check_plugins(source.model.graph, config.plugins)
         for option, path in writes.items():
             files.check_not_read(path, (source.path, *source.data_files), option)
         if config.report is None:
-            return _inspected(source, _subject(source, config, listener), config)[0]
-        return _with_page(source, config, listener, config.report)
+            return _inspected(run, source, _subject(run, source, config), config)[0]
+        return _with_page(run, source, config, config.report)
+
+
+def _run_of(config: InspectConfig, listener: Listener) -> Run:
+    """Return the dry run that plans a model without Q/DQ; of one with them its stages alone are used."""
+    planned = QuantizeConfig(
+        model=config.model,
+        plan=config.plan,
+        trt=config.trt,
+        plugins=config.plugins,
+        dry_run=True,
+        target=config.target,
+    )
+    return Run(planned, listener, target_for(config.target, config.plan))
 
 
 def _require_prediction(name: str) -> None:
@@ -116,42 +131,38 @@ def _checked_writes(config: InspectConfig) -> dict[str, Path]:
     return {**config.writes, "--report": page}
 
 
-def _with_page(source: files.ModelFile, config: InspectConfig, listener: Listener, path: Path) -> Inspection:
+def _with_page(run: Run, source: files.ModelFile, config: InspectConfig, path: Path) -> Inspection:
     """Inspect a model, and the other one beside it where there is one, and write the page about them."""
     from qdq_cli.inspecting.page import inspection_page  # most inspections draw no page, and do not wait for it
     from qdq_cli.screen.render import write_page
 
-    inspection, predicted = _pictured(source, config, listener)
+    inspection, predicted = _pictured(run, source, config)
     beside = None
     if config.against is not None:
-        beside = _pictured(files.load(config.against), replace(config, model=config.against), listener)
+        other = replace(config, model=config.against)
+        run = _run_of(other, run.listener)
+        with run.stage("load"):
+            against = files.load(config.against)
+        beside = _pictured(run, against, other)
     write_page(inspection_page(inspection, predicted, beside), path)
     return inspection
 
 
-def _pictured(source: files.ModelFile, config: InspectConfig, listener: Listener) -> tuple[Inspection, Predicted]:
+def _pictured(run: Run, source: files.ModelFile, config: InspectConfig) -> tuple[Inspection, Predicted]:
     """Inspect a model, and keep what a page shows of it."""
     from qdq_cli.inspecting.page import Predicted
     from qdq_cli.targets.tensorrt.page_origin import origin_of
 
-    subject = _subject(source, config, listener)
+    subject = _subject(run, source, config)
     origin = origin_of(subject.model)  # now: simulating takes the model apart
-    inspection, simulation, cost = _inspected(source, subject, config)
+    inspection, simulation, cost = _inspected(run, source, subject, config)
     return inspection, Predicted(simulation, cost, origin, subject.channels)
 
 
-def _subject(source: files.ModelFile, config: InspectConfig, listener: Listener) -> _Subject:
+def _subject(run: Run, source: files.ModelFile, config: InspectConfig) -> _Subject:
     if holds_quantization(source.model):
-        return _as_it_is(source.model, config)
-    planned = QuantizeConfig(
-        model=config.model,
-        plan=config.plan,
-        trt=config.trt,
-        plugins=config.plugins,
-        dry_run=True,
-        target=config.target,
-    )
-    return _as_planned(source, config, Run(planned, listener, target_for(config.target, config.plan)))
+        return _as_it_is(run, source.model, config)
+    return _as_planned(source, config, run)
 
 
 def inspect_file(config: InspectConfig) -> Inspection:
@@ -164,9 +175,10 @@ def inspect_file(config: InspectConfig) -> Inspection:
         ModelError: The model cannot be read or is malformed.
         UsageError: An option names something that is not there.
     """
+    run = _run_of(config, SILENT)
     with collector_paused():
         source = files.load(config.model)
-        return _inspected(source, _as_it_is(source.model, config), config)[0]
+        return _inspected(run, source, _as_it_is(run, source.model, config), config)[0]
 
 
 def inspect_plan(config: QuantizeConfig, listener: Listener = SILENT) -> Inspection:
@@ -193,7 +205,7 @@ def inspect_plan(config: QuantizeConfig, listener: Listener = SILENT) -> Inspect
         source = files.load(config.model)
         files.check_data_target(source, target)
         run = Run(config, listener, target_for(config.target, config.plan, config.cpu))
-        return _inspected(source, _as_planned(source, look, run), look)[0]
+        return _inspected(run, source, _as_planned(source, look, run), look)[0]
 
 
 @dataclass(frozen=True)
@@ -207,11 +219,12 @@ class _Subject:
     channels: tuple[BoxRow, ...] = ()
 
 
-def _as_it_is(model: ir.Model, config: InspectConfig) -> _Subject:
-    if config.input_shape:
-        give_shapes(model, given_shapes(model, config.input_shape))
-    batched = take_one_sample(model)
-    make_readable(model)
+def _as_it_is(run: Run, model: ir.Model, config: InspectConfig) -> _Subject:
+    with run.stage("prepare"):
+        if config.input_shape:
+            give_shapes(model, given_shapes(model, config.input_shape))
+        batched = take_one_sample(model)
+        make_readable(model)
     return _Subject(model, opset_of(model), batched, None, () if config.report is None else _channels_of(model))
 
 
@@ -232,18 +245,22 @@ def _as_planned(source: files.ModelFile, config: InspectConfig, run: Run) -> _Su
     if config.input_shape:
         give_shapes(model, given_shapes(model, config.input_shape))
         infer_shapes(model)
-    batched = settle_one_sample(model)
-    draft(model, plan, form=run.config.form, copy=False)  # now, while its nodes are few; Q and DQ take over the shapes
+    with run.stage("rewrite"):
+        batched = settle_one_sample(model)
+        # Now, while its nodes are few; Q and DQ take over the shapes.
+        draft(model, plan, form=run.config.form, copy=False)
     return _Subject(model, opset, batched, report, channels)
 
 
 def _inspected(
-    source: files.ModelFile, subject: _Subject, config: InspectConfig
+    run: Run, source: files.ModelFile, subject: _Subject, config: InspectConfig
 ) -> tuple[Inspection, Simulation, Cost]:
     model, report, target = subject.model, subject.plan, target_for(config.target, config.plan)
-    found = lint_of(target.name, model, config.plugins)
+    with run.stage("check"):
+        found = lint_of(target.name, model, config.plugins)
     operators = {node.name or "": node.op_type for node in model.graph}
-    simulation, cost = measure(model, deconv_absorbs_q=config.deconv_absorbs_q, operators=target.operators)
+    with run.stage("predict"):
+        simulation, cost = measure(model, deconv_absorbs_q=config.deconv_absorbs_q, operators=target.operators)
     predicted = (*lint_simulation(simulation), *lint_gpu_of(target.name, simulation, config.gpu))
     rest = () if report is not None else lint_rest(cost)
     said = verdict((*found, *predicted, *rest), config.trt)

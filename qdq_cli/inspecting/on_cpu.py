@@ -29,7 +29,7 @@ from qdq_cli.process.errors import LimitError, UsageError
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.quantizing.plan_text import work_text
 from qdq_cli.quantizing.report import Report
-from qdq_cli.quantizing.run import Run
+from qdq_cli.quantizing.run import Course, PlainRun, Run
 from qdq_cli.screen.lines import row
 from qdq_cli.screen.page_target import check_page_target
 from qdq_cli.screen.sentences import count_text, some_of
@@ -52,13 +52,15 @@ def inspect_on_cpu(config: InspectConfig, listener: Listener = SILENT) -> CpuIns
     """
     _refuse_views(config)
     page = None if config.report is None else check_page_target(config.report, (config.model,))
-    source = files.load(config.model)
+    run = PlainRun(listener)
+    with run.stage("load"):
+        source = files.load(config.model)
     say_what_it_is_for(source.model, config.target, listener)
     if page is not None:
         files.check_not_read(page, (source.path, *source.data_files), "--report")
     if holds_quantization(source.model):
         make_readable(source.model)
-        return _found(source, source.model, config, None)
+        return _found(run, source, source.model, (config, None))
     return _planned(source, config, listener)
 
 
@@ -89,7 +91,8 @@ def inspect_plan_on_cpu(config: QuantizeConfig, listener: Listener = SILENT) -> 
     files.check_data_target(source, target)
     if holds_quantization(source.model):
         make_readable(source.model)
-        return _found(source, source.model, InspectConfig(config.model, target=config.target), None)
+        look = InspectConfig(config.model, target=config.target)
+        return _found(PlainRun(listener), source, source.model, (look, None))
     return _of_plan(source, config, listener)
 
 
@@ -107,16 +110,21 @@ def _of_plan(
     opened = open_model(run, source)
     report = finish_plan(run, opened)
     look = look or InspectConfig(planned.model, target=planned.target, input_shape=planned.data.input_shape)
-    return _found(source, draft(opened.prepared.model, opened.plan), look, report)
+    return _found(run, source, draft(opened.prepared.model, opened.plan), (look, report))
 
 
-def _found(source: files.ModelFile, model: ir.Model, config: InspectConfig, plan: Report | None) -> CpuInspection:
+def _found(
+    run: Course, source: files.ModelFile, model: ir.Model, asked: tuple[InspectConfig, Report | None]
+) -> CpuInspection:
+    """Say what becomes of a model: as it was read, or the draft of the plan that a report tells."""
+    config, plan = asked
     fuse, predictor = TARGETS[config.target].fuse, TARGETS[config.target].predictor
     assert fuse is not None and predictor is not None
     if config.input_shape:
         give_shapes(model, given_shapes(model, config.input_shape))
         infer_shapes(model)
-    fusions = fuse(model)
+    with run.stage("predict"):
+        fusions = fuse(model)
     weighted = {node.name for node in model.graph if is_weighted(node)}
     found = CpuInspection(
         schema_version=SCHEMA_VERSION,

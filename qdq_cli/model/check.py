@@ -11,6 +11,7 @@ import onnx.shape_inference
 from qdq_cli.model.inference import may_crash
 from qdq_cli.model.wire import first_line
 from qdq_cli.process.errors import ModelError
+from qdq_cli.process.progress import stepping
 
 _FAILURES = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError)
 
@@ -29,7 +30,9 @@ def check_written(path: Path, original: Path) -> tuple[str, ...]:
     Raises:
         ModelError: The written model is not valid ONNX although the original was.
     """
-    failure = _failure(path, full=True)
+    with stepping(1) as step:
+        failure = _failure(path, full=True)
+        step()
     if failure is None:
         return ()
     for full in (True, False):  # the full check needs what the structural check makes sure of

@@ -29,7 +29,7 @@ from qdq_cli.model.placing import data_beside, folder_beside, named_by_content, 
 from qdq_cli.model.wellformed import check_wellformed
 from qdq_cli.model.wire import as_valid_onnx, encode, root_cause
 from qdq_cli.process.errors import ModelError, UsageError
-from qdq_cli.process.progress import counted
+from qdq_cli.process.progress import counted, stepping
 from qdq_cli.process.writable import check_writable
 
 INLINE_LIMIT_BYTES = 1_800_000_000
@@ -89,19 +89,28 @@ def load(path: Path) -> ModelFile:
     # An absolute path: with a bare file name onnx-ir would take an empty base folder and skip its path checks.
     path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() keeps "..", resolve() follows links
     _require_unicode(path)
-    size_bytes, proto = _read_proto(path)
+    with stepping(3) as step:
+        size_bytes, proto = _read_proto(path)
+        step()
+        model, was_sorted = _graph_of(path, proto)
+        step()
+        data_files = bind_external_data(path, model)
+        step()
+    size_bytes += sum(file.stat().st_size for file in data_files)
+    return ModelFile(path, model, size_bytes, data_files, proto if was_sorted else None)
+
+
+def _graph_of(path: Path, proto: onnx.ModelProto) -> tuple[ir.Model, bool]:
+    """Make the graph of a protobuf, its nodes in topological order; says whether they were."""
     try:
         check_wellformed(proto)
         read_declarations(proto)
         model = from_proto(proto)
-        was_sorted = not sort_nodes(model.graph)
+        return model, not sort_nodes(model.graph)
     except ModelError as error:
         raise ModelError(f"{path} is not a usable ONNX model: {error.message}.", error.hint) from error
     except (ir.serde.SerdeError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{path} is not a usable ONNX model: {root_cause(error)}.") from error
-    data_files = bind_external_data(path, model)
-    size_bytes += sum(file.stat().st_size for file in data_files)
-    return ModelFile(path, model, size_bytes, data_files, proto if was_sorted else None)
 
 
 def read_whole(path: Path) -> onnx.ModelProto:

@@ -40,6 +40,7 @@ from qdq_cli.placement.target import Kernels, Target
 from qdq_cli.placement.topology import Topology, topology
 from qdq_cli.placement.types import require_kernels, types_by_node
 from qdq_cli.placement.wants import Wants
+from qdq_cli.process.progress import stepping
 
 _ANY_RANGE = Range.symmetric(1.0)
 """Stands for the range of a tensor whose blocks find all there is to know of theirs while the network runs."""
@@ -286,10 +287,21 @@ def _skips_of_all(parts: Sequence[Plan], kept: Set[str]) -> tuple[Skip, ...]:
 
 
 def _of_one_type(model: ir.Model, graph: Topology, target: Target, config: PlanConfig) -> Plan:
-    found = _placed(graph, select(graph, target, config), target, config)
+    with stepping(3) as step:
+        selection = select(graph, target, config)
+        step()
+        found = _placed(graph, selection, target, config)
+        if config.integer_io:
+            _hold_ends(model, graph, found.wants)
+        step()
+        plan = _as_placed(graph, found, target, config)
+        step()
+    return plan
+
+
+def _as_placed(graph: Topology, found: Around, target: Target, config: PlanConfig) -> Plan:
+    """Write down what was decided."""
     selection, wants, runs, refused = found.selection, found.wants, found.runs, found.refused
-    if config.integer_io:
-        _hold_ends(model, graph, wants)
     around = target.kernels is Kernels.READING_AND_WRITING
     on_codes = runs.nodes if around else runs.nodes | crossed_forward(graph, wants)
     groups = scale_groups(graph, wants, runs, across=not around)

@@ -12,6 +12,7 @@ from qdq_cli.model.ordinary import ordinary
 from qdq_cli.preparing.branches import take_known_branches
 from qdq_cli.preparing.literal import literal, readable
 from qdq_cli.process.errors import ModelError
+from qdq_cli.process.progress import each
 from qdq_cli.running.outputs import part_for
 from qdq_cli.running.runner import Runner
 from qdq_cli.running.unknown import Place, cuts, mark_behind_unknown
@@ -42,7 +43,8 @@ def paired(reference: Path, candidate: Path) -> Pair | None:
         ModelError: ONNX Runtime cannot load a model although it knows all of its operators.
     """
     try:
-        return Pair(Runner(literal(reference)), Runner(literal(candidate)))
+        expected, found = (Runner(literal(path)) for path in each((reference, candidate)))
+        return Pair(expected, found)
     except ModelError:
         models = ordinary(readable(reference)), ordinary(readable(candidate))
         for model in models:

@@ -49,6 +49,7 @@ from qdq_cli.preparing.einsum import replace_einsums
 from qdq_cli.preparing.outputs import drop_unread_outputs
 from qdq_cli.preparing.shapes import fold_known
 from qdq_cli.process.errors import ModelError
+from qdq_cli.process.progress import stepping
 from qdq_cli.running.unknown import mark_behind_unknown
 from qdq_cli.screen.sentences import some_of
 
@@ -107,29 +108,44 @@ def prepare(
     Raises:
         ModelError: The model cannot be brought to the opset it needs, or its functions cannot be inlined.
     """
-    model = model.clone() if copy else model
-    interface = _interface(model)
+    with stepping(_STEPS) as step:
+        model = model.clone() if copy else model
+        interface = _interface(model)
+        opset_before, notes = _spelled(model)
+        step()
+        _infer_as_read(model, proto)
+        step()
+        drop_unread_outputs(model.graph)
+        half = _is_half(model)
+        model = raised(model, max(lowest, HALF_OPSET if half else MIN_OPSET))
+        step()
+        folded_constants, folded_norms = _fold(model)
+        step()
+        done = spread_dead_channels(model) if spread else ()
+        notes = (*notes, *_about_spread(model, done))
+        if lowest <= LAST_SAFE_OPSET:
+            lower_opset(model)
+        mark_shape_computations(model.graph)
+        _restore_interface(model, interface)
+        unknown = mark_behind_unknown(model) if runs else ()
+        step()
+    prepared = Preparation(model, opset_of(model), opset_before, half, folded_norms, folded_constants, notes, unknown)
+    return replace(prepared, spread=done)
+
+
+_STEPS = 5  # of preparing a model, of about equal length
+
+
+def _spelled(model: ir.Model) -> tuple[int, tuple[str, ...]]:
+    """Write functions, constants and names in the one spelling; returns the opset, and a note where inputs went."""
     inline_functions(model)
     normalize_imports(model)
-    opset_before = opset_of(model)
+    opset = opset_of(model)
     passes.RemoveUnusedOpsetsPass()(model)
     notes = _constants_out_of_inputs(model)
     lift_constants(model)
     name_everything(model)
-    _infer_as_read(model, proto)
-    drop_unread_outputs(model.graph)
-    half = _is_half(model)
-    model = raised(model, max(lowest, HALF_OPSET if half else MIN_OPSET))
-    folded_constants, folded_norms = _fold(model)
-    done = spread_dead_channels(model) if spread else ()
-    notes = (*notes, *(_about_spread(model, done)))
-    if lowest <= LAST_SAFE_OPSET:
-        lower_opset(model)
-    mark_shape_computations(model.graph)
-    _restore_interface(model, interface)
-    unknown = mark_behind_unknown(model) if runs else ()
-    prepared = Preparation(model, opset_of(model), opset_before, half, folded_norms, folded_constants, notes, unknown)
-    return replace(prepared, spread=done)
+    return opset, notes
 
 
 def _about_spread(model: ir.Model, done: Sequence[Spreading]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Collection, Iterator
 from contextvars import ContextVar
 from typing import Protocol, TypeVar
@@ -88,3 +89,15 @@ def each(items: Collection[Item]) -> Iterator[Item]:
         for done, item in enumerate(items, 1):
             yield item
             advance(done, len(items))
+
+
+@contextlib.contextmanager
+def stepping(total: int) -> Iterator[Callable[[], None]]:
+    """Open a progress display of the stage that runs, for steps of different kinds; yields what is called behind each.
+
+    Args:
+        total: How many steps there are.
+    """
+    with counted(total) as advance:
+        done = itertools.count(1)
+        yield lambda: advance(next(done), total)

@@ -17,6 +17,7 @@ from calibrators.metrics import Comparison
 from qdq_cli.data.batches import Batch
 from qdq_cli.model.lowering import LAST_SAFE_OPSET
 from qdq_cli.process.errors import ModelError
+from qdq_cli.process.progress import stepping
 from qdq_cli.quantizing.report import DefaultSession
 from qdq_cli.running.layers import RuntimeLayers
 from qdq_cli.running.openvino import OpenVinoRunner
@@ -87,7 +88,10 @@ class DefaultRun:
         entries, optimize = ((), True) if way is None else (way.entries, way.optimize)
         source = Source(path)
         held = (AS_THEY_LIE,) if holds_much(source) else ()
-        return Runner(source, default=optimize, entries=(*entries, *held))
+        with stepping(1) as step:
+            found = Runner(source, default=optimize, entries=(*entries, *held))
+            step()
+        return found
 
     def observe(self, expected: Outputs, batch: Batch) -> None:
         """Run a batch and hold it against what FP32 gave; a failure ends the run, and is kept."""

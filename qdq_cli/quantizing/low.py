@@ -16,6 +16,7 @@ from qdq_cli.model import files
 from qdq_cli.model.nodes import is_constant
 from qdq_cli.model.scales import is_dequantize, is_quantize, tensor_scale
 from qdq_cli.process.errors import ModelError
+from qdq_cli.process.progress import stepping
 from qdq_cli.quantizing.report import Distance, LowOutput
 from qdq_cli.running.outputs import without_weights
 from qdq_cli.running.runner import Outputs, Runner
@@ -218,7 +219,9 @@ def _without_clipping(path: Path, again: Again, inputs: _Inputs) -> dict[str, fl
     """Output name -> SQNR in dB of the result with its activations not clipped; None where that cannot run."""
     outputs: dict[str, Comparison] = {}
     try:
-        runner = Runner(unclipped(path))
+        with stepping(1) as step:
+            runner = Runner(unclipped(path))
+            step()
         for expected, batch in again():
             inputs.observe(batch)
             found = runner.run(batch)

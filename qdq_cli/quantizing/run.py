@@ -33,11 +33,15 @@ _BUILDING = frozenset({"load", "prepare", "plan", "choose", "rewrite", "cast", "
 """Stages that make graphs and records, and hardly any garbage. Models run in the others."""
 
 _TITLES = {
+    "load": "loading",
     "prepare": "preparing",
     "plan": "planning",
     "rewrite": "writing Q and DQ",
     "cast": "writing Casts",
+    "check": "checking",
+    "repair": "repairing",
     "predict": "predicting",
+    "verify": "verifying",
     "save": "saving",
 }
 """Stages whose loops tell how far they are, and what that is called. The others say it themselves."""
@@ -99,6 +103,15 @@ class Course:
         new = [text for text in dict.fromkeys(texts) if text not in self.notes]
         self.notes += new
         return new
+
+
+@dataclass
+class PlainRun(Course):
+    """The clock and the notes of a run that says by other means what it is to do."""
+
+    listener: Listener
+    clock: Clock = field(default_factory=Clock)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass

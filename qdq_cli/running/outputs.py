@@ -46,6 +46,7 @@ class TakeOut:
         inputs: Those asked for that are fed, not computed.
         extremes: Name of the tensor behind each pair of further outputs: its smallest and its largest value.
         blocked: Number of an output that is in blocks -> how its channels lie.
+        why: Why this way was taken, the blocks or plain order, to follow "since".
     """
 
     session: ort.InferenceSession | None
@@ -53,6 +54,7 @@ class TakeOut:
     inputs: tuple[str, ...]
     extremes: tuple[str, ...] = ()
     blocked: Mapping[int, Blocks] = field(default_factory=dict)
+    why: str = ""
 
 
 @contextlib.contextmanager
@@ -79,11 +81,23 @@ def taking_out(
     with contextlib.ExitStack() as stack:
         session: ort.InferenceSession | None = None
         blocked: dict[int, Blocks] = {}
-        if names and current().on_cpu and _is_convolutional(proto):
-            session, blocked = _blocked_session(source, threads, stack)
+        why = _why_plain(proto) if names else "only inputs are observed"
+        if not why:
+            session, blocked, why = _blocked_session(source, threads, stack)
         if names and session is None:
             session = make_session(source, SessionOptions(threads=threads, optimize=True, observes=True))
-        yield TakeOut(session, names[: len(names) - 2 * len(extremes)], inputs, tuple(extremes), blocked)
+        yield TakeOut(session, names[: len(names) - 2 * len(extremes)], inputs, tuple(extremes), blocked, why)
+
+
+def _why_plain(model: onnx.ModelProto) -> str:
+    """Say why the detour through blocks is not tried, to follow "since"; "" where it is."""
+    if not current().on_cpu:
+        return "only the CPU's provider has blocks"
+    return (
+        ""
+        if _is_convolutional(model)
+        else "most weighted operators of the network are no convolutions over height and width"
+    )
 
 
 class Part(NamedTuple):
@@ -244,12 +258,15 @@ def _is_convolutional(model: onnx.ModelProto) -> bool:
 
 def _blocked_session(
     source: Source, threads: int, stack: contextlib.ExitStack
-) -> tuple[ort.InferenceSession | None, dict[int, Blocks]]:
+) -> tuple[ort.InferenceSession | None, dict[int, Blocks], str]:
     """A session with blocked outputs, its weights in a temporary folder until `stack` unwinds; None where it cannot be.
 
     The files go as soon as the session has them open, so that even a killed process leaves none; Windows does not
     remove what is mapped, there they go at the end. Not a failure: no room for temporary files, a release that does not
     read back what it wrote. The plain way still works then; and if the model is at fault, it says so.
+
+    Returns:
+        The session, how channels of its outputs lie, and why it is this one, to follow "since".
     """
     with contextlib.suppress(ModelError, OSError, google.protobuf.message.DecodeError):
         folder = stack.enter_context(scratch_folder())
@@ -260,14 +277,15 @@ def _blocked_session(
         width = block_width() if reorders else 0
         inside = read_blocks(model.graph, _without_padding(reorders, width))
         blocked = _hand_out_blocks(model.graph, reorders, width)
-        if inside or blocked:
-            kept.write_bytes(model.SerializeToString())
-            session = make_session(Source(kept), SessionOptions(threads=threads, optimize=False, observes=True))
-            shutil.rmtree(folder, ignore_errors=True)
-            shapes = [value.shape for value in session.get_outputs()]
-            if all(shapes[number][1] == blocks.padded for number, blocks in blocked.items()):
-                return session, blocked
-    return None, {}
+        if not (inside or blocked):
+            return None, {}, "ONNX Runtime keeps none of them in blocks"
+        kept.write_bytes(model.SerializeToString())
+        session = make_session(Source(kept), SessionOptions(threads=threads, optimize=False, observes=True))
+        shutil.rmtree(folder, ignore_errors=True)
+        shapes = [value.shape for value in session.get_outputs()]
+        if all(shapes[number][1] == blocks.padded for number, blocks in blocked.items()):
+            return session, blocked, "most weighted operators of the network are convolutions over height and width"
+    return None, {}, "ONNX Runtime could not write its optimized graph or read it back"
 
 
 def _without_padding(reorders: Iterable[onnx.NodeProto], width: int) -> dict[str, onnx.NodeProto]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from qdq_cli.config.execution import ON_CPU
+from qdq_cli.process.clock import part
 from qdq_cli.process.errors import ModelError
 from qdq_cli.running.execution import current
 from qdq_cli.running.providers import arguments_of, require_started
@@ -113,7 +114,7 @@ def make_session(source: Source, options: SessionOptions) -> ort.InferenceSessio
     # Sessions silence themselves by an option; what happens outside one goes to the default logger.
     ort.set_default_logger_severity(_FATAL)
     model = source.model if isinstance(source.model, bytes) else str(source.model)
-    with as_model_error("load the model", _CHECK):
+    with part("session"), as_model_error("load the model", _CHECK):
         where = current() if options.observes else ON_CPU
         session = ort.InferenceSession(model, _native(source, options), providers=arguments_of(where))
     require_started(session, where)

@@ -18,4 +18,4 @@ def way_text(take_out: TakeOut, threads: int) -> str:
         parts.append(f"{len(take_out.blocked)} of them in blocks of {max(widths)} channels, as they were computed")
     else:
         parts.append("all of them in plain order")
-    return f"{', '.join(parts)}; counted by {counting()}"
+    return f"{', '.join(parts)}, since {take_out.why}; counted by {counting()}"

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
@@ -105,29 +106,53 @@ PATIENCE_SECONDS = 1.0
 """How long work has to last for a bar to be shown: one that is gone at once is a flicker."""
 
 
+_TICK_SECONDS = 0.5
+"""How often a bar shows anew how long the work lasts: one step of it may be a library's, which tells nothing."""
+
+
 class _Bar:
-    """A progress bar, with rate and time left, that waits until the work has lasted a little."""
+    """A progress bar, with rate and time left, that waits until the work has lasted a little.
+
+    A thread of its own shows it, also where the first step does not end: the making of a session, a check.
+    """
 
     def __init__(self, title: str, total: int) -> None:
-        self._title, self._total = title, total
+        self._title, self._total, self._done = title, total, 0
         self._start = time.monotonic()
         self._shown: Any = None
+        self._lock, self._closed = threading.Lock(), threading.Event()
+        self._ticker = threading.Thread(target=self._tick, name="progress", daemon=True)
+        self._ticker.start()
 
     def advance(self, done: int, total: int) -> None:
         """Show that so much is done."""
+        with self._lock:
+            self._done = done
+            self._show()
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        self._closed.set()
+        self._ticker.join()
+        if self._shown is not None:
+            self._shown.close()
+
+    def _tick(self) -> None:
+        while not self._closed.wait(_TICK_SECONDS):
+            with self._lock:
+                self._show()
+                if self._shown is not None:
+                    self._shown.refresh()
+
+    def _show(self) -> None:
         waited = time.monotonic() - self._start
         if self._shown is None and waited >= PATIENCE_SECONDS:
             from tqdm import tqdm  # most work is done before a bar would be loaded
 
-            self._shown = tqdm(total=total, desc=printable(self._title), unit="", leave=False, file=sys.stderr)
+            self._shown = tqdm(total=self._total, desc=printable(self._title), unit="", leave=False, file=sys.stderr)
             self._shown.start_t -= waited  # the rate counts from the beginning
         if self._shown is not None:
-            self._shown.update(done - self._shown.n)
-
-    def close(self) -> None:
-        """Take the bar off the screen."""
-        if self._shown is not None:
-            self._shown.close()
+            self._shown.update(self._done - self._shown.n)
 
 
 class Console:
@@ -143,6 +168,7 @@ class Console:
         self._quiet = quiet
         self._verbose = verbose
         self._as_json = as_json
+        self._details: set[str] = set()
 
     def note(self, text: str) -> None:
         """Show a sentence the user should read, on stderr, at once."""
@@ -150,8 +176,9 @@ class Console:
             _say("note:", text, fg="yellow")
 
     def detail(self, text: str) -> None:
-        """Show how the work is done, on stderr, at once, where `-v` asks for it."""
-        if self._verbose and not self._quiet:
+        """Show how the work is done, on stderr, at once, where `-v` asks for it; the same once."""
+        if self._verbose and not self._quiet and text not in self._details:
+            self._details.add(text)
             _say("detail:", text, fg="cyan")
 
     def warning(self, text: str) -> None:

@@ -361,12 +361,12 @@ def test_the_plan_is_the_dry_run(folder, capsys):
         assert run(["quantize", str(folder / "float.onnx"), "--dry-run", "--exclude", "conv2", *options]) == 0
         planned = capsys.readouterr()
         assert without_times(planned.out) == without_times(shown.out)
-        assert planned.err == shown.err
+        assert without_times(planned.err) == without_times(shown.err)
     assert list(folder.glob("float.qdq*")) == []
 
 
 def without_times(text: str) -> str:
-    return re.sub(r'"(load|prepare|plan)": [0-9.]+', "", text)
+    return re.sub(r'"(load|prepare|plan)": [0-9.]+|detail: .* took .*\n', "", text)
 
 
 def test_a_given_shape_makes_costs_known(tmp_path, capsys):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qdq_cli.process.progress import counted, each, telling
+from qdq_cli.process.progress import counted, each, stepping, telling
 from tests.listeners import Ear
 
 
@@ -44,3 +44,13 @@ def test_a_loop_that_is_left_early_ends_its_display():
         list(each("z"))
     assert ear.stages == [("saving", 3), ("saving", 1)]
     assert ear.progress_told == [(1, 3), (1, 1)]
+
+
+def test_steps_of_different_kinds_are_told_one_by_one():
+    ear = Ear()
+    with telling(ear, "preparing"), stepping(2) as step:
+        list(each("ab"))  # part of a step
+        step()
+        step()
+    assert ear.stages == [("preparing", 2)]
+    assert ear.progress_told == [(1, 2), (2, 2)]

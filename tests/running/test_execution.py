@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import dataclass, field
 
@@ -91,3 +92,14 @@ def test_how_it_was_done_is_shown_to_who_asks(tmp_path):
     assert "detail: observed" in told.err
     assert "detail:" not in space.quantize().err
     assert "observed" not in told.out
+
+
+def test_what_each_stage_took_is_shown_to_who_asks(tmp_path):
+    space = make_workspace(tmp_path)
+    told = space.quantize("-v", "--verify", "1").err
+    assert re.search(r"detail: observe took [\d.]+ s, of it [\d.]+ s making \d sessions", told)
+    assert re.search(r"detail: verify took [\d.]+ s, of it [\d.]+ s making 3 sessions", told)
+    assert "since " in " ".join(told.split()).partition("observed")[2]
+    for command in (("inspect",), ("fix", "-o", str(tmp_path / "fixed.onnx"))):
+        assert "detail: " in qdq(command[0], str(space.output), "-v", *command[1:]).err
+        assert "detail: " not in qdq(command[0], str(space.output), *command[1:]).err

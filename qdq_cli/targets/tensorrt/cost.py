@@ -17,6 +17,7 @@ from qdq_cli.placement.sizes import Sizes
 from qdq_cli.placement.target import OperatorTable
 from qdq_cli.preparing.prepare import infer_shapes
 from qdq_cli.preparing.settle import give_shapes, settle_one_sample, settle_shapes
+from qdq_cli.process.progress import stepping
 from qdq_cli.targets.tensorrt.cost_record import Cost, LayerCost, by_type
 from qdq_cli.targets.tensorrt.onnx_types import bits_of, precision_of
 from qdq_cli.targets.tensorrt.operators import OPERATORS
@@ -45,12 +46,16 @@ def weigh(
         shapes: Graph input -> the shape of one sample, where the model leaves dimensions open.
         operators: As for `simulate`.
     """
-    clone = model.clone()
-    give_shapes(clone, shapes)
-    if shapes:
-        infer_shapes(clone)
-    settle_one_sample(clone)
-    return measure(clone, operators=operators)
+    with stepping(2) as step:
+        clone = model.clone()
+        give_shapes(clone, shapes)
+        if shapes:
+            infer_shapes(clone)
+        settle_one_sample(clone)
+        step()
+        found = measure(clone, operators=operators)
+        step()
+    return found
 
 
 def measure(
@@ -64,10 +69,15 @@ def measure(
         operators: As for `simulate`.
     """
     weighted = count_weighted(model)
-    settle_shapes(model)
-    sizes = Sizes(model)
-    simulation = simulate_in_place(model, deconv_absorbs_q=deconv_absorbs_q, weighted=weighted, operators=operators)
-    return simulation, price(sizes, simulation)
+    with stepping(3) as step:
+        settle_shapes(model)
+        sizes = Sizes(model)
+        step()
+        simulation = simulate_in_place(model, deconv_absorbs_q=deconv_absorbs_q, weighted=weighted, operators=operators)
+        step()
+        cost = price(sizes, simulation)
+        step()
+    return simulation, cost
 
 
 def price(sizes: Sizes, simulation: Simulation) -> Cost:

@@ -13,6 +13,7 @@ from qdq_cli.model.nodes import input_at, is_op
 from qdq_cli.model.opset import MIN_OPSET, opset_of
 from qdq_cli.model.scales import indirect_slots, is_dequantize, is_pair_half, is_quantize
 from qdq_cli.placement.operators import is_weighted, operator_of
+from qdq_cli.process.progress import each
 from qdq_cli.screen.amounts import share_text, size_text
 from qdq_cli.targets.tensorrt.assembly import unshuffled
 from qdq_cli.targets.tensorrt.cost_record import Cost
@@ -86,7 +87,7 @@ def _of_graph(graph: ir.Graph, opset: int) -> Iterator[Finding]:
     biases = _bias_dequantizes(nodes)
     origins: Origins = {}
     sound: set[ir.Node] = set()
-    for node in nodes:
+    for node in each(nodes):
         if is_pair_half(node) and node.outputs:
             if node not in biases and not _mirrors(node, sound):
                 found = tuple(lint_stored(node, lint_node(node, opset)))
