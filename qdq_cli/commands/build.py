@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -61,7 +62,7 @@ def build(params: Params) -> None:
     check_format(params, "build")
     gates = record_of(BuildGates, params)
     report = build_model(config_of(params), screen)
-    lines = shown(screen, params, _views_for_services(report), lambda: _lines(screen, report, params))
+    lines = shown(screen, params, partial(_views_for_services, report), lambda: _lines(screen, report, params))
     screen.result(report, lambda: lines, lambda: require_build_gates(report, gates))
 
 

@@ -80,7 +80,7 @@ def compare(params: Params) -> None:
     found = compare_models(config, screen)
     top = None if params["verbose"] else params["top"]
     hold = partial(require_limits, found, config)
-    views = views_of(lambda: told_of_comparison(found, unmet_by(hold)))
+    views = partial(views_of, lambda: told_of_comparison(found, unmet_by(hold)))
     lines = shown(screen, params, views, lambda: comparison_lines(found, top, screen.paint))
     screen.result(found, lambda: lines, hold)
 

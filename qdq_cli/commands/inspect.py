@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -86,7 +87,7 @@ def inspect(params: Params) -> None:
         return
     inspection = inspect_model(config_of(params), screen)
     _write_views(inspection, params)
-    lines = shown(screen, params, _views_for_services(inspection), lambda: _lines(screen, inspection, params))
+    lines = shown(screen, params, partial(_views_for_services, inspection), lambda: _lines(screen, inspection, params))
     screen.result(inspection, lambda: lines, lambda: require_gates(inspection, gates))
 
 
@@ -154,7 +155,9 @@ def gates_of(params: Params) -> Gates:
 
 def _write_views(inspection: Inspection, params: Params) -> None:
     """Write the files that were asked for."""
-    from qdq_cli.inspecting import drawing
+    if params["svg"] is None and params["dot"] is None:
+        return
+    from qdq_cli.inspecting import drawing  # most inspections draw nothing
 
     if params["svg"] is not None:
         write_view(params["svg"], drawing.svg_of(drawing.dot_of(inspection)))

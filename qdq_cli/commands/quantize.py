@@ -130,7 +130,7 @@ def _show(screen: console.Console, report: Report, params: Params) -> None:
     """Show a report for people, or as the build service wants it."""
     from qdq_cli.quantizing.told import told_of_report
 
-    lines = shown(screen, params, views_of(lambda: told_of_report(report)), tuple)
+    lines = shown(screen, params, lambda: views_of(lambda: told_of_report(report)), tuple)
     if params["format_"] in ("text", "junit"):
         show_report(screen, report)
     else:

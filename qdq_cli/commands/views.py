@@ -101,18 +101,23 @@ def _check_report(path: Path) -> None:
         raise UsageError(f"FILE {path} is there, and is no report.", "Name another file for --format junit.")
 
 
-def shown(screen: Console, params: Params, views: Views, lines: Callable[[], Iterable[str]]) -> Iterable[str]:
+def shown(
+    screen: Console, params: Params, made: Callable[[], Views], lines: Callable[[], Iterable[str]]
+) -> Iterable[str]:
     """Write the view that was asked for where it goes.
 
     Args:
         screen: Takes annotations.
         params: Parsed options, `JUNIT_FILE` and `FORMAT` among them.
-        views: The result.
+        made: Makes the views of the result; not asked where it is shown to people.
         lines: The result for people.
 
     Returns:
         The lines that go to stdout.
     """
+    if params["format_"] == "text":
+        return () if screen.as_json else lines()
+    views = made()
     if params["format_"] == "junit":
         write_view(params["file"], views.junit())
     if screen.as_json:

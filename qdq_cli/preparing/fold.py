@@ -25,8 +25,6 @@ from qdq_cli.model.nodes import (
     is_op,
 )
 from qdq_cli.process.errors import ModelError
-from qdq_cli.running.outputs import without_weights
-from qdq_cli.running.session import SessionOptions, Source, as_model_error, make_session
 
 NEVER_FOLDED = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"}
@@ -211,6 +209,9 @@ def _evaluate(model: ir.Model, names: list[str]) -> dict[str, NDArray[np.generic
 
 def _run(model: ir.Model, names: list[str]) -> dict[str, NDArray[np.generic]]:
     """Run the part of the model that makes these values; keeps those that come back as the tensors they are."""
+    from qdq_cli.running.outputs import without_weights  # most models have nothing to fold, and load no runtime
+    from qdq_cli.running.session import SessionOptions, Source, as_model_error, make_session
+
     part = ir.Model(ir.convenience.extract(model.graph, [], names), ir_version=model.ir_version)
     outputs = list(part.graph.outputs)
     part.graph.outputs[:] = [_in_numpy_type(part.graph, value) for value in outputs]

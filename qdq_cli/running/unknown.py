@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 
 import onnx.defs
 import onnx_ir as ir
-from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from qdq_cli.model.nodes import (
     ONNX_DOMAIN,
@@ -32,6 +31,8 @@ name and -1."""
 @functools.cache
 def _kernels() -> frozenset[tuple[str, str]]:
     """Return (domain, operator) of everything ONNX Runtime's CPU provider has a kernel for."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as native  # most models have ONNX's own operators alone
+
     return frozenset((kernel.domain, kernel.op_name) for kernel in native.get_all_opkernel_def())
 
 

@@ -83,6 +83,9 @@ SELDOM = (
     "qdq_cli.recovering.recover",
     "numba",
     "highspy",
+    "onnxruntime",
+    "numpy.ma",
+    "xml.etree",
 )
 """Rooms, modules and libraries that an inspection has no use for: a third of all that it loaded once."""
 
