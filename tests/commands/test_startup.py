@@ -89,6 +89,9 @@ SELDOM = (
 )
 """Rooms, modules and libraries that an inspection has no use for: a third of all that it loaded once."""
 
+RECORDS = {"qdq_cli.calibrating", "qdq_cli.calibrating.spread_record"}
+"""What is part of every report and computes nothing, wherever it stands."""
+
 
 @pytest.mark.parametrize("model", ["model.onnx", "pairs.onnx"])
 def test_inspecting_loads_nothing_that_reads_data_runs_models_or_draws_pages(space: Workspace, model: str):
@@ -97,7 +100,8 @@ def test_inspecting_loads_nothing_that_reads_data_runs_models_or_draws_pages(spa
     onnx.save(net.proto(net.conv(x, 16)), space.folder / "pairs.onnx")
     found = run_python(f"{WATCHED}\nprint(*sys.modules)", "inspect", model, cwd=space.folder).split("\n")[-2].split()
     assert "qdq_cli.inspecting.inspect" in found
-    assert [name for name in found if any(name == one or name.startswith(f"{one}.") for one in SELDOM)] == []
+    loaded = [name for name in found if any(name == one or name.startswith(f"{one}.") for one in SELDOM)]
+    assert set(loaded) <= RECORDS
 
 
 def test_what_an_inspection_seldom_needs_is_loaded_then(space: Workspace):
