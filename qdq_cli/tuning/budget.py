@@ -89,8 +89,23 @@ def _solve(
     return None if found is None else frozenset(np.flatnonzero(found > 0.5).tolist())
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two units that together cost less in some types than each of them alone: no Q or DQ stands between them then.
+
+    Args:
+        units: Their numbers.
+        places: Which of its types each of them takes.
+        saving: By how much the costs of both together are lower than their sum; above 0.
+    """
+
+    units: tuple[int, int]
+    places: tuple[int, int]
+    saving: float
+
+
 def cheapest_types(
-    noise: Sequence[Sequence[float]], cost: Sequence[Sequence[float]], budget: float
+    noise: Sequence[Sequence[float]], cost: Sequence[Sequence[float]], budget: float, pairs: Sequence[Pair] = ()
 ) -> tuple[int, ...] | None:
     """Return which of its types each unit takes: the cheapest choice whose noise is within the budget.
 
@@ -98,6 +113,7 @@ def cheapest_types(
         noise: Noise of each unit in each of its types; not negative.
         cost: Cost of each unit in each of its types.
         budget: Most noise of all units together, above 0.
+        pairs: What two units save where both take certain types.
 
     Returns:
         Positions in these lists, or None where no choice is within the budget.
@@ -114,11 +130,26 @@ def cheapest_types(
     costs = np.concatenate([np.asarray(each, np.float64) for each in cost])
     ones = np.ones(len(sizes))
     size = float(np.abs(costs).max()) or 1.0
-    sums = Sums.of_matrix([noises, *one_each], [-np.inf, *ones], [1.0, *ones])
-    found = cheapest_amounts(costs / size, np.ones(costs.size), sums, whole=True)
+    both, savings = _both(pairs, starts)
+    limits = np.pad(np.vstack([noises, *one_each]), ((0, 0), (0, savings.size)))
+    most = [1.0, *ones, *np.zeros(len(both))]
+    sums = Sums.of_matrix([*limits, *both], [-np.inf, *ones, *np.full(len(both), -np.inf)], most)
+    amounts = np.concatenate([costs, -savings]) / size
+    found = cheapest_amounts(amounts, np.ones(amounts.size), sums, whole=True)
     if found is None:
         return None
     return tuple(int(np.argmax(found[first:last])) for first, last in pairwise(starts))
+
+
+def _both(pairs: Sequence[Pair], starts: NDArray[np.intp]) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return the rows that let a pair count where both of its units take its types alone, and what pairs save."""
+    rows = []
+    for number, pair in enumerate(pairs):
+        for unit, place in zip(pair.units, pair.places, strict=True):
+            row = np.zeros(starts[-1] + len(pairs))
+            row[starts[unit] + place], row[starts[-1] + number] = -1.0, 1.0
+            rows.append(row)
+    return rows, np.array([pair.saving for pair in pairs], np.float64)
 
 
 def _keeps(left_float: frozenset[int], floor: Floor | None) -> bool:

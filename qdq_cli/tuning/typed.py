@@ -34,7 +34,7 @@ from qdq_cli.sensitivity.mix import Kind, Mix, Unit, counts_of, uniform, units_o
 from qdq_cli.sensitivity.stand import Stand, set_up
 from qdq_cli.targets.known import target_for_types
 from qdq_cli.tuning.asked import gpu_of, kept_aside
-from qdq_cli.tuning.budget import FOR_NOTHING, cheapest_types
+from qdq_cli.tuning.budget import FOR_NOTHING, Pair, cheapest_types
 from qdq_cli.tuning.built import BuildMeter, build_meter
 from qdq_cli.tuning.choosing import best, price, uneven
 from qdq_cli.tuning.mix_time import Costs, MixClock, Start, fastest_mix, weighed
@@ -43,6 +43,9 @@ from qdq_cli.tuning.points import PointMeter
 from qdq_cli.tuning.record import Point, TuneReport, TypeChoice, TypedOperator, TypeSearch
 from qdq_cli.tuning.search import MAX_MEASUREMENTS, FloatSet, Problem, search
 from qdq_cli.tuning.typed_text import types_text
+
+_MOST_MEASUREMENTS = 2 * MAX_MEASUREMENTS
+"""Of two searches: each operator by itself, and neighbours together."""
 
 _MOST_RECOVERIES = 2
 """Mixes that are recovered once one that meets the target is known: each takes as long as the first one did."""
@@ -132,9 +135,11 @@ class _Mixing:
         self._estimate()
         with (
             self.run.stage("search"),
-            self.run.listener.progress("measuring variants", MAX_MEASUREMENTS) as self._advance,
+            self.run.listener.progress("measuring variants", _MOST_MEASUREMENTS) as self._advance,
         ):
-            search(self._problem())
+            search(self._problem(()))
+            if self.meter is None and self.start.pairs:  # they are estimates too, so both ways count
+                search(self._problem(self.start.pairs))
         self._recover_faster(gain_db)
         return self.measured
 
@@ -195,7 +200,7 @@ class _Mixing:
     def _measure(self, mix: Mix) -> Point:
         if mix not in self.measured:
             self.measured[mix] = self._of(mix)
-            self._advance(min(len(self.measured), MAX_MEASUREMENTS), MAX_MEASUREMENTS)
+            self._advance(min(len(self.measured), _MOST_MEASUREMENTS), _MOST_MEASUREMENTS)
         return self.measured[mix]
 
     def _of(self, mix: Mix) -> Point:
@@ -243,8 +248,8 @@ class _Mixing:
             rows.append(built if known else row)
         return tuple(rows)
 
-    def _problem(self) -> Problem[Point]:
-        """State the search in changes of type from the fastest mix on."""
+    def _problem(self, pairs: Sequence[Pair]) -> Problem[Point]:
+        """State the search in changes of type from the fastest mix on; `pairs` is what neighbours save."""
         assert self.noise is not None
         noise = self.noise
         taken = self._places(self.start.fastest)
@@ -252,6 +257,7 @@ class _Mixing:
             tuple(0.0 if place == own else max(0.0, cost) + FOR_NOTHING for place, cost in enumerate(row))
             for row, own in zip(self._costs, taken, strict=True)
         ]
+        pairs = _capped(pairs, costs)
         changes = [
             _Change(number, place)
             for number, unit in enumerate(self.units)
@@ -262,11 +268,11 @@ class _Mixing:
         gains = tuple(max(0.0, noise[each.unit][taken[each.unit]] - noise[each.unit][each.place]) for each in changes)
 
         def pick(budget: float) -> FloatSet | None:
-            chosen = cheapest_types(noise, costs, budget)
+            chosen = cheapest_types(noise, costs, budget, pairs)
             if chosen is None or all(unit.kinds[place] is None for unit, place in zip(self.units, chosen, strict=True)):
                 return None
-            pairs = enumerate(zip(chosen, taken, strict=True))
-            return frozenset(numbers[_Change(number, place)] for number, (place, own) in pairs if place != own)
+            changed = enumerate(zip(chosen, taken, strict=True))
+            return frozenset(numbers[_Change(number, place)] for number, (place, own) in changed if place != own)
 
         def measure(some: FloatSet) -> Point:
             places = list(taken)
@@ -334,6 +340,15 @@ class _Mixing:
             rows = zip(unit.kinds, noise, self._costs[number], strict=True)
             choices = tuple(TypeChoice(_word(each), found, cost) for each, found, cost in rows if found != math.inf)
             yield TypedOperator(unit.name, unit.op_type, _word(kind), _word(self.start.fastest[number]), choices)
+
+
+def _capped(pairs: Sequence[Pair], costs: Sequence[Sequence[float]]) -> tuple[Pair, ...]:
+    """Let neighbours save half of what each of them costs alone at most: no change is made for what it saves."""
+    found = []
+    for pair in pairs:
+        alone = sum(costs[unit][place] for unit, place in zip(pair.units, pair.places, strict=True))
+        found.append(replace(pair, saving=min(pair.saving, alone / 2)))
+    return tuple(found)
 
 
 def _word(kind: Kind) -> str:

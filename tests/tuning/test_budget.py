@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdq_cli.tuning.budget import Floor, cheapest_float, cheapest_types, quietest_float
+from qdq_cli.tuning.budget import Floor, Pair, cheapest_float, cheapest_types, quietest_float
 
 amounts = st.integers(0, 40).map(lambda number: number / 8)
 
@@ -104,3 +104,42 @@ def test_the_choice_of_types_is_the_cheapest_of_all_within_the_budget(
     if found is not None:
         assert total_of(noise, found) <= budget * (1 + 1e-6)
         assert total_of(cost, found) == pytest.approx(min(total_of(cost, choice) for choice in within), abs=1e-6)
+
+
+@st.composite
+def paired_problems(draw: st.DrawFn) -> tuple[list[list[float]], list[list[float]], float, list[Pair]]:
+    noise, cost, budget = draw(typed_problems())
+    pairs = [
+        Pair((first, first + 1), (one, two), draw(st.integers(1, 40)) / 8)
+        for first in range(len(noise) - 1)
+        for one in range(len(noise[first]))
+        for two in range(len(noise[first + 1]))
+        if draw(st.booleans())
+    ]
+    return noise, cost, budget, pairs
+
+
+@given(paired_problems())
+@settings(max_examples=60, deadline=None)
+def test_what_neighbours_save_together_counts_where_both_take_the_types(
+    problem: tuple[list[list[float]], list[list[float]], float, list[Pair]],
+):
+    noise, cost, budget, pairs = problem
+
+    def cost_of(choice: tuple[int, ...]) -> float:
+        whole = sum(row[taken] for row, taken in zip(cost, choice, strict=True))
+        return whole - sum(pair.saving for pair in pairs if tuple(choice[unit] for unit in pair.units) == pair.places)
+
+    every = product(*(range(len(row)) for row in noise))
+    within = [one for one in every if sum(row[at] for row, at in zip(noise, one, strict=True)) <= budget]
+    found = cheapest_types(noise, cost, budget, pairs)
+    assert (found is None) == (not within)
+    if found is not None:
+        assert cost_of(found) == pytest.approx(min(map(cost_of, within)), abs=1e-6)
+
+
+def test_a_stretch_changes_together_where_no_operator_of_it_would_pay_alone():
+    noise, cost = [[4.0, 0.5]] * 4, [[0.0, 2.0], [0.0, 2.5], [0.0, 2.5], [0.0, 1.9]]
+    assert cheapest_types(noise, cost, 9.0) == (1, 0, 0, 1)
+    pair = Pair((1, 2), (1, 1), 2.0)  # two Q and DQ fewer, which each of both pays for alone
+    assert cheapest_types(noise, cost, 9.0, [pair]) == (0, 1, 1, 0)
