@@ -16,13 +16,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
 from bench.by_type_table import COLUMNS, FLOAT, HALF, INT8, MIX, markdown
 from bench.figures import Effort, MeasureError, fingerprint, measure
 from bench.kit import KitError, Subject, folder_subjects, only, sample_subjects
 from bench.ledger import Entry, Ledger, versions
-from calibrators import CalibratorError, Histogram, read_cache
+from calibrators import CalibratorError, Histogram, Scheme, dequantize, qparams_of, quantize, read_cache, weight_ranges
 from calibrators.methods.mse import sqnr_db_at
+from calibrators.metrics import Comparison
 from calibrators.qtypes import FP8_E4M3
+from calibrators.qtypes import INT8 as INT8_CODES
+from calibrators.scheme import PerChannel, PerTensor
 from qdq_cli import PlanConfig, QdqError, QuantizeConfig, RangeConfig, quantize_model
 from qdq_cli.casting.twin import twin
 from qdq_cli.config.convert import ConvertConfig
@@ -76,7 +84,11 @@ class Bench:
             return self._mix(subject, output)
         kind, method = _OWN[column]
         report = quantize_model(self._config(subject, output, kind, method))
-        return output, {**_about(report), "tensors": self._tensors(subject, report)}
+        return output, {
+            **_about(report),
+            "tensors": self._tensors(subject, report),
+            "weights": _weights(output, report),
+        }
 
     def _config(self, subject: Subject, output: Path, kind: QuantType, method: str) -> QuantizeConfig:
         cache = self.work / f"{subject.name}.qcal"
@@ -129,6 +141,27 @@ class Bench:
         self.ledger.record(subject.name, subject.task, column, entry)
         found = f"{entry.figure.value:g}" if entry.figure else entry.failure
         print(f"{subject.name}, {column}: {found}", file=sys.stderr, flush=True)
+
+
+def _weights(model: Path, report: Report) -> list[list[float]]:
+    """Return the SQNR of each weight at amax, in INT8 with a scale an output channel and in FP8 with one scale."""
+    held = {item.name: item for item in onnx.load(model).graph.initializer}
+    there = {target.tensor: target.axis for target in report.weights if target.tensor in held}
+    return [weight_facts(numpy_helper.to_array(held[name]), axis) for name, axis in there.items()]
+
+
+def weight_facts(weight: NDArray[np.float32], axis: int | None) -> list[float]:
+    """Return the SQNR in dB of a weight at amax, in INT8 with a scale along an axis and in FP8 with one scale."""
+    along = PerTensor() if axis is None else PerChannel(axis)
+    schemes = (Scheme(INT8_CODES, granularity=along), Scheme(FP8_E4M3))
+    return [_kept_db(weight, scheme) for scheme in schemes]
+
+
+def _kept_db(weight: NDArray[np.float32], scheme: Scheme) -> float:
+    qparams = qparams_of(weight_ranges(weight, scheme.granularity), scheme)
+    compared = Comparison()
+    compared.observe(weight, dequantize(quantize(weight, qparams), qparams))
+    return compared.distances().sqnr_db
 
 
 def tensor_facts(histogram: Histogram) -> list[float]:

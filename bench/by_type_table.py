@@ -102,20 +102,20 @@ def _time_of(frontier: list[Any], title: str) -> float | None:
 
 
 def _tensors(entries: Mapping[str, Cells]) -> Iterator[str]:
-    yield _row("model", "tensors", "amax / RMS: median", "largest", "INT8 at amax: median dB", "FP8", "better in FP8")
-    yield _rule(1, 6)
+    yield _row(
+        *("model", "tensors", "amax / RMS: median", "largest", "INT8 at amax: median dB", "FP8", "better in FP8"),
+        *("weights", "INT8: median dB", "FP8"),
+    )
+    yield _rule(1, 9)
     for name, cells in entries.items():
-        found = _detail(cells, "int8-minmax", "tensors")
+        found, weights = (_detail(cells, "int8-minmax", key) for key in ("tensors", "weights"))
         if not found:
             continue
-        crests, int8, fp8 = (list(column) for column in zip(*found, strict=True))
+        crests, int8, fp8 = zip(*found, strict=True)
         better = sum(theirs > ours for ours, theirs in zip(int8, fp8, strict=True))
-        yield _row(
-            name,
-            str(len(found)),
-            *(_number(value, 1) for value in (median(crests), max(crests), median(int8), median(fp8))),
-            str(better),
-        )
+        middle = [_number(median(values), 1) for values in zip(*weights, strict=True)] if weights else ["", ""]
+        facts = (_number(value, 1) for value in (median(crests), max(crests), median(int8), median(fp8)))
+        yield _row(name, str(len(found)), *facts, str(better), str(len(weights or [])), *middle)
 
 
 def _detail(cells: Cells, column: str, key: str) -> Any:

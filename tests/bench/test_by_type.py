@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.by_type import tensor_facts
+from bench.by_type import tensor_facts, weight_facts
 from bench.by_type_table import markdown
 from bench.figures import Figure
 from bench.ledger import Entry
@@ -19,7 +19,7 @@ def entry(value: float, **details: object) -> Entry:
 CELLS = {
     "fp32": entry(90.0),
     "int8": entry(89.5, sqnr_db=30.0, operators=[4, 5]),
-    "int8-minmax": entry(89.0, sqnr_db=28.25, tensors=[[4.0, 40.0, 31.5], [30.0, 23.0, 31.5]]),
+    "int8-minmax": entry(89.0, sqnr_db=28.25, tensors=[[4.0, 40.0, 31.5], [30.0, 23.0, 31.5]], weights=[[44.0, 31.0]]),
     "fp8": Entry("", failure="It cannot be run."),
     "mix": entry(
         89.75,
@@ -39,7 +39,7 @@ def test_the_tables_show_what_was_measured_and_why_a_figure_is_missing():
     assert "| net | top1 | 1,000 | 90.00 |  | 89.50 | 89.00 | - |  | 89.75 |" in text
     assert "| net | 4 of 5 |  |  | 30.0 | 28.2 |  |  | 33.5 |" in text
     assert "| net | 3 INT8, 1 FP8, 1 float, recovered | 33.0 | 33.5 | 71.2 | 60.0 |" in text
-    assert "| net | 2 | 17.0 | 30.0 | 31.5 | 31.5 | 1 |" in text
+    assert "| net | 2 | 17.0 | 30.0 | 31.5 | 31.5 | 1 | 1 | 44.0 | 31.0 |" in text
     assert text.endswith("* net, FP8: It cannot be run.")
 
 
@@ -53,3 +53,14 @@ def test_fp8_keeps_more_of_a_tensor_whose_largest_value_is_far_above_the_others(
     assert crest == pytest.approx(tail / np.sqrt(np.mean(values**2)), rel=0.03)
     assert (fp8 > int8) is better
     assert 30 < fp8 < 33
+
+
+def test_a_scale_for_each_channel_serves_int8_and_four_digits_are_what_fp8_has():
+    weight = (
+        np.random.default_rng(1).normal(size=(8, 512)).astype(np.float32)
+        * np.logspace(-2, 0, 8, dtype=np.float32)[:, None]
+    )
+    channels, fp8 = weight_facts(weight, 0)
+    together, same = weight_facts(weight, None)
+    assert fp8 == same
+    assert 30 < fp8 < 33 < together < channels
