@@ -140,7 +140,10 @@ def _types(inspection: Inspection) -> Iterator[tuple[str, str]]:
         writing = sum(_writes_codes(layer, entry.type) for layer in inspection.layers)
         yield entry.type, f"{entry.weighted_ops} of {whole}, {writing} of them write {entry.type} too"
     for entry in alone:
-        yield f"{entry.type} weights", f"{entry.weights_alone} of {whole}, which compute in float"
+        weights = [layer.weight for layer in inspection.layers if layer.weight is not None]
+        made = sum(weight.made_float and weight.precision.value == entry.type for weight in weights)
+        more = f"; a kernel of its own makes {made} of them float first" if made else ""
+        yield f"{entry.type} weights", f"{entry.weights_alone} of {whole}, which compute in float{more}"
 
 
 def _writes_codes(layer: Layer, kind: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -11,6 +13,7 @@ from qdq_cli.targets.tensorrt.operators import OPERATORS
 from qdq_cli.targets.tensorrt.seconds import Roofline
 from qdq_cli.targets.tensorrt.simulate import simulate
 from tests.targets.tensorrt.forms import FP16, INT4, INT8, Form
+from tests.workspace import qdq
 
 COLUMNS = 64
 
@@ -62,3 +65,12 @@ def test_a_weight_that_is_made_float_takes_the_time_of_writing_and_reading_it():
     expected = 2 * 2 * 128 * COLUMNS / 300e9  # 16 bits there and back, at the 300 GB/s of an L4
     assert one - two == pytest.approx(expected, rel=1e-6)
     assert np.isfinite(two)
+
+
+@pytest.mark.parametrize("form", ["INT4, one block", "INT4, two blocks"])
+def test_an_inspection_says_how_many(form: str, tmp_path: Path):
+    model, expected = FORMS[form]
+    ir.save(model, tmp_path / "model.onnx")
+    said = qdq("inspect", tmp_path / "model.onnx").out
+    assert "INT4 weights  1 of 1 weighted operator, which compute in float" in said
+    assert ("makes 1 of them float first" in " ".join(said.split())) is expected
