@@ -9,6 +9,8 @@ Only imported where Numba is there (`kernels.warm_up`). Three things make it as 
 - Half of the values behind a Relu are zeros. Where the processor can squeeze a vector (AVX-512), the others alone are
   put one behind the other, and the number of zeros is what is missing. Elsewhere cell 0 has spare cells that take turns
   as well; otherwise the processor bets on one more zero, and every lost bet costs as much as a dozen values.
+- Behind a Clip many values equal its bound. Where a block has the largest value of the block before it, and that is
+  above zero, values of its bits are left out of the squeezed vector too, and counted all at once.
 
 Source: LLVM Language Reference, `llvm.prefetch`, `llvm.vector.reduce.smin`, `llvm.experimental.vector.compress`.
 """
@@ -43,6 +45,7 @@ _TWO = np.uint64(2)
 _FOUR = np.uint64(4)
 _STEP = np.uint64(WIDTH)
 _SIZE = np.uint64(BLOCK)
+_LOWER = np.uint64(0xFFFFFFFF)
 
 _FLOAT, _INT, _LONG, _BIT = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(1)
 _FLOATS, _INTS, _BITS = ir.VectorType(_FLOAT, WIDTH), ir.VectorType(_INT, WIDTH), ir.VectorType(_BIT, WIDTH)
@@ -123,6 +126,26 @@ def _ask_for(typing: Any, values: Any, place: Any) -> Any:
     return numba.types.void(values, place), build
 
 
+def _place(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+    """Where the next numbers are written: arguments 3 and 4 are the array of numbers, and the place in it."""
+    target = builder.gep(_data(context, builder, signature.args[3], given[3]), [given[4]])
+    return builder.bitcast(target, _INTS.as_pointer())
+
+
+def _squeezed(builder: Any, numbers: Any, counted: Any, place: Any) -> None:
+    """Write those of a vector that are counted, one behind the other."""
+    kind = ir.FunctionType(_INTS, [_INTS, _BITS, _INTS])
+    packed = builder.call(_known(builder, _SQUEEZE, kind), [numbers, counted, ir.Constant(_INTS, ir.Undefined)])
+    builder.store(packed, place, align=4)
+
+
+def _how_many(builder: Any, counted: Any) -> Any:
+    """How many of a vector are counted."""
+    mask = ir.IntType(WIDTH)
+    count = _known(builder, f"llvm.ctpop.i{WIDTH}", ir.FunctionType(mask, [mask]))
+    return builder.call(count, [builder.bitcast(counted, mask)])
+
+
 @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
 def _put(typing: Any, values: Any, start: Any, inverse_width: Any, numbers: Any, at: Any) -> Any:
     """(values, start, 1 / width, numbers, at) -> at: write the numbers of the cells of sixteen values, from `at` on.
@@ -135,8 +158,7 @@ def _put(typing: Any, values: Any, start: Any, inverse_width: Any, numbers: Any,
         scaled = builder.fmul(_load(builder, data, given[1], _FLOATS), _spread(builder, given[2], _FLOATS))
         number = builder.fptosi(scaled, _INTS)  # towards zero
         counted = builder.icmp_signed("!=", number, _all(0))
-        target = builder.gep(_data(context, builder, signature.args[3], given[3]), [given[4]])
-        place = builder.bitcast(target, _INTS.as_pointer())
+        place = _place(context, builder, signature, given)
         if not squeezes():
             turns = builder.trunc(builder.urem(given[4], _LONG(SPARE)), _INT)
             spare = builder.add(
@@ -144,14 +166,51 @@ def _put(typing: Any, values: Any, start: Any, inverse_width: Any, numbers: Any,
             )
             builder.store(builder.select(counted, number, spare), place, align=4)
             return builder.add(given[4], _LONG(WIDTH))
-        kind = ir.FunctionType(_INTS, [_INTS, _BITS, _INTS])
-        packed = builder.call(_known(builder, _SQUEEZE, kind), [number, counted, ir.Constant(_INTS, ir.Undefined)])
-        builder.store(packed, place, align=4)
-        mask = ir.IntType(WIDTH)
-        count = _known(builder, f"llvm.ctpop.i{WIDTH}", ir.FunctionType(mask, [mask]))
-        return builder.add(given[4], builder.zext(builder.call(count, [builder.bitcast(counted, mask)]), _LONG))
+        _squeezed(builder, number, counted, place)
+        return builder.add(given[4], builder.zext(_how_many(builder, counted), _LONG))
 
     return numba.types.uint64(values, start, inverse_width, numbers, at), build
+
+
+@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+def _squeezes(typing: Any) -> Any:
+    """Whether vectors are squeezed, known where code is compiled: the other way takes no place in it."""
+    return numba.types.boolean(), lambda context, builder, signature, given: _BIT(int(squeezes()))
+
+
+@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+def _put_below(  # noqa: PLR0913, PLR0917 - an intrinsic is handed arrays and numbers, no records
+    typing: Any, values: Any, start: Any, inverse_width: Any, numbers: Any, at: Any, top: Any
+) -> Any:
+    """The same where vectors are squeezed, with values of the bits `top` left out too.
+
+    Returns:
+        How many numbers were written, and in the upper half how many would have been without `top`.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        if not squeezes():
+            return _LONG(0)  # never asked
+        read = _load(builder, _data(context, builder, signature.args[0], given[0]), given[1], _FLOATS)
+        number = builder.fptosi(builder.fmul(read, _spread(builder, given[2], _FLOATS)), _INTS)
+        below = builder.icmp_signed("!=", builder.bitcast(read, _INTS), _spread(builder, given[5], _INTS))
+        inner = builder.icmp_signed("!=", number, _all(0))
+        counted = builder.and_(inner, below)
+        _squeezed(builder, number, counted, _place(context, builder, signature, given))
+        found = [builder.zext(_how_many(builder, some), _LONG) for some in (counted, inner)]
+        return builder.or_(found[0], builder.shl(found[1], _LONG(32)))
+
+    return numba.types.uint64(values, start, inverse_width, numbers, at, top), build
+
+
+@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+def _number_of(typing: Any, bits: Any, inverse_width: Any) -> Any:
+    """(bits of a float, 1 / width) -> number of its cell."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.fptosi(builder.fmul(builder.bitcast(given[0], _FLOAT), given[1]), _LONG)
+
+    return numba.types.int64(bits, inverse_width), build
 
 
 # Unsigned index types keep Numba from emitting code for negative indices.
@@ -170,6 +229,7 @@ def count(
     """
     size = np.uint64(values.size)
     low, high = np.int32(0x7FFFFFFF), np.int32(-0x80000000)
+    before = np.int32(0)
     zeros: Any = np.uint64(0)
     done: Any = np.uint64(0)
     while done + _SIZE <= size:
@@ -178,11 +238,24 @@ def count(
         if high > limit or low < -1 - limit:
             break
         at: Any = np.uint64(0)
-        for step in range(np.uint64(BLOCK // WIDTH)):
-            start = done + np.uint64(step) * _STEP
-            _ask_for(values, start + np.uint64(_AHEAD))
-            at = _put(values, start, inverse_width, numbers, at)
-        zeros += _SIZE - at
+        highest = np.int32(found >> np.int64(32))
+        if _squeezes() and highest == before and highest > np.int32(0):
+            inner: Any = np.uint64(0)
+            for step in range(np.uint64(BLOCK // WIDTH)):
+                start = done + np.uint64(step) * _STEP
+                _ask_for(values, start + np.uint64(_AHEAD))
+                both = _put_below(values, start, inverse_width, numbers, at, highest)
+                at += both & _LOWER
+                inner += both >> np.uint64(32)
+            zeros += _SIZE - inner
+            counters[np.uint64(_number_of(highest, inverse_width) + CENTER) * _TWO] += np.uint32(inner - at)
+        else:
+            for step in range(np.uint64(BLOCK // WIDTH)):
+                start = done + np.uint64(step) * _STEP
+                _ask_for(values, start + np.uint64(_AHEAD))
+                at = _put(values, start, inverse_width, numbers, at)
+            zeros += _SIZE - at
+        before = highest
         quads = at // _FOUR
         for quad in range(quads):
             place = np.uint64(quad) * _FOUR
