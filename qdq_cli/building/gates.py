@@ -5,6 +5,7 @@ from __future__ import annotations
 from qdq_cli.building.record import BuildReport, GpuBuild, Outcome
 from qdq_cli.building.variants import FP16
 from qdq_cli.config.build import BuildGates
+from qdq_cli.placement.macs_limit import unmet_macs
 from qdq_cli.process.errors import LimitError
 from qdq_cli.screen.amounts import size_text
 from qdq_cli.screen.sentences import count_text
@@ -24,8 +25,11 @@ def require_build_gates(report: BuildReport, gates: BuildGates) -> None:
             raise LimitError(f"The model is {not_built_text(build)}.", "`qdq inspect` says what can be done about it.")
         if DISAGREEMENT in gates.fail_on:
             _require_agreement(build)
-        if gates.min_int8_macs is not None:
-            _require_macs(build, gates.min_int8_macs)
+        where = f"in INT8 as built for {build.gpu}"
+        hint = "`qdq build --layers` lists the type of every operator."
+        unmet = unmet_macs(build.quantized_macs_percent, gates.min_int8_macs, where, hint)
+        if unmet is not None:
+            raise unmet
         if gates.max_bytes is not None:
             _require_bytes(build, gates.max_bytes)
 
@@ -48,16 +52,6 @@ def _require_agreement(build: GpuBuild) -> None:
             f"predicted for {build.gpu}; the first is {first.op_type} '{first.name}': {first.predicted} predicted, "
             f"{first.built} built.",
             "`qdq build --node NAME` says which rules led to a prediction.",
-        )
-
-
-def _require_macs(build: GpuBuild, least: float) -> None:
-    share = build.quantized_macs_percent
-    if share is None or share < least:
-        found = "is not known" if share is None else f"is {share:.2f} %"
-        raise LimitError(
-            f"The share of the MACs built in INT8 for {build.gpu} {found}; at least {least:g} % was asked for.",
-            "`qdq build --layers` lists the type of every operator.",
         )
 
 

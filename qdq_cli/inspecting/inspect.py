@@ -21,6 +21,7 @@ from qdq_cli.model import files
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.quantized import holds_quantization
 from qdq_cli.placement.draft import draft
+from qdq_cli.placement.macs_limit import RANKED, unmet_macs
 from qdq_cli.placement.plan import Plan
 from qdq_cli.preparing.prepare import infer_shapes
 from qdq_cli.preparing.reading import make_readable
@@ -329,14 +330,9 @@ def require_gates(inspection: Inspection, gates: Gates) -> None:
             f"the first: {inside[0].because}",
             inside[0].remedy,
         )
-    share = summary.quantized_macs_percent
-    if gates.min_int8_macs is not None and (share is None or share < gates.min_int8_macs):
-        unknown = "the share of the MACs in INT8 is not known"
-        found = unknown if share is None else f"{share:.2f} % of the MACs run in INT8"
-        raise LimitError(
-            f"{found}, at least {gates.min_int8_macs:g} % were asked for.",
-            "`qdq inspect` ranks the layers that stay float by what they cost.",
-        )
+    unmet = unmet_macs(summary.quantized_macs_percent, gates.min_int8_macs, "in INT8", RANKED)
+    if unmet is not None:
+        raise unmet
 
 
 def _matches(entry: Finding, wanted: str) -> bool:

@@ -19,6 +19,7 @@ from qdq_cli.model import files
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.quantized import holds_quantization
 from qdq_cli.placement.draft import draft
+from qdq_cli.placement.macs_limit import unmet_macs
 from qdq_cli.placement.operators import is_weighted
 from qdq_cli.placement.prediction import Alone
 from qdq_cli.preparing.prepare import infer_shapes
@@ -176,14 +177,10 @@ def require_cpu_gates(found: CpuInspection, gates: Gates) -> None:
             f"{gates.max_standalone} are allowed; the first: {inside[0].node}, beside {inside[0].neighbour}.",
             "qdq inspect -v lists them with what keeps them.",
         )
-    share = found.predicted.quantized_macs_percent
-    if gates.min_int8_macs is not None and (share is None or share < gates.min_int8_macs):
-        unknown = "The share of the MACs on integers is not known"
-        reached = unknown if share is None else f"{share:.2f} % of the MACs run on integers"
-        raise LimitError(
-            f"{reached}, at least {gates.min_int8_macs:g} % were asked for.",
-            "qdq inspect -v lists what stays float; qdq quantize --dry-run -v says why.",
-        )
+    hint = "qdq inspect -v lists what stays float; qdq quantize --dry-run -v says why."
+    unmet = unmet_macs(found.predicted.quantized_macs_percent, gates.min_int8_macs, "on integers", hint)
+    if unmet is not None:
+        raise unmet
 
 
 def cpu_lines(found: CpuInspection, *, full: bool = False) -> list[str]:

@@ -11,7 +11,7 @@ from qdq_cli.process.errors import UsageError
 from qdq_cli.quantizing.opened import Opened
 from qdq_cli.quantizing.planned import planned
 from qdq_cli.quantizing.report import Report, SizeBytes, UnmetLimitError
-from qdq_cli.quantizing.reporting import predicted, unmet_macs
+from qdq_cli.quantizing.reporting import macs_missed, predicted
 from qdq_cli.quantizing.run import Run
 from qdq_cli.targets.known import written_for
 
@@ -54,7 +54,7 @@ def keep_model(run: Run, opened: Opened, target: Path) -> Report:
         fits = written.name == run.target.name
         prediction = predicted(run, opened, opened.prepared.model, None) if fits else None
     report = replace(planned(run, replace(opened, form=None)), predicted=prediction, target=written.name)
-    unmet = unmet_macs(prediction, config.min_int8_macs, run.target.type_title)
+    unmet = macs_missed(prediction, config.min_int8_macs, run.target.type_title)
     if unmet is not None:
         raise UnmetLimitError(run.finish(replace(report, unmet_limit=unmet.message)), unmet.hint)
     report = _copied(run, opened, target, report) if config.output is not None else report

@@ -13,6 +13,7 @@ from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.inputs import parse_input_shapes, with_shapes
 from qdq_cli.model.integer_io import integer_ends
 from qdq_cli.model.opset import opset_of
+from qdq_cli.placement.macs_limit import RANKED, unmet_macs
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.prediction import Prediction
 from qdq_cli.placement.selection import Skip
@@ -92,17 +93,10 @@ def predicted(run: Run, opened: Opened, model: ir.Model, samples: Samples | None
     return None if predictor is None else predictor.predict(model, sample_shapes(opened, run.config, samples))
 
 
-def unmet_macs(prediction: Prediction | None, least: float | None, title: str) -> LimitError | None:
-    """Hold the share of the multiply-accumulates in a type against `--min-int8-macs`; return what is wrong."""
+def macs_missed(prediction: Prediction | None, least: float | None, title: str) -> LimitError | None:
+    """Hold the share of the multiply-accumulates that are predicted in a type against `--min-int8-macs`."""
     share = None if prediction is None else prediction.quantized_macs_percent
-    if least is None or (share is not None and share >= least):
-        return None
-    unknown = f"The share of the MACs in {title} is not known"
-    found = unknown if share is None else f"{share:.2f} % of the MACs run in {title}"
-    return LimitError(
-        f"{found}; --min-int8-macs is {least:g} %.",
-        "The model was not written. qdq inspect ranks the layers that stay float by what they cost.",
-    )
+    return unmet_macs(share, least, f"in {title}", f"The model was not written. {RANKED}")
 
 
 def why_nothing(report: Report) -> str:

@@ -19,7 +19,7 @@ from qdq_cli.quantizing.float_rest import Finished
 from qdq_cli.quantizing.groundwork import Groundwork
 from qdq_cli.quantizing.limits import unmet_limit
 from qdq_cli.quantizing.report import Report, SizeBytes
-from qdq_cli.quantizing.reporting import predicted, unmet_macs
+from qdq_cli.quantizing.reporting import macs_missed, predicted
 from qdq_cli.quantizing.run import Run
 from qdq_cli.quantizing.speed import measured
 from qdq_cli.quantizing.speed_limit import held_speed, unmet_speed
@@ -88,7 +88,7 @@ def write_verified(
             speed = measured(run, models, work.samples)
         if compared is not None:
             compared = replace(compared, limits=(*compared.limits, *held_speed(speed, config.min_speedup)))
-        unmet = unmet_macs(prediction, config.min_int8_macs, run.target.type_title) or unmet_limit(
+        unmet = macs_missed(prediction, config.min_int8_macs, run.target.type_title) or unmet_limit(
             compared, config.verify
         )
         unmet = unmet or unmet_speed(speed, config.min_speedup, "The model was not written.")

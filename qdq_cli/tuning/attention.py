@@ -10,6 +10,7 @@ from dataclasses import replace
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.judging.aside import split
+from qdq_cli.placement.macs_limit import RANKED
 from qdq_cli.process.errors import LimitError
 from qdq_cli.quantizing.opened import Opened
 from qdq_cli.quantizing.run import Run
@@ -69,11 +70,8 @@ def out_of_reach(without: float, most: float, least: float) -> LimitError:
     """
     asked = f"--min-int8-macs is {least:g} %"
     if most <= without:
-        return LimitError(
-            f"Even with everything quantized, {without:.2f} % of the MACs run in INT8; {asked}.",
-            "qdq inspect ranks the layers that stay float by what they cost.",
-        )
-    hint = "Give --mha." if most >= least else "qdq inspect ranks the layers that stay float by what they cost."
+        return LimitError(f"Even with everything quantized, {without:.2f} % of the MACs run in INT8; {asked}.", RANKED)
+    hint = "Give --mha." if most >= least else RANKED
     return LimitError(
         f"Even with everything quantized, {without:.2f} % of the MACs run in INT8, and {most:.2f} % with the products "
         f"of two activations too (--mha); {asked}.",
