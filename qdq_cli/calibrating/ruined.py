@@ -33,8 +33,8 @@ from qdq_cli.placement.shares import MOST_PERCENT, Shares, shares_of
 from qdq_cli.placement.target import Kernels
 from qdq_cli.process.progress import each
 
-LEAST_SQNR_DB = 15.0
-"""Under this an operator is ruined: noise of a thirtieth of its signal, channel by channel."""
+LEAST_SQNR_DB = 20.0
+"""Under this an operator is ruined: noise of a hundredth of its signal, channel by channel (docs/accuracy.md)."""
 
 LEAST_RESULT_DB = 30.0
 """Under this the codes of a last result are too coarse: noise of a thousandth of its signal, channel by channel."""

@@ -183,7 +183,7 @@ SKIPS = {
     ),
     "RUINED": Told(
         "On calibration samples the results of the operator are that noisy under every range, each channel by its own "
-        "signal (below 15 dB), and it has at most 2 % of the multiply-accumulates, with all others of its kind: left "
+        "signal (below 20 dB), and it has at most 2 % of the multiply-accumulates, with all others of its kind: left "
         "float, it costs little and stops spoiling what reads it. Where kernels write codes, the operator that writes "
         "those which ruin it stays float with it.",
         "A depthwise Conv of 0.7 % of the MACs that reads channels which hardly move, with large weights for them.",
