@@ -16,7 +16,7 @@ DIST ?= .venv-dist
 # where this repository can be read; without it that of the clone, where it is a web address
 REPOSITORY ?=
 
-.PHONY: demo test fuzz test-oldest check bench bench-peer bench-openvino bench-cpu accuracy verdict attack conform conform-cpu golden schema docs dist clean
+.PHONY: demo test fuzz test-oldest check bench bench-peer bench-openvino bench-cpu accuracy types verdict attack conform conform-cpu golden schema docs dist clean
 
 demo: $(VENV)/.use ; mkdir -p demo-output && $(RUN)/qdq quantize sample_models/digits_resnet.onnx --calib sample_models/images/digits --preprocess unit -o demo-output/digits_resnet.qdq.onnx
 test: $(VENV)/.test ; $(RUN)/python -m pytest -n 2 --coverage $(COVERAGE)
@@ -30,6 +30,7 @@ schema: $(VENV)/.test ; $(RUN)/python -m pytest --update-golden tests/test_schem
 bench: $(VENV)/.test ; $(RUN)/python -m bench
 bench-peer: $(VENV)/.test ; $(RUN)/python -m bench peer
 accuracy: $(VENV)/.test ; $(RUN)/python -m bench.accuracy $(MODELS)
+types: $(VENV)/.test ; $(RUN)/python -m bench.by_type $(MODELS)
 verdict: $(VENV)/.test ; $(RUN)/python -m bench.verdict $(MODELS)
 # --target openvino beside NNCF, in an environment of its own; MODELS is a folder of more models
 bench-openvino: $(NNCF)/.use ; $(NNCF)/bin/python -m bench.openvino $(MODELS)
