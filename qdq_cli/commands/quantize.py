@@ -32,6 +32,7 @@ from qdq_cli.config.build import GPUS
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.config.recovery import DEFAULT_RECOVERY
 from qdq_cli.process.errors import QdqError
+from qdq_cli.process.startup import multiply_on_one_thread
 from qdq_cli.screen import console
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def _quantize(config: QuantizeConfig, screen: console.Console, params: Params) -
     Raises:
         UnmetLimitError: That is so; with --json the report is part of the error's document.
     """
+    if not config.recover:  # its products may be large
+        multiply_on_one_thread()
     from qdq_cli.quantizing.pipeline import quantize_model
     from qdq_cli.quantizing.report import UnmetLimitError
     from qdq_cli.quantizing.run import Outcome

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.machinery
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from types import ModuleType
@@ -48,3 +49,17 @@ def seldom_used_left_out() -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(finder)
+
+
+_ASKED = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+"""What tells the libraries behind NumPy's matrix products how many threads they may use."""
+
+
+def multiply_on_one_thread() -> None:
+    """Let NumPy multiply matrices on one thread, unless the environment says something about that.
+
+    For a process that is the command's own, has not imported NumPy yet and multiplies small matrices alone: the threads
+    of OpenBLAS wait for each other by running, which costs several times what the products do.
+    """
+    if "numpy" not in sys.modules and not any(name in os.environ for name in _ASKED):
+        os.environ[_ASKED[0]] = "1"
