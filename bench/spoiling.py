@@ -76,7 +76,7 @@ def write_spoiled(plain: Path, spoiling: Spoiling, target: Path) -> None:
     _scale(model, spoiling.tensors, spoiling.factor)
     for graph in _graphs(model.graph):
         _leave_float(graph, frozenset(spoiling.floats))
-    del model.graph.value_info[:]
+        del graph.value_info[:]  # it would go on to call codes what is a float now
     onnx.save(model, target)
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from bench.spoiling import Spoiling, spoilings, write_spoiled
 from bench.verdict import Spoiled, rates_of
 from qdq_cli import DataConfig, QuantizeConfig, VerifyConfig, quantize_model
 from qdq_cli.quantizing.report import Report
+from tests.bodies import ROUNDS, bodies, samples
 
 SAMPLES = Path(__file__).parents[2] / "sample_models"
 
@@ -68,3 +71,20 @@ def test_one_range_is_spoiled_and_others_are_taken_out(report: Report, tmp_path:
     for name, scale in after.items():
         assert scale == pytest.approx(before[name] * (4.0 if name in spoiled else 1.0))
     onnx.checker.check_model(onnx.load(path), full_check=True)
+
+
+def test_ranges_in_a_body_are_taken_out_as_well(tmp_path: Path):
+    model, plain, path = (tmp_path / f"{name}.onnx" for name in ("float", "plain", "spoiled"))
+    onnx.save(bodies(ROUNDS), model)
+    np.savez(tmp_path / "calib.npz", x=samples(4), n=np.full((4,), 2))
+    data = DataConfig((tmp_path / "calib.npz",))
+    made = quantize_model(QuantizeConfig(model, plain, data, verify=VerifyConfig(samples=0)))
+    inner = onnx.load(plain).graph.node[-1].attribute[0].g
+    assert TensorProto.INT8 in {info.type.tensor_type.elem_type for info in inner.value_info}
+    write_spoiled(plain, Spoiling(0, (), 1.0, made.groups[0].tensors), path)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    inner = onnx.load(path).graph.node[-1].attribute[0].g
+    read = {name for node in inner.node if node.op_type == "QuantizeLinear" for name in node.input[:1]}
+    assert not read & set(made.groups[0].tensors)
+    feeds = {"x": samples(1)[0], "n": np.array(2)}
+    onnxruntime.InferenceSession(path).run(None, feeds)
