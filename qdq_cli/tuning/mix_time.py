@@ -17,10 +17,7 @@ from qdq_cli.sensitivity.mix import Mix, Unit, options_of, uniform
 from qdq_cli.sensitivity.shapes import shapes_in
 from qdq_cli.sensitivity.work import WorkMeter
 from qdq_cli.targets.known import target_for, target_for_types
-from qdq_cli.tuning.budget import Pair, cheapest_types
-
-_TIE = 1e-9
-"""Percent that decides for the type which an operator has, where another one takes as long."""
+from qdq_cli.tuning.budget import Pair
 
 _LEAST = 1e-6
 """Percent below which what two operators save together is rounding."""
@@ -97,9 +94,9 @@ def fastest_mix(
 ) -> Start:
     """Find the fastest mix, and what each other type of each operator costs beside it.
 
-    It starts from the fastest single type, and asks which other type would save time, of each operator alone, and of
-    two that follow one another together: between these stands no Q or DQ then. Where all that saves time so does not
-    save it together, the single type stays.
+    It starts from the fastest single type, and asks of each operator alone which other type would save time: a Q or DQ
+    between two types is counted, that between two operators which change together twice. Where all that saves time
+    alone does not save it together, the single type stays.
 
     Args:
         clock: Predicts times.
@@ -113,7 +110,7 @@ def fastest_mix(
         others = (_changed(base, number, position, unit) for position in range(len(unit.kinds)))
         rows.append(tuple(clock.percent(mix) - whole for mix in others))
         advance(number + 1, len(units))
-    fastest = min((base, _one_by_one(units, base, rows), _whole_stretches(clock, units, base, rows)), key=clock.percent)
+    fastest = min((base, _one_by_one(units, base, rows)), key=clock.percent)
     taken = [unit.kinds.index(kind) for unit, kind in zip(units, fastest, strict=True)]
     costs = tuple(tuple(cost - row[place] for cost in row) for row, place in zip(rows, taken, strict=True))
     return Start(fastest, costs, _pairs(clock, units, fastest, costs))
@@ -125,19 +122,6 @@ def _one_by_one(units: Sequence[Unit], base: Mix, rows: Sequence[tuple[float, ..
         unit.kinds[min(range(len(row)), key=lambda place: (row[place], unit.kinds[place] is not kind))]
         for unit, row, kind in zip(units, rows, base, strict=True)
     )
-
-
-def _whole_stretches(clock: MixClock, units: Sequence[Unit], base: Mix, rows: Sequence[tuple[float, ...]]) -> Mix:
-    """Return the types that save most beside a mix, by single changes and by those of two neighbours at a time."""
-    pairs = _pairs(clock, units, base, rows)
-    quiet = [(0.0,) * len(unit.kinds) for unit in units]
-    own = [unit.kinds.index(kind) for unit, kind in zip(units, base, strict=True)]
-    costs = [
-        tuple(cost + _TIE * (place != kept) for place, cost in enumerate(row))
-        for row, kept in zip(rows, own, strict=True)
-    ]
-    places = cheapest_types(quiet, costs, 1.0, pairs) or own
-    return tuple(unit.kinds[place] for unit, place in zip(units, places, strict=True))
 
 
 def _pairs(clock: MixClock, units: Sequence[Unit], mix: Mix, costs: Sequence[Sequence[float]]) -> tuple[Pair, ...]:
