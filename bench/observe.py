@@ -24,7 +24,8 @@ from qdq_cli.data.batches import Batch
 from qdq_cli.model import files
 from qdq_cli.placement.plan import Plan, make_plan
 from qdq_cli.preparing.prepare import prepare
-from qdq_cli.running.runner import Watched, observe
+from qdq_cli.running.runner import observe
+from qdq_cli.running.watched import Watched
 from qdq_cli.targets.tensorrt.table import TENSORRT
 
 GOALS = {"mobilenet_v2": 1.4, "resnet50": 1.1, "vit_tiny": 1.3, "bert_base": 1.3}

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from calibrators import Extremes, Histogram
 from qdq_cli.calibrating.calibration_data import Samples
-from qdq_cli.calibrating.pieces import Place, take_pieces
+from qdq_cli.calibrating.pieces import Pieces
 from qdq_cli.calibrating.sample_keys import SampleKeys
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.data.batches import Batch, Group, load_readable_batch
@@ -19,8 +19,9 @@ from qdq_cli.data.values import SampleValues
 from qdq_cli.model.linear import Linear
 from qdq_cli.placement.target import Target
 from qdq_cli.process.interrupts import Stop, never
-from qdq_cli.process.progress import Listener, telling
+from qdq_cli.process.progress import Listener
 from qdq_cli.running import runner
+from qdq_cli.running.watched import Watched
 
 
 @dataclass(frozen=True)
@@ -86,20 +87,21 @@ def run_samples(
     """
     if job.readers and keys is None:
         keys = SampleKeys(samples.every, samples.selection.calibration)
-    loader = _Loader(samples, keys, stop)
+    wanted = set(job.tensors)
+    readers = {name: linears for name, linears in job.readers.items() if name in wanted}
+    loader = _Loader(samples, keys, stop, looked=bool(readers))
+    pieces = Pieces(readers, loader.keys_of) if readers else None
     groups = samples.batches.groups
     with listener.progress("calibrating", len(groups)) as advance:
         tell = _told(advance, listener, stop)
-        watched = runner.Watched(job.tensors, job.extremes)
+        watched = Watched(job.tensors, job.extremes, pieces)
         found = runner.observe(job.model, watched, groups, loader.load, threads=job.threads, on_batch=tell)
     listener.detail(f"observed {found.way}")
-    readers = {name: linears for name, linears in job.readers.items() if name in found.histograms}
-    if readers:
-        with telling(listener, "looking at samples"):
-            take_pieces(job.model, readers, found.histograms, samples.every, loader.places)
+    if pieces is not None:
+        pieces.add_to(found.histograms)
     notes = tuple(loader.notes())
     return Seen(
-        found.histograms, loader.samples, frozenset(loader.places), notes, loader.left, loader.values, found.extremes
+        found.histograms, loader.samples, frozenset(loader.keys), notes, loader.left, loader.values, found.extremes
     )
 
 
@@ -121,16 +123,18 @@ def _told(advance: runner.Progress, listener: Listener, stop: Stop) -> runner.Pr
 class _Loader:
     """Reads batches, and counts the samples of those it hands out: what is handed out is run, or the run fails."""
 
-    def __init__(self, samples: Samples, keys: SampleKeys | None, stop: Stop) -> None:
+    def __init__(self, samples: Samples, keys: SampleKeys | None, stop: Stop, *, looked: bool) -> None:
         self.samples = 0
         self.left = 0
-        self.places: dict[str, Place] = {}
+        self.keys: set[str] = set()
         self.values = SampleValues()
         self._data = samples
         self._stop = stop
         self._keys = keys
         self._unreadable = UnreadableSamples(len(samples.selection.calibration))
         self._lock = threading.Lock()
+        self._looked = looked  # keys are asked for behind each run
+        self._under_way: dict[Group, list[str]] = {}
 
     def load(self, group: Group) -> Batch | None:
         """Read one batch; None where nothing of it can be run, or where the run is to end early."""
@@ -142,15 +146,21 @@ class _Loader:
         if batch is None:
             return None
         found = [] if self._keys is None else [self._keys.of(index) for index in batch.indices]
-        places = {key: Place(group, position) for position, key in enumerate(found)}
         with self._lock:
             varied = self.values.varied
         values = SampleValues.of(batch, varied)
         with self._lock:
             self.values.merge(values)
             self.samples += batch.samples
-            self.places.update(places)
+            self.keys.update(found)
+            if self._looked:
+                self._under_way[batch.indices] = found
         return batch
+
+    def keys_of(self, batch: Batch) -> list[str]:
+        """The keys of the samples of a batch that was just run; asked once."""
+        with self._lock:
+            return self._under_way.pop(batch.indices)
 
     def notes(self) -> list[str]:
         """What was left out."""

@@ -57,6 +57,39 @@ class Blocks:
             yield np.ascontiguousarray(sample[-1, :, : self.channels % self.width])
 
 
+@dataclass(frozen=True)
+class Laid:
+    """A tensor as it lies in memory, of which parts can be read in plain order.
+
+    Args:
+        array: The tensor; one in blocks as it calls itself, [N, blocks * width, ...].
+        blocks: How its channels lie; None for plain order.
+    """
+
+    array: NDArray[Any]
+    blocks: Blocks | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape in plain order."""
+        shape = self.array.shape
+        return shape if self.blocks is None else (shape[0], self.blocks.channels, *shape[2:])
+
+    def part(self, row: int, window: tuple[slice, ...] = ()) -> NDArray[Any]:
+        """Return a window of one row, [1, ...], in plain order.
+
+        Args:
+            row: Its place on axis 0.
+            window: What to take on each axis from axis 2 on; nothing takes all.
+        """
+        if self.blocks is None:
+            return self.array[(slice(row, row + 1), *((slice(None),) * bool(window)), *window)]
+        width, spatial = self.blocks.width, self.array.shape[2:]
+        lying = self.array[row].reshape(-1, *spatial, width)[(slice(None), *window)]
+        plain: NDArray[Any] = np.moveaxis(lying, -1, 1).reshape(1, self.blocks.padded, *lying.shape[1:-1])
+        return plain[:, : self.blocks.channels]
+
+
 @functools.cache
 def block_width() -> int:
     """Channels of a block on this processor, as a convolution to one channel shows; 0 where there are no blocks."""

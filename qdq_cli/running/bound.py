@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ _FLOATS: dict[str, type[np.generic]] = {
     "tensor(double)": np.float64,
     "tensor(bfloat16)": np.uint16,  # bits; NumPy has no such type
 }
+_SIZES = "tensor(int64)"
+_ELEMENTS = {**_FLOATS, _SIZES: np.int64}
 _OTHER_TYPES = {"tensor(bfloat16)": 16}  # TensorProto.DataType where a NumPy type does not say it
 _LINE_BYTES = 64  # of the cache: no two outputs share one
 
@@ -38,13 +40,14 @@ class BoundSession:
     the model does not say how large its outputs get, ONNX Runtime allocates them one by one in the first run.
 
     Args:
-        session: All its outputs are floating-point tensors.
+        session: Its outputs are floating-point tensors.
+        sizes: Names of outputs that hold sizes of tensors instead, in int64.
 
     Raises:
         ModelError: An output is of another type.
     """
 
-    def __init__(self, session: ort.InferenceSession) -> None:
+    def __init__(self, session: ort.InferenceSession, sizes: Collection[str] = ()) -> None:
         self._session = session
         self._binding = session.io_binding()
         self._inputs = {value.name: value.type for value in session.get_inputs()}
@@ -52,7 +55,7 @@ class BoundSession:
         self._binds = "tensor(string)" not in self._inputs.values()  # strings cannot be bound, only handed over
         self._outputs = {value.name: value.type for value in session.get_outputs()}
         for value in session.get_outputs():
-            if value.type not in _FLOATS:
+            if value.type not in _FLOATS and not (value.type == _SIZES and value.name in sizes):
                 raise ModelError(f"The tensor '{value.name}' is {value.type}, expected one of {', '.join(_FLOATS)}.")
         self._shapes: tuple[Shape, ...] | None = None  # of the inputs the output memory is for
         self._views: list[NDArray[Any]] = []
@@ -72,7 +75,7 @@ class BoundSession:
             options: Of this run.
 
         Returns:
-            The outputs in the session's order, float16, float32 or float64; valid until the next run.
+            The outputs in the session's order, float16, float32, float64, or int64 of sizes; valid until the next run.
 
         Raises:
             DataError: An input has no array.
@@ -119,7 +122,7 @@ class BoundSession:
         found = [tuple(dims.get(dim, dim) for dim in self._declared[name]) for name in self._outputs]
         if not self._steady or not all(isinstance(dim, int) and dim > 0 for shape in found for dim in shape):
             return
-        types = [np.dtype(_FLOATS[kind]) for kind in self._outputs.values()]
+        types = [np.dtype(_ELEMENTS[kind]) for kind in self._outputs.values()]
         self._views = _in_one_piece(list(zip(found, types, strict=True)))
         for (name, kind), view in zip(self._outputs.items(), self._views, strict=True):
             element = _OTHER_TYPES.get(kind, view.dtype)
@@ -167,7 +170,7 @@ def _in_one_piece(arrays: Sequence[tuple[Shape, np.dtype[Any]]]) -> list[NDArray
 
 def _view(value: Any) -> NDArray[Any]:
     """The memory of an OrtValue as an array, not copied."""
-    dtype, shape = np.dtype(_FLOATS[value.data_type()]), tuple(value.shape())
+    dtype, shape = np.dtype(_ELEMENTS[value.data_type()]), tuple(value.shape())
     size_bytes = math.prod(shape) * dtype.itemsize
     if size_bytes == 0:
         return np.empty(shape, dtype)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from qdq_cli.process.scratch import scratch_folder
 from qdq_cli.running.blocks import Blocks, block_width
 from qdq_cli.running.execution import current
 from qdq_cli.running.extremes import hand_out_extremes, read_blocks
-from qdq_cli.running.inside import hand_out_of_bodies, rounds
+from qdq_cli.running.inside import hand_out_of_bodies
 from qdq_cli.running.session import SessionOptions, Source, make_session
 
 _LARGE_BYTES = 1024  # weights from this size on are handed to ONNX Runtime in place
@@ -46,6 +46,7 @@ class TakeOut:
         inputs: Those asked for that are fed, not computed.
         extremes: Name of the tensor behind each pair of further outputs: its smallest and its largest value.
         blocked: Number of an output that is in blocks -> how its channels lie.
+        shapes: Tensor in a body -> which of `tensors` holds its rank and sizes in every round.
         why: Why this way was taken, the blocks or plain order, to follow "since".
     """
 
@@ -54,12 +55,18 @@ class TakeOut:
     inputs: tuple[str, ...]
     extremes: tuple[str, ...] = ()
     blocked: Mapping[int, Blocks] = field(default_factory=dict)
+    shapes: Mapping[str, str] = field(default_factory=dict)
     why: str = ""
 
 
 @contextlib.contextmanager
 def taking_out(
-    model: ir.Model, tensors: Sequence[str], threads: int, extremes: Sequence[str] = ()
+    model: ir.Model,
+    tensors: Sequence[str],
+    threads: int,
+    extremes: Sequence[str] = (),
+    *,
+    shaped: Collection[str] = (),
 ) -> Iterator[TakeOut]:
     """Make a session whose outputs are `tensors`; until the end of the block it may use files and the model's weights.
 
@@ -69,13 +76,14 @@ def taking_out(
         threads: Threads of one run.
         extremes: Names of tensors, of the main graph or in a body, whose smallest and largest value are wanted and no
             more: they stay inside.
+        shaped: Names of tensors whose shapes are wanted too, where they stand in a body.
 
     Raises:
         ModelError: A tensor is not there, or ONNX Runtime cannot load the model.
     """
     fed = {value.name for value in model.graph.inputs}
     inputs = tuple(name for name in tensors if name in fed)
-    part = part_for(model, [name for name in tensors if name not in fed], extremes)
+    part = part_for(model, [name for name in tensors if name not in fed], extremes, shaped=shaped)
     proto, source = part.model, part.source
     names = tuple(part.tensors.get(value.name, value.name) for value in proto.graph.output)
     with contextlib.ExitStack() as stack:
@@ -86,7 +94,8 @@ def taking_out(
             session, blocked, why = _blocked_session(source, threads, stack)
         if names and session is None:
             session = make_session(source, SessionOptions(threads=threads, optimize=True, observes=True))
-        yield TakeOut(session, names[: len(names) - 2 * len(extremes)], inputs, tuple(extremes), blocked, why)
+        tensors = names[: len(names) - 2 * len(extremes)]
+        yield TakeOut(session, tensors, inputs, tuple(extremes), blocked, part.shapes, why)
 
 
 def _why_plain(model: onnx.ModelProto) -> str:
@@ -115,18 +124,10 @@ class Part(NamedTuple):
     tensors: Mapping[str, str]
     shapes: Mapping[str, str] = MappingProxyType({})
 
-    def rounds_of(self, found: Mapping[str, NDArray[Any]]) -> dict[str, list[NDArray[Any]]]:
-        """Put together what each tensor held in every round; the one that there is, where it stands in no body.
 
-        Args:
-            found: Output -> what a run gave.
-        """
-        whole = {self.tensors.get(name, name): array for name, array in found.items()}
-        inside = {tensor: list(rounds(whole[tensor], whole[shapes])) for tensor, shapes in self.shapes.items()}
-        return {name: inside.get(name, [array]) for name, array in whole.items()}
-
-
-def part_for(model: ir.Model, tensors: Sequence[str], extremes: Sequence[str] = (), *, shaped: bool = False) -> Part:
+def part_for(
+    model: ir.Model, tensors: Sequence[str], extremes: Sequence[str] = (), *, shaped: Collection[str] = ()
+) -> Part:
     """Cut out what some computed tensors need.
 
     Args:
@@ -134,14 +135,14 @@ def part_for(model: ir.Model, tensors: Sequence[str], extremes: Sequence[str] = 
         tensors: Names of the tensors; those in the bodies of If, Loop and Scan too.
         extremes: Names of tensors, graph inputs among them, of which two outputs more each say the smallest and the
             largest value; those in bodies too.
-        shaped: Whether the shapes of tensors in bodies are outputs too.
+        shaped: Names of tensors whose shapes are outputs too, where they stand in a body.
 
     Raises:
         ModelError: No node computes one of the tensors.
     """
     proto, weights = without_weights(model)
     types = _types_in_bodies(model.graph)
-    inside, ends, shapes = hand_out_of_bodies(proto, tensors, types, extremes, tensors if shaped else ())
+    inside, ends, shapes = hand_out_of_bodies(proto, tensors, types, extremes, shaped)
     tensors = [*(inside.get(name, name) for name in tensors), *shapes.values()]
     extremes = [ends.get(name, name) for name in extremes]
     fed = {value.name for value in proto.graph.input}

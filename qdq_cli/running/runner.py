@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
@@ -30,14 +29,16 @@ from qdq_cli.model.integer_io import as_taken, codes_in
 from qdq_cli.process.abreast import waited_for
 from qdq_cli.process.errors import ModelError
 from qdq_cli.process.interrupts import hearing_by_asking, insist
-from qdq_cli.running.blocks import Blocks
+from qdq_cli.running.blocks import Blocks, Laid
 from qdq_cli.running.bound import BoundSession, array_for
 from qdq_cli.running.execution import current
+from qdq_cli.running.inside import rounds
 from qdq_cli.running.not_finite import not_finite_error
 from qdq_cli.running.outputs import TakeOut, taking_out
 from qdq_cli.running.plain import plain
 from qdq_cli.running.providers import one_run_at_a_time
 from qdq_cli.running.session import SessionOptions, Source, as_model_error, cores, make_session
+from qdq_cli.running.watched import Found, Looker, Watched
 from qdq_cli.running.way import way_text
 from qdq_cli.screen.sentences import some_of
 
@@ -45,38 +46,11 @@ Id = TypeVar("Id")
 Progress = Callable[[int, int], None]
 """(batches done, batches in all)"""
 
+
 _SURE_WORKERS = 2  # start without asking how much memory a run takes
 _MEMORY_BYTES = 2 << 30  # for the tensors taken out, all workers together; more workers than that do not start
 _WORTH_COMPILING = 100_000_000  # values; counting them with NumPy takes as long as loading the compiled counter
 _POLL_SECONDS = 0.1  # how often progress is told; the end is noticed at once
-
-
-@dataclass(frozen=True)
-class Watched:
-    """The tensors of a model that are observed.
-
-    Args:
-        counted: Names of those whose values are counted.
-        extremes: Names of those whose smallest and largest value are wanted and no more, which costs far less.
-    """
-
-    counted: Sequence[str]
-    extremes: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Found:
-    """What was observed; equal for any number of threads and any order.
-
-    Args:
-        histograms: Tensor name -> histogram, in the order asked for.
-        extremes: Tensor name -> extremes.
-        way: In one line, how that was done on this machine.
-    """
-
-    histograms: dict[str, Histogram]
-    extremes: dict[str, Extremes]
-    way: str = ""
 
 
 def observe(
@@ -107,8 +81,9 @@ def observe(
     require_finite_weights(model)
     names = tuple(dict.fromkeys(watched.counted))
     extremes = tuple(name for name in dict.fromkeys(watched.extremes) if name not in set(names))
-    with taking_out(model, names, 1, extremes) as take_out:
-        job = _Job(batches, load)
+    looker = watched.looker
+    with taking_out(model, names, 1, extremes, shaped=looker.names if looker else ()) as take_out:
+        job = _Job(batches, load, looker)
         most = 1 if one_run_at_a_time(current().provider) else threads or cores()
         workers = [_Worker(number, job, take_out) for number in range(min(most, max(1, len(batches))))]
         _work(workers, job, on_batch)
@@ -130,10 +105,11 @@ def _joined(workers: Sequence[_Worker[Any]], names: Sequence[str]) -> dict[str, 
 class _Job(Generic[Id]):
     """What the workers share: the batches still to run, and what became known on the way."""
 
-    def __init__(self, batches: Sequence[Id], load: Callable[[Id], Batch | None]) -> None:
+    def __init__(self, batches: Sequence[Id], load: Callable[[Id], Batch | None], looker: Looker | None) -> None:
         self.total = len(batches)
         self.done = 0
         self.load = load
+        self.looker = looker
         self.options = ort.RunOptions()
         self._rest = iter(enumerate(batches))
         self._open = True
@@ -181,11 +157,13 @@ class _Worker(Generic[Id]):
     def __init__(self, number: int, job: _Job[Id], take_out: TakeOut) -> None:
         self.number = number
         self.position = 0  # of the batch under way
-        self.histograms = {name: Histogram() for name in (*take_out.inputs, *take_out.tensors)}
+        shapes = frozenset(take_out.shapes.values())
+        computed = (name for name in take_out.tensors if name not in shapes)
+        self.histograms = {name: Histogram() for name in (*take_out.inputs, *computed)}
         self.ends = np.tile([[np.inf], [-np.inf]], len(take_out.extremes))  # smallest and largest values
         self._job = job
         self._take_out = take_out
-        self._bound = None if take_out.session is None else BoundSession(take_out.session)
+        self._bound = None if take_out.session is None else BoundSession(take_out.session, shapes)
         self._is_first = True
 
     def work(self) -> None:
@@ -209,11 +187,25 @@ class _Worker(Generic[Id]):
         for name in self._take_out.inputs:
             self._count(name, batch.arrays[name], batch)
         counted = len(self._take_out.tensors)
-        for number, (name, array) in enumerate(zip(self._take_out.tensors, activations[:counted], strict=True)):
-            self._count(name, array, batch, self._take_out.blocked.get(number))
+        found = {
+            name: Laid(array, self._take_out.blocked.get(number))
+            for number, (name, array) in enumerate(zip(self._take_out.tensors, activations[:counted], strict=True))
+        }
+        for name, laid in found.items():
+            if name in self.histograms:
+                self._count(name, laid.array, batch, laid.blocks)
+        if (looker := self._job.looker) is not None:
+            looker.look(batch, {name: self._rounds_of(name, found) for name in looker.names})
         ends = np.array([float(array) for array in activations[counted:]])
         np.minimum(self.ends[0], ends[::2], out=self.ends[0])
         np.maximum(self.ends[1], ends[1::2], out=self.ends[1])
+
+    def _rounds_of(self, name: str, found: Mapping[str, Laid]) -> list[Laid]:
+        """What a tensor held in every round; the one that there is, where it stands in no body."""
+        shapes = self._take_out.shapes.get(name)
+        if shapes is None:
+            return [found[name]]
+        return [Laid(array) for array in rounds(found[name].array, found[shapes].array)]
 
     def _run(self, batch: Batch) -> list[NDArray[Any]]:
         if self._bound is None:

@@ -22,6 +22,7 @@ from qdq_cli.data.batches import Batch
 from qdq_cli.placement.topology import float_tensors
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.running import runner
+from qdq_cli.running.watched import Watched
 
 F = np.float32
 RNG = np.random.default_rng(7)
@@ -81,9 +82,7 @@ def prepared(model: onnx.ModelProto) -> ir.Model:
 def observed(model: ir.Model, samples: np.ndarray = SAMPLES) -> CalibrationTable:
     """The table of all its float tensors, written and read back."""
     batches = [Batch({"x": sample[None]}, ("s",), 1) for sample in samples]
-    histograms = runner.observe(
-        model, runner.Watched(float_tensors(model.graph)), batches, lambda batch: batch
-    ).histograms
+    histograms = runner.observe(model, Watched(float_tensors(model.graph)), batches, lambda batch: batch).histograms
     portrait = draw_portrait(model, input_shapes(model, [(1, *samples.shape[1:])]))
     return decode_table(encode_table(table_of(model, histograms, "", ["0" * 16], portrait)))
 
@@ -158,9 +157,7 @@ def of_four(model: onnx.ModelProto) -> CalibrationTable:
     """The table of a model that takes four samples a run."""
     built = prepared(model)
     batches = [Batch({"x": SAMPLES[:4]}, ("s",) * 4, 4)]
-    histograms = runner.observe(
-        built, runner.Watched(float_tensors(built.graph)), batches, lambda batch: batch
-    ).histograms
+    histograms = runner.observe(built, Watched(float_tensors(built.graph)), batches, lambda batch: batch).histograms
     portrait = draw_portrait(built, input_shapes(built, [(4, *SAMPLES.shape[1:])]))
     return decode_table(encode_table(table_of(built, histograms, "", ["0" * 16], portrait)))
 

@@ -27,8 +27,9 @@ from qdq_cli.process.interrupts import (
     never,
     stop_on_signals,
 )
-from qdq_cli.running.runner import Runner, Watched, observe
+from qdq_cli.running.runner import Runner, observe
 from qdq_cli.running.session import Source
+from qdq_cli.running.watched import Watched
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from calibrators import Histogram
-from qdq_cli.running.blocks import Blocks, block_width
+from qdq_cli.running.blocks import Blocks, Laid, block_width
 from qdq_cli.running.session import SessionOptions, make_session
 
 
@@ -64,3 +64,15 @@ def test_padded_is_a_whole_number_of_blocks():
         blocks = Blocks(channels, width)
         assert blocks.padded % width == 0
         assert 0 <= blocks.padded - channels < width
+
+
+@pytest.mark.parametrize("width", [4, 8, 16])
+@pytest.mark.parametrize("channels", [1, 3, 8, 17, 32])
+def test_a_part_is_that_of_the_tensor_in_plain_order(channels: int, width: int):
+    plain = np.random.default_rng(channels).normal(size=(3, channels, 5, 4)).astype(np.float32)
+    held = Laid(blocked(plain, width, np.nan), Blocks(channels, width))
+    assert held.shape == plain.shape == Laid(plain).shape
+    for row, window in itertools.product(range(3), [(), (slice(1, 4), slice(0, 2)), (slice(0, 5), slice(3, 4))]):
+        expected = plain[row : row + 1][(slice(None), slice(None), *window)]
+        assert np.array_equal(held.part(row, window), expected)
+        assert np.array_equal(Laid(plain).part(row, window), expected)

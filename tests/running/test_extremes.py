@@ -8,7 +8,8 @@ import pytest
 
 from calibrators import Extremes
 from qdq_cli.running.outputs import taking_out
-from qdq_cli.running.runner import Watched, observe
+from qdq_cli.running.runner import observe
+from qdq_cli.running.watched import Watched
 from tests.networks import Network
 from tests.running.test_runner import conv_model, loaded, loader, relu_model
 

@@ -26,8 +26,9 @@ from qdq_cli.process.errors import DataError, ModelError
 from qdq_cli.running import runner
 from qdq_cli.running.bound import BoundSession
 from qdq_cli.running.outputs import set_outputs, taking_out
-from qdq_cli.running.runner import Runner, Watched
+from qdq_cli.running.runner import Runner
 from qdq_cli.running.session import SessionOptions, Source, make_session
+from qdq_cli.running.watched import Watched
 
 FLOAT = TensorProto.FLOAT
 RANDOM = np.random.default_rng(7)
