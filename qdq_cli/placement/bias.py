@@ -9,12 +9,33 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from calibrators.qparams import QParams
-from qdq_cli.model.nodes import float_attribute, is_op
+from qdq_cli.model.nodes import float_attribute, input_at, is_op, only_consumer, rank
+from qdq_cli.placement.operators import operator_of
 
 
 def adds_plainly(node: ir.Node) -> bool:
     """Say whether an operator adds its bias to its products as they are: a Gemm may scale both."""
     return not is_op(node, "Gemm") or all(float_attribute(node, name, 1.0) == 1.0 for name in ("alpha", "beta"))
+
+
+def bias_use(node: ir.Node) -> tuple[ir.Node, int] | None:
+    """Return what reads the bias of a weighted operator, and where; None where it has none, or scales it.
+
+    Of a product of two matrices it is the Add behind that alone reads it: kernels compute both as one Gemm.
+    """
+    if is_op(node, "MatMul"):
+        return _use_behind(node)
+    slot = operator_of(node).bias
+    return (node, slot) if slot is not None and input_at(node, slot) is not None and adds_plainly(node) else None
+
+
+def _use_behind(product: ir.Node) -> tuple[ir.Node, int] | None:
+    use = only_consumer(product.outputs[0])
+    two_dims = rank(input_at(product, 0)) == rank(input_at(product, 1)) == 2
+    if use is None or not is_op(use[0], "Add") or not two_dims:
+        return None
+    add, slot = use[0], 1 - use[1]
+    return (add, slot) if rank(input_at(add, slot)) == 1 else None
 
 
 @dataclass(frozen=True)

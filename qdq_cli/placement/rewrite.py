@@ -26,10 +26,9 @@ from qdq_cli.model.emit import Emitter, Parameters, codes_when_read, stored_dtyp
 from qdq_cli.model.emit_blocks import dynamic_pair, stored_blocks
 from qdq_cli.model.nodes import consumers, input_at, is_constant, is_op, name_of
 from qdq_cli.model.opset import opset_of
-from qdq_cli.placement.bias import adds_plainly, bias_codes
+from qdq_cli.placement.bias import bias_codes, bias_use
 from qdq_cli.placement.half_joins import join_on_codes, runs_on_int8
 from qdq_cli.placement.kept_float import keep_float
-from qdq_cli.placement.operators import operator_of
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.propagate import nodes_on_codes, propagate
 from qdq_cli.placement.record import Use, WeightTarget
@@ -302,10 +301,10 @@ class _Writer:
 
     def quantize_bias(self, target: WeightTarget) -> None:
         """Store the bias of an operator as INT32 in steps of its products, where it has one that can be."""
-        node, slot = self._nodes[target.use.node], operator_of(self._nodes[target.use.node]).bias
-        value = None if slot is None else input_at(node, slot)
+        node, slot = bias_use(self._nodes[target.use.node]) or (None, 0)
+        value = None if node is None else input_at(node, slot)
         data, weight = self._read.get(Use(target.use.node, 0)), self._read[target.use]
-        if value is None or slot is None or data is None or not is_constant(value) or not adds_plainly(node):
+        if node is None or value is None or data is None or not is_constant(value):
             return
         found = bias_codes(_array_of(value), data, weight)
         if found is not None:

@@ -12,7 +12,16 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from qdq_cli import CalibrateConfig, DataConfig, PlanConfig, QuantizeConfig, RangeConfig, VerifyConfig, quantize_model
+from qdq_cli import (
+    CalibrateConfig,
+    DataConfig,
+    PlanConfig,
+    QuantizeConfig,
+    RangeConfig,
+    VerifyConfig,
+    quantize,
+    quantize_model,
+)
 from qdq_cli.calibrating.calibrate import calibrate_model
 from qdq_cli.config.forms import BUILT_BY_NVIDIA, Cpu, WeightForm
 from qdq_cli.model.saturated import saturate_products
@@ -147,6 +156,20 @@ def test_weights_of_seven_bits_saturate_nothing(tmp_path: Path):
     model = ir.serde.deserialize_model(optimized(report.output, tmp_path))
     found = saturate_products(model)
     assert (found.written, found.left) == (0, ())
+
+
+def test_a_bias_added_behind_a_product_goes_into_its_kernel(tmp_path: Path):
+    """ONNX Runtime makes a Gemm of both, which is on integers where the bias is INT32 or codes come out."""
+    net = Network()
+    product = net.op("MatMul", net.input("x", (2, 64)), net.constant(net.weight(64, 8), "w"), name="product")
+    model = tmp_path / "head.onnx"
+    onnx.save(net.proto(net.op("Add", product, net.constant(net.weight(8), "b"), name="sum")), model)
+    samples = [{"x": np.random.default_rng(seed).normal(size=(2, 64)).astype(np.float32)} for seed in range(4)]
+    output = tmp_path / "head.qdq.onnx"
+    result = quantize(model, samples, target=NAME, verify=0)
+    result.save(output)
+    assert "QGemm" in {node.op_type for node in optimized(str(output), tmp_path).graph.node}
+    assert (result.report.predicted.quantized_layers, result.report.weighted_ops.quantized) == (1, 1)
 
 
 def test_what_is_written_for_is_said(tmp_path: Path):

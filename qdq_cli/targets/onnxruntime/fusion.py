@@ -22,7 +22,6 @@ from qdq_cli.model.nodes import (
     is_constant,
     is_op,
     only_consumer,
-    rank,
 )
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.scales import (
@@ -33,6 +32,7 @@ from qdq_cli.model.scales import (
     stored_type,
     tensor_scale,
 )
+from qdq_cli.placement.bias import bias_use
 from qdq_cli.placement.kept_float import is_rounded
 from qdq_cli.placement.prediction import Alone, Fused, Fusions
 from qdq_cli.placement.propagate import propagate
@@ -331,12 +331,8 @@ def _product(node: ir.Node, given: Given, behind: Behind) -> str:
 
 def _added_bias(node: ir.Node) -> ir.Value | None:
     """Return what an Add puts onto a product of matrices, where ONNX Runtime makes a Gemm of both (MatMulAddFusion)."""
-    use = only_consumer(node.outputs[0])
-    two_dims = rank(input_at(node, 0)) == rank(input_at(node, 1)) == 2
-    if use is None or not is_op(use[0], "Add") or not two_dims:
-        return None
-    other = input_at(use[0], 1 - use[1])
-    return other if other is not None and len(other.shape or ()) == 1 else None
+    use = bias_use(node)
+    return None if use is None else input_at(*use)
 
 
 Rule = Callable[[ir.Node, Given, Behind], str]
