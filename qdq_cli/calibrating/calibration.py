@@ -32,7 +32,7 @@ from qdq_cli.calibrating.observing import Job, Seen, run_samples
 from qdq_cli.calibrating.ruined import small_readers
 from qdq_cli.calibrating.sample_keys import SampleKeys
 from qdq_cli.calibrating.stored import find, portrait_for, provider_of, table_of, with_groupings
-from qdq_cli.calibrating.unfit import ends_of, way_out
+from qdq_cli.calibrating.unfit import OTHER_OPTIONS, ends_of, way_out
 from qdq_cli.config.execution import ON_CPU
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
@@ -278,7 +278,8 @@ def _from_cache(
     else:
         return found
     if samples is not None and config.cache_missing is None:
-        return replace(NOTHING, notes=(f"The calibration cache {path} is made again: {problem}.",))
+        why = f" {OTHER_OPTIONS}" if hit.missing and hit.same_network else ""
+        return replace(NOTHING, notes=(f"The calibration cache {path} is made again: {problem}.{why}",))
     if samples is not None and config.cache_missing == "calibrate" and fed_alike and hit.missing:
         return replace(found, from_cache=False, served=table, stored=False)
     raise DataError(

@@ -10,6 +10,8 @@ from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.placement.plan import Plan
 
+OTHER_OPTIONS = "It was made for another target or other options; qdq calibrate --every-target serves every target."
+
 
 def ends_of(model: ir.Model, plan: Plan) -> frozenset[str]:
     """Name the tensors at the ends of a model that a plan quantizes: another plan observes none of the outputs."""
@@ -36,10 +38,8 @@ def way_out(
         )
     if samples is None:
         more = f"; qdq cache check MODEL {config.cache} -v with the same options names all" if missing else ""
-        if missing and same_network:
-            made = "It was made for another target or other options; qdq calibrate --every-target serves every target."
-        else:
-            made = "It was made for other weights, another network, or in another way."
+        other = "It was made for other weights, another network, or in another way."
+        made = OTHER_OPTIONS if missing and same_network else other
         return f"{made} Give --calib to make it again{more}."
     if config.cache_missing == "calibrate":
         return "Choose the preprocessing of the cache with --preprocess, or calibrate everything with --recalibrate."

@@ -8,6 +8,9 @@ import click
 
 from qdq_cli.screen.sentences import did_you_mean
 
+_SAMPLES = ("--calib", "--data")
+"""Where commands take samples from: what calibrates is one, what is compared on the other."""
+
 
 class CommandGroup(click.Group):
     """A command that holds others."""
@@ -33,5 +36,9 @@ class CommandGroup(click.Group):
 
 def no_such_option(error: click.NoSuchOption) -> str:
     """Say that an option is not there, and which one comes nearest."""
-    near: Any = error.possibilities or ()
-    return f"No such option '{error.option_name}'. {did_you_mean(error.option_name, tuple(near))}".rstrip()
+    name, command = error.option_name, error.ctx.command if error.ctx is not None else None
+    taken = {known for parameter in (command.params if command is not None else ()) for known in parameter.opts}
+    near = [known for known in _SAMPLES if known in taken] if name in _SAMPLES else []
+    possible: Any = error.possibilities or ()
+    hint = f"Did you mean '{near[0]}'?" if near else did_you_mean(name, tuple(possible))
+    return f"No such option '{name}'. {hint}".rstrip()

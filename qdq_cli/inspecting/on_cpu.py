@@ -217,7 +217,7 @@ def _rows(found: CpuInspection) -> Iterator[tuple[str, str]]:
     inside, ends = (sum(entry.boundary is at_end for entry in found.alone) for at_end in (False, True))
     if found.merged:
         yield "in kernels", f"{count_text(len(found.merged), 'operator')} computed with the one before"
-    yield "work", work_text(found.predicted, "codes")
+    yield "work", work_text(found.predicted, "codes", way="; --input-shape")
     yield "Q/DQ that stay", f"{inside} inside, {ends} at inputs and outputs"
 
 

@@ -90,8 +90,14 @@ def quantized(report: Report) -> str:
     return f"{ops.quantized} of {count_text(ops.total, 'weighted operator')}; {scales}"
 
 
-def work_text(prediction: Prediction, title: str) -> str:
-    """Write the shares of the work in a type: "99.1 % of the MACs, 87.5 % of the activation traffic in INT8"."""
+def work_text(prediction: Prediction, title: str, way: str = "") -> str:
+    """Write the shares of the work in a type: "99.1 % of the MACs, 87.5 % of the activation traffic in INT8".
+
+    Args:
+        prediction: What runs in which type.
+        title: Name of the type.
+        way: What gives kernels their shapes, where some have none.
+    """
     if prediction.weights_alone and not prediction.quantized_layers:
         operators = count_text(prediction.weighted_layers, "weighted operator")
         return f"{prediction.weights_alone} of {operators} read {title} and compute in float"
@@ -106,7 +112,7 @@ def work_text(prediction: Prediction, title: str) -> str:
     text = f"{', '.join(known)} in {title}" if known else ""
     if macs is None:
         text = "share of the MACs: not known" + (f"; {text}" if text else "")
-    return text + (f" ({count_text(unknown, 'kernel')} of unknown shape left out)" if unknown else "")
+    return text + (f" ({count_text(unknown, 'kernel')} of unknown shape left out{way})" if unknown else "")
 
 
 def runtime_title(report: Report) -> str:

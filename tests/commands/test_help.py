@@ -132,6 +132,8 @@ def test_options_for_experts_name_a_topic_that_is_explained():
         ("cache m.onnx", "No such command 'm.onnx'.\n"),
         ("quantize m.onnx --calb x", "No such option '--calb'. Did you mean '--calib'?\n"),
         ("quantize m.onnx --no-mah", "No such option '--no-mah'. Did you mean '--no-mha'?\n"),
+        ("compare m.onnx q.onnx --calib x", "No such option '--calib'. Did you mean '--data'?\n"),
+        ("quantize m.onnx --data x", "No such option '--data'. Did you mean '--calib'?\n"),
         ("tune m.onnx --zzzz", "No such option '--zzzz'.\n"),
     ],
 )

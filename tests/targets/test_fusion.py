@@ -187,6 +187,17 @@ def test_a_result_that_is_read_as_floats_too_keeps_a_convolution_float(tmp_path:
     assert predicted(found) == on_integers(optimized(model, tmp_path)) == {}
 
 
+def test_open_shapes_are_told_with_what_gives_them(tmp_path: Path):
+    net = Network()
+    path = tmp_path / "open.onnx"
+    onnx.save(net.proto(net.pair(net.conv(net.input("x", ("n", 4, "h", "w")), 4, "first"))), path)
+    shown, given = (
+        qdq("inspect", path, "--target", "onnxruntime", *more) for more in ((), ("--input-shape", "x:1x4x6x6"))
+    )
+    assert "of unknown shape left out; --input-shape)" in " ".join(shown.out.split())
+    assert (given.code, "unknown shape" in given.out) == (0, False)
+
+
 def test_the_command_says_so(tmp_path: Path):
     shown = qdq("inspect", SAMPLES / "digits_resnet.onnx", "--target", "onnxruntime", "--no-channel-rules")
     assert shown.code == 0, shown.err

@@ -283,6 +283,16 @@ def test_what_does_not_go_together_is_refused_with_a_way_out(
     assert found in said and hint in said
 
 
+def test_a_cache_of_another_target_that_is_made_again_says_how_one_serves_both(tmp_path: Path):
+    given = ("--calib", IMAGES, "--preprocess", "unit", "--samples", 8)
+    cache, output = tmp_path / "digits.qcal", tmp_path / "q.onnx"
+    assert qdq("calibrate", MODEL, *given, "--target", "openvino", "-o", cache).code == 0
+    options = ("--cache", cache, "--target", NAME, "--integer-io", "--verify", 0)
+    done = qdq("quantize", MODEL, *given, *options, "-o", output)
+    said = " ".join(done.err.split())
+    assert (done.code, "is made again" in said, "--every-target serves every target" in said) == (0, True, True)
+
+
 def test_one_cache_serves_every_target(tmp_path: Path):
     cache = tmp_path / "digits.qcal"
     calibrate_model(CalibrateConfig(MODEL, cache, data=DATA, every_target=True))
