@@ -105,8 +105,7 @@ def _quantize(config: QuantizeConfig, screen: console.Console, params: Params) -
     Raises:
         UnmetLimitError: That is so; with --json the report is part of the error's document.
     """
-    if not config.recover:  # its products may be large
-        multiply_on_one_thread()
+    multiply_on_one_thread()
     from qdq_cli.quantizing.pipeline import quantize_model
     from qdq_cli.quantizing.report import UnmetLimitError
     from qdq_cli.quantizing.run import Outcome

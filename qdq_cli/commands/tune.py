@@ -28,6 +28,7 @@ from qdq_cli.commands.shown import show_report
 from qdq_cli.commands.spelling import spelled
 from qdq_cli.config.quantize import VerifyConfig
 from qdq_cli.config.tune import TuneConfig
+from qdq_cli.process.startup import multiply_on_one_thread
 from qdq_cli.screen import console
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def tune_and_show(screen: console.Console, config: TuneConfig, params: Params) -
     Raises:
         LimitError: The target is not met; the best is kept, and has been shown.
     """
+    if config.evaluation is None:  # the user's program would inherit it
+        multiply_on_one_thread()
     from qdq_cli.tuning.tune import require_target, tune_model
 
     report = tune_model(config, screen)

@@ -58,8 +58,9 @@ _ASKED = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 def multiply_on_one_thread() -> None:
     """Let NumPy multiply matrices on one thread, unless the environment says something about that.
 
-    For a process that is the command's own, has not imported NumPy yet and multiplies small matrices alone: the threads
-    of OpenBLAS wait for each other by running, which costs several times what the products do.
+    For a process that is the command's own and has not imported NumPy yet. Most products of calibration and recovery
+    are small, and there the threads of OpenBLAS wait for each other by running: that costs several times what the
+    products do, and takes the cores from what runs beside them.
     """
     if "numpy" not in sys.modules and not any(name in os.environ for name in _ASKED):
         os.environ[_ASKED[0]] = "1"

@@ -209,7 +209,7 @@ class Verification:
         outputs: Output name -> distance.
         not_compared: Outputs that have the same shape in both models for no sample; their size depends on the values.
         default_session: What the session makes of the result that users make without a thought.
-        low: Output name -> why it is low, for those below 15 dB or 80 % agreement; the worst first.
+        low: Output name -> why it is low, for those below 13 dB or 80 % agreement; the worst first.
         rows: Output name -> rows, where their number depends on the data and differs between the models.
         twin: Whether an FP32 twin was run for a result in FP16 or BF16: what its kernels store is rounded to it, as
             ONNX Runtime's CPU does not.

@@ -10,9 +10,9 @@ from qdq_cli.quantizing.meter import OutputMeter
 from qdq_cli.quantizing.report import Distance
 
 FINE = Distance(30.0, 0.999, 0.1, False)
-BAD = Distance(14.0, 0.98, 0.1, False)
-UNDECIDED = Distance(14.0, 0.98, 0.1, False, 100.0, margin_noise=0.1)
-LOST = Distance(14.0, 0.98, 0.1, False, 95.0, margin_noise=0.3)
+BAD = Distance(12.0, 0.98, 0.1, False)
+UNDECIDED = Distance(12.0, 0.98, 0.1, False, 100.0, margin_noise=0.1)
+LOST = Distance(12.0, 0.98, 0.1, False, 95.0, margin_noise=0.3)
 DISAGREEING = Distance(24.0, 0.98, 0.1, False, 70.0, margin_noise=0.1)
 NAN = Distance(-200.0, 0.0, 0.1, False, 100.0, margin_noise=0.0)
 EQUAL = Distance(200.0, 1.0, 0.0, True, 100.0, margin_noise=0.0)

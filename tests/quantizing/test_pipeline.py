@@ -76,7 +76,7 @@ def test_a_listener_hears_progress_and_notes(space: Workspace):
     report = quantize_model(config_of(space, data=DataConfig(calib=(space.images,))), ear)
     runs = [("calibrating", 9), ("choosing ranges", len(report.groups)), ("verifying", 1)]
     graphs = {("writing Q and DQ", len(report.targets)), ("writing Q and DQ", len(report.weights))}
-    assert [stage for stage in ear.stages if stage in runs] == runs
+    assert list(dict.fromkeys(stage for stage in ear.stages if stage in runs)) == runs
     assert graphs < set(ear.stages)
     assert ear.progress_told[-1] == (1, 1)
     assert tuple(ear.notes) == report.notes
@@ -152,8 +152,8 @@ def test_what_samples_held_is_looked_at_by_one_thread_at_a_time(space: Workspace
     loaders, locked = [], []
     made, varied = observing._Loader.__init__, SampleValues.varied.fget
 
-    def init(self: Any, *arguments: Any) -> None:
-        made(self, *arguments)
+    def init(self: Any, *arguments: Any, **options: Any) -> None:
+        made(self, *arguments, **options)
         loaders.append(self)
 
     def asked(self: SampleValues) -> frozenset[str]:
