@@ -38,12 +38,15 @@ _MOST_RARER = 30.0
 """What the pieces show of the values that a range cuts off is taken this many times at most."""
 
 
-def looked_at(model: ir.Model, plan: Plan) -> dict[str, list[Linear]]:
+def looked_at(model: ir.Model, *plans: Plan) -> dict[str, list[Linear]]:
     """Return the tensors that pieces are needed of, with what reads them: to judge ranges, or what INT8 ruins."""
-    found = small_readers(model, plan)
-    for reader in readers_of(model, plan):
-        if reader.group.depthwise and reader.linear not in found.get(reader.tensor, []):
-            found.setdefault(reader.tensor, []).append(reader.linear)
+    found: dict[str, list[Linear]] = {}
+    for plan in plans:
+        judged = ((reader.tensor, reader.linear) for reader in readers_of(model, plan) if reader.group.depthwise)
+        small = ((tensor, linear) for tensor, linears in small_readers(model, plan).items() for linear in linears)
+        for tensor, linear in (*small, *judged):
+            if linear not in found.setdefault(tensor, []):
+                found[tensor].append(linear)
     return found
 
 

@@ -31,7 +31,7 @@ from qdq_cli.process.interrupts import Stop, hearing_by_asking, insist, never
 from qdq_cli.process.progress import SILENT, Listener
 from qdq_cli.running.session import cores
 from qdq_cli.running.unknown import notes_about
-from qdq_cli.targets.known import serving_every_target, target_for
+from qdq_cli.targets.known import plans_for_others, serving, target_for
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ def open_job(config: CalibrateConfig, listener: Listener = SILENT, target: Targe
     files.check_not_read(config.destination, source.data_files)
     prepared = prepare(source.model, source.proto, lowest=target.lowest_opset, copy=False)
     plan = make_plan(prepared.model, target, config.plan)
-    plan = serving_every_target(plan, prepared.model, config.plan) if config.every_target else plan
+    others = plans_for_others(plan, prepared.model, config.plan) if config.every_target else ()
+    plan = serving(plan, others)
     for note in (*prepared.notes, *notes_about(prepared.unknown), *plan.notes):
         listener.note(note)
     tensors = float_tensors(prepared.model.graph) if config.all_tensors else plan.calibrated
@@ -91,7 +92,7 @@ def open_job(config: CalibrateConfig, listener: Listener = SILENT, target: Targe
     for warning in warnings_about(prepared.model, target):
         listener.warning(warning)
     extremes = extremes_to_watch(prepared.model, tensors)
-    readers = looked_at(prepared.model, plan)
+    readers = looked_at(prepared.model, plan, *others)
     return Job(prepared.model, tensors, (target, config.plan), extremes=extremes, readers=readers)
 
 

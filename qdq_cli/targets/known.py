@@ -71,22 +71,26 @@ def written_for(model: ir.Model) -> Target | None:
     return TARGETS.get(target_of(model))
 
 
-def serving_every_target(plan: Plan, model: ir.Model, config: PlanConfig) -> Plan:
-    """Return a plan whose calibration cache serves every target, `--integer-io` too: it names what others observe.
+def plans_for_others(plan: Plan, model: ir.Model, config: PlanConfig) -> tuple[Plan, ...]:
+    """Return the plans whose tensors a calibration cache holds that serves every target, `--integer-io` too.
 
     Args:
-        plan: The plan.
+        plan: The plan that it is made for.
         model: The prepared model that it was made from.
         config: What to quantize.
 
     Raises:
         UsageError: A pattern of the configuration matches nothing.
     """
-    others = (
+    return tuple(
         make_plan(model, target, replace(config, integer_io=target.integer_io))  # which observes the outputs too
         for target in TARGETS.values()
         if target.integer_io or target.name != plan.target.name
     )
+
+
+def serving(plan: Plan, others: Sequence[Plan]) -> Plan:
+    """Return a plan that names what others observe too."""
     names = dict.fromkeys(name for other in others for name in other.calibrated)
     own = set(plan.calibrated)
     return replace(plan, elsewhere=tuple(name for name in names if name not in own))

@@ -23,13 +23,14 @@ from qdq_cli import (
     quantize_model,
 )
 from qdq_cli.calibrating.calibrate import calibrate_model
+from qdq_cli.calibrating.judged import looked_at
 from qdq_cli.config.forms import BUILT_BY_NVIDIA, Cpu, WeightForm
 from qdq_cli.model.saturated import saturate_products
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.process.processor import described
 from qdq_cli.quantizing.report import Report
-from qdq_cli.targets.known import TARGETS
+from qdq_cli.targets.known import TARGETS, plans_for_others
 from qdq_cli.targets.onnxruntime.processors import written_for
 from tests.networks import Network
 from tests.workspace import SAMPLES, qdq
@@ -306,3 +307,16 @@ def test_one_cache_serves_every_target(tmp_path: Path):
             config = QuantizeConfig(MODEL, outputs[-1], data, plan=plan, ranges=ranges, verify=verify, target=target)
             quantize_model(config)
         assert outputs[0].read_bytes() == outputs[1].read_bytes()
+
+
+def test_a_cache_for_every_target_holds_what_each_judges_ranges_by():
+    net = Network()
+    big = net.relu(net.conv(net.input("x", (1, 32, 32, 32)), 64, "big", scale=None), "r")
+    few = net.relu(net.conv(big, 2, "few", scale=None), "f")
+    model = prepare(net.model(net.conv(few, 8, "small", kernel=1, scale=None))).model
+    plan = make_plan(model, TARGETS["tensorrt"], PlanConfig())
+    kept = looked_at(model, plan, *plans_for_others(plan, model, PlanConfig()))
+    assert looked_at(model, plan).keys() < kept.keys()
+    assert all(
+        looked_at(model, make_plan(model, each, PlanConfig())).keys() <= kept.keys() for each in TARGETS.values()
+    )
