@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from qdq_cli.quantizing.page import verification_section
 from qdq_cli.recovering.page import recovery_section, recovery_text
@@ -125,10 +125,10 @@ def _curves(report: TuneReport) -> Iterator[Block]:
         )
     if report.built is not None:
         moved = [None if point.built_bytes is None else point.built_bytes / 1e6 for point in report.frontier]
-        yield _curve(report, "moved by kernels as built, MB", moved)
+        yield _curve(report, "moved by kernels as built, MB", moved, lower_is_better=True)
 
 
-def _curve(report: TuneReport, label: str, values: list[float | None]) -> Curve:
+def _curve(report: TuneReport, label: str, values: list[float | None], *, lower_is_better: bool = False) -> Curve:
     points = tuple(
         Point(
             point.quantized_work_percent if point.time_percent is None else 100.0 - point.time_percent,
@@ -137,18 +137,22 @@ def _curve(report: TuneReport, label: str, values: list[float | None]) -> Curve:
         )
         for point, value in zip(report.frontier, values, strict=True)
     )
+    best = frontier_of(points, lower_is_better=lower_is_better)
     if report.search is not None:
-        return Curve("predicted time saved, %", label, points, report.chosen, _frontier(points))
-    return Curve(f"{report.type_title} work, %", label, points, report.chosen, _frontier(points), x_end=100.0)
+        return Curve("predicted time saved, %", label, points, report.chosen, best)
+    return Curve(f"{report.type_title} work, %", label, points, report.chosen, best, x_end=100.0)
 
 
-def _frontier(points: tuple[Point, ...]) -> tuple[int, ...]:
-    """Return the points that none with as much work in INT8 is better than; those come most work first."""
-    found, best = [], -math.inf
-    for place, point in enumerate(points):
-        if point.y > best:
+def frontier_of(points: Sequence[Point], *, lower_is_better: bool = False) -> tuple[int, ...]:
+    """Return the places of the points that none at least as far right is better than, from the right to the left."""
+    sign = -1.0 if lower_is_better else 1.0
+    known = [place for place, point in enumerate(points) if not math.isnan(point.y)]
+    found: list[int] = []
+    best = -math.inf
+    for place in sorted(known, key=lambda place: (points[place].x, sign * points[place].y), reverse=True):
+        if sign * points[place].y > best:
             found.append(place)
-            best = point.y
+            best = sign * points[place].y
     return tuple(found)
 
 
