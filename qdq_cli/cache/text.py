@@ -157,7 +157,8 @@ def drift_lines(difference: Difference, columns: int, *, full: bool) -> list[str
 def fit_lines(fit: Fit, *, full: bool) -> list[str]:
     """How a file serves a model."""
     unit = "tensors" if fit.samples is not None else "scale groups"
-    verdict = f"all {fit.needed} {unit} are there" if fit.fits else f"{len(fit.missing)} of {fit.needed} {unit} missing"
+    there = f"all {fit.needed} {unit} are there" if fit.needed else "nothing needs a range"
+    verdict = there if fit.fits else f"{len(fit.missing)} of {fit.needed} {unit} missing"
     lines = [
         _row("model", fit.model),
         _row("file", f"{fit.file}  ({fit.kind}{'' if fit.samples is None else f', {fit.samples} samples'})"),

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -44,17 +45,18 @@ def option_of(
     words = names or told.names or (f"--{name.replace('_', '-')}",)
     if hint is bool:
         return _switch(words, text or told.help, None if field.default is None else bool(field.default))
-    default = _default(field)
-    return click.Option(
+    make = partial(
+        click.Option,
         words,
         type=_kind(hint, told),
         multiple=_repeats(hint, told),
         metavar=told.metavar,
         help=text or told.help,
-        default=default,
-        show_default=default is not None,
-        required=required,
     )
+    if required:
+        return make(required=True)  # beside a default, None too, click would not miss it
+    default = _default(field)
+    return make(default=default, show_default=default is not None)
 
 
 def _switch(names: tuple[str, ...], text: str, default: bool | None) -> click.Option:

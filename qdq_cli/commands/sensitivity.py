@@ -52,7 +52,6 @@ def sensitivity(params: Params) -> None:
     Examples:
       qdq sensitivity model.onnx --calib images/
       qdq sensitivity model.onnx --calib images/ --exact --report page.html
-      qdq sensitivity model.onnx --calib images/ --target onnxruntime
       qdq sensitivity model.onnx --calib images/ --gpu sm89
       qdq sensitivity model.onnx --calib images/ --eval "python eval.py {model}"
     """

@@ -55,7 +55,8 @@ def left_lines(left: tuple[Left, ...], *, full: bool) -> list[str]:
 def _state(state: State) -> str:
     return (
         f"{count_text(state.errors, 'error')}, {count_text(state.warnings, 'warning')}, "
-        f"{state.standalone} stand-alone Q/DQ, {state.quantized_to_quantized} weighted operators INT8 to INT8"
+        f"{state.standalone} stand-alone Q/DQ, "
+        f"{count_text(state.quantized_to_quantized, 'weighted operator')} from codes to codes"
     )
 
 

@@ -14,7 +14,14 @@ from qdq_cli.quantizing.agreement import interval_text
 from qdq_cli.quantizing.float_section import float_section
 from qdq_cli.quantizing.low import silent_text
 from qdq_cli.quantizing.page_verdict import verdict_of
-from qdq_cli.quantizing.plan_text import by_outputs_text, is_plan, quantized, runtime_text, runtime_title, work_text
+from qdq_cli.quantizing.plan_text import (
+    by_outputs_text,
+    is_plan,
+    predicted_texts,
+    quantized,
+    runtime_text,
+    runtime_title,
+)
 from qdq_cli.quantizing.report import Calibration, Distance, LowOutput, Report, Verification
 from qdq_cli.recovering.page import recovery_section
 from qdq_cli.screen.amounts import size_text
@@ -96,14 +103,9 @@ def _summary(report: Report) -> Iterator[tuple[str, Cell]]:
     if report.calibration:
         yield "calibration", _calibration(report.calibration)
     if report.predicted:
-        found, title = report.predicted, report.type_title
-        operators = count_text(found.weighted_layers, "weighted operator")
-        yield (
-            runtime_title(report),
-            f"predicted: {found.quantized_layers} of {operators} in {title}\n"
-            f"{work_text(found, title)}\n"
-            f"stand-alone Q/DQ: {found.standalone} inside, {found.boundary} at the boundary",
-        )
+        found = report.predicted
+        alone = f"stand-alone Q/DQ: {found.standalone} inside, {found.boundary} at the boundary"
+        yield runtime_title(report), "\n".join([*predicted_texts(report, found), alone])
     if (ran := runtime_text(report)) is not None:
         yield runtime_title(report), ran
     if report.speed is not None:

@@ -21,7 +21,7 @@ def verdict_of(report: Report) -> Verdict:
     What is low is what verification calls low: no limit of its own is drawn here.
     """
     looks = tuple((text, "") for text in _looks(report))[:_MOST_LOOKS]
-    work = "" if report.predicted is None else _sentence(work_text(report.predicted, report.type_title))
+    work = "" if report.predicted is None else _sentence(work_text(report.predicted, report.computed_title))
     if report.unmet_limit is not None:
         return Verdict(Tone.STANDALONE, "bad", f"No model was written. {report.unmet_limit}", looks)
     if not report.weighted_ops.quantized:

@@ -14,7 +14,7 @@ from qdq_cli.quantizing.float_text import float_lines, kept_lines
 from qdq_cli.quantizing.report import Report
 from qdq_cli.screen.amounts import decibels, share_text
 from qdq_cli.screen.lines import beside, labelled, plain, quoted
-from qdq_cli.screen.sentences import FLOAT, count_text
+from qdq_cli.screen.sentences import FLOAT, all_of, count_text
 
 MAX_REASONS = 5
 MAX_PLAN_LINES = 40
@@ -88,6 +88,19 @@ def quantized(report: Report) -> str:
     if len(report.types) > 1:
         scales = f"{', '.join(f'{number} {title}' for title, number in report.types.items())}; {scales}"
     return f"{ops.quantized} of {count_text(ops.total, 'weighted operator')}; {scales}"
+
+
+def predicted_texts(report: Report, prediction: Prediction) -> list[str]:
+    """Say which types operators are predicted to run in, how many weights alone are codes, and what share that is."""
+    operators = count_text(prediction.weighted_layers, "weighted operator")
+    if prediction.weights_alone and not prediction.quantized_layers:
+        return [f"predicted: {work_text(prediction, report.type_title)}"]
+    more = f"{prediction.weights_alone} more read {all_of(report.alone_titles)} and compute in float"
+    return [
+        f"predicted: {prediction.quantized_layers} of {operators} in {report.computed_title}",
+        *([more] if prediction.weights_alone and report.alone_titles else ()),
+        work_text(prediction, report.computed_title),
+    ]
 
 
 def work_text(prediction: Prediction, title: str, way: str = "") -> str:

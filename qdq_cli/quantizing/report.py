@@ -356,6 +356,16 @@ class Report:
         return all_of(list(self.types)) or type_title(self.activation_type, self.weight_type)
 
     @property
+    def alone_titles(self) -> list[str]:
+        """What sentences call the types of weights alone."""
+        return list(dict.fromkeys(self._title_of(one) for one in self.weights if one.use.slot and one.alone))
+
+    @property
+    def computed_title(self) -> str:
+        """What sentences call the types that are computed in; weights alone speak where there is nothing else."""
+        return all_of([title for title in self.types if title not in self.alone_titles]) or self.type_title
+
+    @property
     def types(self) -> dict[str, int]:
         """How sentences call each type -> how many weighted operators have a constant operand of it."""
         return dict(Counter(self._title_of(weight) for weight in self.weights if weight.use.slot))

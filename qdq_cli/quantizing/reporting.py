@@ -48,7 +48,7 @@ def calibrated(
     config: QuantizeConfig, samples: Samples | None, observed: Observation, plan: Plan, ranges: Ranges
 ) -> Calibration | None:
     """How the ranges were found; None where nothing needed one."""
-    if not ranges.groups:
+    if not ranges.groups or not (observed.histograms or ranges.manual):
         return None
     used = config.ranges.method == "percentile"
     preprocessing = samples.every.preprocessing if samples else None

@@ -9,10 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
+from calibrators.scheme import Block
 from qdq_cli.calibrating.spread_record import SpreadGain
 from qdq_cli.config.execution import ON_CPU
 from qdq_cli.config.forms import STORED
 from qdq_cli.placement.prediction import Prediction
+from qdq_cli.placement.record import WeightTarget
 from qdq_cli.quantizing.agreement import HeldLimit, Standing, interval_text
 from qdq_cli.quantizing.float_text import float_lines, unweighed_lines
 from qdq_cli.quantizing.limits import to_decide, undecided_text
@@ -23,10 +25,10 @@ from qdq_cli.quantizing.plan_text import (
     is_plan,
     kept_float,
     next_commands,
+    predicted_texts,
     quantized,
     runtime_text,
     runtime_title,
-    work_text,
 )
 from qdq_cli.quantizing.report import Calibration, Distance, Report, Verification
 from qdq_cli.recovering.page import recovery_text
@@ -216,22 +218,15 @@ def _in_runtime(report: Report, width: int) -> list[str]:
     lines = [] if ran is None else beside(ran, width)
     if report.predicted is None or not (report.weighted_ops.quantized or report.already_quantized):
         return lines
-    return [*lines, *_prediction(report.predicted, report.type_title, width)]
+    return [*lines, *_prediction(report.predicted, report, width)]
 
 
-def _prediction(prediction: Prediction, title: str, width: int) -> list[str]:
-    operators = count_text(prediction.weighted_layers, "weighted operator")
+def _prediction(prediction: Prediction, report: Report, width: int) -> list[str]:
     inside = {code: count for code, count in prediction.reasons.items() if not code.startswith("BOUNDARY")}
     reasons = f" ({', '.join(f'{count} {code}' for code, count in inside.items())})" if inside else ""
     alone = f"stand-alone Q/DQ: {prediction.standalone} inside{reasons}, {prediction.boundary} at the boundary"
-    if prediction.weights_alone and not prediction.quantized_layers:
-        found = f"predicted: {prediction.weights_alone} of {operators} read {title} and compute in float"
-        return [*beside(found, width), *beside(alone, width, indent=2)]
-    return [
-        *beside(f"predicted: {prediction.quantized_layers} of {operators} in {title}", width),
-        *beside(work_text(prediction, title), width, indent=2),
-        *beside(alone, width, indent=2),
-    ]
+    first, *others = predicted_texts(report, prediction)
+    return [*beside(first, width), *(line for text in (*others, alone) for line in beside(text, width, indent=2))]
 
 
 def _output(report: Report, output: str, width: int) -> list[str]:
@@ -241,6 +236,11 @@ def _output(report: Report, output: str, width: int) -> list[str]:
     sizes = f"{size_text(after)}, was {size_text(before)}"
     lines = _with_details(short_path(output), f"opset {report.opset}, {sizes}", width)
     lines += [line for name, codes in report.integers.items() for line in beside(f"{name}: {codes}", width, indent=2)]
-    if report.weighted_ops.quantized and after > before / 2 and report.target not in STORED:
+    if any(_as_floats(weight) for weight in report.weights) and after > before / 2 and report.target not in STORED:
         lines += beside("weights stay stored as floats; --weights int8 makes the file small", width)
     return lines
+
+
+def _as_floats(weight: WeightTarget) -> bool:
+    """Whether a weight is a float with Q/DQ behind it unless codes are asked for, as those alone and in blocks are."""
+    return not weight.alone and not isinstance(weight.scheme.granularity, Block)

@@ -30,7 +30,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     if report.speed is not None:
         yield "speed", speed_text(report.speed)
     if report.predicted is not None and report.weighted_ops.quantized:
-        yield "predicted", work_text(report.predicted, report.type_title)
+        yield "predicted", work_text(report.predicted, report.computed_title)
         yield "stand-alone Q/DQ inside, at the boundary", f"{report.predicted.standalone}, {report.predicted.boundary}"
     if report.unmet_limit is not None:
         yield "limit not met", report.unmet_limit

@@ -62,6 +62,18 @@ def refused(done: Outcome, code: int = 4) -> str:
     return done.err
 
 
+@pytest.mark.parametrize(("command", "option"), [("export", "--format"), ("merge", "--output")])
+def test_an_option_that_cannot_be_left_out(cache: Path, command: str, option: str):
+    said = refused(qdq("cache", command, cache), 2)
+    assert "Missing option" in said
+    assert option in said
+
+
+def test_weights_alone_need_no_range(space: Workspace, cache: Path):
+    done = qdq("cache", "check", space.model, cache, "--type", "int8-weights")
+    assert "yes: nothing needs a range" in done.out
+
+
 # show
 
 

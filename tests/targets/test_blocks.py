@@ -210,3 +210,10 @@ def test_what_nothing_reads_is_refused(space: Workspace, options: list[object], 
     assert refused.code == 2
     assert found in refused.err
     assert hint in refused.err
+
+
+def test_without_any_data_nothing_is_said_to_be_calibrated(space: Workspace):
+    kept = space.folder / "kept.qcal"
+    done = space.quantize(*MXFP8, "--cache", kept, "--json")
+    assert done.document["calibration"] is None
+    assert not kept.exists()

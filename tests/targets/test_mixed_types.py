@@ -201,3 +201,18 @@ def test_a_table_of_several_types_plans_the_first_where_no_operator_is_given_ano
     assert set(found.quantized) == set(alone.quantized)
     assert set(found.weights) == set(alone.weights)
     assert sorted(target.tensor for target in found.targets) == sorted(target.tensor for target in alone.targets)
+
+
+def test_the_summary_and_the_page_tell_weights_alone_from_what_is_computed_in_a_type(space: Workspace):
+    page = space.folder / "page.html"
+    done = space.quantize("--type-of", "r*=fp8", "--type-of", "last=int8-weights", "--report", page)
+    told = " ".join(done.out.split())
+    assert "3 of 4 weighted operators in INT8 and FP8 1 more read INT8 weights and compute in float" in told
+    assert "activation traffic in INT8 and FP8 stand-alone" in told
+    assert "1 more read INT8 weights and compute in float" in page.read_text()
+
+
+@pytest.mark.parametrize(("kind", "said"), [("int8", True), ("int4-weights", False), ("nvfp4", False)])
+def test_only_weights_that_are_floats_are_said_to_be(space: Workspace, kind: str, said: bool):
+    done = space.quantize("--type", kind, "--only", "last", "--experimental")
+    assert ("weights stay stored as floats" in done.out) is said, done.err
