@@ -18,6 +18,7 @@ from qdq_cli.comparing.profile import make_profile
 from qdq_cli.comparing.record import Comparison
 from qdq_cli.comparing.saturation import SaturationMeter, saturation_meter
 from qdq_cli.comparing.shadow import is_quantization
+from qdq_cli.comparing.written_as import options_of
 from qdq_cli.config.compare import CompareConfig
 from qdq_cli.config.data import DataConfig
 from qdq_cli.config.quantize import VerifyConfig
@@ -71,6 +72,7 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
         check_page_target(config.report, (config.reference, config.quantized))
     with clock.stage("load"), telling(listener, "loading"):
         reference, quantized = files.load(config.reference), files.load(config.quantized)
+        written_as = options_of(quantized.model)
         for source in (reference, quantized):
             make_comparable(source.model)
         require_same_interface(reference.model, quantized.model)
@@ -83,7 +85,7 @@ def compare_models(config: CompareConfig, listener: Listener = SILENT) -> Compar
     with clock.stage("load"):
         saturation = saturation_meter(quantized)
         meter = _layer_meter(reference.model, quantized.model) if config.layers else None
-    meters = _Meters((pair.reference, pair.candidate), OutputMeter(), meter, saturation, clock)
+    meters = _Meters((pair.reference, pair.candidate), OutputMeter(), meter, saturation, clock, written_as)
     seen = _run(samples, meters.observe, listener)
     speed = _timed(config, (reference.path, quantized.path), samples, clock, listener)
     found = replace(_comparison(config, samples, seen, meters), notes=notes)
@@ -135,6 +137,7 @@ class _Meters:
     layers: LayerMeter | None
     saturation: SaturationMeter | None
     clock: Clock
+    written_as: tuple[str, ...]
 
     def observe(self, batch: Batch) -> None:
         with self.clock.stage("outputs"):
@@ -162,7 +165,7 @@ def _comparison(config: CompareConfig, samples: Samples, seen: int, meters: _Met
         not_compared=meters.outputs.not_compared(),
         rows=rows,
         limits=held_limits(outputs, _limits(config), rows),
-        layers=None if meters.layers is None else meters.layers.layers(),
+        layers=None if meters.layers is None else replace(meters.layers.layers(), written_as=meters.written_as),
         seconds=meters.clock.seconds(),
         saturation=None if meters.saturation is None else meters.saturation.found(),
     )

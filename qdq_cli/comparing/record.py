@@ -172,6 +172,8 @@ class Layers:
         ranked: Tensors with an error of their own, the largest first, then the others in the model's order.
         not_compared: Shared tensors that hold NaN or Inf in FP32, or whose size depends on the values.
         unmatched: The float tensors that the quantized model does not have, each with the reason.
+        written_as: Options of `qdq quantize` that write such a file again: its target and type, where they are not the
+            defaults.
     """
 
     tensors: int
@@ -180,6 +182,7 @@ class Layers:
     ranked: tuple[LayerError, ...]
     not_compared: tuple[str, ...] = ()
     unmatched: tuple[Unmatched, ...] = ()
+    written_as: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -235,7 +235,8 @@ def advice(layers: Layers, reference: str) -> tuple[str, ...]:
     if layer is None or layer.cause is None:
         return ()
     options, why = _remedy(layer, layer.cause)
-    return (why, *(f"qdq quantize {shlex.quote(reference)} --calib ... {option}" for option in options))
+    written = "".join(f" {option}" for option in layers.written_as)
+    return (why, *(f"qdq quantize {shlex.quote(reference)} --calib ...{written} {option}" for option in options))
 
 
 def _remedy(layer: LayerError, cause: Cause) -> tuple[tuple[str, ...], str]:

@@ -10,14 +10,17 @@ import pytest
 
 from qdq_cli.comparing.compare import compare_models
 from qdq_cli.comparing.record import Cause, Kind, Origin
+from qdq_cli.comparing.written_as import options_of
 from qdq_cli.config.compare import CompareConfig
 from qdq_cli.config.data import DataConfig
 from qdq_cli.config.forms import QuantType
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.quantize import QuantizeConfig, VerifyConfig
 from qdq_cli.config.ranges import RangeConfig
+from qdq_cli.model import files
 from qdq_cli.quantizing.pipeline import quantize_model
 from tests.networks import Network
+from tests.workspace import qdq
 
 INPUTS, SCORES = 128, 16
 RNG_SEED = 5
@@ -114,3 +117,46 @@ def test_weights_of_another_model_are_told_in_fp8_too(tmp_path: Path, rng: np.ra
     found = compare_models(config)
     assert found.layers is not None
     assert found.layers.ranked[0].cause.kind is Kind.OTHER_WEIGHTS
+
+
+@pytest.mark.parametrize("kind", [*QuantType])
+def test_the_options_that_write_such_a_file_again_are_found(kind: QuantType, tmp_path: Path, rng: np.random.Generator):
+    onnx.save(product(rng.normal(size=(INPUTS, SCORES))), tmp_path / "model.onnx")
+    np.savez(tmp_path / "rows.npz", rows=rows(rng).astype(np.float32))
+    config = QuantizeConfig(
+        tmp_path / "model.onnx",
+        output=tmp_path / "result.onnx",
+        data=DataConfig(calib=(tmp_path / "rows.npz",)),
+        plan=PlanConfig(type=kind, gemv_rules=False, experimental=kind.experimental),
+        verify=VerifyConfig(samples=0),
+    )
+    quantize_model(config)
+    expected = () if kind is QuantType.INT8 else (f"--type {kind.value}",)
+    found = options_of(files.load(tmp_path / "result.onnx").model)
+    assert found == expected + (("--experimental",) if kind.experimental else ())
+
+
+def test_the_target_is_one_of_them_and_a_command_names_all(tmp_path: Path, rng: np.random.Generator):
+    weight = rng.normal(size=(INPUTS, SCORES))
+    onnx.save(product(weight), tmp_path / "model.onnx")
+    np.savez(tmp_path / "rows.npz", rows=rows(rng).astype(np.float32))
+    done = qdq(
+        "quantize",
+        tmp_path / "model.onnx",
+        "--calib",
+        tmp_path / "rows.npz",
+        "--target",
+        "onnxruntime",
+        "--all-int8",
+        "--verify",
+        "0",
+        "-o",
+        tmp_path / "cpu.onnx",
+    )
+    assert done.code == 0, done.err
+    assert options_of(files.load(tmp_path / "cpu.onnx").model) == ("--target onnxruntime",)
+    told = qdq(
+        "compare", tmp_path / "model.onnx", tmp_path / "cpu.onnx", "--data", tmp_path / "rows.npz", "--layers"
+    ).out
+    commands = [line for line in told.splitlines() if "qdq quantize" in line]
+    assert commands and all("--target onnxruntime" in line for line in commands), told
