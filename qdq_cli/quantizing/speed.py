@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from qdq_cli.calibrating.calibration_data import Samples
+from qdq_cli.config.forms import Cpu
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.batches import Batch, Group, load_readable_batch
 from qdq_cli.data.unreadable import UnreadableSamples
@@ -12,6 +13,7 @@ from qdq_cli.placement.target import Target
 from qdq_cli.process.errors import ModelError, UsageError
 from qdq_cli.quantizing.run import Run
 from qdq_cli.quantizing.verification import verification_runs
+from qdq_cli.targets.onnxruntime.processors import written_for_this
 from qdq_cli.timing.measure import Effort
 from qdq_cli.timing.models import time_models
 from qdq_cli.timing.record import Speed
@@ -23,18 +25,25 @@ EFFORT = Effort(seconds=3.0)
 MORE_EFFORT = Effort(seconds=5.0, least=15, most=401)
 """Where speed is what was asked for."""
 
+_ON_ANOTHER = "The result is written for {cpu} processors; its speed on this one says nothing of that there."
 _ELSEWHERE = "The result is placed for {title}; its speed in ONNX Runtime on a CPU says nothing of that there."
 
 
 def is_timed(config: QuantizeConfig, target: Target) -> bool:
     """Say whether a run times its result: where that was asked for, else where the target runs on this CPU.
 
-    A model that is placed for a GPU is slower on a CPU than in FP32, as a rule. That is no news of it, so it is told
-    to those alone who ask.
+    A model that is placed for a GPU, or for processors of another kind, is slower on this CPU than in FP32, as a rule.
+    That is no news of it, so it is told to those alone who ask.
     """
     if config.min_speedup is not None:
         return True
-    return config.time if config.time is not None else bool(target.runtime and config.verify.samples)
+    runs_here = bool(target.runtime) and not _is_for_another(target)
+    return config.time if config.time is not None else runs_here and bool(config.verify.samples)
+
+
+def _is_for_another(target: Target) -> bool:
+    """Say whether a result is for processors of another kind than this one: ARM, or x86."""
+    return target.processor is not None and (target.processor is Cpu.ARM) != (written_for_this() is Cpu.ARM)
 
 
 def require_samples_to_time(config: QuantizeConfig, samples: Samples | None, target: Target) -> None:
@@ -78,6 +87,8 @@ def measured(run: Run, models: tuple[Path, Path], samples: Samples | None) -> Sp
         return None
     if not run.target.runtime:
         run.say(_ELSEWHERE.format(title=run.target.title))
+    elif _is_for_another(run.target):
+        run.say(_ON_ANOTHER.format(cpu="ARM" if run.target.processor is Cpu.ARM else "x86"))
     return speed
 
 

@@ -147,6 +147,19 @@ def test_a_target_that_runs_here_is_timed_unasked(space: Workspace, takes: Takes
     assert of_target(space, "") is None
 
 
+@pytest.mark.parametrize(("here", "elsewhere"), [("x86_64", "arm"), ("aarch64", "avx2")])
+def test_what_is_written_for_another_processor_is_timed_for_who_asks(
+    here: str, elsewhere: str, space: Workspace, takes: Takes, monkeypatch: pytest.MonkeyPatch
+):
+    takes(3, 2)
+    monkeypatch.setattr("platform.machine", lambda: here)
+    for options, told in (((), False), (("--time",), True)):
+        done = space.quantize("--target", "onnxruntime", "--cpu", elsewhere, "--json", *options)
+        assert done.code == 0, done.err
+        assert (done.document["speed"] is not None) is told
+        assert any("its speed on this one says nothing" in note for note in done.document["notes"]) is told
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
