@@ -56,7 +56,9 @@ def _with_bodies(node: ir.Node) -> Iterator[ir.Node]:
 
 
 def mark_behind_unknown(model: ir.Model) -> tuple[ir.Node, ...]:
-    """Mark every value of the main graph that ONNX Runtime cannot compute; returns the operators it does not know.
+    """Mark every value that ONNX Runtime cannot compute, those in bodies too; returns the operators it does not know.
+
+    Where it does not know an operator in a body, it cannot run the operator of the main graph that holds the body.
 
     Args:
         model: Its nodes in topological order, without local functions.
@@ -68,7 +70,7 @@ def mark_behind_unknown(model: ir.Model) -> tuple[ir.Node, ...]:
         if is_unknown:
             unknown.append(node)
         if is_unknown or (unknown and any(map(is_unobservable, _reads(node)))):
-            for value in node.outputs:
+            for value in (value for each in _with_bodies(node) for value in each.outputs):
                 mark_unobservable(value)
     return tuple(unknown)
 

@@ -141,4 +141,4 @@ def test_the_share_is_known_without_shapes_where_all_products_run_in_int8(tmp_pa
 def test_a_limit_on_an_unknown_share_is_not_met(tmp_path, capsys):
     onnx.save(fused(), tmp_path / "model.onnx")
     assert run(["inspect", str(tmp_path / "model.onnx"), "--min-int8-macs", "1"]) == 5
-    assert "the share of the MACs in INT8 is not known" in capsys.readouterr().err
+    assert "How many of the MACs run in INT8 is not known; --min-int8-macs is 1 %." in capsys.readouterr().err
