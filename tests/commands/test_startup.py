@@ -100,8 +100,10 @@ def test_inspecting_loads_nothing_that_reads_data_runs_models_or_draws_pages(spa
     onnx.save(net.proto(net.conv(x, 16)), space.folder / "pairs.onnx")
     found = run_python(f"{WATCHED}\nprint(*sys.modules)", "inspect", model, cwd=space.folder).split("\n")[-2].split()
     assert "qdq_cli.inspecting.inspect" in found
-    loaded = [name for name in found if any(name == one or name.startswith(f"{one}.") for one in SELDOM)]
-    assert set(loaded) <= RECORDS
+    loaded = {name for name in found if any(name == one or name.startswith(f"{one}.") for one in SELDOM)}
+    # NumPy 1 loads numpy.ma by itself.
+    anyway = set(run_python("import sys, numpy\nprint(*sys.modules)", cwd=space.folder).split())
+    assert loaded - anyway <= RECORDS
 
 
 def test_what_an_inspection_seldom_needs_is_loaded_then(space: Workspace):
