@@ -70,11 +70,11 @@ def _smaller(first: TensorScale | None, second: TensorScale | None) -> TensorSca
         return None
     if first == second:
         return first
-    lowest, highest = (-128, 127) if first.qtype is ir.DataType.INT8 else (0, 255)
-    low = max(np.float32(lowest - each.zero_point) * np.float32(each.scale) for each in (first, second))
-    high = min(np.float32(highest - each.zero_point) * np.float32(each.scale) for each in (first, second))
-    scale = np.float32((high - low) / np.float32(highest - lowest))
-    return TensorScale(float(scale), int(np.floor(lowest - low / scale + 0.5)), first.qtype) if scale > 0 else None
+    codes = np.iinfo(first.qtype.numpy())
+    low = max(np.float32(codes.min - each.zero_point) * np.float32(each.scale) for each in (first, second))
+    high = min(np.float32(codes.max - each.zero_point) * np.float32(each.scale) for each in (first, second))
+    scale = np.float32((high - low) / np.float32(codes.max - codes.min))
+    return TensorScale(float(scale), int(np.floor(codes.min - low / scale + 0.5)), first.qtype) if scale > 0 else None
 
 
 def _set_scale(graph: ir.Graph, nodes: tuple[ir.Node, ...], scale: TensorScale, names: Names) -> None:
