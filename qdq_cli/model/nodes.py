@@ -193,6 +193,11 @@ def every_body(graph: ir.Graph) -> list[ir.Graph]:
     return found
 
 
+def every_initializer(graph: ir.Graph) -> dict[str, ir.Value]:
+    """Return the initializers of a graph and of the bodies in it by name; after preparation no two have one name."""
+    return {name: value for part in (graph, *every_body(graph)) for name, value in part.initializers.items()}
+
+
 def defined_values(graph: ir.Graph) -> tuple[ir.Value, ...]:
     """Return what a graph itself defines and not the bodies in it, once each: inputs, initializers, nodes' outputs."""
     values = (*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs))

@@ -62,13 +62,20 @@ def rounds(values: NDArray[Any], shapes: NDArray[Any]) -> Iterator[NDArray[Any]]
         values: All its values, one round behind the other.
         shapes: The rank and the sizes of each round, one behind the other.
     """
-    place = start = 0
-    while place < len(shapes):
-        rank = int(shapes[place])
-        shape = tuple(map(int, shapes[place + 1 : place + 1 + rank]))
+    start = 0
+    for shape in shapes_of_rounds(shapes):
         size = math.prod(shape)
         yield values[start : start + size].reshape(shape)
-        place, start = place + 1 + rank, start + size
+        start += size
+
+
+def shapes_of_rounds(shapes: NDArray[Any]) -> Iterator[tuple[int, ...]]:
+    """Yield the shape that a tensor of a body had in each round; `shapes` is as for `rounds`."""
+    place = 0
+    while place < len(shapes):
+        rank = int(shapes[place])
+        yield tuple(map(int, shapes[place + 1 : place + 1 + rank]))
+        place += 1 + rank
 
 
 class Handed(NamedTuple):

@@ -13,7 +13,8 @@ from qdq_cli.config.forms import Gpu, QuantType
 from qdq_cli.config.sensitivity import SensitivityConfig
 from qdq_cli.config.types import kinds_named
 from qdq_cli.judging.trials import Trials
-from qdq_cli.placement.plan import Plan
+from qdq_cli.model.nodes import every_initializer
+from qdq_cli.placement.plan import Plan, kept_float
 from qdq_cli.process.errors import UsageError
 from qdq_cli.quantizing.groundwork import Groundwork, planned_again
 from qdq_cli.quantizing.run import Run
@@ -92,12 +93,16 @@ def sensitivities_by_type(
 ) -> tuple[TypedSensitivity, ...]:
     """Say what each operator costs the outputs in each of its types, noisiest first, and how large its weight is there.
 
+    Those in branches that no sample takes are left out: they cost nothing on the samples, and nobody knows what else.
+
     Args:
         run: The run; its options say how everything but the type is planned.
         stand: The calibrated model, with what all types need observed.
         units: The operators.
         runs: As for `noise_by_type`.
     """
+    unseen = kept_float(stand.work.plan, run.config.plan).unseen
+    units = [unit for unit in units if unit.name not in unseen]
     kinds = kinds_of(units)
 
     def work_of(mix: Mix) -> Groundwork:
@@ -125,8 +130,9 @@ def _sensitivity(unit: Unit, row: tuple[float, ...], sizes: _Sizes) -> TypedSens
 def weight_bytes(model: ir.Model, plan: Plan) -> dict[str, tuple[int, int]]:
     """Return operator -> bytes of its weight in the float model, and of its codes and scales under a plan."""
     found: dict[str, tuple[int, int]] = {}
+    stored = every_initializer(model.graph)
     for target in plan.weights:
-        value = model.graph.initializers.get(target.tensor)
+        value = stored.get(target.tensor)
         if value is not None and value.const_value is not None:
             shape = tuple(value.const_value.shape.numpy())
             found[target.use.node] = (value.const_value.nbytes, _stored_bytes(shape, target.scheme))

@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from qdq_cli.config.forms import Cpu, QuantType
 from qdq_cli.config.placement import PlanConfig
+from qdq_cli.model.nodes import every_body
 from qdq_cli.placement.operators import is_weighted
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.placement.topology import topology
@@ -44,7 +45,7 @@ class Unit:
 def units_of(
     model: ir.Model, target: str, kinds: Sequence[QuantType], config: PlanConfig, cpu: Cpu
 ) -> tuple[Unit, ...]:
-    """Return the operators that can have one of some types, in graph order.
+    """Return the operators that can have one of some types, in graph order, those in bodies behind.
 
     Args:
         model: The prepared model.
@@ -57,7 +58,8 @@ def units_of(
         UsageError: An option names something that is not there.
     """
     able = {kind: _quantized(model, target, replace(config, type=kind), cpu) for kind in kinds}
-    nodes = (node for node in topology(model.graph).nodes if is_weighted(node))
+    graphs = (model.graph, *every_body(model.graph))
+    nodes = (node for graph in graphs for node in topology(graph).nodes if is_weighted(node))
     units = (
         Unit(name, node.op_type, (*(kind for kind in kinds if name in able[kind]), None))
         for node in nodes

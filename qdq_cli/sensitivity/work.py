@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from qdq_cli.config.placement import PlanConfig
+from qdq_cli.model.nodes import every_body, every_node
 from qdq_cli.placement.draft import draft
 from qdq_cli.placement.plan import Plan, kept_float, make_plan
 from qdq_cli.placement.target import Target
@@ -42,7 +43,7 @@ class WorkMeter:
 
     Args:
         model: The prepared float model; left as it is.
-        shapes: Tensor -> its shape in a run; others keep what inference knows of them.
+        shapes: Tensor, in bodies too -> its shape in a run; others keep what inference knows of them.
         target: What plans are made for.
 
     Raises:
@@ -58,7 +59,9 @@ class WorkMeter:
         self._target, self._predictor = target, target.predictor
         self._planned = model
         self._model = model.clone()
-        for value in (*self._model.graph.inputs, *(value for node in self._model.graph for value in node.outputs)):
+        graph = self._model.graph
+        inputs = (value for part in (graph, *every_body(graph)) for value in part.inputs)
+        for value in (*inputs, *(value for node in every_node(graph) for value in node.outputs)):
             shape = shapes.get(value.name or "")
             value.shape = value.shape if shape is None else ir.Shape(list(shape))
 

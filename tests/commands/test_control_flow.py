@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,42 @@ def test_operators_in_bodies_can_be_measured_and_left_float(tmp_path: Path, comm
     limit = ("--min-sqnr", "60") if command == "tune" else ()
     done = qdq(command, space.model, "--calib", space.arrays, *limit, "--json")
     assert done.code in (0, 5), done.err
+
+
+def test_tuning_counts_the_work_in_bodies(tmp_path: Path):
+    """All of the network is in a Loop and a branch in it: the first sample takes one of the branches."""
+    space, _ = space_of(tmp_path, "nested")
+    asked = ("tune", space.model, "--calib", space.arrays, "-o", space.output, "--json", "--no-recover")
+    everything = qdq(*asked, "--min-sqnr", 10, "--min-int8-macs", 100).document
+    assert everything["met"]
+    least = everything["frontier"][0]["sqnr_db"] + 3
+    found = qdq(*asked, "--min-sqnr", least, "--min-int8-macs", 40).document
+    assert found["met"]
+    chosen = found["frontier"][found["chosen"]]
+    assert chosen["left_float"]
+    assert chosen["quantized_macs_percent"] == pytest.approx(50.0)
+    assert chosen["sqnr_db"] >= least
+
+
+def test_tuning_chooses_types_in_bodies(tmp_path: Path):
+    """What is written has the types of the report, and the command it names writes the same bytes."""
+    space, _ = space_of(tmp_path, "nested")
+    asked = ("--gpu", "sm89", "--types", "int8,fp8", "--min-sqnr", 38, "--no-recover")
+    done = qdq("tune", space.model, "--calib", space.arrays, "-o", space.output, *asked)
+    assert done.code == 0, done.err
+    assert "INT8, FP8 or float for each of 3 operators" in done.out
+    assert "2 INT8, 1 float; 82.3% of the predicted time" in done.out
+    words = shlex.split(done.out.partition("the same model without tuning:\n")[2].replace("\\\n", ""))
+    assert qdq(*words[1:], "-o", tmp_path / "again.onnx").code == 0
+    assert (tmp_path / "again.onnx").read_bytes() == space.output.read_bytes()
+
+
+def test_an_operator_of_a_branch_that_no_sample_takes_has_no_noise_by_type(tmp_path: Path):
+    space, _ = space_of(tmp_path, "branches")
+    given_arrays(space, {"x": samples(COUNT), "c": np.zeros(COUNT, bool)})
+    found = qdq("sensitivity", space.model, "--calib", space.arrays, "--types", "int8,fp8", "--json").document
+    assert {row["name"] for row in found["by_type"]} == {"MatMul_z", "MatMul_h", "MatMul_h_1"}
+    assert all(row["float_bytes"] for row in found["by_type"])
 
 
 def test_recovery_leaves_bodies_as_they_are(tmp_path: Path):

@@ -19,6 +19,7 @@ from qdq_cli.quantizing.groundwork import carried_over
 from qdq_cli.sensitivity.shapes import shapes_in
 from qdq_cli.sensitivity.work import WorkMeter
 from qdq_cli.targets.tensorrt.table import TENSORRT
+from tests.bodies import BRANCHES, NESTED, ROUNDS, SCANNED, bodies, samples
 from tests.networks import Network
 from tests.workspace import small_convnet
 
@@ -76,6 +77,65 @@ def test_a_run_knows_the_shapes_that_inference_does_not():
     plan = make_plan(model, TENSORRT)
     assert WorkMeter(model, shapes, TENSORRT).of(plan).macs_percent == pytest.approx(100.0)
     assert WorkMeter(model, {}, TENSORRT).of(plan).macs_percent == 0.0
+
+
+PRODUCT = 2 * 16 * 16
+"""Multiply-accumulates of each product in the models with bodies."""
+
+
+def of_bodies(text: str, **others: object) -> tuple[ir.Model, dict[str, tuple[int, ...]]]:
+    """A model with bodies, and the shapes of a run of it."""
+    model = prepare(ir.serde.deserialize_model(bodies(text))).model
+    arrays = {"x": samples(1)[0], **{name: np.asarray(value) for name, value in others.items()}}
+    return model, shapes_in(model, Batch(arrays, ("one",), 2))
+
+
+def shares(model: ir.Model, shapes: dict[str, tuple[int, ...]]) -> tuple[float, dict[str, float]]:
+    """The share of the multiply-accumulates in INT8 with all quantized, and what each product takes away from it."""
+    meter, plan = WorkMeter(model, shapes, TENSORRT), make_plan(model, TENSORRT)
+    lost = meter.lost_without(plan, PlanConfig(), plan.quantized)
+    parts = {name: work.macs_percent for name, work in zip(plan.quantized, lost, strict=True)}
+    return meter.of(plan).macs_percent, {name: part for name, part in parts.items() if part}
+
+
+@pytest.mark.parametrize(
+    ("text", "others", "products"),
+    [
+        (BRANCHES, {"c": True}, {"MatMul_z", "MatMul_h", "MatMul_a"}),
+        (BRANCHES, {"c": False}, {"MatMul_z", "MatMul_h_1"}),
+        (ROUNDS, {"n": 3}, {"MatMul_p"}),
+        (NESTED, {"n": 2, "c": True}, {"MatMul_p", "MatMul_a"}),
+        (SCANNED, {"rows": np.ones((4, 2, 16), np.float32)}, {"MatMul_t"}),
+    ],
+    ids=["then", "else", "rounds", "nested", "scanned"],
+)
+def test_products_in_bodies_are_a_share_of_all(text: str, others: dict[str, object], products: set[str]):
+    """Each body counts once, however often it runs; of a branch that a sample does not take no shape is known."""
+    model, shapes = of_bodies(text, **others)
+    whole, parts = shares(model, shapes)
+    assert whole == pytest.approx(100.0)
+    assert parts == pytest.approx(dict.fromkeys(products, 100.0 / len(products)))
+
+
+def test_a_body_that_does_not_run_says_nothing_of_its_shapes():
+    model, shapes = of_bodies(ROUNDS, n=0)
+    assert shapes == {"x": (2, 16), "n": (), "y": (2, 16)}
+    assert shares(model, shapes) == (0.0, {})
+
+
+def test_what_grows_from_round_to_round_counts_by_the_round_in_the_middle():
+    text = """
+    agraph (float[N,16] x, int64 n) => (float[M,16] y)
+    <bool yes = {1}>
+    {
+      y = Loop (n, yes, x) <
+        body = b (int64 i, bool go, float[K,16] s) => (bool on, float[L,16] t)
+        { on = Identity (go)  p = MatMul (s, w0)  t = Concat <axis = 0> (s, p) }
+      >
+    }
+    """
+    _, shapes = of_bodies(text, n=5)
+    assert {name: shapes[name] for name in "spty"} == {"s": (8, 16), "p": (8, 16), "t": (16, 16), "y": (64, 16)}
 
 
 def test_the_float_model_stays_as_it_is(model: ir.Model, tmp_path: Path):
