@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from qdq_cli.model.bodies import drop_if_unread
 from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, float_attribute, input_at, is_constant, is_op, name_of, only_consumer, rank
@@ -36,7 +37,7 @@ def bias_place(node: ir.Node, channels: int) -> BiasPlace | None:
     """Find the bias of a weighted operator.
 
     Args:
-        node: A weighted operator of the main graph.
+        node: A weighted operator, of the main graph or in a body.
         channels: Its output channels.
 
     Returns:
@@ -75,23 +76,24 @@ def _place(node: ir.Node, slot: int, channels: int) -> BiasPlace | None:
     return BiasPlace(node, slot, np.broadcast_to(constant.reshape(-1).astype(np.float64), (channels,)).copy())
 
 
-def set_bias(graph: ir.Graph, place: BiasPlace, bias: NDArray[np.generic], names: Names) -> None:
+def set_bias(place: BiasPlace, bias: NDArray[np.generic], names: Names) -> None:
     """Give an operator another bias, in an initializer of its own; others that read the former one keep it.
 
     Args:
-        graph: The graph of the node.
-        place: Where the bias goes; found in this graph.
+        place: Where the bias goes; the graph or body that it stands in gets the initializer.
         bias: Shape [O], in the type of the operator's data.
-        names: The names of the graph.
+        names: The names of the whole model.
     """
     node, slot = place.node, place.slot
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
     former = input_at(node, slot)
     if slot >= len(node.inputs):
         node.resize_inputs(slot + 1)
     node.replace_input_with(slot, None)
     if former is not None and not former.uses() and not former.is_graph_output():
         name = name_of(former)
-        graph.initializers.pop(name)
+        drop_if_unread(former)
     else:
         name = names.value(f"{node.name}_bias")
     node.replace_input_with(slot, add_initializer(graph, name, bias))

@@ -14,9 +14,10 @@ from calibrators import Range
 from calibrators.scheme import Scheme
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.judging.bias import bias_place, set_bias
+from qdq_cli.model.bodies import drop_if_unread
 from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
-from qdq_cli.model.nodes import constant_at, input_at
+from qdq_cli.model.nodes import constant_at, every_initializer, every_node, input_at
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.record import WeightTarget
 from qdq_cli.placement.rewrite import Rewritten, rewrite_in_place
@@ -84,17 +85,18 @@ def with_constants(
 def _set_constants(
     graph: ir.Graph, weights: Mapping[str, NDArray[np.floating]], biases: Mapping[str, NDArray[np.float64]]
 ) -> None:
+    stored = every_initializer(graph) if weights else {}
     for name, array in weights.items():
-        graph.initializers[name].const_value = ir.Tensor(array, name=name)
+        stored[name].const_value = ir.Tensor(array, name=name)
     if not biases:
         return
-    nodes, names = {node.name: node for node in graph}, Names(graph)
+    nodes, names = {node.name: node for node in every_node(graph)}, Names(graph)
     for name, bias in biases.items():
         place = bias_place(nodes[name], bias.size)
         data = input_at(nodes[name], 0)
         if place is None or data is None or data.dtype is None:
             raise ValueError(f"node '{name}' has no place for a bias")
-        set_bias(graph, place, bias.astype(data.dtype.numpy()), names)
+        set_bias(place, bias.astype(data.dtype.numpy()), names)
 
 
 class RoundedWeights:
@@ -143,18 +145,17 @@ def trial_model(model: ir.Model, candidate: Candidate, rounded: RoundedWeights) 
     if runtime.bias is not Bias.FLOAT:  # whose steps are those of the weights
         return quantized_model(model, candidate, weights=WeightForm.FP32, form=Form.PAIRS).model
     clone = with_constants(model, {**candidate.base, **candidate.weights}, candidate.biases)
-    nodes = {node.name: node for node in clone.graph}
+    nodes = {node.name: node for node in every_node(clone.graph)}
     names = Names(clone.graph)
-    own = [target for target in candidate.plan.weights if target.use.node in nodes]  # bodies get their pairs
-    for target in own:
+    stored = every_initializer(clone.graph)
+    for target in candidate.plan.weights:
         weight = constant_at(nodes[target.use.node], target.use.slot)
         if weight is not None:
             array = rounded.get(target, weight, candidate.weight_ranges.get(target.tensor))
             value = add_initializer(clone.graph, names.value(f"{target.tensor}_rounded"), array)
             nodes[target.use.node].replace_input_with(target.use.slot, value)
-    for target in own:
-        former = clone.graph.initializers.get(target.tensor)
-        if former is not None and not former.uses() and not former.is_graph_output():
-            clone.graph.initializers.pop(target.tensor)
-    rest = replace(candidate.plan, weights=tuple(target for target in candidate.plan.weights if target not in own))
+    for target in candidate.plan.weights:
+        if target.tensor in stored:
+            drop_if_unread(stored[target.tensor])
+    rest = replace(candidate.plan, weights=())
     return rewrite_in_place(clone, rest, candidate.ranges, weights=WeightForm.FP32, form=Form.PAIRS).model

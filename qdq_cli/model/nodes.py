@@ -83,7 +83,12 @@ def initializer_array(graph: ir.Graph, name: str) -> NDArray[Any]:
 
     `np.asarray` of an onnx-ir tensor does not: before NumPy 2.3 that is float64, whatever the tensor holds.
     """
-    tensor = graph.initializers[name].const_value
+    return array_of(graph.initializers[name])
+
+
+def array_of(initializer: ir.Value) -> NDArray[Any]:
+    """Return the array of an initializer that has data, in its own type, wherever it stands."""
+    tensor = initializer.const_value
     assert tensor is not None
     array: NDArray[Any] = tensor.numpy()
     return array

@@ -203,13 +203,18 @@ def recover_accuracy(run: Run, work: Groundwork, steps: Sequence[str]) -> Ground
             "Recovery has to run the model, and there are no samples.",
             "Give --calib too: a calibration cache holds ranges alone.",
         )
-    run.say(*_about_bodies(work))
     with run.stage("recover"):
         found = recover(_start(run, work, samples), steps)
     if found.record.samples < FEW_SAMPLES:
         run.say(
             f"Recovery could set only {found.record.samples} of the samples aside to judge by: what helps so few may "
             f"not help others. Give {8 * FEW_SAMPLES} calibration samples or more."
+        )
+    if found.unseen:
+        layers = count_text(len(found.unseen), "operator")
+        run.say(
+            f"Recovery leaves {layers} as calibration found {'it' if len(found.unseen) == 1 else 'them'}, in branches "
+            f"that too few samples take: {some_of(found.unseen)}."
         )
     return replace(
         work,
@@ -218,16 +223,6 @@ def recover_accuracy(run: Run, work: Groundwork, steps: Sequence[str]) -> Ground
         candidate=found.candidate,
         recovery=found.record,
     )
-
-
-def _about_bodies(work: Groundwork) -> tuple[str, ...]:
-    """Say that recovery leaves quantized operators in bodies as calibration left them."""
-    own = {node.name for node in work.model.graph}
-    inside = {weight.use.node for weight in work.plan.weights} - own
-    if not inside:
-        return ()
-    standing = f"{count_text(len(inside), 'quantized operator')} {'stands' if len(inside) == 1 else 'stand'}"
-    return (f"Recovery changes nothing inside If, Loop and Scan bodies, where {standing}.",)
 
 
 def _start(run: Run, work: Groundwork, samples: Samples) -> Start:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx_ir as ir
 
+from qdq_cli.model.bodies import places_of_bodies
 from qdq_cli.model.linear import Linear, linear_of
 from qdq_cli.model.nodes import (
     constant_at,
@@ -22,12 +23,13 @@ from qdq_cli.recovering.channels import Channels, ChannelWalk, Ids
 
 
 def scalable_channels(graph: ir.Graph) -> Channels:
-    """Find the classes of a prepared graph."""
+    """Find the classes of a prepared graph, those in its bodies too: what crosses the edge of one keeps its values."""
     walk = ChannelWalk()
-    for node in graph:
-        _RULES.get(node.op_type, _pin_all)(walk, node) if not node.domain else _pin_all(walk, node)
-    for value in graph.outputs:
-        walk.pin(value)
+    for part in (graph, *(place.body for place in places_of_bodies(graph))):
+        for node in part:
+            _RULES.get(node.op_type, _pin_all)(walk, node) if not node.domain else _pin_all(walk, node)
+        for value in part.outputs:
+            walk.pin(value)
     return walk.channels()
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from qdq_cli.model.nodes import initializer_array
+from qdq_cli.model.nodes import array_of, every_initializer
 
 Ids = NDArray[np.intp]
 """Shape [channels]: a variable for each channel of a tensor; equal variables are scaled alike."""
@@ -62,16 +62,17 @@ def scaled_constants(
     """Return new values for the constants, so that every tensor's channels are multiplied by their factors.
 
     Args:
-        graph: The graph the classes are of.
+        graph: The graph the classes are of, with its bodies.
         channels: Its classes.
         factors: Positive, one a class. Powers of two keep every bit of the model's outputs.
     """
     padded = np.append(np.asarray(factors, np.float64), 1.0)  # class -1 is the last
     found: dict[str, NDArray[np.floating]] = {}
+    stored = every_initializer(graph)
     for scaled in channels.constants:
         value = found.get(scaled.name)
         if value is None:
-            value = initializer_array(graph, scaled.name)
+            value = array_of(stored[scaled.name])
         factor = padded[scaled.classes]
         found[scaled.name] = (value / factor if scaled.divides else value * factor).astype(value.dtype)
     return {name: array for name, array in found.items() if name}

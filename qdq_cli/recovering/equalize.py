@@ -19,7 +19,7 @@ from calibrators.equalization import EXPONENTS, channel_factors
 from calibrators.qparams import weight_amax
 from qdq_cli.data.batches import Batch
 from qdq_cli.judging.candidate import Candidate, with_constants
-from qdq_cli.model.nodes import initializer_array, input_at, name_of
+from qdq_cli.model.nodes import array_of, every_initializer, every_node, input_at, name_of
 from qdq_cli.placement.plan import Plan
 from qdq_cli.process.errors import ModelError
 from qdq_cli.recovering.changes import Judge, Verdict
@@ -149,7 +149,7 @@ def _components(channels: Channels, start: Start) -> tuple[_Component, ...]:
 
 def _read_alone(start: Start) -> tuple[str, ...]:
     """Name the tensors that products with weights alone read, each once."""
-    nodes = {node.name: node for node in start.model.graph}
+    nodes = {node.name: node for node in every_node(start.model.graph)}
     read = (input_at(nodes[weight.use.node], 0) for weight in start.plan.weights if weight.alone and weight.use.slot)
     return tuple(dict.fromkeys(name_of(value) for value in read if value is not None))
 
@@ -248,9 +248,10 @@ def _activation_shares(start: Start, channels: Channels, batches: Iterable[Batch
     runner = TensorRunner(start.model, names)
     largest: dict[str, NDArray[np.float64]] = {}
     for tensors in runner.run_each(batches):
-        for name, array in tensors.items():
-            found = weight_amax(array, channels.tensors[name][0]).astype(np.float64)
-            largest[name] = np.maximum(largest.get(name, found), found)
+        for name, held in tensors.items():
+            for array in held:
+                found = weight_amax(array, channels.tensors[name][0]).astype(np.float64)
+                largest[name] = np.maximum(largest.get(name, found), found)
     shares = np.zeros(channels.count)
     for name, values in largest.items():
         classes = channels.tensors[name][1]
@@ -273,9 +274,10 @@ def _with_alone(
         return activations, weights
     sums: dict[str, NDArray[np.float64]] = {}
     for tensors in TensorRunner(start.model, names).run_each(start.split.load(start.split.learn)):
-        for name, array in tensors.items():
-            others = tuple(axis for axis in range(array.ndim) if axis != channels.tensors[name][0] % array.ndim)
-            sums[name] = sums.get(name, 0.0) + np.abs(array).mean(axis=others, dtype=np.float64)
+        for name, held in tensors.items():
+            for array in held:
+                others = tuple(axis for axis in range(array.ndim) if axis != channels.tensors[name][0] % array.ndim)
+                sums[name] = sums.get(name, 0.0) + np.abs(array).mean(axis=others, dtype=np.float64)
     activations, weights = activations.copy(), weights.copy()
     for name, values in sums.items():
         classes = channels.tensors[name][1]
@@ -289,9 +291,10 @@ def _weight_shares(model: ir.Model, plan: Plan, channels: Channels) -> NDArray[n
     """Largest absolute weight that reads every class, by the largest of the same scale."""
     axes = {target.tensor: target.axis for target in plan.weights}
     shares = np.zeros(channels.count)
+    stored = every_initializer(model.graph)
     for scaled in channels.constants:
         if scaled.divides and scaled.name in axes:
-            weight = np.abs(initializer_array(model.graph, scaled.name)).astype(np.float64)
+            weight = np.abs(array_of(stored[scaled.name])).astype(np.float64)
             others = tuple(axis for axis in range(weight.ndim) if axis != axes[scaled.name])
             relative = weight / np.maximum(weight.max(axis=others, keepdims=True), np.finfo(np.float64).tiny)
             classes = np.broadcast_to(scaled.classes, weight.shape)

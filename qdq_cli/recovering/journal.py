@@ -56,6 +56,7 @@ class Progress:
         portions: Portions of layers that are done.
         layers: Gains of layers so far.
         gains: Step -> (tried, accepted, gain in dB).
+        unseen: Layers that were left alone because too few samples run them.
     """
 
     candidate: Candidate
@@ -64,6 +65,7 @@ class Progress:
     portions: int = 0
     layers: tuple[LayerGain, ...] = ()
     gains: Mapping[str, tuple[int, int, float]] = field(default_factory=dict)
+    unseen: tuple[str, ...] = ()
 
 
 class Journal:
@@ -119,6 +121,7 @@ def _state(progress: Progress) -> dict[str, Any]:
         "portions": progress.portions,
         "layers": [dataclasses.asdict(gain) for gain in progress.layers],
         "gains": progress.gains,
+        "unseen": progress.unseen,
     }
 
 
@@ -152,4 +155,5 @@ def _progress(state: dict[str, Any], start: Candidate, arrays: Mapping[str, Arra
         int(state["portions"]),
         tuple(LayerGain(**gain) for gain in state["layers"]),
         {step: (int(tried), int(accepted), float(gain)) for step, (tried, accepted, gain) in state["gains"].items()},
+        tuple(state["unseen"]),
     )

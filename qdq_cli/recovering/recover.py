@@ -17,6 +17,7 @@ from calibrators import Histogram, Range
 from calibrators.metrics import sqnr_of_ratio
 from qdq_cli.judging.candidate import Candidate
 from qdq_cli.judging.trials import ABREAST, Trials
+from qdq_cli.model.nodes import every_node
 from qdq_cli.process.abreast import each
 from qdq_cli.recovering.bench import Bench
 from qdq_cli.recovering.changes import Change, Judge, changed
@@ -39,11 +40,13 @@ class Recovered:
         candidate: The best one found, on the equalized float model.
         histograms: Of every calibrated tensor, in the equalized model.
         record: What was done.
+        unseen: Layers in branches that no sample to learn from takes, or none of those set aside: they were left alone.
     """
 
     candidate: Candidate
     histograms: Mapping[str, Histogram]
     record: Recovery
+    unseen: tuple[str, ...] = ()
 
 
 def recover(start: Start, steps: Sequence[str]) -> Recovered:
@@ -66,7 +69,7 @@ def recover(start: Start, steps: Sequence[str]) -> Recovered:
         chosen = start.choose(observed)
     kept = _of_all_samples(work.judge.candidate.ranges, equalized.ranges, chosen)
     candidate = replace(work.judge.candidate, ranges=kept, base=equalized.constants)
-    return Recovered(candidate, observed.histograms, work.record())
+    return Recovered(candidate, observed.histograms, work.record(), tuple(work.unseen))
 
 
 def _of_all_samples(found: Sequence[Range], learnt: Sequence[Range], chosen: Sequence[Range]) -> tuple[Range, ...]:
@@ -84,12 +87,14 @@ class _Work:
         self.judge = Judge(self._trials, first)
         self._noise = self.judge.noise
         self._log = _Log()
+        self.unseen: list[str] = []
         self.journal = Journal(start.journal, start.identity, *steps)
         self._known = self.journal.read(first)
         if self._known is not None:
             start.listener.note(f"Recovery goes on where it was interrupted ({start.journal}).")
             self.judge.take(self._known.candidate, self._known.noise)
             self._log = _Log(self._known.layers, self._known.gains)
+            self.unseen += self._known.unseen
 
     def equalize(self, kinds: Sequence[str]) -> Equalized:
         """Take the steps that come first."""
@@ -113,6 +118,8 @@ class _Work:
         with start.listener.progress("recovering", len(found) * len(steps)) as advance:
             for number, portion in enumerate(found[done:], start=done):
                 groups = _benches(start, equalized.model, portion)
+                there = {bench.layer.node for benches in groups for bench in benches}
+                self.unseen += [layer.node for layer in portion if layer.node not in there]
                 for position, name in enumerate(steps):
                     before = self.judge.noise
                     gains = _take_step(name, groups, self.judge, start.free_groups)
@@ -134,18 +141,21 @@ class _Work:
                 portions_done,
                 tuple(self._log.layers),
                 self._log.gains,
+                tuple(self.unseen),
             )
         )
 
 
 def _benches(start: Start, model: ir.Model, portion: Sequence[Layer]) -> list[list[Bench]]:
-    """Put the layers of a portion on benches, those that read one tensor together."""
-    nodes = {node.name: node for node in model.graph}
+    """Put the layers of a portion that run on benches, those that read one tensor together."""
+    nodes = {node.name: node for node in every_node(model.graph)}
     learn, held = start.split.learn, start.split.judge
     rows = take_rows(model, portion, start.split.load(learn), rows_a_batch(portion, len(learn)))
     kept = take_rows(model, portion, start.split.load(held), rows_a_batch(portion, len(held), _HELD_ROWS))
     groups: dict[int | str, list[Bench]] = {}
     for layer in portion:
+        if layer.node not in rows or layer.node not in kept:
+            continue
         groups.setdefault(layer.beside, []).append(Bench(layer, nodes[layer.node], rows[layer.node], kept[layer.node]))
     return list(groups.values())
 

@@ -14,9 +14,10 @@ from calibrators.scheme import Block, PerChannel, Scheme
 from qdq_cli.data.batches import Batch
 from qdq_cli.judging.trials import ABREAST
 from qdq_cli.model.linear import Linear, linear_of
-from qdq_cli.model.nodes import input_at, name_of
+from qdq_cli.model.nodes import every_node, input_at, name_of
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.record import Use
+from qdq_cli.running.inside import rounds
 from qdq_cli.running.outputs import part_for
 from qdq_cli.running.runner import Runner
 
@@ -32,6 +33,8 @@ class Layer:
         weight: Name of its weight.
         scheme: How its weight is quantized.
         linear: How it computes.
+        result: Name of what it makes, which tells whether it ran, where it stands in a body and reads from outside of
+            that; None elsewhere.
     """
 
     node: str
@@ -40,6 +43,7 @@ class Layer:
     weight: str
     scheme: Scheme
     linear: Linear
+    result: str | None = None
 
     @property
     def axis(self) -> int | None:
@@ -59,12 +63,16 @@ class Layer:
         return self.tensor if self.group is None else self.group
 
 
+Held = Mapping[str, Sequence[NDArray[np.generic]]]
+"""Tensor -> what it held in a run; in a body that runs never or many times, what it held in each round."""
+
+
 class TensorRunner:
     """Runs the part of a model that some of its tensors need, and hands these out.
 
     Args:
         model: Left as it is; its weights have to stay as they are.
-        tensors: Names of graph inputs and of computed values.
+        tensors: Names of graph inputs and of computed values, and of both in bodies.
 
     Raises:
         ModelError: A tensor is not there, or the model cannot be run.
@@ -73,23 +81,33 @@ class TensorRunner:
     def __init__(self, model: ir.Model, tensors: Sequence[str]) -> None:
         fed = {value.name for value in model.graph.inputs}
         self._fed = [name for name in tensors if name in fed]
-        computed = [name for name in tensors if name not in fed]
+        self._computed = [name for name in tensors if name not in fed]
         self._runner: Runner | None = None
-        if computed:
-            self._runner = Runner(part_for(model, computed).source, abreast=ABREAST)
+        if self._computed:
+            part = part_for(model, self._computed, shaped=self._computed)
+            self._runner = Runner(part.source, abreast=ABREAST)
+            self._values = {name: output for output, name in part.tensors.items()}
+            self._shapes = part.shapes
 
-    def run_each(self, batches: Iterable[Batch]) -> Iterator[dict[str, NDArray[np.generic]]]:
+    def run_each(self, batches: Iterable[Batch]) -> Iterator[Held]:
         """Yield the tensors of every batch by name, in order.
 
         Raises:
             ModelError: A run failed.
         """
         if self._runner is None:
-            yield from ({name: batch.arrays[name] for name in self._fed} for batch in batches)
+            yield from ({name: [batch.arrays[name]] for name in self._fed} for batch in batches)
             return
         first, second = itertools.tee(batches)
         for batch, found in zip(first, self._runner.run_each(second), strict=True):
-            yield {**{name: batch.arrays[name] for name in self._fed}, **found}
+            computed = {name: self._rounds_of(name, found) for name in self._computed}
+            yield {**{name: [batch.arrays[name]] for name in self._fed}, **computed}
+
+    def _rounds_of(self, name: str, found: Mapping[str, NDArray[np.generic]]) -> list[NDArray[np.generic]]:
+        """What a computed tensor held in each round that held anything; in the main graph there is one."""
+        if name not in self._shapes:
+            return [found[name]]
+        return [array for array in rounds(found[self._values[name]], found[self._shapes[name]]) if array.size]
 
 
 def take_rows(
@@ -104,17 +122,28 @@ def take_rows(
         counts: Node -> rows of each batch.
 
     Returns:
-        Node -> rows, shape [R, groups, K]; memory depends on the layers, `counts` and the number of batches alone.
+        Node -> rows, shape [R, groups, K], of the layers that any batch runs; memory depends on the layers, `counts`
+        and the number of batches, and on the rounds of one batch.
 
     Raises:
         ModelError: The model cannot be run.
     """
-    runner = TensorRunner(model, tuple(dict.fromkeys(layer.tensor for layer in layers)))
+    asked = (name for layer in layers for name in (layer.tensor, layer.result) if name is not None)
+    runner = TensorRunner(model, tuple(dict.fromkeys(asked)))
     parts: dict[str, list[NDArray[np.float32]]] = {layer.node: [] for layer in layers}
     for number, tensors in enumerate(runner.run_each(batches)):
         for layer in layers:
-            parts[layer.node].append(layer.linear.rows(tensors[layer.tensor], counts[layer.node], number))
+            if layer.result is not None and not tensors[layer.result]:
+                continue
+            parts[layer.node] += _rows_of(layer.linear, tensors[layer.tensor], counts[layer.node], number)
     return {node: np.concatenate(found) for node, found in parts.items() if found}
+
+
+def _rows_of(linear: Linear, held: Sequence[NDArray[np.generic]], count: int, seed: int) -> list[NDArray[np.float32]]:
+    """Take rows out of what a tensor held in a run, as many out of each round, and where these are many out of some."""
+    if len(held) > count:
+        held = [held[number] for number in np.sort(np.random.default_rng(seed).choice(len(held), count, replace=False))]
+    return [linear.rows(array, count // len(held), seed + number) for number, array in enumerate(held)]
 
 
 _MOST_ROWS, _LEAST_ROWS, _ROWS_AN_INPUT = 16384, 4096, 64
@@ -176,15 +205,13 @@ def layers_of(model: ir.Model, plan: Plan) -> tuple[Layer, ...]:
     """Return the quantized weighted operators that recovery can work on, in the plan's order.
 
     Those with a constant weight of their own and a quantized input, or with a weight that alone is quantized: products
-    of two activations and shared weights are left as they are, and what stands in a body.
+    of two activations and shared weights are left as they are. Bodies are looked into as the main graph is.
     """
-    nodes = {node.name: node for node in model.graph}
+    nodes = {node.name: node for node in every_node(model.graph)}
     read = {use: target for target in plan.targets for use in target.uses}
     found = []
     for weight in plan.weights:
-        node = nodes.get(weight.use.node)
-        if node is None:  # it stands in a body
-            continue
+        node = nodes[weight.use.node]
         linear, value = linear_of(node), input_at(node, weight.use.slot)
         target, data = read.get(Use(weight.use.node, 0)), input_at(node, 0)
         owned = value is not None and len(value.uses()) == 1 and not value.is_graph_output()
@@ -192,5 +219,12 @@ def layers_of(model: ir.Model, plan: Plan) -> tuple[Layer, ...]:
             continue
         if target is not None or weight.alone:
             group = None if target is None else target.group
-            found.append(Layer(weight.use.node, name_of(data), group, weight.tensor, weight.scheme, linear))
+            result = name_of(node.outputs[0]) if _comes_from_outside(data, node) else None
+            found.append(Layer(weight.use.node, name_of(data), group, weight.tensor, weight.scheme, linear, result))
     return tuple(found)
+
+
+def _comes_from_outside(data: ir.Value, node: ir.Node) -> bool:
+    """Say whether a node in a body reads a tensor that the body does not define."""
+    maker = data.producer()
+    return (data.graph if maker is None else maker.graph) is not node.graph

@@ -60,11 +60,16 @@ class Start:
         return replace(start, observed=observed, ranges=start.choose(observed))
 
     def observe(self, model: ir.Model) -> Observation:
-        """Run the samples through a float model with other constants, and count what calibration counted."""
-        if not self.observed.histograms:
+        """Run the samples through a float model with other constants, and count what calibration counted.
+
+        Of a tensor that these samples never compute, in a branch that others take, it is what calibration saw.
+        """
+        before = self.observed.histograms
+        if not before:
             return self.observed
-        seen = run_samples(Job(model, tuple(self.observed.histograms)), self.samples, self.listener)
-        return Observation(seen.histograms, seen.samples)
+        seen = run_samples(Job(model, tuple(before)), self.samples, self.listener)
+        histograms = {name: found if found.count else before[name] for name, found in seen.histograms.items()}
+        return Observation(histograms, seen.samples)
 
     def choose(self, observed: Observation) -> tuple[Range, ...]:
         """The range of each scale group by what was observed."""

@@ -143,8 +143,7 @@ def test_tuning_chooses_types_in_bodies(tmp_path: Path):
     assert done.code == 0, done.err
     assert "INT8, FP8 or float for each of 3 operators" in done.out
     assert "2 INT8, 1 float; 82.3% of the predicted time" in done.out
-    words = shlex.split(done.out.partition("the same model without tuning:\n")[2].replace("\\\n", ""))
-    assert qdq(*words[1:], "-o", tmp_path / "again.onnx").code == 0
+    assert qdq(*again_of(done.out), "-o", tmp_path / "again.onnx").code == 0
     assert (tmp_path / "again.onnx").read_bytes() == space.output.read_bytes()
 
 
@@ -156,12 +155,42 @@ def test_an_operator_of_a_branch_that_no_sample_takes_has_no_noise_by_type(tmp_p
     assert all(row["float_bytes"] for row in found["by_type"])
 
 
-def test_recovery_leaves_bodies_as_they_are(tmp_path: Path):
+@pytest.mark.parametrize("name", EVERY)
+def test_recovery_works_in_bodies_and_makes_the_same_bytes(tmp_path: Path, name: str):
+    space, feed = space_of(tmp_path, name)
+    document = assert_sound(space, feed, 18, "--recover", "--threads", 1)
+    recovery = document["recovery"]
+    assert recovery["after_db"] >= recovery["before_db"]
+    assert any(step["tried"] for step in recovery["steps"])
+    first = space.output.read_bytes()
+    assert space.quantize("--recover", "--threads", 2).code == 0
+    assert space.output.read_bytes() == first
+
+
+def test_recovery_says_what_it_leaves_alone_because_no_sample_runs_it(tmp_path: Path):
+    """One sample takes the first branch: it is among those to learn from, and none that is set aside does."""
     space, feed = space_of(tmp_path, "branches")
+    given_arrays(space, {"x": samples(COUNT), "c": np.arange(COUNT) == 1})
     document = assert_sound(space, feed, 18, "--recover")
     assert document["weighted_ops"] == {"total": 4, "quantized": 4}
-    said = "Recovery changes nothing inside If, Loop and Scan bodies, where 3 quantized operators stand."
+    said = "Recovery leaves 1 operator as calibration found it, in branches that too few samples take: MatMul_h."
     assert said in document["notes"]
+
+
+def test_the_command_that_tune_prints_recovers_and_leaves_float_in_bodies(tmp_path: Path):
+    space, _ = space_of(tmp_path, "nested")
+    asked = ("tune", space.model, "--calib", space.arrays, "-o", space.output)
+    least = qdq(*asked, "--min-sqnr", 10, "--json", "--no-recover").document["frontier"][0]["sqnr_db"] + 4
+    done = qdq(*asked, "--min-sqnr", least, "--recover-step", "ranges", "--recover-step", "bias")
+    assert done.code == 0, done.err
+    assert "1 operator left float" in done.out
+    assert qdq(*again_of(done.out), "-o", tmp_path / "again.onnx").code == 0
+    assert (tmp_path / "again.onnx").read_bytes() == space.output.read_bytes()
+
+
+def again_of(shown: str) -> list[str]:
+    """The arguments of the command that tune shows."""
+    return shlex.split(shown.partition("the same model without tuning:\n")[2].replace("\\\n", ""))[1:]
 
 
 @pytest.mark.parametrize("kind", ["fp16", "bf16"])

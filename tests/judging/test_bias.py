@@ -58,7 +58,7 @@ def test_another_bias_moves_every_channel_by_its_difference(op_type: str, shape:
     assert place is not None
     if shape is None:
         np.testing.assert_array_equal(place.value, np.zeros(6))
-    set_bias(model.graph, place, (place.value + BIAS).astype(np.float32), Names(model.graph))
+    set_bias(place, (place.value + BIAS).astype(np.float32), Names(model.graph))
     by_channel = BIAS.reshape(-1, *(1,) * (before.ndim - 2))
     np.testing.assert_allclose(run(model)[0] - before, np.broadcast_to(by_channel, before.shape), rtol=1e-4)
 
