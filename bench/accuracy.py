@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import os
 import sys
 import time
@@ -30,7 +31,6 @@ from qdq_cli import PlanConfig, QdqError, QuantizeConfig, RangeConfig, VerifyCon
 from qdq_cli.config.recovery import DEFAULT_RECOVERY
 from qdq_cli.config.tune import TuneConfig
 from qdq_cli.process.errors import DataError, LimitError
-from qdq_cli.tuning.record import TuneReport
 from qdq_cli.tuning.tune import tune_model
 
 FLOAT = "fp32"
@@ -63,7 +63,7 @@ _SQNR_DB = 20.0
 _INT8_MACS = 80.0
 """What `tune` is asked for, the same for every model and without a look at a test set: so much top-1 agreement with
 FP32 on calibration samples that are held back where the outputs are class scores, else so much SQNR; and so many
-percent of the multiply-accumulates in INT8."""
+percent of the multiply-accumulates in INT8, where everything that is quantized has as many."""
 
 PEERS = {"none": (), "minmax": ("ort-minmax",), "all": tuple(PEER_METHODS)}
 """What `--peers` is told -> columns."""
@@ -180,32 +180,32 @@ def _quantized(config: QuantizeConfig) -> dict[str, Any]:
 
 
 def _tuned(config: QuantizeConfig) -> dict[str, Any]:
-    """Tune to the agreement, or to the SQNR where the model has no class scores.
+    """Tune to the agreement, or to the SQNR where the model has no class scores; without a share where none reaches it.
 
     A model with nothing to quantize is its own best: it is written as it is.
     """
-    asked = {"min_agreement": _AGREEMENT}
-    try:
-        found = _tuned_to(config, VerifyConfig(min_agreement=_AGREEMENT))
-    except LimitError:
-        asked = {"min_sqnr": _SQNR_DB}
-        found = _tuned_to(config, VerifyConfig(min_sqnr=_SQNR_DB))
-    except DataError:
-        quantize_model(config)
-        return {"output": str(config.destination), "left_float": 0}
+    targets = (VerifyConfig(min_agreement=_AGREEMENT), VerifyConfig(min_sqnr=_SQNR_DB))
+    for least, asked in itertools.product((_INT8_MACS, None), targets):
+        try:
+            found = tune_model(TuneConfig(replace(config, verify=asked), min_int8_macs=least))
+            break
+        except LimitError as error:
+            refused = error
+        except DataError:
+            quantize_model(config)
+            return {"output": str(config.destination), "left_float": 0}
+    else:
+        raise refused
     chosen = found.frontier[found.chosen]
+    target = {"min_agreement": asked.min_agreement, "min_sqnr": asked.min_sqnr, "min_int8_macs": least}
     return {
         "output": found.output,
-        "target": {**asked, "min_int8_macs": _INT8_MACS},
+        "target": {name: value for name, value in target.items() if value is not None},
         "met": found.met,
         "left_float": len(chosen.left_float),
         "int8_macs_percent": round(chosen.quantized_macs_percent, 2),
         "recovered": found.quantize.recovery is not None,
     }
-
-
-def _tuned_to(config: QuantizeConfig, target: VerifyConfig) -> TuneReport:
-    return tune_model(TuneConfig(replace(config, verify=target), min_int8_macs=_INT8_MACS))
 
 
 def _entry(key: str, work: Callable[[], Figure]) -> Entry:

@@ -26,8 +26,9 @@ from bench.ledger import Entry, Ledger
 from bench.readme_table import Row, inside, model_rows, tables
 from qdq_cli import DataConfig, QuantizeConfig, quantize_model
 from qdq_cli.data.preprocess_text import load_preprocessing
+from tests.networks import Network
 from tests.tuning.networks_to_tune import with_a_bad_layer
-from tests.workspace import make_workspace
+from tests.workspace import SIDE, make_workspace
 
 README = """# Models
 
@@ -261,3 +262,23 @@ def test_every_column_of_a_command_is_what_that_command_gives(tmp_path, monkeypa
     quantized = quantize_model(QuantizeConfig(space.model, space.output, DataConfig(calib=(space.arrays,))))
     assert space.output.read_bytes() == (bench.work / "m.default.qdq.onnx").read_bytes()
     assert entries["default"].details["int8_operators"] == f"{quantized.weighted_ops.quantized} of 5"
+
+
+def test_tuning_asks_for_no_share_that_is_out_of_reach(tmp_path, monkeypatch):
+    """A convolution of two channels stays float, so that not all of the work can be in INT8."""
+    monkeypatch.setattr("bench.accuracy._INT8_MACS", 100.0)
+    net = Network()
+    first = net.relu(net.conv(net.input("images", (1, 3, SIDE, SIDE)), 32, "first", scale=None), "r")
+    wide = net.relu(net.conv(first, 32, "second", scale=None), "s")
+    thin = net.conv(net.relu(net.conv(wide, 2, "thin", scale=None), "t"), 2, "last", scale=None)
+    space = make_workspace(tmp_path, net.proto(thin))
+    program = tmp_path / "eval.py"
+    program.write_text("print('{\"value\": 1}')\n")
+    subject = Subject("m", "", space.model, DataConfig(calib=(space.arrays,)), Evaluation((str(program),), (program,)))
+    bench = Bench(tmp_path / "work", Effort(None, 1, 60.0), Ledger(tmp_path / "work" / "results.json", None))
+    bench.work.mkdir()
+    bench.fill(subject, ["tune"])
+    entry = bench.ledger.entries["m"]["tune"]
+    assert entry.failure == ""
+    assert entry.details["target"] == {"min_sqnr": 20.0}
+    assert 0 < entry.details["int8_macs_percent"] < 100
