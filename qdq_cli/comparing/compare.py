@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from qdq_cli.calibrating.calibration_data import Samples, open_every
 from qdq_cli.comparing.alignment import make_comparable, require_same_interface, to_one_opset
+from qdq_cli.comparing.bodies import BodyRunner, shared_bodies
 from qdq_cli.comparing.codes import has_codes, spell_out
 from qdq_cli.comparing.layers import LayerMeter
 from qdq_cli.comparing.low_outputs import can_explain, low_outputs
@@ -197,8 +198,14 @@ def _layer_meter(reference: ir.Model, quantized: ir.Model) -> LayerMeter:
     reference, quantized = to_one_opset(reference, quantized, MIN_OPSET if has_codes(quantized) else 1)
     spell_out(quantized)
     profile = make_profile(reference, quantized)
+    bodies = shared_bodies(reference, quantized, profile)
+    if not profile.rows and not bodies:
+        raise ModelError(
+            "The two models share no tensor besides their inputs and outputs, so layers cannot be compared.",
+            "Tensors are matched by name: compare with the float model that was quantized, or leave --layers out.",
+        )
     try:
-        return LayerMeter(profile)
+        return LayerMeter(profile, bodies, BodyRunner(reference, quantized, bodies) if bodies else None)
     except ModelError as error:  # each model by itself was loaded before
         raise ModelError(f"Layers cannot be compared: {error.message}", "Leave --layers out.") from error
 

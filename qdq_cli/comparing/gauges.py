@@ -177,6 +177,10 @@ class Readings:
     def __init__(self) -> None:
         self._values: dict[Gauge, NDArray[np.float64]] = {}
 
+    def __bool__(self) -> bool:
+        """Whether anything was read."""
+        return bool(self._values)
+
     def observe(self, gauges: Mapping[str, Gauge], outputs: Mapping[str, NDArray[Any]]) -> None:
         """Add what one run gave: graph output -> reading."""
         for name, array in outputs.items():

@@ -98,6 +98,13 @@ class Graft:
                 made |= self._copied(node, given, made, prefix)
         return made
 
+    def input_like(self, value: ir.Value, prefix: str) -> ir.Value:
+        """Add an input to the graph, of the type and shape of one of the quantized graph."""
+        name = self._names.value(f"{prefix}{value.name}")
+        made = ir.Value(name=name, type=value.type, shape=None if value.shape is None else value.shape.copy())
+        self.model.graph.inputs.append(made)
+        return made
+
     def constant(self, tensor: ir.TensorProtocol, wanted: str) -> ir.Value:
         """Add an initializer under a free name; the tensor, which keeps its own, is shared."""
         name, shape = self._names.value(wanted), ir.Shape(tensor.shape.numpy())

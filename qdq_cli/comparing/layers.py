@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from calibrators.metrics import SQNR_CEILING_DB, sqnr_of_ratio, sqnr_of_sums
+from qdq_cli.comparing.bodies import Body, BodyRunner
 from qdq_cli.comparing.causes import InputError, activation_cause, codes_cause, weight_cause
 from qdq_cli.comparing.gauges import Gauge, PairGauges, Readings
 from qdq_cli.comparing.profile import InputGauges, Profile, Row
@@ -34,7 +35,7 @@ _NEAR_DB = 3.0
 """Layers whose SQNR is this near count as equally bad; the first of them is where the damage starts."""
 
 
-class LayerMeter:
+class ProfileMeter:
     """Measures the tensors of a profile on one batch after another; keeps sums and extremes alone.
 
     Args:
@@ -45,10 +46,12 @@ class LayerMeter:
     """
 
     def __init__(self, profile: Profile) -> None:
-        self._profile = profile
-        self._readings = Readings()
-        proto, weights = without_weights(profile.model)
-        self._runner = Runner(Source(proto.SerializeToString(), weights))
+        self.profile = profile
+        self.readings = Readings()
+        self._runner: Runner | None = None
+        if profile.rows:
+            proto, weights = without_weights(profile.model)
+            self._runner = Runner(Source(proto.SerializeToString(), weights))
 
     def observe(self, batch: Batch) -> None:
         """Run a batch.
@@ -56,22 +59,64 @@ class LayerMeter:
         Raises:
             ModelError: The run failed.
         """
-        self._readings.observe(self._profile.gauges, self._runner.run(batch))
+        if self._runner is not None:
+            self.readings.observe(self.profile.gauges, self._runner.run(batch))
+
+
+class LayerMeter:
+    """Measures the tensors of two models, those in bodies too, on one batch after another.
+
+    Args:
+        main: What to measure in the main graph.
+        bodies: What to measure in bodies, in the model's order.
+        runner: Runs the models for what they hand these; None where there are none.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load a graph.
+    """
+
+    def __init__(self, main: Profile, bodies: Sequence[Body] = (), runner: BodyRunner | None = None) -> None:
+        self._main = ProfileMeter(main)
+        self._bodies = bodies
+        self._inside = [ProfileMeter(body.profile) for body in bodies]
+        self._runner = runner
+
+    def observe(self, batch: Batch) -> None:
+        """Run a batch.
+
+        Raises:
+            ModelError: The run failed.
+        """
+        self._main.observe(batch)
+        for number, fed in () if self._runner is None else self._runner.rounds(batch):
+            self._inside[number].observe(fed)
 
     def layers(self) -> Layers:
         """Say what was measured; at least one batch has to be."""
-        found = [_layer(row, place, self._readings) for place, row in enumerate(self._profile.rows)]
+        rows = self._rows()
+        found = [_layer(row, place, readings) for place, (row, readings) in enumerate(rows) if readings]
         measured = [layer for layer in found if layer is not None]
-        lost = [row.match.tensor for row, layer in zip(self._profile.rows, found, strict=True) if layer is None]
-        shared = len(self._profile.rows) + len(self._profile.left_out)
+        told = {layer.tensor for layer in measured}
+        profiles = [self._main.profile, *(body.profile for body in self._bodies)]
+        left_out = [tensor for profile in profiles for tensor in profile.left_out]
+        unmatched = tuple(tensor for profile in profiles for tensor in profile.unmatched)
         return Layers(
-            tensors=shared + len(self._profile.unmatched),
-            shared=shared,
+            tensors=len(rows) + len(left_out) + len(unmatched),
+            shared=len(rows) + len(left_out),
             start=_start(measured),
             ranked=tuple(sorted(measured, key=_rank)),
-            not_compared=(*lost, *self._profile.left_out),
-            unmatched=self._profile.unmatched,
+            not_compared=(*(row.match.tensor for row, _ in rows if row.match.tensor not in told), *left_out),
+            unmatched=unmatched,
         )
+
+    def _rows(self) -> list[tuple[Row, Readings]]:
+        """Every row with its readings, in the model's order."""
+        main = [(row, self._main.readings) for row in self._main.profile.rows]
+        found, first = [], 0
+        for body, meter in zip(self._bodies, self._inside, strict=True):
+            found += [*main[first : body.before], *((row, meter.readings) for row in meter.profile.rows)]
+            first = body.before
+        return [*found, *main[first:]]
 
 
 def _rank(layer: LayerError) -> tuple[float, float]:

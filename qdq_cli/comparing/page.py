@@ -159,7 +159,8 @@ def _remark(layer: LayerError) -> str:
 def _remarks(layers: Layers) -> Iterator[Block]:
     if layers.not_compared:
         names = ", ".join(layers.not_compared)
-        yield Note(f"Not compared, because they hold NaN or Inf or their size depends on the values: {names}.")
+        why = "they hold NaN or Inf, their size depends on the values, or no sample computes them"
+        yield Note(f"Not compared, because {why}: {names}.")
 
 
 def _causes(layers: Layers) -> Table:

@@ -7,13 +7,13 @@ piece in front of it is when it is fed FP32: once as it is, once with its activa
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
 from qdq_cli.comparing.activations import CodeRange, code_range, pairs_left_out
 from qdq_cli.comparing.gauges import Gauge, GaugedGraph, PairGauges
-from qdq_cli.comparing.graft import Graft
+from qdq_cli.comparing.graft import Given, Graft
 from qdq_cli.comparing.match import ACTIVATIONS, Match, Unmatched, is_quantize, match_tensors, unmatched_tensors
 from qdq_cli.comparing.shadow import PREFIX, Piece, add_shadows, find_pieces, is_quantization
 from qdq_cli.comparing.weights import WeightError, weight_error
@@ -21,7 +21,6 @@ from qdq_cli.model.linear import linear_of
 from qdq_cli.model.nodes import consumers, rank
 from qdq_cli.placement.operators import commutes, is_weighted
 from qdq_cli.preparing.batch_norm import fold_batch_norms
-from qdq_cli.process.errors import ModelError
 
 _SIZED_BY_VALUES = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "If", "Loop", "Scan"})
 """Operators whose results have as many elements as the values say, so that two models need not agree on it."""
@@ -88,6 +87,7 @@ class Profile:
         rows: The shared tensors, in the float model's order.
         left_out: Shared tensors whose size depends on the values.
         unmatched: The other float tensors of the float model.
+        deployed: Input of the deployed model -> the graph's input that it reads, where it has inputs of its own.
     """
 
     model: ir.Model
@@ -95,32 +95,47 @@ class Profile:
     rows: tuple[Row, ...]
     left_out: tuple[str, ...]
     unmatched: tuple[Unmatched, ...]
+    deployed: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_profile(reference: ir.Model, quantized: ir.Model) -> Profile:
-    """Build the graph that measures every tensor two models share.
+    """Build the graph that measures every tensor two models share; without rows where these are inputs and outputs.
 
     Args:
         reference: The float model, comparable and of the opset of the other (`alignment`); left as it is.
         quantized: The quantized model.
-
-    Raises:
-        ModelError: They share no tensor but inputs.
     """
-    matches = match_tensors(reference, quantized)
-    loose = _sized_by_values(reference) | _sized_by_values(quantized)
-    kept = [match for match in matches if match.tensor not in loose and match.measured not in loose]
+    matches, kept = _matches(reference, quantized)
     builder = _Builder(reference, quantized, kept)
-    rows = builder.rows()
-    if not rows:
-        raise ModelError(
-            "The two models share no tensor besides their inputs and outputs, so layers cannot be compared.",
-            "Tensors are matched by name, those inside If and Loop bodies left out: compare with the float model that "
-            "was quantized, or leave --layers out.",
-        )
+    ends = {value.name for value in reference.graph.outputs}
+    rows = () if all(match.tensor in ends for match in kept if builder.is_computed(match)) else builder.rows({})
     left_out = tuple(match.tensor for match in matches if match not in kept)
     unmatched = unmatched_tensors(reference, quantized)
     return Profile(builder.graft.model, builder.gauged.gauges, rows, left_out, unmatched)
+
+
+def measure_side_by_side(reference: ir.Model, quantized: ir.Model) -> Profile:
+    """Build the graph that measures the tensors of two bodies as models, each of which is handed inputs of its own.
+
+    Args:
+        reference: The float body; left as it is.
+        quantized: The deployed one, which has no input that the other does not have.
+    """
+    matches, kept = _matches(reference, quantized)
+    builder = _Builder(reference, quantized, kept)
+    given = {value: builder.graft.input_like(value, "deployed/") for value in quantized.graph.inputs}
+    rows = builder.rows(given)
+    left_out = tuple(match.tensor for match in matches if match not in kept)
+    unmatched = unmatched_tensors(reference, quantized)
+    deployed = {value.name or "": copy.name or "" for value, copy in given.items()}
+    return Profile(builder.graft.model, builder.gauged.gauges, rows, left_out, unmatched, deployed)
+
+
+def _matches(reference: ir.Model, quantized: ir.Model) -> tuple[tuple[Match, ...], list[Match]]:
+    """Return the tensors that two models share, and those of them whose size does not depend on values."""
+    matches = match_tensors(reference, quantized)
+    loose = _sized_by_values(reference) | _sized_by_values(quantized)
+    return matches, [match for match in matches if match.tensor not in loose and match.measured not in loose]
 
 
 class _Builder:
@@ -131,7 +146,6 @@ class _Builder:
         self._folded = _folded_nodes(reference)
         self._makers = {out.name: node for node in reference.graph for out in node.outputs}
         self._values = ir.convenience.create_value_mapping(reference.graph)
-        self._ends = {value.name for value in reference.graph.outputs}
         self._quantized = quantized
         self._others = ir.convenience.create_value_mapping(quantized.graph)
         self._matches = matches
@@ -140,14 +154,21 @@ class _Builder:
         self._inputs: dict[tuple[ir.Node, bool], InputGauges] = {}
         self._fed = {self._others[match.fed]: match.tensor for match in matches if match.fed is not None}
 
-    def rows(self) -> tuple[Row, ...]:
+    def is_computed(self, match: Match) -> bool:
+        """Say whether a node of the quantized model makes a shared tensor."""
+        return self._others[match.measured].producer() is not None
+
+    def rows(self, given: Given) -> tuple[Row, ...]:
+        """Measure every shared tensor that is computed.
+
+        Args:
+            given: Input of the quantized model -> what it reads in its place.
+        """
         pieces = find_pieces(self._quantized, self._matches)
-        if all(piece.match.tensor in self._ends for piece in pieces):
-            return ()
         quantizing = [piece for piece in pieces if piece.quantizes]
         weighted = [piece for piece in quantizing if self._has_weights(piece)]
         left_out = pairs_left_out(self._quantized, self.graft.constant_nodes)
-        deployed = self.graft.copy([piece.result for piece in pieces], {}, "deployed/")
+        deployed = self.graft.copy([piece.result for piece in pieces], given, "deployed/")
         local = add_shadows(self.graft, quantizing, self._matches, PREFIX)
         by_weights = add_shadows(self.graft, weighted, self._matches, "weights/", left_out)
         rows = [

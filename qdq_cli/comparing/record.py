@@ -170,7 +170,8 @@ class Layers:
         start: Name of the tensor where the damage starts: the first that adds ten times as much error as the median
             layer, and most of what has accumulated there; None where no layer stands out.
         ranked: Tensors with an error of their own, the largest first, then the others in the model's order.
-        not_compared: Shared tensors that hold NaN or Inf in FP32, or whose size depends on the values.
+        not_compared: Shared tensors that hold NaN or Inf in FP32, whose size depends on the values, or that no sample
+            computes, in a branch that is never taken.
         unmatched: The float tensors that the quantized model does not have, each with the reason.
         written_as: Options of `qdq quantize` that write such a file again: its target and type, where they are not the
             defaults.

@@ -116,7 +116,7 @@ def _layers(layers: Layers, top: int | None, paint: Paint) -> list[str]:
     lines = row("layers", f"{both}; {len(own)} are computed from quantized ones")
     lines += row("starts at", start_text(layers))
     if layers.not_compared:
-        why = "they hold NaN or Inf, or their size depends on the values"
+        why = "they hold NaN or Inf, their size depends on the values, or no sample computes them"
         lines += row("not compared", f"{names_text(layers.not_compared)}: {why}")
     for reason, tensors in by_reason(layers.unmatched).items():
         lines += row("no partner", f"{names_text(tensors)}: {reason}")

@@ -19,14 +19,15 @@ from calibrators.equalization import EXPONENTS, channel_factors
 from calibrators.qparams import weight_amax
 from qdq_cli.data.batches import Batch
 from qdq_cli.judging.candidate import Candidate, with_constants
+from qdq_cli.judging.trials import ABREAST
 from qdq_cli.model.nodes import array_of, every_initializer, every_node, input_at, name_of
 from qdq_cli.placement.plan import Plan
 from qdq_cli.process.errors import ModelError
 from qdq_cli.recovering.changes import Judge, Verdict
 from qdq_cli.recovering.channel_rules import scalable_channels
 from qdq_cli.recovering.channels import Channels, scaled_constants
-from qdq_cli.recovering.rows import TensorRunner
 from qdq_cli.recovering.start import Start
+from qdq_cli.running.tensors import TensorRunner
 
 EQUALIZING = ("equalize", "smooth")
 """The steps that come before all others, in this order."""
@@ -245,11 +246,11 @@ def _helps(work: _Work, judge: Judge, choice: Choice) -> bool:
 def _activation_shares(start: Start, channels: Channels, batches: Iterable[Batch]) -> NDArray[np.float64]:
     """Largest absolute value of every class, by the largest of its tensor, over the quantized tensors it is in."""
     names = tuple(dict.fromkeys(t.tensor for t in start.plan.targets if t.tensor in channels.tensors))
-    runner = TensorRunner(start.model, names)
+    runner = TensorRunner(start.model, names, abreast=ABREAST)
     largest: dict[str, NDArray[np.float64]] = {}
     for tensors in runner.run_each(batches):
         for name, held in tensors.items():
-            for array in held:
+            for array in filter(np.size, held):
                 found = weight_amax(array, channels.tensors[name][0]).astype(np.float64)
                 largest[name] = np.maximum(largest.get(name, found), found)
     shares = np.zeros(channels.count)
@@ -273,9 +274,10 @@ def _with_alone(
     if not names:
         return activations, weights
     sums: dict[str, NDArray[np.float64]] = {}
-    for tensors in TensorRunner(start.model, names).run_each(start.split.load(start.split.learn)):
+    runner = TensorRunner(start.model, names, abreast=ABREAST)
+    for tensors in runner.run_each(start.split.load(start.split.learn)):
         for name, held in tensors.items():
-            for array in held:
+            for array in filter(np.size, held):
                 others = tuple(axis for axis in range(array.ndim) if axis != channels.tensors[name][0] % array.ndim)
                 sums[name] = sums.get(name, 0.0) + np.abs(array).mean(axis=others, dtype=np.float64)
     activations, weights = activations.copy(), weights.copy()

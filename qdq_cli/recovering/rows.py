@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +16,7 @@ from qdq_cli.model.linear import Linear, linear_of
 from qdq_cli.model.nodes import every_node, input_at, name_of
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.record import Use
-from qdq_cli.running.inside import rounds
-from qdq_cli.running.outputs import part_for
-from qdq_cli.running.runner import Runner
+from qdq_cli.running.tensors import TensorRunner
 
 
 @dataclass(frozen=True)
@@ -63,53 +60,6 @@ class Layer:
         return self.tensor if self.group is None else self.group
 
 
-Held = Mapping[str, Sequence[NDArray[np.generic]]]
-"""Tensor -> what it held in a run; in a body that runs never or many times, what it held in each round."""
-
-
-class TensorRunner:
-    """Runs the part of a model that some of its tensors need, and hands these out.
-
-    Args:
-        model: Left as it is; its weights have to stay as they are.
-        tensors: Names of graph inputs and of computed values, and of both in bodies.
-
-    Raises:
-        ModelError: A tensor is not there, or the model cannot be run.
-    """
-
-    def __init__(self, model: ir.Model, tensors: Sequence[str]) -> None:
-        fed = {value.name for value in model.graph.inputs}
-        self._fed = [name for name in tensors if name in fed]
-        self._computed = [name for name in tensors if name not in fed]
-        self._runner: Runner | None = None
-        if self._computed:
-            part = part_for(model, self._computed, shaped=self._computed)
-            self._runner = Runner(part.source, abreast=ABREAST)
-            self._values = {name: output for output, name in part.tensors.items()}
-            self._shapes = part.shapes
-
-    def run_each(self, batches: Iterable[Batch]) -> Iterator[Held]:
-        """Yield the tensors of every batch by name, in order.
-
-        Raises:
-            ModelError: A run failed.
-        """
-        if self._runner is None:
-            yield from ({name: [batch.arrays[name]] for name in self._fed} for batch in batches)
-            return
-        first, second = itertools.tee(batches)
-        for batch, found in zip(first, self._runner.run_each(second), strict=True):
-            computed = {name: self._rounds_of(name, found) for name in self._computed}
-            yield {**{name: [batch.arrays[name]] for name in self._fed}, **computed}
-
-    def _rounds_of(self, name: str, found: Mapping[str, NDArray[np.generic]]) -> list[NDArray[np.generic]]:
-        """What a computed tensor held in each round that held anything; in the main graph there is one."""
-        if name not in self._shapes:
-            return [found[name]]
-        return [array for array in rounds(found[self._values[name]], found[self._shapes[name]]) if array.size]
-
-
 def take_rows(
     model: ir.Model, layers: Sequence[Layer], batches: Iterable[Batch], counts: Mapping[str, int]
 ) -> Mapping[str, NDArray[np.float32]]:
@@ -129,7 +79,7 @@ def take_rows(
         ModelError: The model cannot be run.
     """
     asked = (name for layer in layers for name in (layer.tensor, layer.result) if name is not None)
-    runner = TensorRunner(model, tuple(dict.fromkeys(asked)))
+    runner = TensorRunner(model, tuple(dict.fromkeys(asked)), abreast=ABREAST)
     parts: dict[str, list[NDArray[np.float32]]] = {layer.node: [] for layer in layers}
     for number, tensors in enumerate(runner.run_each(batches)):
         for layer in layers:
@@ -141,6 +91,7 @@ def take_rows(
 
 def _rows_of(linear: Linear, held: Sequence[NDArray[np.generic]], count: int, seed: int) -> list[NDArray[np.float32]]:
     """Take rows out of what a tensor held in a run, as many out of each round, and where these are many out of some."""
+    held = [array for array in held if array.size]
     if len(held) > count:
         held = [held[number] for number in np.sort(np.random.default_rng(seed).choice(len(held), count, replace=False))]
     return [linear.rows(array, count // len(held), seed + number) for number, array in enumerate(held)]

@@ -15,7 +15,7 @@ from onnx import TensorProto, numpy_helper
 from calibrators import sqnr_db
 from qdq_cli.comparing.alignment import to_one_opset
 from qdq_cli.comparing.compare import compare_models
-from qdq_cli.comparing.layers import LayerMeter
+from qdq_cli.comparing.layers import ProfileMeter
 from qdq_cli.comparing.page import comparison_page
 from qdq_cli.comparing.profile import make_profile
 from qdq_cli.comparing.record import Kind, Origin
@@ -229,12 +229,12 @@ def test_the_order_of_samples_does_not_matter(tmp_path):
 def test_a_run_hands_out_numbers_alone_however_many_samples_there_are():
     """Constant memory: what is kept between runs and what a run gives does not grow with tensors or samples."""
     profile = make_profile(*comparable(chain(quantized=False), chain()))
-    meter = LayerMeter(profile)
+    meter = ProfileMeter(profile)
     feeds = np.random.default_rng(0).normal(size=(20, 1, CHANNELS, SIDE, SIDE)).astype(np.float32)
     kept = []
     for array in feeds:
         meter.observe(Batch({"images": array}, ("x",), 1))
-        kept.append(sum(value.size for value in meter._readings._values.values()))
+        kept.append(sum(value.size for value in meter.readings._values.values()))
     assert set(kept) == {kept[0]}
     assert kept[0] <= len(profile.gauges) * CHANNELS
 

@@ -20,8 +20,9 @@ from qdq_cli.judging.trials import Trials
 from qdq_cli.model.nodes import every_initializer
 from qdq_cli.preparing.prepare import prepare
 from qdq_cli.recovering.recover import Recovered, recover
-from qdq_cli.recovering.rows import TensorRunner, layers_of, take_rows
+from qdq_cli.recovering.rows import layers_of, take_rows
 from qdq_cli.recovering.start import Start
+from qdq_cli.running.tensors import TensorRunner
 from tests.bodies import BRANCHES, NESTED, ROUNDS, SCANNED, bodies, in_a_branch, samples
 from tests.networks import run
 from tests.recovering.channel_networks import Net
