@@ -16,12 +16,12 @@ from qdq_cli.inspecting.given_shapes import given_shapes
 from qdq_cli.inspecting.record_on_cpu import CpuInspection
 from qdq_cli.inspecting.written_for import say_what_it_is_for
 from qdq_cli.model import files
+from qdq_cli.model.nodes import every_node
 from qdq_cli.model.opset import opset_of
 from qdq_cli.model.quantized import holds_quantization
 from qdq_cli.placement.draft import draft
 from qdq_cli.placement.macs_limit import unmet_macs
 from qdq_cli.placement.operators import is_weighted
-from qdq_cli.placement.prediction import Alone
 from qdq_cli.preparing.prepare import infer_shapes
 from qdq_cli.preparing.reading import make_readable
 from qdq_cli.preparing.settle import give_shapes
@@ -34,6 +34,7 @@ from qdq_cli.quantizing.run import Course, PlainRun, Run
 from qdq_cli.screen.lines import row
 from qdq_cli.screen.page_target import check_page_target
 from qdq_cli.screen.sentences import count_text, some_of
+from qdq_cli.targets.fused_work import because_text, fused_everywhere
 from qdq_cli.targets.known import TARGETS, target_for
 
 _MOST = 8
@@ -119,14 +120,15 @@ def _found(
 ) -> CpuInspection:
     """Say what becomes of a model: as it was read, or the draft of the plan that a report tells."""
     config, plan = asked
-    fuse, predictor = TARGETS[config.target].fuse, TARGETS[config.target].predictor
+    target = TARGETS[config.target]
+    fuse, predictor = target.fuse, target.predictor
     assert fuse is not None and predictor is not None
     if config.input_shape:
         give_shapes(model, given_shapes(model, config.input_shape))
         infer_shapes(model)
     with run.stage("predict"):
-        fusions = fuse(model)
-    weighted = {node.name for node in model.graph if is_weighted(node)}
+        fusions = fused_everywhere(model, fuse, bodies=target.bodies)
+    weighted = {node.name for node in every_node(model.graph) if is_weighted(node)}
     found = CpuInspection(
         schema_version=SCHEMA_VERSION,
         model=str(config.model),
@@ -204,7 +206,7 @@ def fused_lines(found: CpuInspection, *, full: bool = False) -> list[str]:
     most = 10**9 if full else _MOST
     return [line for label, text in _rows(found) for line in row(label, text)] + [
         *_listed("float although it reads DQ", found.left, most),
-        *_listed("Q and DQ that stay", {entry.node: _because(entry) for entry in found.alone}, most),
+        *_listed("Q and DQ that stay", {entry.node: because_text(entry) for entry in found.alone}, most),
     ]
 
 
@@ -227,9 +229,3 @@ def _listed(title: str, reasons: Mapping[str, str], most: int) -> list[str]:
     lines = [f"  {name}: {why}" for name, why in list(reasons.items())[:most]]
     more = [f"  and {len(reasons) - most} more (-v)"] if len(reasons) > most else []
     return ["", title, *lines, *more]
-
-
-def _because(entry: Alone) -> str:
-    if entry.boundary:
-        return "an input of the model" if entry.op_type == "QuantizeLinear" else "an output of the model"
-    return f"{entry.neighbour} {'writes' if entry.op_type == 'QuantizeLinear' else 'reads'} floats"

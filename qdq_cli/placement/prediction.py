@@ -95,8 +95,9 @@ class Alone:
         node: Its name, of one that was moved that of the one it comes from.
         op_type: QuantizeLinear or DequantizeLinear.
         tensor: The float tensor that it reads or makes.
-        neighbour: The operator that keeps it: what makes the floats, or reads them; "" for an input or output.
-        boundary: Whether that is an input or output of the graph.
+        neighbour: The operator that keeps it: what makes the floats, or reads them; "" for an input or output, and what
+            runs a body at its edge.
+        boundary: Whether that is an input or output of the graph, or of a body.
     """
 
     node: str

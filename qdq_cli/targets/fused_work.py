@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
+from qdq_cli.model.bodies import lifted, places_of_bodies
 from qdq_cli.model.nodes import input_at, is_constant, name_of, only_consumer
 from qdq_cli.model.scales import is_dequantize, is_pair_half
 from qdq_cli.placement.operators import count_weighted, is_weighted
@@ -114,16 +115,58 @@ def of_one_sample(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> ir.
     return clone
 
 
-def weigh_fused(model: ir.Model, fuse: Fuse, table: OperatorTable) -> FusedWork:
-    """Say what each operator of a model costs, on codes or in floats.
+def weigh_fused(model: ir.Model, fuse: Fuse, table: OperatorTable, *, bodies: bool) -> FusedWork:
+    """Say what each operator of a model costs, on codes or in floats; those in bodies count once.
 
     Args:
         model: A Q/DQ model with inferred shapes; left as it is.
         fuse: What the runtime makes of it.
         table: What the runtime does with operators.
+        bodies: Whether it computes on integers in bodies too.
     """
-    found = fuse(model)
-    return _Weigher(model, found, table).weigh()
+    parts = [_Weigher(part, found, table).weigh() for part, found in _by_graph(model, fuse, bodies=bodies)]
+    return FusedWork(
+        tuple(each for part in parts for each in part.operators),
+        tuple(each for part in parts for each in part.alone),
+        count_weighted(model),
+        sum(part.weighted_on_codes for part in parts),
+    )
+
+
+def because_text(entry: Alone) -> str:
+    """Say what keeps a Q or DQ."""
+    if entry.boundary:
+        end = "an input" if entry.op_type == "QuantizeLinear" else "an output"
+        return f"{end} of {f'a body of {entry.neighbour}' if entry.neighbour else 'the model'}"
+    return f"{entry.neighbour} {'writes' if entry.op_type == 'QuantizeLinear' else 'reads'} floats"
+
+
+def fused_everywhere(model: ir.Model, fuse: Fuse, *, bodies: bool) -> Fusions:
+    """Say what becomes of a model, in its bodies too: a runtime optimizes each of them as a graph of its own.
+
+    Args:
+        model: Any model; left as it is.
+        fuse: What the runtime makes of a graph.
+        bodies: Whether it computes on integers in bodies too.
+    """
+    parts = [found for _, found in _by_graph(model, fuse, bodies=bodies)]
+    return Fusions(
+        fused=tuple(each for part in parts for each in part.fused),
+        alone=tuple(each for part in parts for each in part.alone),
+        left={name: why for part in parts for name, why in part.left.items()},
+        dropped=tuple(name for part in parts for name in part.dropped),
+        merged=tuple(name for part in parts for name in part.merged),
+    )
+
+
+def _by_graph(model: ir.Model, fuse: Fuse, *, bodies: bool) -> Iterator[tuple[ir.Model, Fusions]]:
+    """Yield the main graph and each body as a model, with what becomes of it."""
+    yield model, fuse(model)
+    for place in places_of_bodies(model.graph):
+        part, holder = lifted(model, place).model, place.holders[-1].name or ""
+        found = fuse(part) if bodies else Fusions((), (), {}, ())
+        edges = (replace(entry, neighbour=holder) if entry.boundary else entry for entry in found.alone)
+        yield part, replace(found, alone=tuple(edges))
 
 
 class _Weigher:

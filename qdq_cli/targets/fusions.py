@@ -22,14 +22,15 @@ class FusionPredictor:
         title: Name of the runtime.
         fuse: What it makes of a model.
         operators: What it does with each operator.
+        bodies: Whether it computes on integers in the bodies of If, Loop and Scan too.
     """
 
-    def __init__(self, title: str, fuse: Fuse, operators: OperatorTable) -> None:
-        self._title, self._fuse, self._operators = title, fuse, operators
+    def __init__(self, title: str, fuse: Fuse, operators: OperatorTable, *, bodies: bool = True) -> None:
+        self._title, self._fuse, self._operators, self._bodies = title, fuse, operators, bodies
 
     def work(self, model: ir.Model) -> tuple[float, float]:
         """Say how much of the work is on integers."""
-        found = weigh_fused(model, self._fuse, self._operators)
+        found = weigh_fused(model, self._fuse, self._operators, bodies=self._bodies)
         return found.known_macs_percent, found.traffic_percent or 0.0
 
     def predict(self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> Prediction:
@@ -38,7 +39,7 @@ class FusionPredictor:
 
     def weighed(self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> FusedWork:
         """Say what each operator costs for one sample; `shapes` as for `predict`."""
-        return weigh_fused(of_one_sample(model, shapes), self._fuse, self._operators)
+        return weigh_fused(of_one_sample(model, shapes), self._fuse, self._operators, bodies=self._bodies)
 
     def sections(self, model: ir.Model) -> tuple[Section, ...]:
         """Show the graph and the operators of a model."""

@@ -12,7 +12,7 @@ from qdq_cli.screen.amounts import share_text, short_count
 from qdq_cli.screen.graph import Edge, Graph, Node, Shade
 from qdq_cli.screen.page import Badge, Cell, Facts, Link, Meter, Section, Table, Tone
 from qdq_cli.screen.page_text import NOTHING, number
-from qdq_cli.targets.fused_work import FusedWork, OperatorWork
+from qdq_cli.targets.fused_work import FusedWork, OperatorWork, because_text
 from qdq_cli.targets.page_blocks import in_blocks
 
 
@@ -70,7 +70,7 @@ def _alone(found: FusedWork) -> Table:
         (
             entry.tensor,
             Badge(_sign(entry), Tone.STANDALONE),
-            _because(entry),
+            because_text(entry),
             NOTHING if size is None else number(size / 1e3),
         )
         for entry, size in found.alone
@@ -80,12 +80,6 @@ def _alone(found: FusedWork) -> Table:
 
 def _sign(entry: Alone) -> str:
     return "Q" if entry.op_type == "QuantizeLinear" else "DQ"
-
-
-def _because(entry: Alone) -> str:
-    if entry.boundary:
-        return f"an {'input' if entry.op_type == 'QuantizeLinear' else 'output'} of the model"
-    return f"{entry.neighbour} {'writes' if entry.op_type == 'QuantizeLinear' else 'reads'} floats"
 
 
 def _graph(found: FusedWork, model: ir.Model) -> Graph:

@@ -34,7 +34,9 @@ def two_convolutions(batch: int | str = 1, between: str = "Relu") -> ir.Model:
 def weighed(model: ir.Model, target: str, **config: object) -> FusedWork:
     found, plan = TARGETS[target], PlanConfig(**config)  # type: ignore[arg-type]
     assert found.fuse is not None
-    return weigh_fused(of_one_sample(draft(model, make_plan(model, found, plan)), {}), found.fuse, found.operators)
+    return weigh_fused(
+        of_one_sample(draft(model, make_plan(model, found, plan)), {}), found.fuse, found.operators, bodies=found.bodies
+    )
 
 
 def predicted(model: ir.Model, target: str, **config: object) -> Prediction:

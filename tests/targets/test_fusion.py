@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import onnx
@@ -16,11 +16,13 @@ from qdq_cli.model import files
 from qdq_cli.placement.draft import draft
 from qdq_cli.placement.plan import make_plan
 from qdq_cli.preparing.prepare import prepare
+from qdq_cli.targets.fused_work import fused_everywhere, weigh_fused
 from qdq_cli.targets.onnxruntime.fusion import BIAS, NO_Q, Fusions, fuse
 from qdq_cli.targets.onnxruntime.table import ONNXRUNTIME
+from tests.bodies import BRANCHES, NESTED, ROUNDS, SCANNED, bodies, in_a_branch
 from tests.networks import Network, serialized
 from tests.targets.tensorrt.random_networks import FLOAT_STEPS, QDQ_STEPS, assembled, finished
-from tests.workspace import SAMPLES, qdq
+from tests.workspace import SAMPLES, qdq, small_convnet
 
 STEPS = (*FLOAT_STEPS, "depthwise_float", "add", "sigmoid", "split")
 
@@ -69,6 +71,47 @@ def test_sample_models(path: Path, tmp_path: Path):
     shapes = sum(node.op_type == "Shape" for node in model.graph)  # some of them are known before anything runs
     assert quantizes == real_quantizes
     assert real_dequantizes <= dequantizes <= real_dequantizes + shapes
+
+
+def every_node(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from every_node(attribute.g)
+
+
+IN_BODIES = {
+    "branches": bodies(BRANCHES),
+    "rounds": bodies(ROUNDS),
+    "nested": bodies(NESTED),
+    "scanned": bodies(SCANNED),
+    "convolutions": in_a_branch(small_convnet().proto("scores")),
+    "denoise_unet": in_a_branch(onnx.load(SAMPLES / "denoise_unet.onnx")),
+}
+
+
+@pytest.mark.parametrize("name", IN_BODIES)
+def test_bodies_are_optimized_as_graphs_of_their_own(name: str, tmp_path: Path):
+    model = planned(ir.from_proto(IN_BODIES[name]))
+    real, found = optimized(model, tmp_path), fused_everywhere(model, fuse, bodies=True)
+    flat = onnx.GraphProto(node=every_node(real))
+    assert predicted(found) == on_integers(flat)
+    assert predicted(found)
+    assert predicted_alone(found) == left_alone(flat)
+    own = {value.name for value in model.graph.inputs}
+    assert all(entry.neighbour or entry.tensor in own for entry in found.alone)
+
+
+def test_a_network_in_a_branch_is_as_much_work_as_in_the_main_graph():
+    alone, inside = small_convnet().proto("scores"), IN_BODIES["convolutions"]
+    one, other = (planned(ir.from_proto(proto)) for proto in (alone, inside))
+    expected = weigh_fused(one, fuse, ONNXRUNTIME.operators, bodies=True)
+    found = weigh_fused(other, fuse, ONNXRUNTIME.operators, bodies=True)
+    assert found.weighted_on_codes == expected.weighted_on_codes > 0
+    assert (found.weighted, found.macs, found.macs_percent) == (expected.weighted, expected.macs, expected.macs_percent)
+    floats = weigh_fused(other, fuse, ONNXRUNTIME.operators, bodies=False)
+    assert (floats.weighted_on_codes, floats.macs, floats.macs_percent) == (0, expected.macs, 0.0)
 
 
 @pytest.mark.parametrize("seed", range(24))

@@ -58,7 +58,7 @@ OPENVINO = Target(
     forms=(Form.PAIRS,),
     highest_opset=21,
     fuse=_fuse,
-    predictor=FusionPredictor("OpenVINO", _fuse, OPERATORS),
+    predictor=FusionPredictor("OpenVINO", _fuse, OPERATORS, bodies=False),
     integer_io=True,
     runtime="openvino",
     bodies=False,
