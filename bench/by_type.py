@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -145,9 +146,16 @@ class Bench:
 
 def _weights(model: Path, report: Report) -> list[list[float]]:
     """Return the SQNR of each weight at amax, in INT8 with a scale an output channel and in FP8 with one scale."""
-    held = {item.name: item for item in onnx.load(model).graph.initializer}
+    held = {item.name: item for item in _initializers(onnx.load(model).graph)}
     there = {target.tensor: target.axis for target in report.weights if target.tensor in held}
     return [weight_facts(numpy_helper.to_array(held[name]), axis) for name, axis in there.items()]
+
+
+def _initializers(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Yield the initializers of a graph and of its bodies."""
+    yield from graph.initializer
+    for attribute in (attribute for node in graph.node for attribute in node.attribute if attribute.HasField("g")):
+        yield from _initializers(attribute.g)
 
 
 def weight_facts(weight: NDArray[np.float32], axis: int | None) -> list[float]:

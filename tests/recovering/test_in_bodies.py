@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+import qdq_cli.recovering.recover as recovery
 from qdq_cli.config.data import DataConfig
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.config.recovery import DEFAULT_RECOVERY, RECOVERY_STEPS
@@ -19,6 +21,7 @@ from qdq_cli.judging.candidate import Candidate, RoundedWeights, quantized_model
 from qdq_cli.judging.trials import Trials
 from qdq_cli.model.nodes import every_initializer
 from qdq_cli.preparing.prepare import prepare
+from qdq_cli.recovering.record import LayerGain
 from qdq_cli.recovering.recover import Recovered, recover
 from qdq_cli.recovering.rows import layers_of, take_rows
 from qdq_cli.recovering.start import Start
@@ -239,3 +242,34 @@ def test_a_layer_that_too_few_samples_run_is_left_alone_and_told(tmp_path: Path,
     assert {gain.where for gain in found.record.layers if gain.step == "gptq"} == {"MatMul_z"}
     assert set(found.candidate.weights) <= {"w0"}
     assert noise(start, found.candidate) <= noise(start, first(start))
+
+
+@pytest.mark.parametrize("steps_before", [1, 5, 12])
+def test_an_interrupted_run_ends_alike_and_knows_what_it_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps_before: int
+):
+    """A portion for each of three layers; no sample to learn from takes the branch that two of them are in."""
+    monkeypatch.setattr("qdq_cli.recovering.rows._ROWS_BYTES", 1)
+    every = start_in(tmp_path, bodies(CHOSEN), {"c": np.ones(COUNT, bool)})
+    chosen = [index for group in every.split.judge for index in group]
+    start = start_in(tmp_path, bodies(CHOSEN), {"c": np.isin(np.arange(COUNT), chosen)})
+    expected = recover(start, RECOVERY_STEPS)
+    take_step, taken = recovery._take_step, []
+
+    def interrupted(*arguments: object) -> list[LayerGain]:
+        if len(taken) == steps_before:
+            raise KeyboardInterrupt
+        taken.append(arguments[0])
+        return take_step(*arguments)  # type: ignore[arg-type]
+
+    kept = replace(start, journal=tmp_path / "journal")
+    monkeypatch.setattr(recovery, "_take_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        recover(kept, RECOVERY_STEPS)
+    assert (tmp_path / "journal").exists()
+    monkeypatch.setattr(recovery, "_take_step", take_step)
+    found = recover(kept, RECOVERY_STEPS)
+    assert found.record == expected.record
+    assert found.candidate.ranges == expected.candidate.ranges
+    assert found.unseen == expected.unseen == ("MatMul_h", "MatMul_a")
+    assert not (tmp_path / "journal").exists()

@@ -92,12 +92,13 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         {"w/ä:0": np.float16([[1.5]])},
         {"conv 'x'": np.array([1e-300])},
     )
-    progress = Progress(candidate, 0.25, (0, 2), 3, (LayerGain("bias", "conv", True, 1.0, 2.0),), {"bias": (1, 1, 1.0)})
+    layers, gains = (LayerGain("bias", "conv", True, 1.0, 2.0),), {"bias": (1, 1, 1.0)}
+    progress = Progress(candidate, 0.25, (0, 2), 3, layers, gains, ("in a branch",))
     journal.write(progress)
     found = journal.read(Candidate(PLAN, ()))
     assert found is not None
-    assert (found.noise, found.choice, found.portions, found.layers, found.gains) == (
-        0.25, (0, 2), 3, progress.layers, progress.gains,
+    assert (found.noise, found.choice, found.portions, found.layers, found.gains, found.unseen) == (
+        0.25, (0, 2), 3, progress.layers, progress.gains, ("in a branch",),
     )  # fmt: skip
     assert found.candidate.ranges == candidate.ranges
     for kind in ("weight_ranges", "weights", "biases"):
