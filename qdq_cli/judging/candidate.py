@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from calibrators import Range
 from calibrators.scheme import Scheme
 from qdq_cli.config.forms import Form, WeightForm
-from qdq_cli.judging.bias import bias_place, set_bias
 from qdq_cli.model.bodies import drop_if_unread
 from qdq_cli.model.insertion import add_initializer
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import constant_at, every_initializer, every_node, input_at
+from qdq_cli.placement.bias_place import bias_place, set_bias
 from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.record import WeightTarget
 from qdq_cli.placement.rewrite import Rewritten, rewrite_in_place

@@ -6,6 +6,7 @@ default that moved between opsets is looked up in one place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -98,6 +99,27 @@ def constant_ints(node: ir.Node, index: int) -> tuple[int, ...] | None:
     """Return a constant integer operand (axes, pads, shape) flattened to a tuple, or None where it is not constant."""
     array = constant_at(node, index)
     return None if array is None else tuple(int(element) for element in np.ravel(array))
+
+
+def clip_bounds(node: ir.Node) -> tuple[float, float]:
+    """Return where a Relu or Clip cuts off, below and above; NaN for a bound that is computed."""
+    if node.op_type == "Relu":
+        return 0.0, math.inf
+    bounds = [-math.inf, math.inf]
+    for slot in (1, 2):
+        array = constant_at(node, slot)
+        if array is not None and array.size == 1:
+            bounds[slot - 1] = float(array.item())
+        elif input_at(node, slot) is not None:
+            bounds[slot - 1] = math.nan
+    return bounds[0], bounds[1]
+
+
+def is_unpadded(node: ir.Node) -> bool:
+    """Say whether a convolution or pooling reads nothing but its input."""
+    return string_attribute(node, "auto_pad", "NOTSET") in ("NOTSET", "VALID") and not any(
+        ints_attribute(node, "pads") or ()
+    )
 
 
 def is_float(value: ir.Value | None) -> bool:

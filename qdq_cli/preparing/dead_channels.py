@@ -25,15 +25,15 @@ from numpy.typing import NDArray
 from qdq_cli.model.fingerprint import RECIPE
 from qdq_cli.model.names import Names
 from qdq_cli.model.nodes import (
+    clip_bounds,
     constant_at,
     every_body,
     input_at,
     int_attribute,
-    ints_attribute,
     is_constant,
     is_op,
+    is_unpadded,
     only_consumer,
-    string_attribute,
 )
 from qdq_cli.preparing.batch_norm import put_constant
 
@@ -120,7 +120,7 @@ def _place(maker: ir.Node) -> Place | None:
     use = None if made is None else only_consumer(maker.outputs[0])
     low, high = -math.inf, math.inf
     if use is not None and use[1] == 0 and is_op(use[0], "Relu", "Clip"):
-        low, high = _clipped(use[0])
+        low, high = clip_bounds(use[0])
         use = only_consumer(use[0].outputs[0]) if low == 0.0 < high else None
     read = None if use is None or use[1] != 0 else _weight(use[0])
     if made is None or use is None or read is None or read.shape[1] != 1 or read.shape[0] != made.shape[0]:
@@ -136,32 +136,12 @@ def _weight(node: ir.Node) -> NDArray[np.generic] | None:
     return weight if weight is not None and weight.ndim > 2 and weight.dtype.kind == "f" else None
 
 
-def _clipped(node: ir.Node) -> tuple[float, float]:
-    """Return the bounds of a Relu or Clip; NaN for one that is computed."""
-    if node.op_type == "Relu":
-        return 0.0, math.inf
-    bounds = [-math.inf, math.inf]
-    for slot in (1, 2):
-        array = constant_at(node, slot)
-        if array is not None and array.size == 1:
-            bounds[slot - 1] = float(array.item())
-        elif input_at(node, slot) is not None:
-            bounds[slot - 1] = math.nan
-    return bounds[0], bounds[1]
-
-
 def _constants(place: Place) -> NDArray[np.float64]:
     """Return the value of each channel that can go into the bias behind it; NaN for all others."""
     weight = np.asarray(constant_at(place.maker, 1))
     held = np.clip(_bias(place.maker), place.low, place.high)
-    goes = ~weight.reshape(len(weight), -1).any(axis=1) & (held != 0) & _is_unpadded(place.reader)
+    goes = ~weight.reshape(len(weight), -1).any(axis=1) & (held != 0) & is_unpadded(place.reader)
     return np.where(goes, held, np.nan)
-
-
-def _is_unpadded(node: ir.Node) -> bool:
-    return string_attribute(node, "auto_pad", "NOTSET") in ("NOTSET", "VALID") and not any(
-        ints_attribute(node, "pads") or ()
-    )
 
 
 def _bias(node: ir.Node) -> NDArray[np.float64]:
@@ -278,7 +258,7 @@ class _Reach:
             return None if ends is None else (float(ends[0].min()), float(ends[1].max()))
         read = self.of(input_at(node, 0), depth - 1)
         if is_op(node, "Relu", "Clip"):
-            low, high = _clipped(node)
+            low, high = clip_bounds(node)
             return (low, high) if read is None else (max(read[0], low), max(min(read[1], high), low))
         if node.op_type in _INSIDE and read is not None:
             return min(read[0], 0.0), max(read[1], 0.0)

@@ -13,9 +13,9 @@ from calibrators.closed_form import mean_error
 from calibrators.gram import Array, Gram
 from calibrators.qparams import dequantize, qparams_of, quantize, symmetric_qparams, weight_amax
 from calibrators.scheme import Scheme
-from qdq_cli.judging.bias import bias_place
 from qdq_cli.judging.candidate import Candidate
 from qdq_cli.model.nodes import constant_at
+from qdq_cli.placement.bias_place import bias_place
 from qdq_cli.placement.rounded import round_weight
 from qdq_cli.recovering.rows import Layer
 

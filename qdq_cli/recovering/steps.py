@@ -22,8 +22,8 @@ from calibrators.ranges import Ranges
 from calibrators.rounding import adaround, gptq
 from calibrators.scheme import Block, ScaleForm
 from qdq_cli.config.recovery import OF_ACTIVATIONS, OF_ONE_SCALE, ON_INTEGERS
-from qdq_cli.judging.bias import bias_place
 from qdq_cli.judging.candidate import Candidate
+from qdq_cli.placement.bias_place import bias_place
 from qdq_cli.placement.rounded import ends_of
 from qdq_cli.recovering.bench import Bench
 from qdq_cli.recovering.changes import Change

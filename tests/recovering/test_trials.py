@@ -12,10 +12,10 @@ from calibrators import Range
 from calibrators.noise import ChannelNoise
 from qdq_cli.config.forms import Form, WeightForm
 from qdq_cli.data.batches import Batch
-from qdq_cli.judging.bias import bias_place
 from qdq_cli.judging.candidate import Candidate
 from qdq_cli.judging.trials import Trials, channel_axis
 from qdq_cli.model.nodes import initializer_array
+from qdq_cli.placement.bias_place import bias_place
 from qdq_cli.placement.plan import make_plan, restricted
 from qdq_cli.placement.rewrite import rewrite
 from qdq_cli.preparing.prepare import prepare

@@ -7,9 +7,9 @@ import onnx_ir as ir
 import pytest
 
 from calibrators import QParams, symmetric_qparams
-from qdq_cli.judging.bias import bias_place, set_bias
 from qdq_cli.model.names import Names
 from qdq_cli.placement.bias import adds_plainly, bias_codes
+from qdq_cli.placement.bias_place import bias_place, set_bias
 from tests.networks import run
 from tests.recovering.channel_networks import Net
 
