@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import cast
 
 import onnx_ir as ir
 
@@ -14,8 +13,6 @@ from calibrators import (
     CalibrationTable,
     Extremes,
     Histogram,
-    Method,
-    MethodName,
     Range,
     ScaleGroup,
     Scheme,
@@ -371,7 +368,7 @@ def _choose(group: ScaleGroup, observed: Observation, scheme: Scheme, config: Ra
         return given, "given"
     if group.known is not None:
         return group.known, "known"
-    method = Method(cast(MethodName, config.method), config.percentile)
+    method = config.chooser
     return range_of(observed.histograms, group, method, scheme), chosen_by(group, method, scheme)
 
 

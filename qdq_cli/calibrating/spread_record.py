@@ -1,4 +1,4 @@
-"""What enlarging nearly dead channels gained, as a frozen record; it is part of the `--json` document."""
+"""What was done about channels and tensors before they are rounded, and what it gained: parts of `--json` documents."""
 
 from __future__ import annotations
 
@@ -23,3 +23,33 @@ class SpreadGain:
     folded: int
     before_db: float | None = None
     after_db: float | None = None
+
+
+@dataclass(frozen=True)
+class ShiftGain:
+    """A tensor that is shifted, so that its values use all codes.
+
+    Args:
+        tensor: Its name.
+        step: From one code to the next, in the tensor's own units.
+        step_before: The same without the shift.
+    """
+
+    tensor: str
+    step: float
+    step_before: float
+
+
+@dataclass(frozen=True)
+class SteadyGain:
+    """An operator whose bias makes up for the rounding of channels that hardly move.
+
+    Args:
+        operator: Its name.
+        before_db: SQNR of its own output without that, dB.
+        after_db: The same with it.
+    """
+
+    operator: str
+    before_db: float
+    after_db: float

@@ -32,6 +32,7 @@ from qdq_cli.calibrating.likeness import Likeness, likeness
 from qdq_cli.calibrating.probes import draw_portrait, input_shapes
 from qdq_cli.calibrating.ruined import ruined_operators
 from qdq_cli.calibrating.sample_keys import KEY_FORMAT
+from qdq_cli.calibrating.shifted import with_shifts
 from qdq_cli.config.execution import ON_CPU
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.model.fingerprint import fingerprint_of, tensor_digests
@@ -167,7 +168,9 @@ def with_groupings(table: CalibrationTable, model: ir.Model, target: Target, con
     if wide:
         fewer = replace(config, wide=depthwise_readers(model, plan, wide))
         again = make_plan(model, target, fewer)
-    if ruined := ruined_operators(model, again, histograms, _grouping(again).groups):
+    groups = _grouping(again).groups
+    centred = with_shifts(model, again, histograms, groups) if config.shift else again
+    if ruined := ruined_operators(model, centred, histograms, groups):
         again = make_plan(model, target, replace(fewer, ruined=ruined))
     return replace(table, groupings=(plain,) if again is plan else (plain, replace(grouping(again), wide=wide)))
 

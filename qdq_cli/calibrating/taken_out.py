@@ -10,6 +10,7 @@ from calibrators import wide_tensors
 from qdq_cli.calibrating.calibration import Observation, groups_to_observe
 from qdq_cli.calibrating.judged import looked_at, with_judged
 from qdq_cli.calibrating.ruined import ruined_operators
+from qdq_cli.calibrating.shifted import with_shifts
 from qdq_cli.calibrating.stored import depthwise_readers, never_run
 from qdq_cli.config.placement import PlanConfig
 from qdq_cli.config.ranges import RangeConfig
@@ -40,7 +41,9 @@ def without_ruined(
     if wide := wide_depthwise(model, plan, observed, ranges):
         config = replace(config, wide=wide)
         plan = make_plan(model, plan.target, config)
-    ruined = ruined_operators(model, plan, observed.histograms, groups_to_observe(plan, ranges))
+    groups = groups_to_observe(plan, ranges)
+    centred = with_shifts(model, plan, observed.histograms, groups) if config.shift else plan
+    ruined = ruined_operators(model, centred, observed.histograms, groups)
     return make_plan(model, plan.target, replace(config, ruined=ruined)) if ruined else plan
 
 
@@ -49,6 +52,13 @@ def judged(model: ir.Model, plan: Plan, observed: Observation, ranges: RangeConf
     if ranges.method != "auto":
         return plan
     return with_judged(model, plan, observed.histograms, groups_to_observe(plan, ranges))
+
+
+def shifted(model: ir.Model, plan: Plan, observed: Observation, config: PlanConfig, ranges: RangeConfig) -> Plan:
+    """Return the plan with the tensors that are shifted so that they use all codes, unless that is switched off."""
+    if not config.shift:
+        return plan
+    return with_shifts(model, plan, observed.histograms, groups_to_observe(plan, ranges))
 
 
 def note_of_old_cache(model: ir.Model, plan: Plan, observed: Observation) -> tuple[str, ...]:

@@ -91,6 +91,7 @@ class PlanKeywords(TypedDict, total=False):
     channel_rules: bool
     gemv_rules: bool
     range_rules: bool
+    shift: bool
     residuals: bool
     residual_stream: bool
     pooling: bool

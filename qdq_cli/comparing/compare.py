@@ -19,6 +19,7 @@ from qdq_cli.comparing.profile import make_profile
 from qdq_cli.comparing.record import Comparison
 from qdq_cli.comparing.saturation import SaturationMeter, saturation_meter
 from qdq_cli.comparing.shadow import is_quantization
+from qdq_cli.comparing.shifted_back import shift_back
 from qdq_cli.comparing.written_as import options_of
 from qdq_cli.config.compare import CompareConfig
 from qdq_cli.config.data import DataConfig
@@ -197,6 +198,7 @@ def _layer_meter(reference: ir.Model, quantized: ir.Model) -> LayerMeter:
     with_float_io(quantized)
     reference, quantized = to_one_opset(reference, quantized, MIN_OPSET if has_codes(quantized) else 1)
     spell_out(quantized)
+    shift_back(reference, quantized)
     profile = make_profile(reference, quantized)
     bodies = shared_bodies(reference, quantized, profile)
     if not profile.rows and not bodies:
@@ -214,19 +216,22 @@ def _about(quantized: ir.Model, *, layers: bool) -> tuple[str, ...]:
     """What to know of the second model before its numbers are read."""
     if not any(is_quantization(node) for node in quantized.graph.all_nodes()):
         return ("The second model quantizes nothing: it has no Q, DQ or operators on codes.",)
-    steps = recovery_of(quantized)
-    if layers and SPREAD in quantized.metadata_props:
-        return (
-            "The second model has nearly dead channels made larger, in front of "
-            f"{quantized.metadata_props[SPREAD]}: there, tensors and weights differ from the float model's on purpose; "
-            "judge it by its outputs.",
+    return tuple(sentence for sentence in _about_layers(quantized) if sentence) if layers else ()
+
+
+def _about_layers(quantized: ir.Model) -> Iterator[str]:
+    """Say where the insides of the second model differ from the float model's on purpose."""
+    steps, known = recovery_of(quantized), quantized.metadata_props
+    if SPREAD in known:
+        yield (
+            f"The second model has nearly dead channels made larger, in front of {known[SPREAD]}: there, tensors and "
+            "weights differ from the float model's on purpose; judge it by its outputs."
         )
-    if not layers or not {"equalize", "smooth"}.intersection(steps):
-        return ()
-    return (
-        f"The second model was recovered ({', '.join(steps)}): between equalized layers, tensors and weights differ "
-        "from the float model's on purpose; judge it by its outputs.",
-    )
+    if {"equalize", "smooth"}.intersection(steps):
+        yield (
+            f"The second model was recovered ({', '.join(steps)}): between equalized layers, tensors and weights "
+            "differ from the float model's on purpose; judge it by its outputs."
+        )
 
 
 _NOISELESS_DB = 60.0

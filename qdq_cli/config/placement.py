@@ -30,6 +30,8 @@ class PlanConfig(Checked):
         channel_rules: Leave convolutions with too few channels float (section 3.4).
         gemv_rules: Leave matrix-vector products float (section 3.4).
         range_rules: Leave depthwise convolutions float whose input is too wide for any range.
+        shift: Let biases centre tensors that are never negative, where that costs nothing, and make up for what
+            rounding does to channels that hardly move.
         residuals: Quantize residual branches so that the Add fuses (section 3.2, P8).
         residual_stream: Quantize both operands of residual Adds that feed float operators too (section 3.2, case 5).
         pooling: Quantize average pooling between INT8 operators (P9).
@@ -69,6 +71,11 @@ class PlanConfig(Checked):
     channel_rules: bool = option(True, "Leave convolutions with too few channels float.")
     gemv_rules: bool = option(True, "Leave matrix-vector products float.")
     range_rules: bool = option(True, "Leave depthwise convolutions float whose input no range keeps four bits of.")
+    shift: bool = option(
+        True,
+        "Let biases centre tensors that are never negative, where that is free, for twice as many codes, and make up "
+        "for what rounding does to channels that hardly move.",
+    )
     residuals: bool = option(True, "Quantize residual branches so that Adds fuse.")
     residual_stream: bool = option(False, "Quantize residual Adds with float readers too (transformers).")
     pooling: bool = option(True, "Quantize average pooling between INT8 operators.")

@@ -7,14 +7,14 @@ import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from qdq_cli.config.checked import Checked
 from qdq_cli.config.fields import Interval, Made, OneOf, option, ruled
 from qdq_cli.process.errors import UsageError
 
 if TYPE_CHECKING:
-    from calibrators import Range
+    from calibrators import Method, MethodName, Range
 else:
     Range = Any  # NumPy is slow to load, and who asks for help needs these records
 
@@ -144,3 +144,10 @@ class RangeConfig(Checked):
         "--calib, else fail]",
         rule=OneOf(("calibrate", "error")),
     )
+
+    @property
+    def chooser(self) -> Method:
+        """What chooses ranges where none is given."""
+        from calibrators import Method  # as in `range_of`
+
+        return Method(cast("MethodName", self.method), self.percentile)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from qdq_cli.config.forms import DEFAULT_TARGET
@@ -27,6 +28,26 @@ def record_provenance(model: ir.Model, recovery: Iterable[str] = (), target: str
 
 SPREAD = "qdq.spread"
 """Under what key the metadata name the depthwise convolutions whose channels were made larger in front of them."""
+
+
+SHIFTED = "qdq.shifted"
+"""Under what key the metadata say which tensors are shifted (`placement.shifting`), and by how much."""
+
+
+def record_shifted(model: ir.Model, shifted: Mapping[str, float]) -> None:
+    """Write which tensors are larger by a constant than those of the float model, by their names there, if any are."""
+    if shifted:
+        model.metadata_props[SHIFTED] = json.dumps(dict(shifted), ensure_ascii=False)
+
+
+def shifted_of(model: ir.Model) -> dict[str, float]:
+    """Read back which tensors are shifted in a quantized model, and by how much; none for other files."""
+    try:
+        found = json.loads(model.metadata_props.get(SHIFTED, "{}"))
+    except ValueError:
+        return {}
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {name: float(amount) for name, amount in pairs if isinstance(amount, int | float)}
 
 
 def record_float_type(model: ir.Model, float_type: str) -> None:

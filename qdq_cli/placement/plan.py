@@ -85,6 +85,10 @@ class Plan:
         """How the tensors of a scale group are quantized."""
         return self.schemes[group] if group < len(self.schemes) else self.target.activations
 
+    def is_shifted(self, group: int) -> bool:
+        """Whether the tensors of a scale group are shifted, so that their zero point becomes 0 (`shifting`)."""
+        return self.target.shifts and not self.scheme_of(group).symmetric
+
     @property
     def has_blocks(self) -> bool:
         """Whether an activation is quantized in blocks that find their scales while the network runs."""

@@ -8,7 +8,7 @@ is another one with the same weights.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -33,6 +33,8 @@ from qdq_cli.placement.plan import Plan
 from qdq_cli.placement.propagate import nodes_on_codes, propagate
 from qdq_cli.placement.record import Use, WeightTarget
 from qdq_cli.placement.rounded import given_ranges, own_ranges
+from qdq_cli.placement.scale_type import scale_dtype
+from qdq_cli.placement.shifts import Shifts
 from qdq_cli.placement.target import Bias, Target
 from qdq_cli.placement.weights import input_axis, transposed, transposed_qparams
 from qdq_cli.process.errors import ModelError
@@ -51,11 +53,13 @@ class Rewritten:
         model: The model.
         notes: Sentences the user should read.
         int8_nodes: Names of the commuting nodes that read and write INT8 tensors (region form only).
+        shifted: Tensors, by their names before, that are larger than there -> by how much, in their units.
     """
 
     model: ir.Model
     notes: tuple[str, ...]
     int8_nodes: tuple[str, ...] = ()
+    shifted: Mapping[str, float] = field(default_factory=dict)
 
 
 def rewrite(
@@ -112,7 +116,9 @@ def rewrite_in_place(
             put_back(model, copy)
     dead = {name: channels for written in found for name, channels in written.dead.items()}
     small = list(dict.fromkeys(name for written in found for name in written.small))
-    return Rewritten(model, _notes(dead, small), tuple(sorted(name for written in found for name in written.on_codes)))
+    on_codes = tuple(sorted(name for written in found for name in written.on_codes))
+    shifted = {name: amount for written in found for name, amount in written.shifted.items()}
+    return Rewritten(model, _notes(dead, small), on_codes, shifted)
 
 
 def _part_of(plan: Plan, graph: ir.Graph) -> Plan:
@@ -146,17 +152,20 @@ class _Written:
     Args:
         dead: Weight -> how many of its channels are too small for a scale.
         small: Activations that are.
+        shifted: As in `Rewritten`.
         on_codes: Names of the commuting nodes that read and write INT8 tensors (region form only).
     """
 
     dead: dict[str, int]
     small: list[str]
+    shifted: dict[str, float]
     on_codes: tuple[str, ...] = ()
 
 
 def _write(model: ir.Model, plan: Plan, ranges: Sequence[Range], how: _Form) -> _Written:
     """Write the part of a plan that concerns the main graph of a model."""
     writer = _Writer(model, plan.target)
+    shifts = writer.shift(plan, ranges, how.weight_ranges)
     pairs = _pairs(plan, how.regions)
     small = [
         tensor
@@ -166,6 +175,7 @@ def _write(model: ir.Model, plan: Plan, ranges: Sequence[Range], how: _Form) -> 
     for output in plan.targets:
         if output.is_output:
             writer.give_dequantized(output.tensor)
+    shifts.end()
     dead: dict[str, int] = {}
     for target in each(plan.weights):
         channels = writer.quantize_weight(target, how.weights, how.weight_ranges.get(target.tensor))
@@ -178,10 +188,10 @@ def _write(model: ir.Model, plan: Plan, ranges: Sequence[Range], how: _Form) -> 
         keep_float(model.graph)
     if how.regions is Form.PAIRS:
         join_on_codes(model)
-        return _Written(dead, small)
+        return _Written(dead, small, shifts.tensors)
     opset = opset_of(model)
     propagate(model, may_move=lambda node: plan.target.operators.commutes(node) and runs_on_int8(node, opset))
-    return _Written(dead, small, tuple(node.name or "" for node in nodes_on_codes(model.graph)))
+    return _Written(dead, small, shifts.tensors, tuple(node.name or "" for node in nodes_on_codes(model.graph)))
 
 
 def _notes(dead: Mapping[str, int], small: Sequence[str]) -> tuple[str, ...]:
@@ -213,12 +223,18 @@ class _Writer:
     def __init__(self, model: ir.Model, target: Target) -> None:
         self._target = target
         self._graph = model.graph
-        self._values = ir.convenience.create_value_mapping(model.graph)
+        self._values: dict[str, ir.Value] = dict(ir.convenience.create_value_mapping(model.graph))
         self._nodes = {node.name or "": node for node in model.graph}
         self._emitter = Emitter(model.graph)
         self._replaced: dict[ir.Value, None] = {}
         self._laid_out: dict[tuple[object, ...], tuple[QParams, int]] = {}
         self._read: dict[Use, QParams] = {}
+
+    def shift(self, plan: Plan, ranges: Sequence[Range], weight_ranges: Mapping[str, NDArray[np.float32]]) -> Shifts:
+        """Shift the tensors of a plan that have a zero point, for a target that has none."""
+        shifts = Shifts(self._graph, plan, ranges, self._values, self._emitter.names)
+        self._values |= shifts.begin(weight_ranges)
+        return shifts
 
     def quantize_activation(self, tensor: str, uses: Sequence[Use], kept: Range, scheme: Scheme) -> bool:
         """Let the uses of a tensor read its DQ; a pair the model already has on the tensor serves them too (P6).
@@ -231,7 +247,9 @@ class _Writer:
             self._quantize_blocks(value, uses, kept, scheme)
             return False
         output = _existing_pair(value, scheme, self._graph)
-        qparams = qparams_of(kept, scheme, _scale_dtype(value))
+        qparams = qparams_of(kept, scheme, scale_dtype(value))
+        if self._target.shifts:  # the tensor has been shifted by its zero point
+            qparams = replace(qparams, zero_point=np.zeros_like(qparams.zero_point))
         if output is None:
             output = self._emitter.pair(value, qparams, tensor)
             self._read |= dict.fromkeys(uses, qparams)
@@ -320,7 +338,7 @@ class _Writer:
 
         Done once for all weights of the same ranges: a draft gives one to all of them.
         """
-        dtype = _scale_dtype(weight)
+        dtype = scale_dtype(weight)
         key = (kept.minima.shape, kept.minima.tobytes(), kept.maxima.tobytes(), scheme, dtype)
         if key not in self._laid_out:
             qparams = qparams_of(kept, scheme, dtype)
@@ -373,18 +391,3 @@ def _existing_pair(value: ir.Value, scheme: Scheme, graph: ir.Graph) -> ir.Value
                 if is_op(dq, "DequantizeLinear") and dq.graph is graph:
                     return dq.outputs[0]
     return None
-
-
-def _scale_dtype(value: ir.Value) -> np.dtype[np.generic]:
-    """The scale has the type of the float data (A9-A11).
-
-    Raises:
-        ModelError: That is BF16, for which ONNX Runtime has neither Q nor DQ: the result could not be run.
-    """
-    dtype = value.dtype if value.dtype is not None else ir.DataType.FLOAT
-    if dtype == ir.DataType.BFLOAT16:
-        raise ModelError(
-            f"The tensor '{value.name}' is BF16, and ONNX Runtime cannot run Q and DQ of that type.",
-            "Export the model in FP32 or FP16, or keep its readers float with --exclude.",
-        )
-    return np.dtype(dtype.numpy())

@@ -275,6 +275,7 @@ class Target:
         gpus: The GPUs that have units for its types, oldest first; none where that says nothing.
         float_types: What the rest may be, for it to compute quantized operators as such.
         bodies: Whether it computes on integers in the bodies of If, Loop and Scan too.
+        shifts: Whether tensors are shifted where that is free, since zero points have to be 0 (`placement.shifting`).
 
     Raises:
         ValueError: A scheme that nothing writes: activations per channel; weights in blocks or affine beside quantized
@@ -310,6 +311,7 @@ class Target:
     block_sizes: tuple[int, ...] = ()
     wants_blocks: bool = False
     bodies: bool = True
+    shifts: bool = False
     type: QuantType = QuantType.INT8
     parts: tuple[Target, ...] = ()
 

@@ -76,7 +76,7 @@ def is_pointwise(node: ir.Node) -> bool:
     return node.op_type not in ("ReduceMean", "BatchNormalization")
 
 
-_MAX_ACTIVATION_NODES = 8
+MAX_ACTIVATION_NODES = 8
 """GELU written out takes five nodes, HardSwish four; a longer chain is no activation."""
 
 
@@ -102,7 +102,7 @@ def pointwise_chain(value: ir.Value) -> Chain | None:
     """
     inside = {value}
     nodes: set[ir.Node] = set()
-    while len(nodes) < _MAX_ACTIVATION_NODES:
+    while len(nodes) < MAX_ACTIVATION_NODES:
         grown = {
             node
             for known in inside

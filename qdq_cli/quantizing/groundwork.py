@@ -12,8 +12,9 @@ from qdq_cli.calibrating import calibration
 from qdq_cli.calibrating.calibration import Observation, Ranges, groups_to_observe
 from qdq_cli.calibrating.calibration_data import Samples
 from qdq_cli.calibrating.quiet_channels import with_quiet_enlarged
-from qdq_cli.calibrating.spread_record import SpreadGain
-from qdq_cli.calibrating.taken_out import judged, without_ruined
+from qdq_cli.calibrating.spread_record import SpreadGain, SteadyGain
+from qdq_cli.calibrating.steady import steady_biases
+from qdq_cli.calibrating.taken_out import judged, shifted, without_ruined
 from qdq_cli.config.ranges import RangeConfig
 from qdq_cli.judging.candidate import Candidate, with_constants, with_plan
 from qdq_cli.placement.plan import Plan, make_plan
@@ -36,6 +37,7 @@ class Groundwork:
         candidate: What is to be written: the same ranges, and what recovery changed.
         recovery: What recovery did; None where it was not asked for.
         spread: What making nearly dead channels larger gained.
+        steady: What biases gained that make up for channels that hardly move.
     """
 
     opened: Opened
@@ -45,6 +47,7 @@ class Groundwork:
     candidate: Candidate
     recovery: Recovery | None = None
     spread: tuple[SpreadGain, ...] = ()
+    steady: tuple[SteadyGain, ...] = ()
 
     @property
     def model(self) -> ir.Model:
@@ -96,10 +99,20 @@ def planned_again(run: Run, work: Groundwork) -> Groundwork:
     """
     plan = without_taken(run, make_plan(work.model, run.target, run.config.plan), work.model, work.observed)
     plan = judged(work.model, plan, work.observed, run.config.ranges)
+    plan = shifted(work.model, plan, work.observed, run.config.plan, run.config.ranges)
     ranges = calibration.choose(plan, work.observed, _given(plan, run.config.ranges))
     candidate = carried_over(work.candidate, plan, ranges)
     ranges = recovered(ranges, candidate.ranges)
-    return replace(work, opened=replace(work.opened, plan=plan), ranges=ranges, candidate=candidate)
+    again = replace(work, opened=replace(work.opened, plan=plan), ranges=ranges, candidate=candidate)
+    return again if work.recovery is not None else with_steady(run, again)
+
+
+def with_steady(run: Run, work: Groundwork) -> Groundwork:
+    """Return the same with biases that make up for the rounding of channels that hardly move, if that is wanted."""
+    if not run.config.plan.shift:
+        return work
+    found = steady_biases(work.model, work.plan, work.observed.histograms, work.ranges.groups)
+    return replace(work, candidate=replace(work.candidate, biases=found.biases), steady=found.gains)
 
 
 def without_taken(run: Run, plan: Plan, model: ir.Model, observed: Observation) -> Plan:

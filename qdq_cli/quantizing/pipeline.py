@@ -19,8 +19,9 @@ from calibrators import Histogram
 from qdq_cli.calibrating import calibration
 from qdq_cli.calibrating.calibration import Observation
 from qdq_cli.calibrating.calibration_data import Samples, open_data
+from qdq_cli.calibrating.shifted import shift_gains
 from qdq_cli.calibrating.spread_gains import spread_gains
-from qdq_cli.calibrating.taken_out import judged, note_of_old_cache
+from qdq_cli.calibrating.taken_out import judged, note_of_old_cache, shifted
 from qdq_cli.config.quantize import QuantizeConfig
 from qdq_cli.data.doubts import tell_doubts
 from qdq_cli.judging.aside import FEW_SAMPLES, split
@@ -28,7 +29,7 @@ from qdq_cli.judging.candidate import Candidate, quantized_model
 from qdq_cli.model import files
 from qdq_cli.model.integer_io import with_integer_io
 from qdq_cli.model.nodes import makers_of
-from qdq_cli.model.provenance import record_provenance
+from qdq_cli.model.provenance import record_provenance, record_shifted
 from qdq_cli.placement.plan import make_plan, observing, shrinkable
 from qdq_cli.placement.rewrite import Rewritten
 from qdq_cli.placement.target import Target
@@ -44,6 +45,7 @@ from qdq_cli.quantizing.groundwork import (
     leave_float,
     recovered,
     with_quiet,
+    with_steady,
     without_taken,
 )
 from qdq_cli.quantizing.keeping import keep_model, require_named
@@ -184,8 +186,10 @@ def lay_groundwork(run: Run, opened: Opened, samples: Samples | None, also: Sequ
         known = opened.prepared.model, opened.plan, observed.histograms
         gains = spread_gains(*known, ranges.groups, opened.prepared.spread)
     work = Groundwork(opened, samples, observed, ranges, Candidate(opened.plan, ranges.groups), spread=gains)
-    steps = run.useful_steps(config.recover)
-    return recover_accuracy(run, work, steps) if steps else work
+    if steps := run.useful_steps(config.recover):
+        return recover_accuracy(run, work, steps)
+    with run.stage("choose"):
+        return with_steady(run, work)
 
 
 def recover_accuracy(run: Run, work: Groundwork, steps: Sequence[str]) -> Groundwork:
@@ -254,6 +258,7 @@ def rewrite_model(run: Run, work: Groundwork) -> Finished:
         written = quantized_model(work.model, work.candidate, weights=config.weight_form, form=config.form)
         steps = () if work.recovery is None else (step.step for step in work.recovery.steps)
         record_provenance(written.model, steps, run.target.name)
+        record_shifted(written.model, written.shifted)
         if config.plan.integer_io and (left := with_integer_io(written.model)):
             run.warn(f"Stay float, though --integer-io is given: {some_of(left)}. No Q or DQ can stand there.")
     if work.opened.form is None:
@@ -291,6 +296,8 @@ def write_model(run: Run, work: Groundwork, target: Path, written: Finished) -> 
         calibration=calibrated(config, samples, observed, work.plan, ranges),
         recovery=work.recovery,
         spread=work.spread,
+        steady=work.steady,
+        shifted=shift_gains(work.plan, observed.histograms, ranges.groups, config.ranges.chooser),
         amax=tuple(kept.amax for kept in ranges.groups),
         chosen=ranges.chosen,
     )
@@ -330,6 +337,7 @@ def _observe(run: Run, opened: Opened, samples: Samples | None, also: Sequence[s
     with run.stage("choose"):
         model, observed, spread = with_quiet(run, model, plan, observed)
         plan = judged(model, plan, observed, ranges)
+        plan = shifted(model, plan, observed, run.config.plan, ranges)
     run.say(*about_quiet(spread))
     prepared = replace(opened.prepared, model=model, spread=(*opened.prepared.spread, *spread))
     return replace(opened, plan=plan, prepared=prepared), observed

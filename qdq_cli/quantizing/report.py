@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from calibrators import ScaleGroup
-from qdq_cli.calibrating.spread_record import SpreadGain
+from qdq_cli.calibrating.spread_record import ShiftGain, SpreadGain, SteadyGain
 from qdq_cli.config.execution import ON_CPU
 from qdq_cli.model.integer_io import Codes
 from qdq_cli.placement.built import Built
@@ -308,12 +308,12 @@ class Report:
         refused: What of the model releases refuse, whether the result is for them or not.
         builds: How each release that reads the result makes an engine of it; none for targets without a command.
         built: What a compiler made of the result, where that was asked for.
-        float_rest: What became of the operators that are not quantized where these are FP16 or BF16; None where they
-            stay as they were.
+        float_rest: What became of operators that are FP16 or BF16 in the result; None where all stay as they were.
         integers: The inputs and outputs of the result that are integers -> what these stand for.
         speed: How fast the result runs beside the FP32 model on this CPU; None where that was not measured.
-        spread: What making nearly dead channels larger, or folding constant ones, did for the depthwise convolutions
-            behind them.
+        spread: What making nearly dead channels larger, or folding constant ones, did for the operators behind them.
+        steady: What biases gained that make up for channels that hardly move.
+        shifted: Tensors that are shifted so that their values use all codes.
     """
 
     schema_version: int
@@ -349,6 +349,8 @@ class Report:
     integers: Mapping[str, Codes] = field(default_factory=dict)
     processor: str | None = None
     spread: tuple[SpreadGain, ...] = ()
+    steady: tuple[SteadyGain, ...] = ()
+    shifted: tuple[ShiftGain, ...] = ()
 
     @property
     def type_title(self) -> str:

@@ -7,10 +7,11 @@ the command to type next stay whole, so that they can be copied.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 
 from calibrators.scheme import Block
-from qdq_cli.calibrating.spread_record import SpreadGain
+from qdq_cli.calibrating.spread_record import ShiftGain, SpreadGain, SteadyGain
 from qdq_cli.config.execution import ON_CPU
 from qdq_cli.config.forms import STORED
 from qdq_cli.placement.prediction import Prediction
@@ -35,7 +36,7 @@ from qdq_cli.recovering.page import recovery_text
 from qdq_cli.recovering.record import Recovery
 from qdq_cli.screen.amounts import decibels, seconds_text, share_text, size_text
 from qdq_cli.screen.lines import LABEL_WIDTH, beside, labelled, plain, short_path
-from qdq_cli.screen.sentences import count_text
+from qdq_cli.screen.sentences import count_text, some_of
 from qdq_cli.timing.text import speed_lines
 
 MAX_OUTPUTS = 4
@@ -59,8 +60,10 @@ def summary_lines(report: Report, width: int = 80, paint: Paint = plain) -> list
         rows.append(("float rest", [*float_lines(rest, width), *unweighed_lines(rest, width)]))
     if report.calibration is not None:
         rows.append(("calibration", _calibration(report.calibration, width)))
-    if report.spread:
-        rows.append(("channels", _spread(report.spread, width)))
+    if report.spread or report.steady:
+        rows.append(("channels", [*_spread(report.spread, width), *_steady(report.steady, width)]))
+    if report.shifted:
+        rows.append(("shifted", beside(shifted_text(report.shifted), width)))
     if report.recovery is not None:
         rows.append(("recovery", _recovery(report.recovery, width)))
     if report.verification is not None:
@@ -118,7 +121,7 @@ def _calibration(calibration: Calibration, width: int) -> list[str]:
 
 def _spread(spread: Sequence[SpreadGain], width: int) -> list[str]:
     """Say what enlarging nearly dead channels gained, operator by operator, at most a few."""
-    lines = ["nearly dead ones in front of depthwise convolutions:"]
+    lines = ["nearly dead ones in front of depthwise convolutions:"] if spread else []
     for gain in spread[:_MOST_SPREAD]:
         done = [f"{gain.enlarged} made larger"] * bool(gain.enlarged) + [f"{gain.folded} folded"] * bool(gain.folded)
         told = "" if gain.before_db is None else f"; {gain.before_db:.1f} dB by itself before, {_now(gain)} now"
@@ -126,6 +129,25 @@ def _spread(spread: Sequence[SpreadGain], width: int) -> list[str]:
     if len(spread) > _MOST_SPREAD:
         lines.append(f"  and {len(spread) - _MOST_SPREAD} more (--json lists them)")
     return lines
+
+
+def _steady(steady: Sequence[SteadyGain], width: int) -> list[str]:
+    """Say what biases gained that make up for channels that hardly move, operator by operator, at most a few."""
+    lines = ["those that hardly move, their rounding made up for by biases:"] if steady else []
+    for gain in steady[:_MOST_SPREAD]:
+        told = f"{gain.operator}: {gain.before_db:.1f} dB by itself before, {gain.after_db:.1f} dB now"
+        lines += beside(told, width, indent=2)
+    if len(steady) > _MOST_SPREAD:
+        lines.append(f"  and {len(steady) - _MOST_SPREAD} more (--json lists them)")
+    return lines
+
+
+def shifted_text(shifted: Sequence[ShiftGain]) -> str:
+    """Say how many tensors are shifted, what that gained, and which gained most."""
+    gains = {each.tensor: 20 * math.log10(each.step_before / each.step) for each in shifted}
+    best = sorted(gains, key=lambda name: -gains[name])
+    found = f"{count_text(len(gains), 'tensor')} by biases, to use all 256 codes: steps {min(gains.values()):.1f}"
+    return f"{found} to {gains[best[0]]:.1f} dB finer ({some_of(best)})"
 
 
 def _now(gain: SpreadGain) -> str:

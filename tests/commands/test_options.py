@@ -464,6 +464,16 @@ def test_depthwise_convolutions_of_wide_input(space: Workspace):
     assert off["weighted_ops"]["quantized"] == 1
 
 
+@option("--shift")
+def test_biases_that_centre_tensors(space: Workspace):
+    net = Network()
+    x = net.relu(net.conv(net.input("images", ("N", 3, SIDE, SIDE)), 16, "first", scale=None), "clipped")
+    net.conv(x, 16, "last", kernel=1, scale=None)
+    save(space, net, "last")
+    on, off = switched(space, "--no-shift")
+    assert ([each["tensor"] for each in on["shifted"]], off["shifted"]) == (["clipped"], [])
+
+
 @option("--residuals")
 def test_residual_branches(space: Workspace):
     on, off = switched(space, "--no-residuals")

@@ -245,7 +245,7 @@ def test_a_model_with_nothing_to_quantize_is_left_as_it_is():
 
 def test_an_affine_scheme_keeps_both_ends_of_a_one_sided_range():
     """From what was observed to the file and its outputs: 255 steps above 0.0, where a symmetric scheme has 127."""
-    affine = replace(TENSORRT, activations=Scheme(UINT8, symmetric=False))
+    affine = replace(TENSORRT, activations=Scheme(UINT8, symmetric=False), shifts=False)
     net = Network()
     net.conv(net.relu(net.input("x", (1, 16, 8, 8)), "r"), 16, "c", scale=None)
     model = prepare(net.model("c")).model

@@ -25,6 +25,7 @@ TENSORRT = Target(
     builds=builds,
     predictor=TensorRTPredictor(),
     seconds=Roofline(OPERATORS),
+    shifts=True,
 )
 """Rules, sections 1 (what it reads), 2 (operators) and 3 (placement); which release reads what is in `releases`,
 how each builds it in `trtexec`."""
