@@ -36,7 +36,7 @@ LOW_MARGIN_NOISE = 0.125
 SQNR. Measured on spoiled ranges (docs/accuracy.md), as the limits below: one result of twenty that lose less than a
 quarter of a point is above."""
 
-LOW_SEQUENCE_NOISE = 0.27
+LOW_SEQUENCE_NOISE = 0.37
 """The same for a sequence of decisions, by the closest of them: halfway between results that lose less than a quarter
 of a point and those that lose more than one."""
 
