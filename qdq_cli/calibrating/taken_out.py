@@ -41,9 +41,8 @@ def without_ruined(
     if wide := wide_depthwise(model, plan, observed, ranges):
         config = replace(config, wide=wide)
         plan = make_plan(model, plan.target, config)
-    groups = groups_to_observe(plan, ranges)
-    centred = with_shifts(model, plan, observed.histograms, groups) if config.shift else plan
-    ruined = ruined_operators(model, centred, observed.histograms, groups)
+    centred = shifted(model, plan, observed, config, ranges)
+    ruined = ruined_operators(model, centred, observed.histograms, groups_to_observe(plan, ranges))
     return make_plan(model, plan.target, replace(config, ruined=ruined)) if ruined else plan
 
 
